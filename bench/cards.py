@@ -1,0 +1,235 @@
+"""Suites, tasks, recipes and backbones, as the TOML cards declare them; read and checked here."""
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import asdict, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from bench.errors import UserError, unknown
+
+ROOT = Path(__file__).parent.parent
+SUITES = ROOT / "datasets"
+RECIPES = ROOT / "bench" / "recipes"
+BACKBONES = ROOT / "bench" / "backbones.toml"
+WEIGHTS = ROOT / "bench" / "weights"
+
+STRICT = ConfigDict(extra="forbid")
+NOT_PROTOCOL = ("title", "views", "lr_of", "fields", "grid", "precision")
+SPLITS = ("train", "val", "trainval", "test")
+Split = Literal["train", "val", "trainval", "test"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, config=STRICT)
+class Task:
+    """A data set with splits and a class count."""
+
+    name: str
+    group: str
+    classes: int
+    title: str = ""
+    embedded: str = ""  # the function of bench.embedded that makes it; empty: it lies on disk
+    folder: str = ""  # below the data root; empty: the task's name
+    images: str = ""  # below the folder: where the paths in the lists begin
+    counts: dict[Split, list[int]] = field(default_factory=dict)  # images allowed in each split
+
+
+@dataclass(frozen=True, config=STRICT)
+class Selection:
+    """What is run where the command line does not say."""
+
+    methods: list[str]
+    backbones: list[str]
+    seeds: list[int]
+    tasks: list[str] = field(default_factory=list)  # empty: all
+
+
+@dataclass(frozen=True, config=STRICT)
+class Suite:
+    """Tasks under one protocol."""
+
+    name: str
+    title: str
+    version: int  # raised when a split changes: tables never mix versions
+    recipe: str
+    default: Selection
+    task: list[Task]
+    demo: Selection | None = None  # what a bare `run` does
+    folder: str = ""  # below the data root
+    home: str = ""  # where to get the data: named when they are absent
+    lists: dict[Split, list[str]] = field(default_factory=dict)  # list files a split
+
+    def __post_init__(self) -> None:
+        names = [task.name for task in self.task]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the task {twice[0]!r} stands twice")
+
+    def groups(self) -> list[str]:
+        """The groups in the order of the card."""
+        return list(dict.fromkeys(task.group for task in self.task))
+
+    def find(self, name: str) -> Task:
+        """The task called `name`."""
+        for task in self.task:
+            if task.name == name:
+                return task
+        raise unknown(f"task of suite {self.name!r}", name, [task.name for task in self.task])
+
+
+@dataclass(frozen=True, config=STRICT)
+class Views:
+    """How an image becomes the network's input, in training and in evaluation."""
+
+    train: Literal["squash", "short_side_crop", "random_resized_crop_flip", "random_crop_flip"]
+    test: Literal["squash", "short_side_crop", "resize256_crop"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Recipe:
+    """How a model is trained: the numbers, apart from the loop."""
+
+    name: str
+    title: str
+    version: int
+    optimiser: Literal["adamw", "sgd"]
+    lr: float
+    weight_decay: float
+    head_weight_decay: float
+    batch: int
+    epochs: int
+    warmup_epochs: int
+    min_lr: float
+    normalisation: Literal["backbone", "imagenet"]
+    head_init: Literal["trunc_normal", "vpt2022"]
+    pooled_norm: Literal["pretrained", "fresh"]  # the norm behind average pooling (MAE)
+    test_evaluations: int  # epochs, evenly spaced up to the last, at which test is scored
+    precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 where the device computes in it
+    views: dict[str, Views]  # a suite's name, or "default"
+    lr_per_batch: int = 0  # the learning rate is for this batch size; 0: for any
+    lr_of: dict[str, float] = field(default_factory=dict)  # a method's own learning rate
+    fields: dict[str, dict[str, Any]] = field(default_factory=dict)  # of a method, or of "all"
+    grid: dict[Literal["lr", "weight_decay"], list[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "batch", "epochs", "test_evaluations"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0; {getattr(self, name)} was given")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"{self.warmup_epochs} warm-up epochs leave none of {self.epochs}")
+        if "default" not in self.views:
+            raise ValueError("views needs a table called default")
+
+    def view(self, suite: str) -> Views:
+        """The views for a suite."""
+        return self.views.get(suite, self.views["default"])
+
+    def rates(self, method: str) -> dict[str, float]:
+        """The learning rate and weight decay of a method."""
+        return {"lr": self.lr_of.get(method, self.lr), "weight_decay": self.weight_decay}
+
+    def fields_of(self, method: str, known: Iterable[str]) -> dict[str, Any]:
+        """What the recipe says of a method's fields: for all that have the field, then by name."""
+        common = {k: v for k, v in self.fields.get("all", {}).items() if k in known}
+        return {**common, **self.fields.get(method, {})}
+
+    def protocol(self, suite: str, precision: str) -> dict[str, Any]:
+        """What can change a number and is the same for every method of a suite's table.
+
+        `precision` is what the device makes of the recipe's.
+        """
+        shared = {k: v for k, v in asdict(self).items() if k not in NOT_PROTOCOL}
+        return {**shared, "view": asdict(self.view(suite)), "precision": precision}
+
+
+@dataclass(frozen=True, config=STRICT)
+class BackboneCard:
+    """A pretrained model: what to build, which weights, and how it wants its input."""
+
+    name: str
+    timm: str  # timm's model name, with the tag where the weights are timm's
+    weights: str = ""  # a file beside the card or in bench/weights; empty: timm's own
+    sha256: str = ""  # of the weights' file; checked where given
+    pooling: Literal["token", "avg", "backbone"] = "backbone"  # backbone: as timm's model has it
+    input_size: int = 0  # pixels; 0: as timm says
+    mean: list[float] = field(default_factory=list)  # empty: as timm says
+    std: list[float] = field(default_factory=list)
+    pretraining: str = ""  # one line: on what, how
+    evidence: str = ""  # one line: what shows that the weights are pretrained
+    architecture: dict[str, int] = field(default_factory=dict)  # arguments of timm's constructor
+
+
+def load_suite(name: str) -> Suite:
+    """The suite called `name`, or the one of the card at that path."""
+    return _load(Suite, "suite", name, SUITES)
+
+
+def load_recipe(name: str) -> Recipe:
+    """The recipe called `name`, or the one of the card at that path."""
+    return _load(Recipe, "recipe", name, RECIPES)
+
+
+def load_backbone(name: str) -> BackboneCard:
+    """The card called `name`, or at that path; ``TIMM_NAME@FILE`` is a model with local weights.
+
+    Any other name is taken for one of timm's, which `bench.backbones` checks.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        card = _read(BackboneCard, path, _toml(path, "backbone"))
+        weights = str((path.parent / card.weights).resolve()) if card.weights else ""
+        return _replace(card, weights=weights)
+    if "@" in name:
+        model, file = name.split("@", 1)
+        return BackboneCard(name=f"{model}@{Path(file).stem}", timm=model, weights=file)
+    return backbone_cards().get(name) or BackboneCard(name=name, timm=name)
+
+
+def change_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """The recipe with some of its fields changed, checked anew."""
+    return _read(Recipe, Path("--set"), {**asdict(recipe), **changes})
+
+
+def backbone_cards() -> dict[str, BackboneCard]:
+    """The project's own cards."""
+    tables = _toml(BACKBONES, "backbone")
+    return {name: _read(BackboneCard, BACKBONES, {"name": name, **t}) for name, t in tables.items()}
+
+
+def names(folder: Path) -> list[str]:
+    """The names of the cards in `folder`."""
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def _load(cls: type[T], kind: str, name: str, folder: Path) -> T:
+    path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
+    if not name.endswith(".toml") and not path.exists():
+        raise unknown(kind, name, names(folder))
+    return _read(cls, path, _toml(path, kind))
+
+
+def _toml(path: Path, kind: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"no {kind} card at {path}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"the {kind} card {path} cannot be read: {error}") from None
+
+
+def _read(cls: type[T], path: Path, table: dict[str, Any]) -> T:
+    try:
+        return TypeAdapter(cls).validate_python(table)
+    except ValidationError as error:
+        errors = error.errors()  # a misspelt key shows as an unknown one and a missing one
+        first = next((e for e in errors if e["type"].startswith("unexpected")), errors[0])
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"the card {path}: {where or 'it'}: {first['msg']}") from None
+
+
+def _replace(card: BackboneCard, **changed: Any) -> BackboneCard:
+    return BackboneCard(**{**card.__dict__, **changed})
