@@ -1,0 +1,184 @@
+"""What every method must keep, whatever it is: a check is a function with a sentence for a docstring.
+
+The tests run all checks over all registered methods; an author runs them over a new one. A check
+raises `AssertionError`, with what differs, where a method breaks it.
+"""
+
+import copy
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import timm
+import torch
+import torch.nn.functional as F
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+
+from methods import Method
+
+CLASSES, IMAGES, PIXELS = 5, 4, 64
+
+
+class Shown:
+    """Two batches of noise, (4, 3, 64, 64) each, that may be read more than once."""
+
+    def __init__(self, dtype: torch.dtype = torch.float32, count: int = 2):
+        generator = torch.Generator().manual_seed(1)
+        shape = (IMAGES, 3, PIXELS, PIXELS)
+        self.batches = [
+            (
+                torch.randn(shape, generator=generator, dtype=dtype),
+                torch.randint(CLASSES, (IMAGES,), generator=generator),
+            )
+            for _ in range(count)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return iter(self.batches)
+
+
+def backbone(pooling: str = "token") -> VisionTransformer:
+    """A small plain Vision Transformer, frozen but for its head: 64 patches, width 64, 3 blocks."""
+    torch.manual_seed(0)
+    model = timm.create_model(
+        "vit_tiny_patch16_224",
+        num_classes=CLASSES,
+        global_pool=pooling,
+        img_size=PIXELS,
+        patch_size=8,
+        embed_dim=64,
+        depth=3,
+        num_heads=4,
+    )
+    for p in model.parameters():  # biases and norms at their neutral values hide faults
+        if p.ndim == 1:
+            p.data.add_(torch.randn_like(p) * 0.1)
+    nn.init.normal_(model.head.weight, std=0.02)
+    model.requires_grad_(False)
+    model.get_classifier().requires_grad_(True)
+    return model.eval()
+
+
+def prepared(method: Method, bare: VisionTransformer, seed: int = 0) -> VisionTransformer:
+    """A copy of `bare` with the method, ready to train."""
+    torch.manual_seed(seed)
+    model = copy.deepcopy(bare)
+    method.prepare(model, Shown(model.cls_token.dtype))
+    return model.eval()
+
+
+def trained(method: Method, model: VisionTransformer, steps: int = 3) -> VisionTransformer:
+    """The same model after a few steps of plain gradient descent."""
+    live = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.SGD(live, lr=0.5)
+    model.train()
+    for number, (images, labels) in enumerate(Shown(model.cls_token.dtype, steps), start=1):
+        optimiser.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimiser.step()
+        method.after_epoch(model, number)
+    return model.eval()
+
+
+@contextmanager
+def double_precision() -> Iterator[None]:
+    """New tensors are float64: float32 would hide small steps."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def check_scores(method: Method, bare: VisionTransformer) -> None:
+    """It gives a finite score for each class."""
+    with torch.no_grad():
+        scores = prepared(method, bare)(Shown().batches[0][0])
+    assert scores.shape == (IMAGES, CLASSES), f"scores are {tuple(scores.shape)}"
+    assert scores.isfinite().all(), "some scores are not finite"
+
+
+def check_head(method: Method, bare: VisionTransformer) -> None:
+    """The head learns."""
+    frozen = [n for n, p in _head(prepared(method, bare)) if not p.requires_grad]
+    assert not frozen, f"frozen in the head: {frozen}"
+
+
+def check_learning(method: Method, bare: VisionTransformer) -> None:
+    """Frozen weights stay and every trainable one moves: none is dead."""
+    with double_precision():
+        model = prepared(method, copy.deepcopy(bare).double())
+        before = {n: p.detach().clone() for n, p in model.named_parameters()}
+        trainable = {n for n, p in model.named_parameters() if p.requires_grad}
+        trained(method, model)
+    moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+    assert moved == trainable, (
+        f"trainable but still: {sorted(trainable - moved)}; "
+        f"frozen but moved: {sorted(moved - trainable)}"
+    )
+
+
+def check_seed(method: Method, bare: VisionTransformer) -> None:
+    """A seed fixes it."""
+    images = Shown().batches[0][0]
+    with torch.no_grad():
+        first, second = (prepared(method, bare, seed=3)(images) for _ in range(2))
+    assert torch.equal(first, second), "two preparations with one seed differ"
+
+
+def check_reload(method: Method, bare: VisionTransformer) -> None:
+    """`attach` alone rebuilds it: a checkpoint loads without any data."""
+    model = trained(method, prepared(method, bare))
+    fresh = copy.deepcopy(bare)
+    method.attach(fresh)
+    fresh.load_state_dict(model.state_dict())
+    images = Shown().batches[0][0]
+    with torch.no_grad():
+        assert torch.equal(fresh.eval()(images), model(images)), "the reloaded model scores otherwise"
+
+
+def check_copy(method: Method, bare: VisionTransformer) -> None:
+    """Copies and pickles compute alike, with weights of their own."""
+    model, images = prepared(method, bare), Shown().batches[0][0]
+    with torch.no_grad():
+        want = model(images)
+        for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301
+            assert torch.equal(twin(images), want), "a copy scores otherwise"
+            for p in twin.parameters():
+                if p.requires_grad:
+                    p.copy_(torch.randn_like(p))
+            assert torch.equal(model(images), want), "changing a copy changes the original"
+            assert not torch.equal(twin(images), want), "a copy still reads the original's weights"
+
+
+def check_alone(method: Method, bare: VisionTransformer) -> None:
+    """The scores of an image do not depend on what else is in its batch."""
+    with double_precision():
+        model = prepared(method, copy.deepcopy(bare).double())
+        images = Shown(torch.float64).batches[0][0]
+        with torch.no_grad():
+            together, alone = model(images), model(images[:1])
+    torch.testing.assert_close(alone, together[:1], rtol=0, atol=1e-10)
+
+
+def check_written_down(method: Method, bare: VisionTransformer) -> None:
+    """Its hyper-parameters can be written down."""
+    json.dumps(asdict(method))
+
+
+def _head(model: VisionTransformer) -> list[tuple[str, nn.Parameter]]:
+    return list(model.get_classifier().named_parameters())
+
+
+Check = Callable[[Method, VisionTransformer], None]
+CHECKS: dict[str, Check] = {
+    name.removeprefix("check_"): check
+    for name, check in list(globals().items())
+    if name.startswith("check_")
+}

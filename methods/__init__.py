@@ -1,0 +1,25 @@
+"""The methods under comparison.
+
+Each file holds one method or family and ends with the names it is known by. To add a method, add a
+file; nothing else needs to know. Other packages add theirs with the entry-point group
+``bench.methods``.
+"""
+
+import warnings
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+
+from methods.base import Method, Unsupported
+from methods.registry import create, names, register
+
+__all__ = ["Method", "Unsupported", "create", "names", "register"]
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+for _entry in entry_points(group="bench.methods"):
+    try:
+        _entry.load()
+    except Exception as error:  # a broken plug-in must not take the others with it
+        warnings.warn(f"the method plug-in {_entry.value!r} was left out: {error}", stacklevel=2)

@@ -1,0 +1,21 @@
+"""Bias tuning: BitFit (Ben Zaken et al., 2022), https://arxiv.org/abs/2106.10199."""
+
+from dataclasses import dataclass
+
+from timm.models import VisionTransformer
+
+from methods.base import Method
+from methods.registry import register
+
+
+@dataclass(frozen=True)
+class Bias(Method):
+    """Every bias learns: patch embedding, attention, MLP and all LayerNorms, as in VPT's table."""
+
+    def attach(self, model: VisionTransformer) -> None:
+        for module in model.modules():
+            if getattr(module, "bias", None) is not None:
+                module.bias.requires_grad_(True)
+
+
+register("bias", Bias())

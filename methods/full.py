@@ -1,0 +1,19 @@
+"""Full fine-tuning: every weight of the backbone learns."""
+
+from dataclasses import dataclass
+
+from timm.models import VisionTransformer
+
+from methods.base import Method
+from methods.registry import register
+
+
+@dataclass(frozen=True)
+class Full(Method):
+    """Unfreeze the whole backbone: the papers' "Full" row."""
+
+    def attach(self, model: VisionTransformer) -> None:
+        model.requires_grad_(True)
+
+
+register("full", Full())

@@ -1,0 +1,19 @@
+"""Linear probing: the head alone learns."""
+
+from dataclasses import dataclass
+
+from timm.models import VisionTransformer
+
+from methods.base import Method
+from methods.registry import register
+
+
+@dataclass(frozen=True)
+class Linear(Method):
+    """Leave the backbone as it is: the papers' "Linear" row."""
+
+    def attach(self, model: VisionTransformer) -> None:
+        """Do nothing: the head arrives unfrozen."""
+
+
+register("linear", Linear())

@@ -1,0 +1,41 @@
+"""Which method a name stands for."""
+
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+from methods.base import Method
+
+_methods: dict[str, Method] = {}
+
+
+def register(name: str, method: Method) -> None:
+    """List `method` under `name`, as the command line and the records call it.
+
+    Raises `ValueError` where the name is taken.
+    """
+    if name in _methods:
+        raise ValueError(f"the method name {name!r} is taken by {_methods[name]}; choose another")
+    _methods[name] = method
+
+
+def create(name: str, **changed: Any) -> Method:
+    """The method listed under `name`, with some of its fields `changed`.
+
+    Raises `KeyError` for an unknown name and `ValueError` for an unknown field, naming near ones.
+    """
+    if name not in _methods:
+        near = get_close_matches(name, _methods, n=3) or names()
+        raise KeyError(f"no method {name!r}; did you mean {', '.join(near)}?")
+    method = _methods[name]
+    known = [field.name for field in fields(method)]
+    for field in changed:
+        if field not in known:
+            has = f"its fields are {', '.join(known)}" if known else "it has none"
+            raise ValueError(f"method {name!r} has no field {field!r}; {has}")
+    return replace(method, **changed)
+
+
+def names() -> list[str]:
+    """Every registered name, sorted."""
+    return sorted(_methods)

@@ -1,0 +1,107 @@
+"""SPT: self-prompt tuning (Wang et al., 2024), https://arxiv.org/abs/2402.02382.
+
+VPT whose prompts start as patch tokens of the training images. (Not *sensitivity-aware* tuning,
+which shares the letters.)
+"""
+
+from dataclasses import dataclass
+from itertools import islice
+from math import ceil
+
+import torch
+from timm.models import VisionTransformer
+from torch import Tensor
+
+from methods.base import Batches, Method
+from methods.prompts import prompts_of, require_count, require_form
+from methods.registry import register
+from methods.strategies import LAYERS, STRATEGIES, WINDOWS, block_inputs
+from methods.vpt import VPT
+
+
+@dataclass(frozen=True)
+class SPT(Method):
+    """Prompts of block i start from the patch tokens at the input of block i of the bare backbone.
+
+    `strategy` chooses them (sections 3.3 and 3.4): ``random`` draws tokens without replacement,
+    ``mean`` and ``max`` pool windows of consecutive tokens, ``kmeans`` takes cluster centres.
+    `share` is the part of the training images to look at, rounded up to whole batches; None is one
+    batch, the paper's choice for the sampled strategies. `layers` is ``own``, or, as in Table S2,
+    ``first`` (P0 everywhere) or ``last`` (PL everywhere). Two fields hold what the released code
+    does otherwise: `windows` ``image`` pools strips inside each image and draws among them, and
+    `positions` False takes P0 before the position embedding.
+    """
+
+    prompts: int
+    deep: bool
+    strategy: str = "random"
+    layers: str = "own"
+    share: float | None = None
+    windows: str = "batch"
+    positions: bool = True
+    frozen: bool = False
+    pool_prompts: bool = False
+    form: str = "keys_and_values"
+
+    def __post_init__(self) -> None:
+        require_count(self.prompts)
+        require_form(self.form)
+        for field, known in (("strategy", STRATEGIES), ("layers", LAYERS), ("windows", WINDOWS)):
+            if getattr(self, field) not in known:
+                given = getattr(self, field)
+                raise ValueError(f"no {field} {given!r}; there are {', '.join(known)}")
+        if self.share is not None and not 0 < self.share <= 1:
+            raise ValueError(f"share must lie above 0 and at most at 1; {self.share} was given")
+
+    def attach(self, model: VisionTransformer) -> None:
+        plain = VPT(
+            self.prompts,
+            self.deep,
+            self.frozen,
+            pool_prompts=self.pool_prompts,
+            form=self.form,
+        )
+        plain.attach(model)
+
+    @torch.no_grad()
+    def prepare(self, model: VisionTransformer, batches: Batches) -> None:
+        starts = self._starts(model, batches)
+        self.attach(model)
+        for prompts, start in zip(prompts_of(model), starts, strict=True):
+            prompts.copy_(start)
+
+    def _starts(self, model: VisionTransformer, batches: Batches) -> list[Tensor]:
+        """The initial prompts of each prompted block, (prompts, D) each."""
+        count = len(model.blocks) if self.deep else 1
+        wanted = {"own": set(range(count)), "first": {0}, "last": {len(model.blocks)}}[self.layers]
+        images = [images for images, _ in self._chosen(batches)]
+        chosen = [
+            STRATEGIES[self.strategy](tokens, self.prompts, self.windows)
+            for i, tokens in block_inputs(model, images, max(wanted), self.positions)
+            if i in wanted
+        ]
+        return chosen if self.layers == "own" else chosen * count
+
+    def _chosen(self, batches: Batches) -> Batches:
+        if self.share is None:
+            return islice(batches, 1)
+        return islice(batches, ceil(self.share * len(batches)))  # type: ignore[arg-type]
+
+
+def _family(deep: bool, prompts: int) -> dict[str, SPT]:
+    return {
+        "": SPT(prompts, deep),
+        "_mean": SPT(prompts, deep, "mean"),
+        "_max": SPT(prompts, deep, "max"),
+        "_kmeans": SPT(prompts, deep, "kmeans", share=1.0),
+        "_last": SPT(prompts, deep, layers="last"),
+        "_frozen": SPT(prompts, deep, frozen=True),
+    }
+
+
+for _suffix, _method in _family(deep=True, prompts=20).items():
+    register(f"spt_deep{_suffix}", _method)
+for _suffix, _method in _family(deep=False, prompts=100).items():
+    register(f"spt_shallow{_suffix}", _method)
+# Shallow prompts of the first layer are spt_shallow itself (Table S2 says so), so deep alone has:
+register("spt_deep_first", SPT(prompts=20, deep=True, layers="first"))

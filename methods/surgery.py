@@ -1,0 +1,31 @@
+"""Replacing modules inside a backbone."""
+
+from collections.abc import Callable
+
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+
+from methods.base import Unsupported
+
+
+def replace(model: VisionTransformer, pattern: str, build: Callable[..., nn.Module]) -> None:
+    """Put ``build(old)`` in place of the module called `pattern` in every block.
+
+    >>> replace(model, "attn.qkv", lambda linear: LoRALinear(linear, rank=8, alpha=8.0))
+    """
+    for block in model.blocks:
+        block.set_submodule(pattern, build(block.get_submodule(pattern)))
+
+
+def embed(model: VisionTransformer, images: Tensor) -> Tensor:
+    """What the first block receives: patches with positions behind the prefix tokens, (B, N, D)."""
+    return model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(images))))
+
+
+def require_plain_blocks(model: VisionTransformer) -> None:
+    """Raise `Unsupported` unless every block is timm's plain attention and MLP."""
+    for block in model.blocks:
+        if not (hasattr(block, "norm1") and hasattr(getattr(block, "attn", None), "qkv")):
+            raise Unsupported(
+                f"prompts need blocks with norm1 and a fused attn.qkv; these are {type(block).__name__}"
+            )

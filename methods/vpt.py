@@ -1,0 +1,53 @@
+"""VPT: visual prompt tuning (Jia et al., 2022), https://arxiv.org/abs/2203.12119."""
+
+from dataclasses import dataclass
+
+from timm.models import VisionTransformer
+
+from methods.base import Method
+from methods.prompts import (
+    add_deep_prompts,
+    add_shallow_prompts,
+    prompts_of,
+    require_count,
+    require_form,
+    uniform_prompts,
+)
+from methods.registry import register
+
+
+@dataclass(frozen=True)
+class VPT(Method):
+    """Prompts before the first block (equations 4 and 5) or before each (equations 6 and 7).
+
+    `frozen` leaves them as they start, so that the head alone learns. `pool_prompts` lets a head
+    that averages tokens average the last block's outputs at the prompts too, as the released code
+    does with MAE.
+    """
+
+    prompts: int
+    deep: bool
+    frozen: bool = False
+    dropout: float = 0.0
+    pool_prompts: bool = False
+    form: str = "keys_and_values"
+
+    def __post_init__(self) -> None:
+        require_count(self.prompts)
+        require_form(self.form)
+
+    def attach(self, model: VisionTransformer) -> None:
+        if self.deep:
+            starts = [uniform_prompts(model, self.prompts) for _ in model.blocks]
+            add_deep_prompts(model, starts, self.form, self.pool_prompts, self.dropout)
+        else:
+            start = uniform_prompts(model, self.prompts)
+            add_shallow_prompts(model, start, self.pool_prompts, self.dropout)
+        for prompts in prompts_of(model):
+            prompts.requires_grad_(not self.frozen)
+
+
+register("vpt_shallow", VPT(prompts=100, deep=False))
+register("vpt_shallow_frozen", VPT(prompts=100, deep=False, frozen=True))
+register("vpt_deep", VPT(prompts=20, deep=True))
+register("vpt_deep_frozen", VPT(prompts=20, deep=True, frozen=True))

@@ -1,0 +1,79 @@
+"""Every registered method keeps the contract."""
+
+import json
+from itertools import product
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+import methods
+from bench import contract
+
+# a strict table: a check that starts to pass must leave it
+EXPECTED_FAILURES: dict[tuple[str, str], str] = {}
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "trainable.json").read_text())
+
+
+def cases():
+    for name, check in product(methods.names(), contract.CHECKS):
+        why = EXPECTED_FAILURES.get((name, check))
+        marks = [pytest.mark.xfail(reason=why, strict=True, raises=AssertionError)] if why else []
+        yield pytest.param(name, check, id=f"{name}-{check}", marks=marks)
+
+
+@pytest.mark.parametrize(("name", "check"), list(cases()))
+def test_contract(name, check):
+    contract.CHECKS[check](methods.create(name), contract.backbone())
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_it_serves_average_pooling_too(name):
+    contract.check_learning(methods.create(name), contract.backbone("avg"))
+
+
+def test_no_two_names_mean_the_same():
+    meanings = [repr(methods.create(name)) for name in methods.names()]
+    assert len(set(meanings)) == len(meanings)
+
+
+def test_every_method_s_module_cites_its_source():
+    for name in methods.names():
+        module = type(methods.create(name)).__module__
+        doc = __import__(module, fromlist=["__doc__"]).__doc__
+        assert "arxiv.org" in doc or name in {"full", "linear"}, module
+
+
+def trainable_on_vit_b(name):
+    with torch.device("meta"):
+        model = timm.create_model("vit_base_patch16_224", num_classes=0).requires_grad_(False)
+        methods.create(name).attach(model)
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_trainable_parameters_on_vit_b_are_the_golden_count(name):
+    assert trainable_on_vit_b(name) == GOLDEN[name]
+
+
+@pytest.mark.parametrize("classes", [2, 100, 397])
+def test_a_head_has_769_parameters_a_class(classes):
+    with torch.device("meta"):
+        model = timm.create_model("vit_base_patch16_224", num_classes=classes)
+    assert sum(p.numel() for p in model.get_classifier().parameters()) == classes * 769
+
+
+def test_an_unknown_method_names_near_ones():
+    with pytest.raises(KeyError, match="did you mean vpt_deep"):
+        methods.create("vtp_deep")
+
+
+def test_a_taken_name_is_refused():
+    with pytest.raises(ValueError, match="taken"):
+        methods.register("linear", methods.create("full"))
+
+
+def test_an_unknown_field_is_refused():
+    with pytest.raises(ValueError, match="no field 'rnak'; its fields are rank, alpha"):
+        methods.create("lora", rnak=4)
