@@ -1,0 +1,5 @@
+"""Records become tables and a picture; needs neither torch nor timm."""
+
+from bench.report.files import Regenerated, regenerate, stale
+
+__all__ = ["Regenerated", "regenerate", "stale"]

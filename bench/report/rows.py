@@ -1,0 +1,148 @@
+"""The rows of a board: a method's accuracies on the tasks shown, with their means."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from bench.records import Outcome, Record
+from bench.report.grouping import canonical, differences, gather
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What the seeds of one method gave on one task."""
+
+    accuracies: dict[int, float]  # seed -> top-1 percent
+    failed: int = 0
+    unsupported: int = 0
+
+    @property
+    def mean(self) -> float:
+        return fmean(self.accuracies.values())
+
+    @property
+    def sd(self) -> float | None:
+        return spread(self.accuracies.values())
+
+
+@dataclass(frozen=True)
+class Means:
+    """The means of a complete row, each over the tasks shown."""
+
+    by_group: dict[str, float]
+    over_tasks: float
+    over_groups: float  # of `by_group`: every group counts the same
+    sd: float | None  # sample sd over seeds of the mean over tasks; None: one seed
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method with its fields: one line of a board."""
+
+    label: str  # the method's name, with the fields in which the board's rows of it differ
+    method: str
+    fields: dict[str, Any]
+    rates: dict[str, float]  # learning rate and weight decay; empty: chosen for each task
+    cells: dict[str, Cell]  # task -> cell, for every task shown
+    seeds: list[int]  # of the complete row; of an incomplete one, all that gave a result
+    method_params: float | None  # mean over tasks, head left out; None: no result
+    head_params: float | None  # mean over tasks
+    init_seconds: float | None  # mean over tasks and seeds
+    means: Means | None  # None: the row is incomplete
+
+
+def rows_of(records: list[Record], groups: dict[str, list[str]]) -> list[Row]:
+    """The rows of one board's records, by label; `groups` names the tasks shown of each."""
+    rows = []
+    for method, of_method in sorted(gather(records, lambda r: r.settings.method).items()):
+        found = [alike for _, alike in sorted(_variants(of_method).items())]
+        for alike, named in zip(found, differences(_tables(found)), strict=True):
+            rows.append(_row(f"{method}[{named}]" if named else method, alike, groups))
+    return sorted(rows, key=lambda row: row.label)
+
+
+def ranks(rows: Sequence[Row]) -> list[int]:
+    """Positions of rows sorted by mean over tasks; equal to two decimals is a tie: 1, 1, 3."""
+    means = [f"{row.means.over_tasks:.2f}" for row in rows if row.means]
+    return [means.index(mean) + 1 for mean in means]
+
+
+def spread(values: Iterable[float]) -> float | None:
+    """The sample standard deviation, or None for fewer than two values."""
+    listed = list(values)
+    return stdev(listed) if len(listed) > 1 else None
+
+
+def _tables(variants: list[list[Record]]) -> list[dict[str, Any]]:
+    """What may tell the variants of a method apart: fields, and rates where these do not."""
+    fields = [alike[0].settings.fields for alike in variants]
+    if len({canonical(table) for table in fields}) == len(variants):
+        return fields
+    return [{**_rates(alike), **alike[0].settings.fields} for alike in variants]
+
+
+def _rates(records: list[Record]) -> dict[str, float]:
+    """The rates of all the records; empty where they differ from task to task."""
+    first = records[0].settings.rates
+    return first if all(record.settings.rates == first for record in records) else {}
+
+
+def _variants(records: list[Record]) -> dict[str, list[Record]]:
+    """The records of a method by its fields; where a task was run at several rates, by those too.
+
+    Rates that differ only from task to task were chosen for each: they stay in one row.
+    """
+    variants: dict[str, list[Record]] = {}
+    for fields, alike in gather(records, lambda r: canonical(r.settings.fields)).items():
+        chosen = {(r.settings.task, canonical(r.settings.rates)) for r in alike}
+        several = len(chosen) > len({task for task, _ in chosen})
+        for rates, found in gather(alike, lambda r: canonical(r.settings.rates)).items():
+            variants.setdefault(fields + (rates if several else ""), []).extend(found)
+    return variants
+
+
+def _row(label: str, records: list[Record], groups: dict[str, list[str]]) -> Row:
+    by_task = gather(records, lambda record: record.settings.task)
+    cells = {t: _cell(by_task.get(t, [])) for tasks in groups.values() for t in tasks}
+    outcomes = {t: [r.outcome for r in found if r.outcome] for t, found in by_task.items()}
+    init = [outcome.init_seconds for found in outcomes.values() for outcome in found]
+    return Row(
+        label=label,
+        method=records[0].settings.method,
+        fields=records[0].settings.fields,
+        rates=_rates(records),
+        cells=cells,
+        seeds=sorted({seed for cell in cells.values() for seed in cell.accuracies}),
+        method_params=_mean_over_tasks(outcomes, "method_params"),
+        head_params=_mean_over_tasks(outcomes, "head_params"),
+        init_seconds=fmean(init) if init else None,
+        means=_means(cells, groups) if _complete(cells) else None,
+    )
+
+
+def _cell(records: list[Record]) -> Cell:
+    ended = Counter(record.failure.kind for record in records if record.failure)
+    found = {r.settings.seed: r.outcome.accuracy for r in records if r.outcome}
+    return Cell(dict(sorted(found.items())), ended["failed"], ended["unsupported"])
+
+
+def _mean_over_tasks(outcomes: dict[str, list[Outcome]], name: str) -> float | None:
+    tasks = [fmean(getattr(o, name) for o in found) for found in outcomes.values() if found]
+    return fmean(tasks) if tasks else None
+
+
+def _complete(cells: dict[str, Cell]) -> bool:
+    """Whether every task has a result of the same seeds, and no seed ended without one."""
+    seeds = {tuple(cell.accuracies) for cell in cells.values()}
+    ended_well = not any(cell.failed or cell.unsupported for cell in cells.values())
+    return ended_well and len(seeds) == 1 and seeds != {()}
+
+
+def _means(cells: dict[str, Cell], groups: dict[str, list[str]]) -> Means:
+    by_group = {g: fmean(cells[task].mean for task in tasks) for g, tasks in groups.items()}
+    seeds = next(iter(cells.values())).accuracies
+    by_seed = [fmean(cell.accuracies[seed] for cell in cells.values()) for seed in seeds]
+    over_tasks = fmean(cell.mean for cell in cells.values())
+    return Means(by_group, over_tasks, fmean(by_group.values()), spread(by_seed))

@@ -1,0 +1,178 @@
+"""Boards as Markdown, records as CSV: the text of the leaderboard."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from bench.records import Record
+from bench.report.grouping import canonical, entries, gather
+from bench.report.leaderboard import Board
+from bench.report.rows import Cell, Row
+
+NOTICE = "<!-- made by `python -m bench report` from results/records; do not edit -->"
+EMPTY = "There is no record yet; `python -m bench run` makes some."
+MEANING = (
+    "Accuracy: top-1 percent on test after the last epoch, mean ± sample sd over seeds; "
+    "params include the head; init: wall-clock of the method's prepare, mean over tasks and seeds."
+)
+NONE = "–"
+DIGITS = 12  # shown of a sha256
+COLUMNS = (
+    *("suite", "suite_version", "task", "group", "backbone", "weights", "method", "fields"),
+    *("rates", "recipe", "recipe_version", "seed", "status", "accuracy", "best_epoch_accuracy"),
+    *("method_params", "head_params", "init_seconds", "train_seconds", "peak_memory_mb", "cell"),
+)
+
+
+def markdown(boards: Sequence[Board], picture: str) -> str:
+    """The leaderboard; `picture` is the Markdown that shows one, or empty."""
+    parts = [NOTICE, "# Leaderboard", picture, *map(_section, boards)]
+    if not boards:
+        parts.append(EMPTY)
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def long_csv(records: Iterable[Record]) -> str:
+    """One line a record, also of those that failed, in an order of their own."""
+    lines = sorted((_line(record) for record in records), key=_order)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def cell_text(cell: Cell, count: bool = False) -> str:
+    """``71.20 ± 0.41``; with `count`, the number of seeds behind it."""
+    if not cell.accuracies:
+        return "failed" if cell.failed else "n/a" if cell.unsupported else NONE
+    seeds = f" ({len(cell.accuracies)})" if count else ""
+    failed = f", {cell.failed} failed" if cell.failed else ""
+    return with_spread(cell.mean, cell.sd) + seeds + failed
+
+
+def with_spread(mean: float, sd: float | None) -> str:
+    return f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f}"
+
+
+def _section(board: Board) -> str:
+    parts = [f"## {_safe(board.name)}"]
+    if board.rows:
+        parts.append(_table(_complete(board)))
+    if board.incomplete:
+        parts += ["### Incomplete", _table(_incomplete(board))]
+    return "\n\n".join([*parts, _foot(board), _settings(board)])
+
+
+def _complete(board: Board) -> list[dict[str, str]]:
+    return [
+        {
+            "rank": str(rank),
+            "method": row.label,
+            "params (M)": _params(row),
+            **{task: cell_text(cell) for task, cell in row.cells.items()},
+            **_means(row),
+            "seeds": str(len(row.seeds)),
+            "init (s)": _number(row.init_seconds, 2),
+        }
+        for rank, row in zip(board.ranks, board.rows, strict=True)
+    ]
+
+
+def _means(row: Row) -> dict[str, str]:
+    """The means of a complete row; those of groups only where there are several."""
+    if row.means is None:
+        return {}
+    over_tasks = {"mean over tasks": with_spread(row.means.over_tasks, row.means.sd)}
+    if len(row.means.by_group) == 1:
+        return over_tasks
+    groups = {f"mean {group}": f"{mean:.2f}" for group, mean in row.means.by_group.items()}
+    return {**groups, **over_tasks, "mean over groups": f"{row.means.over_groups:.2f}"}
+
+
+def _incomplete(board: Board) -> list[dict[str, str]]:
+    return [
+        {
+            "method": row.label,
+            "params (M)": _params(row),
+            **{task: cell_text(cell, count=True) for task, cell in row.cells.items()},
+            "tasks": f"{sum(bool(c.accuracies) for c in row.cells.values())}/{len(row.cells)}",
+            "init (s)": _number(row.init_seconds, 2),
+        }
+        for row in board.incomplete
+    ]
+
+
+def _params(row: Row) -> str:
+    if row.method_params is None or row.head_params is None:
+        return NONE
+    return _number((row.method_params + row.head_params) / 1e6, 3)
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return NONE if value is None else f"{value:.{decimals}f}"
+
+
+def _table(lines: list[dict[str, str]]) -> str:
+    words = {"method"}
+    align = ["left" if name in words else "right" for name in lines[0]]
+    cells = [[_safe(text) for text in line.values()] for line in lines]
+    heads = [_safe(name) for name in lines[0]]
+    return tabulate(cells, heads, "pipe", colalign=align, disable_numparse=True)
+
+
+def _foot(board: Board) -> str:
+    recipe = board.recipe
+    made = (
+        f"{board.title} ({board.suite}, version {board.suite_version}); "
+        f"backbone {board.backbone}, weights sha256 {board.weights[:DIGITS] or NONE}; "
+        f"recipe {recipe.get('name')}, version {recipe.get('version')} "
+        f"(batch {recipe.get('batch')}, {recipe.get('epochs')} epochs); {board.records} records."
+    )
+    not_run = f" Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
+    splits = f" Splits: {entries(board.splits)}." if board.splits else ""
+    return _safe(f"{made}{not_run}{splits} {MEANING}")
+
+
+def _settings(board: Board) -> str:
+    """The fields and the rates of every row; the labels name only those that differ."""
+    rows = sorted([*board.rows, *board.incomplete], key=lambda row: row.label)
+    fields = [f"{row.label} ({entries(row.fields)})" for row in rows if row.fields]
+    rates = [
+        f"{said or 'chosen for each task'} ({', '.join(row.label for row in alike)})"
+        for said, alike in sorted(gather(rows, lambda row: entries(row.rates)).items())
+    ]
+    said = [f"Rates: {'; '.join(rates)}.", f"Fields: {'; '.join(fields)}." if fields else ""]
+    return _safe(" ".join(said))
+
+
+def _safe(text: str) -> str:
+    """`text` on one line, in which Markdown sees neither a column's end nor a tag."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _line(record: Record) -> dict[str, Any]:
+    measured = vars(record.outcome) if record.outcome else {}
+    settings = record.settings
+    return {
+        **vars(settings),
+        **measured,
+        "group": record.group,
+        "weights": settings.weights[:DIGITS],
+        "fields": canonical(settings.fields),
+        "rates": canonical(settings.rates),
+        "recipe": settings.recipe.get("name"),
+        "recipe_version": settings.recipe.get("version"),
+        "status": record.failure.kind if record.failure else "ok",
+        "cell": record.cell,
+    }
+
+
+def _order(line: dict[str, Any]) -> tuple[str | int, ...]:
+    names = ("backbone", "weights", "method", "fields", "task", "rates")
+    recipe = str(line["recipe"]), str(line["recipe_version"])
+    of_cell = tuple(str(line[name]) for name in names)
+    return line["suite"], line["suite_version"], *recipe, *of_cell, line["seed"], line["cell"]
