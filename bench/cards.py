@@ -2,7 +2,8 @@
 
 import tomllib
 from collections.abc import Iterable
-from dataclasses import asdict, field
+from dataclasses import asdict, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -16,6 +17,7 @@ SUITES = ROOT / "datasets"
 RECIPES = ROOT / "bench" / "recipes"
 BACKBONES = ROOT / "bench" / "backbones.toml"
 WEIGHTS = ROOT / "bench" / "weights"
+RANDOM = "random"  # in place of a weights file: shows what pretraining gives
 
 STRICT = ConfigDict(extra="forbid")
 NOT_PROTOCOL = ("title", "views", "lr_of", "fields", "grid", "precision")
@@ -37,6 +39,10 @@ class Task:
     images: str = ""  # below the folder: where the paths in the lists begin
     counts: dict[Split, list[int]] = field(default_factory=dict)  # images allowed in each split
 
+    def __post_init__(self) -> None:
+        if self.classes < 1:
+            raise ValueError(f"classes must be above 0; {self.classes} was given")
+
 
 @dataclass(frozen=True, config=STRICT)
 class Selection:
@@ -46,6 +52,11 @@ class Selection:
     backbones: list[str]
     seeds: list[int]
     tasks: list[str] = field(default_factory=list)  # empty: all
+
+    def __post_init__(self) -> None:
+        for kind in ("methods", "backbones", "seeds"):
+            if not getattr(self, kind):
+                raise ValueError(f"{kind} must name at least one")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -68,6 +79,9 @@ class Suite:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"the task {twice[0]!r} stands twice")
+        absent = [split for split in ("trainval", "test") if not self.lists.get(split)]
+        if absent and not all(task.embedded for task in self.task):
+            raise ValueError(f"lists names no file for {absent[0]}")
 
     def groups(self) -> list[str]:
         """The groups in the order of the card."""
@@ -116,9 +130,21 @@ class Recipe:
     grid: dict[Literal["lr", "weight_decay"], list[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("lr", "batch", "epochs", "test_evaluations"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0; {getattr(self, name)} was given")
+        above = {
+            name: getattr(self, name) for name in ("lr", "batch", "epochs", "test_evaluations")
+        }
+        for name, value in {**above, **self.lr_of}.items():
+            if not 0 < value < inf:
+                raise ValueError(f"{name} must be above 0; {value} was given")
+        for name in (
+            "weight_decay",
+            "head_weight_decay",
+            "warmup_epochs",
+            "min_lr",
+            "lr_per_batch",
+        ):
+            if not 0 <= getattr(self, name) < inf:
+                raise ValueError(f"{name} must be 0 or above; {getattr(self, name)} was given")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"{self.warmup_epochs} warm-up epochs leave none of {self.epochs}")
         if "default" not in self.views:
@@ -152,7 +178,7 @@ class BackboneCard:
 
     name: str
     timm: str  # timm's model name, with the tag where the weights are timm's
-    weights: str = ""  # a file beside the card or in bench/weights; empty: timm's own
+    weights: str = ""  # a file beside the card or in bench/weights; RANDOM; empty: timm's own
     sha256: str = ""  # of the weights' file; checked where given
     pooling: Literal["token", "avg", "backbone"] = "backbone"  # backbone: as timm's model has it
     input_size: int = 0  # pixels; 0: as timm says
@@ -180,9 +206,12 @@ def load_backbone(name: str) -> BackboneCard:
     """
     if name.endswith(".toml"):
         path = Path(name)
-        card = _read(BackboneCard, path, _toml(path, "backbone"))
-        weights = str((path.parent / card.weights).resolve()) if card.weights else ""
-        return _replace(card, weights=weights)
+        card = _read(BackboneCard, f"the card {path}", _toml(path, "backbone"))
+        if card.weights in ("", RANDOM):
+            return card
+        beside = (path.parent / card.weights).resolve()
+        known = (WEIGHTS / card.weights).is_file()
+        return card if known and not beside.is_file() else replace(card, weights=str(beside))
     if "@" in name:
         model, file = name.split("@", 1)
         return BackboneCard(name=f"{model}@{Path(file).stem}", timm=model, weights=file)
@@ -191,13 +220,14 @@ def load_backbone(name: str) -> BackboneCard:
 
 def change_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     """The recipe with some of its fields changed, checked anew."""
-    return _read(Recipe, Path("--set"), {**asdict(recipe), **changes})
+    return _read(Recipe, "--set", {**asdict(recipe), **changes})
 
 
 def backbone_cards() -> dict[str, BackboneCard]:
     """The project's own cards."""
     tables = _toml(BACKBONES, "backbone")
-    return {name: _read(BackboneCard, BACKBONES, {"name": name, **t}) for name, t in tables.items()}
+    origin = f"the card {BACKBONES}"
+    return {name: _read(BackboneCard, origin, {"name": name, **t}) for name, t in tables.items()}
 
 
 def names(folder: Path) -> list[str]:
@@ -209,7 +239,7 @@ def _load(cls: type[T], kind: str, name: str, folder: Path) -> T:
     path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
     if not name.endswith(".toml") and not path.exists():
         raise unknown(kind, name, names(folder))
-    return _read(cls, path, _toml(path, kind))
+    return _read(cls, f"the card {path}", _toml(path, kind))
 
 
 def _toml(path: Path, kind: str) -> dict[str, Any]:
@@ -221,15 +251,12 @@ def _toml(path: Path, kind: str) -> dict[str, Any]:
         raise UserError(f"the {kind} card {path} cannot be read: {error}") from None
 
 
-def _read(cls: type[T], path: Path, table: dict[str, Any]) -> T:
+def _read(cls: type[T], origin: str, table: dict[str, Any]) -> T:
     try:
         return TypeAdapter(cls).validate_python(table)
     except ValidationError as error:
         errors = error.errors()  # a misspelt key shows as an unknown one and a missing one
         first = next((e for e in errors if e["type"].startswith("unexpected")), errors[0])
         where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"the card {path}: {where or 'it'}: {first['msg']}") from None
-
-
-def _replace(card: BackboneCard, **changed: Any) -> BackboneCard:
-    return BackboneCard(**{**card.__dict__, **changed})
+        what = first["msg"].removeprefix("Value error, ")
+        raise UserError(": ".join(filter(None, (origin, where, what)))) from None

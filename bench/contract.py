@@ -1,4 +1,4 @@
-"""What every method must keep, whatever it is: a check is a function with a sentence for a docstring.
+"""What every method must keep, whatever it is; a check is a function that says so in a sentence.
 
 The tests run all checks over all registered methods; an author runs them over a new one. A check
 raises `AssertionError`, with what differs, where a method breaks it.
@@ -140,7 +140,9 @@ def check_reload(method: Method, bare: VisionTransformer) -> None:
     fresh.load_state_dict(model.state_dict())
     images = Shown().batches[0][0]
     with torch.no_grad():
-        assert torch.equal(fresh.eval()(images), model(images)), "the reloaded model scores otherwise"
+        assert torch.equal(fresh.eval()(images), model(images)), (
+            "the reloaded model scores otherwise"
+        )
 
 
 def check_copy(method: Method, bare: VisionTransformer) -> None:
@@ -182,3 +184,15 @@ CHECKS: dict[str, Check] = {
     for name, check in list(globals().items())
     if name.startswith("check_")
 }
+
+
+def findings(method: Method) -> Iterator[tuple[str, str | None]]:
+    """Each check's sentence, with what is wrong where the method breaks it."""
+    for check in CHECKS.values():
+        assert check.__doc__
+        try:
+            check(method, backbone())
+        except Exception as error:  # a method under construction may raise anything
+            yield check.__doc__, f"{type(error).__name__}: {error}"
+        else:
+            yield check.__doc__, None

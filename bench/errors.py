@@ -8,6 +8,11 @@ class UserError(Exception):
     """What was given, what was expected, what is near."""
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, without what many libraries add below."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
     """The error for a name that is not known, naming near ones or, failing those, all.
 

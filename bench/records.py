@@ -80,6 +80,7 @@ class Record:
     outcome: Outcome | None
     failure: Failure | None
     environment: dict[str, Any] = field(default_factory=dict)
+    request: dict[str, Any] = field(default_factory=dict)  # names that ask for this cell again
     cell: str = ""
     schema: int = SCHEMA
 
@@ -103,6 +104,10 @@ class Store:
     def predictions_path(self, settings: Settings) -> Path:
         """Where the predicted classes of that cell lie."""
         return self.root / "predictions" / f"{settings.digest()}.npz"
+
+    def weights_path(self, settings: Settings) -> Path:
+        """Where what that cell trained lies, if it was kept."""
+        return self.root / "weights" / f"{settings.digest()}.safetensors"
 
     def find(self, settings: Settings) -> Record | None:
         """The record of that cell, or None where there is no sound one."""
@@ -164,7 +169,9 @@ def read(path: Path) -> Record:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write to a temporary file beside `path`, flush it to disk, and rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False) as f:
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=".", suffix=".part", delete=False
+    ) as f:
         try:
             f.write(content)
             f.flush()

@@ -7,11 +7,13 @@ every image, so ``LN1(P) -> k, v`` is computed once a step.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from timm.layers import Attention
 from timm.models import VisionTransformer
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from methods.base import Unsupported
@@ -28,7 +30,7 @@ class Concatenated(nn.Module):
         self.block, self.prompts = block, nn.Parameter(prompts)
         self.start, self.keep, self.dropout = start, keep, nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, **kwargs) -> Tensor:
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         prompts = self.dropout(self.prompts.expand(len(x), -1, -1))  # (B, P, D)
         x = self.block(torch.cat([x[:, : self.start], prompts, x[:, self.start :]], 1), **kwargs)
         return x if self.keep else without(x, self.start, len(self.prompts))
@@ -37,11 +39,11 @@ class Concatenated(nn.Module):
 class KeysAndValues(nn.Module):
     """A block that sees `prompts` as keys and values only: `Concatenated` without the waste."""
 
-    def __init__(self, block: nn.Module, prompts: Tensor):
+    def __init__(self, block: Block, prompts: Tensor):
         super().__init__()
         self.block, self.prompts = block, nn.Parameter(prompts)
 
-    def forward(self, x: Tensor, **_) -> Tensor:
+    def forward(self, x: Tensor, **_: Any) -> Tensor:
         attn, norm = self.block.attn, self.block.norm1
         attended = attend(attn, norm(x), keys_and_values(attn, norm(self.prompts)))
         return after_attention(self.block, x, attended)
@@ -54,7 +56,7 @@ class WithoutPrompts(nn.Module):
         super().__init__()
         self.block, self.start, self.count = block, start, count
 
-    def forward(self, x: Tensor, **kwargs) -> Tensor:
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         return without(self.block(x, **kwargs), self.start, self.count)
 
 
@@ -86,7 +88,7 @@ def project(attn: Attention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def mix(attn: Attention, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """What `attn` returns for `x`, (B, N, D), with these queries, (B, H, N, D / H), keys, values."""
+    """What `attn` returns for `x`, (B, N, D), with these queries, keys and values."""
     mixed = _mix(attn, q, k, v).transpose(1, 2).flatten(2)  # (B, N, D)
     mixed = attn.norm(mixed)
     if attn.gate is not None:
@@ -102,7 +104,7 @@ def _mix(attn: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return attn.attn_drop((q * attn.scale @ k.transpose(-2, -1)).softmax(-1)) @ v
 
 
-def after_attention(block: nn.Module, x: Tensor, attended: Tensor) -> Tensor:
+def after_attention(block: Block, x: Tensor, attended: Tensor) -> Tensor:
     """The rest of timm's block, from what its attention made of `x`."""
     x = x + block.drop_path1(block.ls1(attended))
     return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))

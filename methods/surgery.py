@@ -26,6 +26,5 @@ def require_plain_blocks(model: VisionTransformer) -> None:
     """Raise `Unsupported` unless every block is timm's plain attention and MLP."""
     for block in model.blocks:
         if not (hasattr(block, "norm1") and hasattr(getattr(block, "attn", None), "qkv")):
-            raise Unsupported(
-                f"prompts need blocks with norm1 and a fused attn.qkv; these are {type(block).__name__}"
-            )
+            kind = type(block).__name__
+            raise Unsupported(f"prompts need blocks with norm1 and a fused attn.qkv, not {kind}")

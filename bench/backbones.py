@@ -1,0 +1,280 @@
+"""A backbone card becomes a frozen timm model with a new head, and the input that it wants."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from math import log
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors.torch import load_file
+from timm.layers import Attention
+from timm.models import VisionTransformer
+from timm.models.vision_transformer import checkpoint_filter_fn
+from torch import Tensor, nn
+
+from bench.cards import RANDOM, WEIGHTS, BackboneCard, Recipe, backbone_cards
+from bench.errors import UserError, first_line, unknown
+
+WRAPPERS = ("model", "state_dict")  # under which released files keep their weights
+PREFIXES = ("module.base_encoder.", "module.", "encoder.")  # MoCo-v3's full and linear-probe files
+PRETRAINING = ("decoder_", "mask_token", "momentum_encoder.", "predictor.")  # MAE's and MoCo-v3's
+NOT_BACKBONE = ("head.", "fc.", "pre_logits.", *PRETRAINING)
+PATCHES = "patch_embed.proj.weight"
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a backbone wants to see and how it sums it up."""
+
+    size: int  # pixels, both ways
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    pooling: str
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A card whose weights are at hand."""
+
+    card: BackboneCard
+    input: Input
+    weights: Path | None  # None: the seeded random initialisation
+    sha256: str
+
+
+def resolve(card: BackboneCard) -> Backbone:
+    """Check that the card's model is one that the methods serve, and find its weights.
+
+    Raises `UserError` for an unknown or unfit model and for weights that cannot be had or are
+    another model's.
+    """
+    wanted = _input(card)
+    with torch.device("meta"):
+        model = _build(card, wanted, classes=1)
+    path = _find_weights(card)
+    sha256 = _sha256(path) if path else RANDOM
+    if card.sha256 and sha256 != card.sha256:
+        raise UserError(f"{path} has sha256 {sha256}; the card of {card.name} says {card.sha256}")
+    if path:
+        _weights(model, path, card, "pretrained")
+    return Backbone(card, wanted, path, sha256)
+
+
+def load(backbone: Backbone, classes: int, recipe: Recipe) -> VisionTransformer:
+    """The pretrained model, frozen but for a new head of `classes` scores.
+
+    The head draws from torch's global generator; nothing else does.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)  # `torch.manual_seed` would seed GPUs, too
+        model = _build(backbone.card, backbone.input, classes)
+        if backbone.weights:
+            found = _weights(model, backbone.weights, backbone.card, recipe.pooled_norm)
+            model.load_state_dict(found, strict=False)
+    model.requires_grad_(False)
+    HEAD_INITS[recipe.head_init](model.get_classifier())
+    model.get_classifier().requires_grad_(True)
+    return model
+
+
+def build(backbone: Backbone, classes: int) -> VisionTransformer:
+    """The network without its weights."""
+    return _build(backbone.card, backbone.input, classes)
+
+
+def use_plain_attention(model: VisionTransformer) -> None:
+    """Compute attention as products of matrices.
+
+    On a CPU torch's fused form is no faster in fp32, and several times slower backwards in bf16.
+    """
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.fused_attn = False
+
+
+def normalisation(
+    backbone: Backbone, recipe: Recipe
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean and standard deviation that the recipe wants: the backbone's own, or ImageNet's."""
+    if recipe.normalisation == "imagenet":
+        return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    return backbone.input.mean, backbone.input.std
+
+
+def _input(card: BackboneCard) -> Input:
+    name = card.timm.split(".")[0]
+    if not timm.is_model(name):
+        raise unknown("backbone", card.name, [*backbone_cards(), *timm.list_models("*vit*")])
+    try:
+        settings = timm.get_pretrained_cfg(card.timm)
+    except RuntimeError:  # an unknown tag
+        tags = map(str, timm.list_pretrained(f"{name}.*"))
+        raise unknown("backbone", card.name, [*backbone_cards(), *tags]) from None
+    size = card.input_size or settings.input_size[-1]
+    mean, std = card.mean or settings.mean, card.std or settings.std
+    return Input(size, tuple(map(float, mean)), tuple(map(float, std)), card.pooling)
+
+
+def _build(card: BackboneCard, wanted: Input, classes: int) -> VisionTransformer:
+    pooling = {} if card.pooling == "backbone" else {"global_pool": card.pooling}
+    options = {"img_size": wanted.size, **card.architecture, **pooling}
+    try:
+        model = _create(card, num_classes=classes, **options)
+    except Exception as error:  # timm raises many kinds; a model that is not ours says so first
+        _require_plain(card, _create(card, num_classes=classes))
+        raise UserError(
+            f"{card.name}: timm cannot build it with {options}: {first_line(error)}"
+        ) from None
+    _require_plain(card, model)
+    return model
+
+
+def _create(card: BackboneCard, **options: Any) -> nn.Module:
+    return timm.create_model(card.timm.split(".")[0], **options)
+
+
+def _require_plain(card: BackboneCard, model: nn.Module) -> None:
+    """Raise `UserError` for a model that is not a Vision Transformer with one linear head."""
+    plain = isinstance(model, VisionTransformer) and isinstance(model.get_classifier(), nn.Linear)
+    if not plain:
+        raise UserError(
+            f"{card.name} is a {type(model).__name__}; the methods here serve plain Vision "
+            "Transformers (timm's VisionTransformer: ViT, DeiT, DINOv2, MAE, MoCo-v3 ...)"
+        )
+
+
+def _find_weights(card: BackboneCard) -> Path | None:
+    """The card's file, fetched from timm's hub where the card names none; None for ``random``."""
+    if card.weights == RANDOM:
+        return None
+    if not card.weights:
+        return _download(card)
+    places = [Path(card.weights), WEIGHTS / card.weights]
+    for place in places:
+        if place.is_file():
+            return place
+    raise UserError(
+        f"the weights of {card.name} are not there: looked for {' and '.join(map(str, places))}"
+    )
+
+
+def _download(card: BackboneCard) -> Path:
+    from huggingface_hub import hf_hub_download  # slow to import; cards with a file never need it
+
+    home = timm.get_pretrained_cfg(card.timm).hf_hub_id
+    hint = f"with the file at hand, name it as --backbones {card.timm}@FILE.safetensors"
+    if not home:
+        raise UserError(f"timm has no weights of {card.name}; {hint}")
+    try:
+        return Path(hf_hub_download(home, "model.safetensors"))
+    except Exception as error:  # the hub's client raises many kinds, all meaning the same here
+        raise UserError(
+            f"the weights of {card.name} are not on this machine and could not be downloaded from "
+            f"{home} ({type(error).__name__}); {hint}"
+        ) from None
+
+
+def _sha256(path: Path) -> str:
+    return _sha256_of(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _sha256_of(path: Path, _changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file, without what files wrap around them."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file makes the unpickler raise any kind
+        raise UserError(_unreadable(path, error)) from None
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and wrapper in content:
+            content = content[wrapper]
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path} holds a {type(content).__name__}, not weights by name")
+    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        start = file.read(64)
+    if not start or start.lstrip().startswith(b"<"):
+        what = "a web page, not weights" if start else "empty"
+        return f"{path} is {what}: its download went wrong"
+    return f"{path} cannot be read as weights: {first_line(error)}"
+
+
+def _weights(
+    model: VisionTransformer, path: Path, card: BackboneCard, pooled_norm: str
+) -> dict[str, Tensor]:
+    """The weights in the file at `path` under the names of `model`: all but the head's.
+
+    Behind average pooling timm's norm is called ``fc_norm``: it takes the checkpoint's ``norm``
+    or, where `pooled_norm` is ``fresh``, stays at the identity, as VPT's code has it with MAE.
+    """
+    weights = _backbone_only({_stripped(name): value for name, value in _read(path).items()})
+    if not isinstance(model.fc_norm, nn.Identity) and "fc_norm.weight" not in weights:
+        for part in ("weight", "bias"):
+            norm = weights.pop(f"norm.{part}", None)
+            if norm is not None:
+                fresh = getattr(model.fc_norm, part).detach()
+                weights[f"fc_norm.{part}"] = fresh if pooled_norm == "fresh" else norm
+    try:
+        weights = _fitted(model, weights)
+    except Exception as error:  # what timm does not expect fails in many ways
+        raise UserError(f"{path} does not fit {card.timm}: {first_line(error)}") from None
+    _require_same(model, weights, path, card)
+    return weights
+
+
+def _fitted(model: VisionTransformer, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What timm makes of published files: its names, and positions for the model's image size."""
+    patches = {n: value for n, value in weights.items() if n == PATCHES and value.ndim == 4}
+    return {**checkpoint_filter_fn(weights, model), **patches}  # timm would resize patches, too
+
+
+def _stripped(name: str) -> str:
+    for prefix in PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _backbone_only(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in weights.items() if not name.startswith(NOT_BACKBONE)}
+
+
+def _require_same(
+    model: VisionTransformer, weights: dict[str, Tensor], path: Path, card: BackboneCard
+) -> None:
+    """Raise `UserError` unless `weights` are the model's own, head apart, in name and shape."""
+    want = _backbone_only(dict(model.state_dict()))
+    for kind, names in (("lacks", want.keys() - weights), ("has unknown", weights.keys() - want)):
+        if names:
+            shown = ", ".join(sorted(names)[:3]) + (" ..." if len(names) > 3 else "")
+            raise UserError(f"{path} {kind} {shown}: not weights of {card.timm}")
+    for name, value in want.items():
+        found, wanted = tuple(weights[name].shape), tuple(value.shape)
+        if found != wanted:
+            raise UserError(f"{path}: {name} is {found}; {card.timm} wants {wanted}")
+
+
+def _small_normal(head: nn.Linear) -> None:
+    nn.init.trunc_normal_(head.weight, std=0.02)
+    nn.init.zeros_(head.bias)
+
+
+def _prior_of_one_percent(head: nn.Linear) -> None:
+    nn.init.kaiming_normal_(head.weight, mode="fan_out")
+    nn.init.constant_(head.bias, -log(99))
+
+
+HEAD_INITS = {"trunc_normal": _small_normal, "vpt2022": _prior_of_one_percent}

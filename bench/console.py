@@ -1,0 +1,94 @@
+"""What a run shows: a live display on a terminal, plain lines elsewhere."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import mean
+from time import perf_counter
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bench.cards import Suite
+from bench.records import Record, Settings, Store
+
+
+def title(settings: Settings) -> str:
+    """A cell in words."""
+    return f"{settings.method} on {settings.backbone}, {settings.task}, seed {settings.seed}"
+
+
+def verdict(record: Record) -> str:
+    """How a cell ended, in words."""
+    if record.outcome is not None:
+        found = record.outcome
+        return f"{found.accuracy:.2f} % in {found.train_seconds + found.test_seconds:.1f} s"
+    assert record.failure is not None
+    if record.failure.kind == "unsupported":
+        return f"n/a: {record.failure.message}"
+    return f"failed: {record.failure.error}: {record.failure.message}"
+
+
+class Display:
+    """Counts cells and epochs; `console` decides whether it may redraw."""
+
+    def __init__(self, console: Console, cells: int, epochs: int):
+        self.console, self.cells, self.epochs = console, cells, epochs
+        self.ended, self.begun = 0, perf_counter()
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.all = self.bars.add_task("cells", total=cells * epochs)
+        self.one = self.bars.add_task("epoch", total=epochs)
+
+    @contextmanager
+    def shown(self) -> Iterator["Display"]:
+        with self.bars:
+            yield self
+
+    def start(self, settings: Settings) -> None:
+        """A cell begins."""
+        self.bars.reset(self.one, description=title(settings), total=self.epochs)
+
+    def epoch(self, number: int, loss: float) -> None:
+        """An epoch has ended."""
+        self.bars.update(self.one, completed=number)
+        self.bars.update(self.all, completed=self.ended * self.epochs + number)
+
+    def end(self, record: Record) -> None:
+        """A cell has ended: say how, and how long the others may take."""
+        self.ended += 1
+        self.bars.update(self.all, completed=self.ended * self.epochs)
+        left = (self.cells - self.ended) * (perf_counter() - self.begun) / self.ended
+        rest = f", about {duration(left)} left" if self.ended < self.cells else ""
+        count = f"[{self.ended:{len(str(self.cells))}}/{self.cells}]"
+        line = f"{count} {title(record.settings)}: {verdict(record)}{rest}"
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def estimate(store: Store, suite: Suite, left: int) -> str:
+    """How long so many cells may take, from the records of earlier ones of the suite."""
+    known = [
+        record.outcome.train_seconds + record.outcome.test_seconds
+        for _, record in store.read()
+        if isinstance(record, Record) and record.outcome and record.settings.suite == suite.name
+    ]
+    if not known:
+        return "no earlier cell of this suite to estimate the time from"
+    return f"about {duration(mean(known) * left)}, as {len(known)} earlier ones went"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever reads best.
+
+    >>> duration(90)
+    '1.5 min'
+    """
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {name}"
+    return f"{seconds:.0f} s"

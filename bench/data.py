@@ -1,0 +1,306 @@
+"""A task's splits become tensors and batches."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2 as transforms
+
+from bench import embedded
+from bench.cards import Split, Suite, Task
+from bench.errors import UserError, unknown
+
+IN_MEMORY = 4 * 2**30  # bytes of decoded pixels above which a split is read anew for each pass
+BICUBIC = transforms.InterpolationMode.BICUBIC
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # as Pillow says it
+
+
+Line = tuple[str, str, str]  # an image's path, its label as written, and where that stands
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The images of a split, as pixels or as files, and their labels."""
+
+    labels: Tensor  # (B,)
+    pixels: Tensor | None = None  # uint8, (B, 3, H, W)
+    files: tuple[Path, ...] = ()
+    origins: tuple[str, ...] = ()  # list file and line of each image, for messages
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def read(suite: Suite, task: Task, split: Split, root: Path) -> Examples:
+    """The examples of a split, checked but not decoded.
+
+    Raises `UserError` where the data are absent or a list file names what is not there.
+    """
+    if task.embedded:
+        if task.embedded not in embedded.TASKS:
+            raise unknown("embedded task", task.embedded, embedded.TASKS)
+        made = embedded.TASKS[task.embedded]()[split]
+        pixels = torch.from_numpy(made.images).permute(0, 3, 1, 2).contiguous()
+        return Examples(torch.from_numpy(made.labels), pixels)
+    folder = find_folder(suite, task, root)
+    lines = [line for name in suite.lists[split] for line in _lines(folder / name)]
+    files = tuple(folder / task.images / path for path, _, _ in lines)
+    numbers = _class_numbers(suite, task, folder, lines)
+    origins = tuple(origin for _, _, origin in lines)
+    _require_counts(task, split, len(numbers), folder)
+    _require_files(files, origins)
+    return Examples(torch.tensor(numbers), files=files, origins=origins)
+
+
+def digest(examples: Examples) -> str:
+    """16 hex digits that stand for which images with which labels, and in which order."""
+    content = hashlib.sha256(examples.labels.numpy().astype(np.int64).tobytes())
+    if examples.pixels is not None:
+        content.update(examples.pixels.numpy().tobytes())
+    for file in examples.files:
+        content.update(f"{file.parent.name}/{file.name}\n".encode())
+    return content.hexdigest()[:16]
+
+
+def places(suite: Suite, task: Task, root: Path) -> list[Path]:
+    """Where a task's folder is looked for."""
+    name = task.folder or task.name
+    return list(dict.fromkeys([root / suite.folder / name, root / name]))
+
+
+def find_folder(suite: Suite, task: Task, root: Path) -> Path:
+    """The folder of a task on disk: the first place that holds its test list."""
+    for place in places(suite, task, root):
+        if (place / suite.lists["test"][0]).is_file():
+            return place
+    looked = " and ".join(map(str, places(suite, task, root)))
+    raise UserError(f"no data for {task.name}: looked for {suite.lists['test'][0]} in {looked}")
+
+
+def _lines(path: Path) -> list[Line]:
+    """The entries of a list file."""
+    try:
+        text = path.read_text()
+        entries = json.loads(text) if path.suffix == ".json" else None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"the list file {path} cannot be read: {error}") from None
+    if entries is None:
+        return [_line(path, n, line) for n, line in enumerate(text.splitlines(), start=1)]
+    if not isinstance(entries, dict):
+        raise UserError(
+            f"the list file {path} holds a {type(entries).__name__}, not classes by image"
+        )
+    return [(image, str(raw), f"{path}: {image}") for image, raw in entries.items()]
+
+
+def _line(path: Path, number: int, line: str) -> Line:
+    image, _, raw = line.strip().rpartition(" ")
+    if not image:
+        raise UserError(f"{path}:{number}: expected a path and a label, got {line!r}")
+    return image, raw, f"{path}:{number}"
+
+
+def _class_numbers(suite: Suite, task: Task, folder: Path, lines: list[Line]) -> list[int]:
+    """The class of each entry; ids in JSON may have gaps, so all lists together number them."""
+    names = sorted({name for names in suite.lists.values() for name in names})
+    given = [_label(raw, origin) for _, raw, origin in lines]
+    if not all(name.endswith(".json") for name in names):
+        for label, (_, _, origin) in zip(given, lines, strict=True):
+            if label >= task.classes:
+                raise UserError(f"{origin}: label {label}; expected 0 to {task.classes - 1}")
+        return given
+    ids = {_label(raw, origin) for name in names for _, raw, origin in _lines(folder / name)}
+    if len(ids) != task.classes:
+        raise UserError(f"{folder}: {len(ids)} classes in its lists; there must be {task.classes}")
+    numbers = {label: number for number, label in enumerate(sorted(ids))}
+    return [numbers[label] for label in given]
+
+
+def _label(raw: str, origin: str) -> int:
+    if not raw.isdecimal():
+        raise UserError(f"{origin}: label {raw!r}; expected a whole number")
+    return int(raw)
+
+
+def _require_counts(task: Task, split: Split, count: int, folder: Path) -> None:
+    allowed = task.counts.get(split)
+    if not count or (allowed and count not in allowed):
+        wanted = " or ".join(map(str, allowed)) if allowed else "some"
+        raise UserError(
+            f"{folder}: {count} images in the {split} split of {task.name}; there must be {wanted}"
+        )
+
+
+def _require_files(files: tuple[Path, ...], origins: tuple[str, ...]) -> None:
+    present: dict[Path, set[str]] = {}
+    for file, origin in zip(files, origins, strict=True):
+        if file.parent not in present:
+            present[file.parent] = set(os.listdir(file.parent)) if file.parent.is_dir() else set()
+        if file.name not in present[file.parent]:
+            raise UserError(f"{origin}: no image {file}")
+
+
+def require_images(examples: Examples) -> None:
+    """Raise `UserError` for the first file that does not begin as an image does."""
+    for file, origin in zip(examples.files, examples.origins, strict=True):
+        try:
+            Image.open(file).close()
+        except UNREADABLE as error:
+            raise UserError(f"{origin}: {file} is not an image: {error}") from None
+
+
+VIEWS: dict[str, Callable[[int], Any]] = {
+    "squash": lambda size: transforms.Resize((size, size), BICUBIC),
+    "short_side_crop": lambda size: transforms.Compose(
+        [transforms.Resize(size, BICUBIC), transforms.CenterCrop(size)]
+    ),
+    "resize256_crop": lambda size: transforms.Compose(
+        [transforms.Resize(size * 256 // 224, BICUBIC), transforms.CenterCrop(size)]
+    ),
+    "random_resized_crop_flip": lambda size: transforms.Compose(
+        [
+            transforms.RandomResizedCrop(size, interpolation=BICUBIC),
+            transforms.RandomHorizontalFlip(),
+        ]
+    ),
+    "random_crop_flip": lambda size: transforms.Compose(
+        [
+            transforms.Resize(size * 256 // 224, BICUBIC),
+            transforms.RandomCrop(size),
+            transforms.RandomHorizontalFlip(),
+        ]
+    ),
+}
+_USER_ERROR = f"{UserError.__module__}.{UserError.__name__}: "
+RANDOM_VIEWS = ("random_resized_crop_flip", "random_crop_flip")
+
+
+class _Decoded(Dataset[Tensor]):
+    """The images of `examples` through a view, uint8, (3, size, size) each.
+
+    What a random view does to an image hangs on `seed` and the image alone: not on which worker
+    process decodes it, nor on what else has drawn.
+    """
+
+    def __init__(self, examples: Examples, view: str, size: int, seed: int = 0):
+        self.examples, self.view, self.seed = examples, VIEWS[view](size), seed
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> Tensor:
+        pixels = self.examples.pixels
+        image = self._read(index) if pixels is None else pixels[index]
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.seed + index)
+            return self.view(image)
+
+    def _read(self, index: int) -> Tensor:
+        file = self.examples.files[index]
+        try:
+            with Image.open(file) as image:
+                return transforms.functional.pil_to_tensor(image.convert("RGB"))
+        except UNREADABLE as error:
+            origin = self.examples.origins[index]
+            raise UserError(f"{origin}: {file} cannot be decoded: {error}") from None
+
+
+def _stream(decoded: _Decoded, chosen: tuple[Tensor, ...]) -> Iterator[Tensor]:
+    """The images of each index of `chosen`, (B, 3, size, size), decoded by worker processes."""
+    sampler = [index.tolist() for index in chosen]
+    workers = _workers(len(decoded))
+    own = torch.Generator()  # without one, a loader draws from torch's global generator
+    try:
+        yield from DataLoader(decoded, batch_sampler=sampler, num_workers=workers, generator=own)
+    except UserError as error:  # a worker's error arrives wrapped in its traceback
+        raise UserError(str(error).splitlines()[-1].removeprefix(_USER_ERROR)) from None
+
+
+def _workers(images: int) -> int:
+    """How many processes decode: none for a few images, else one a core that is ours to use."""
+    ours = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    cores = len(ours(0)) if ours else os.cpu_count() or 1
+    return min(8, cores) if images >= 64 else 0
+
+
+@lru_cache(maxsize=2)  # the training and test images of the task at hand, shared by its cells
+def _decoded(files: tuple[Path, ...], origins: tuple[str, ...], view: str, size: int) -> Tensor:
+    """All the images, uint8, (B, 3, size, size)."""
+    examples = Examples(torch.zeros(len(files)), files=files, origins=origins)
+    whole = torch.arange(len(files)).split(256)
+    return torch.cat(list(_stream(_Decoded(examples, view, size), whole)))
+
+
+@dataclass
+class Batches:
+    """Normalised images and labels on a device, in batches; every pass reads them anew.
+
+    With `order`, a seeded generator, each pass has a new order; without, the split's own.
+    """
+
+    examples: Examples
+    view: str
+    size: int
+    batch: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    device: torch.device
+    order: torch.Generator | None = None
+
+    def __post_init__(self) -> None:
+        self.passed = 0  # images given out so far
+        self._pixels = self._in_memory()
+
+    def __len__(self) -> int:
+        return -(-len(self.examples) // self.batch)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order, seed = self._drawn()
+        chosen = order.split(self.batch)
+        images = self._stream(chosen, seed) if self._pixels is None else self._slices(chosen)
+        for index, pixels in zip(chosen, images, strict=True):
+            self.passed += len(index)
+            labels = self.examples.labels[index].to(self.device, non_blocking=True)
+            yield self._normalised(pixels), labels  # (B, 3, H, W), (B,)
+
+    def _drawn(self) -> tuple[Tensor, int]:
+        """The order of a pass, and the seed of its random views."""
+        count = len(self.examples)
+        if self.order is None:
+            return torch.arange(count), 0
+        order = torch.randperm(count, generator=self.order)
+        return order, int(torch.randint(2**62, (), generator=self.order))
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1) * 255
+        std = torch.tensor(self.std, device=self.device).view(3, 1, 1) * 255
+        return (pixels.to(self.device, non_blocking=True).float() - mean) / std
+
+    def _slices(self, chosen: tuple[Tensor, ...]) -> Iterator[Tensor]:
+        assert self._pixels is not None
+        for index in chosen:
+            yield self._pixels[index.to(self._pixels.device)]
+
+    def _stream(self, chosen: tuple[Tensor, ...], seed: int) -> Iterator[Tensor]:
+        return _stream(_Decoded(self.examples, self.view, self.size, seed), chosen)
+
+    def _in_memory(self) -> Tensor | None:
+        """All pixels on the device, (B, 3, size, size), where they fit and no pass changes them."""
+        if self.examples.pixels is not None and self.view not in RANDOM_VIEWS:
+            return VIEWS[self.view](self.size)(self.examples.pixels).to(self.device)
+        bytes_needed = len(self.examples) * 3 * self.size**2
+        if self.view in RANDOM_VIEWS or bytes_needed > IN_MEMORY:
+            return None
+        examples = self.examples
+        pixels = _decoded(examples.files, examples.origins, self.view, self.size)
+        return pixels.to(self.device)

@@ -1,0 +1,32 @@
+"""A user's own file of methods joins the registry."""
+
+import sys
+from collections.abc import Iterable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import methods
+
+
+def load(paths: Iterable[Path]) -> list[str]:
+    """Run each file, which registers what it holds; a sentence for each that fails."""
+    return [problem for path in paths if (problem := _load(path))]
+
+
+def _load(path: Path) -> str | None:
+    name = f"bench_plugin_{path.stem}"
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        return f"the plug-in {path} is not a Python file that is there"
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickles look their module up by name
+    before = set(methods.names())
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file raises: it must not take the rest with it
+        del sys.modules[name]
+        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+        return f"the plug-in {path} was left out: {type(error).__name__}: {error}{line}"
+    if set(methods.names()) == before:
+        return f"the plug-in {path} registers no method"
+    return None

@@ -1,0 +1,193 @@
+"""One cell: a method on a backbone, a task and a seed becomes a record."""
+
+import hashlib
+import io
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from timm.models import VisionTransformer
+
+from bench import backbones, data, environment, trainer
+from bench.backbones import Backbone
+from bench.cards import Recipe, Split, Suite, Task
+from bench.data import Batches, Examples
+from bench.errors import first_line
+from bench.records import Failure, Outcome, Record, Settings, Store, write_atomically
+from methods import Method, Unsupported
+
+ORDER = 1_000_003  # keeps the generator of the batches' order apart from the one that draws weights
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is to be run, with everything that it needs at hand."""
+
+    settings: Settings
+    suite: Suite
+    task: Task
+    method: Method
+    backbone: Backbone
+    recipe: Recipe
+    root: Path  # of the data
+    request: dict[str, Any]  # the names, as the command line has them, that ask for this cell
+
+
+@dataclass
+class Watch:
+    """What scoring finds as training goes."""
+
+    scores: dict[int, trainer.Predictions] = field(default_factory=dict)  # by epoch
+    seconds: float = 0.0
+
+    def best(self) -> int:
+        """The first epoch with the best accuracy."""
+        return max(self.scores, key=lambda epoch: (self.scores[epoch].accuracy, -epoch))
+
+
+Progress = Callable[[int, float], None]
+
+
+def run(cell: Cell, store: Store, device: torch.device, progress: Progress) -> Record:
+    """Run one cell and keep its record; what goes wrong becomes a record of that.
+
+    `progress` is told each epoch, from 1, and its training loss.
+    """
+    about = environment.describe(device)
+    outcome, failure = None, None
+    try:
+        outcome = _measure(cell, store, device, progress)
+    except Unsupported as error:
+        failure = Failure("unsupported", type(error).__name__, str(error))
+    except Exception as error:
+        failure = Failure("failed", type(error).__name__, first_line(error), traceback.format_exc())
+    record = Record(cell.settings, cell.task.group, outcome, failure, about, cell.request)
+    store.write(record)
+    return record
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model after its last epoch, and what its training showed."""
+
+    model: VisionTransformer
+    losses: list[float]  # mean, an epoch
+    watch: Watch
+    scored_images: int
+    init_seconds: float
+    init_images: int
+    train_seconds: float
+
+
+def train(
+    cell: Cell, learn: Split, score: Split, device: torch.device, progress: Progress
+) -> Trained:
+    """Train the cell's model on the split `learn`, scoring it on the split `score`."""
+    learnt, scored = _read(cell, learn), _read(cell, score)
+    torch.manual_seed(cell.settings.seed)
+    model = backbones.load(cell.backbone, cell.task.classes, cell.recipe).to(device)
+    if device.type == "cpu":
+        backbones.use_plain_attention(model)
+    init_seconds, init_images = _prepare(cell, model, learnt, device)
+    model.to(device)
+    watch, start = Watch(), perf_counter()
+    losses = _fit(cell, model, learnt, scored, device, watch, progress)
+    environment.synchronise(device)
+    seconds = perf_counter() - start - watch.seconds
+    return Trained(model, losses, watch, len(scored), init_seconds, init_images, seconds)
+
+
+def _measure(cell: Cell, store: Store, device: torch.device, progress: Progress) -> Outcome:
+    environment.reset_peak_memory(device)
+    done = train(cell, "trainval", "test", device, progress)
+    best, last = done.watch.best(), done.watch.scores[cell.recipe.epochs]
+    head = sum(p.numel() for p in done.model.get_classifier().parameters())
+    trainable = sum(p.numel() for p in done.model.parameters() if p.requires_grad)
+    return Outcome(
+        accuracy=last.accuracy,
+        best_epoch_accuracy=done.watch.scores[best].accuracy,
+        best_epoch=best,
+        test_images=done.scored_images,
+        method_params=trainable - head,
+        head_params=head,
+        init_seconds=done.init_seconds,
+        init_images=done.init_images,
+        train_seconds=done.train_seconds,
+        test_seconds=done.watch.seconds,
+        peak_memory_mb=environment.peak_memory_mb(device),
+        losses=done.losses,
+        test_accuracies={str(epoch): s.accuracy for epoch, s in done.watch.scores.items()},
+        predictions=_keep(last, cell, store),
+    )
+
+
+def _read(cell: Cell, split: Split) -> Examples:
+    return data.read(cell.suite, cell.task, split, cell.root)
+
+
+def batches(
+    cell: Cell, examples: Examples, view: str, device: torch.device, order: int | None
+) -> Batches:
+    """The examples as the cell's backbone and recipe want them; `order` seeds the shuffling."""
+    mean, std = backbones.normalisation(cell.backbone, cell.recipe)
+    size = cell.backbone.input.size
+    generator = None if order is None else torch.Generator().manual_seed(order)
+    return Batches(examples, view, size, cell.recipe.batch, mean, std, device, generator)
+
+
+def _prepare(
+    cell: Cell, model: VisionTransformer, learnt: Examples, device: torch.device
+) -> tuple[float, int]:
+    """Seconds that the method's `prepare` took, and how many images it looked at."""
+    views = cell.recipe.view(cell.suite.name)
+    shown = batches(cell, learnt, views.test, device, cell.settings.seed)
+    environment.synchronise(device)
+    start = perf_counter()
+    cell.method.prepare(model, shown)
+    environment.synchronise(device)
+    return perf_counter() - start, shown.passed
+
+
+def _fit(
+    cell: Cell,
+    model: VisionTransformer,
+    learnt: Examples,
+    scored: Examples,
+    device: torch.device,
+    watch: Watch,
+    progress: Progress,
+) -> list[float]:
+    views, recipe = cell.recipe.view(cell.suite.name), cell.recipe
+    to_score = batches(cell, scored, views.test, device, None)
+    to_learn = batches(cell, learnt, views.train, device, cell.settings.seed + ORDER)
+    wanted, precision = evaluated_epochs(recipe), cell.settings.recipe["precision"]
+
+    def after_epoch(epoch: int, loss: float) -> None:
+        if epoch in wanted:
+            start = perf_counter()
+            watch.scores[epoch] = trainer.predict(model, to_score, precision)
+            watch.seconds += perf_counter() - start
+        progress(epoch, loss)
+
+    lr = cell.settings.rates["lr"]
+    return trainer.fit(model, cell.method, to_learn, recipe, lr, precision, after_epoch)
+
+
+def evaluated_epochs(recipe: Recipe) -> set[int]:
+    """The epochs after which test is scored: evenly spaced, the last among them."""
+    count = min(recipe.test_evaluations, recipe.epochs)
+    return {round(recipe.epochs * (i + 1) / count) for i in range(count)}
+
+
+def _keep(last: trainer.Predictions, cell: Cell, store: Store) -> str:
+    """Write the predicted classes beside the records; the sha256 of the array."""
+    classes = last.classes.numpy().astype(np.int16)
+    content = io.BytesIO()
+    np.savez_compressed(content, classes=classes)
+    write_atomically(store.predictions_path(cell.settings), content.getvalue())
+    return hashlib.sha256(classes.tobytes()).hexdigest()

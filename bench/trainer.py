@@ -1,0 +1,138 @@
+"""The one training loop that every method shares; nothing in it knows about any of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import cos, pi
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.models import VisionTransformer
+from torch import Tensor
+
+from bench.cards import Recipe
+from bench.data import Batches
+from methods import Method
+
+
+class Diverged(Exception):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The predicted class of each image, (B,), and the share of right ones in percent."""
+
+    classes: Tensor
+    accuracy: float
+
+
+def fit(
+    model: VisionTransformer,
+    method: Method,
+    batches: Batches,
+    recipe: Recipe,
+    lr: float,
+    precision: str,
+    after_epoch: Callable[[int, float], None],
+) -> list[float]:
+    """Train whatever in `model` has ``requires_grad``; the mean loss of each epoch.
+
+    `lr` is the peak learning rate before scaling by batch. `after_epoch` is told the epoch, from
+    1, and its loss. Raises `Diverged` with the step when the loss is not finite.
+    """
+    peak = _scaled(lr, recipe)
+    optimiser = OPTIMISERS[recipe.optimiser](groups(model, method, recipe, peak))
+    rate = schedule(recipe, peak, len(batches))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, [rate] * len(optimiser.param_groups))
+    losses: list[float] = []
+    for epoch in range(1, recipe.epochs + 1):
+        model.train()
+        steps = []
+        for images, labels in batches:
+            optimiser.zero_grad(set_to_none=True)
+            with autocast(batches.device, precision):
+                scores = model(images)  # (B, classes)
+            loss = F.cross_entropy(scores.float(), labels)
+            loss.backward()
+            optimiser.step()
+            scheduler.step()
+            steps.append(loss.detach())
+        losses.append(_mean(steps, (epoch - 1) * len(batches)))
+        method.after_epoch(model, epoch)
+        after_epoch(epoch, losses[-1])
+    return losses
+
+
+OPTIMISERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+    "adamw": lambda found: torch.optim.AdamW(found),
+    "sgd": lambda found: torch.optim.SGD(found, momentum=0.9),
+}
+
+
+def schedule(recipe: Recipe, peak: float, steps: int) -> Callable[[int], float]:
+    """The factor on the peak learning rate at each step: a linear rise, then a cosine to `min_lr`.
+
+    An epoch has so many `steps`.
+    """
+    rise, total = recipe.warmup_epochs * steps, recipe.epochs * steps
+    floor = min(1.0, recipe.min_lr / peak)
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        done = (step - rise) / max(1, total - rise)
+        return floor + (1 - floor) * (1 + cos(pi * min(1.0, done))) / 2
+
+    return factor
+
+
+def groups(
+    model: VisionTransformer, method: Method, recipe: Recipe, lr: float
+) -> list[dict[str, Any]]:
+    """The optimiser's groups: matrices decay, vectors do not, the head has a decay of its own.
+
+    A method may name groups of its own, whose ``lr`` is a factor on the common one.
+    """
+    own = [{**g, "lr": lr * g.get("lr", 1.0)} for g in method.param_groups(model)]
+    taken = {id(p) for group in own for p in group["params"]}
+    head = {id(p) for p in model.get_classifier().parameters()}
+    live = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
+    sorted_out: dict[float, list[Tensor]] = {}
+    for p in live:
+        decay = recipe.head_weight_decay if id(p) in head else recipe.weight_decay
+        sorted_out.setdefault(decay if p.ndim > 1 else 0.0, []).append(p)
+    common = [{"params": ps, "weight_decay": d, "lr": lr} for d, ps in sorted_out.items()]
+    return common + [{"weight_decay": 0.0, **group} for group in own]
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Products of matrices in bf16 where `precision` says so; weights stay fp32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def _scaled(lr: float, recipe: Recipe) -> float:
+    return lr * recipe.batch / recipe.lr_per_batch if recipe.lr_per_batch else lr
+
+
+def _mean(steps: Sequence[Tensor], before: int) -> float:
+    losses = torch.stack(list(steps))
+    wrong = (~losses.isfinite()).nonzero()
+    if len(wrong):
+        raise Diverged(
+            f"the loss was {losses[wrong[0]].item()} at step {before + int(wrong[0]) + 1}"
+        )
+    return losses.mean().item()
+
+
+@torch.no_grad()
+def predict(model: VisionTransformer, batches: Batches, precision: str) -> Predictions:
+    """The model's answers on a split, in evaluation mode; leaves the model's mode as it was."""
+    was_training = model.training
+    model.eval()
+    with autocast(batches.device, precision):
+        answers = [(model(images).argmax(1), labels) for images, labels in batches]
+    model.train(was_training)
+    classes, labels = (torch.cat(parts) for parts in zip(*answers, strict=True))
+    right = (classes == labels).double().mean().item()
+    return Predictions(classes.cpu(), 100 * right)
