@@ -125,8 +125,8 @@ class Recipe:
     precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 where the device computes in it
     views: dict[str, Views]  # a suite's name, or "default"
     lr_per_batch: int = 0  # the learning rate is for this batch size; 0: for any
-    lr_of: dict[str, float] = field(default_factory=dict)  # a method's own learning rate
-    fields: dict[str, dict[str, Any]] = field(default_factory=dict)  # of a method, or of "all"
+    lr_of: dict[str, float] = field(default_factory=dict)  # of a method and its variants
+    fields: dict[str, dict[str, Any]] = field(default_factory=dict)  # likewise, or of "all"
     grid: dict[Literal["lr", "weight_decay"], list[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -156,12 +156,13 @@ class Recipe:
 
     def rates(self, method: str) -> dict[str, float]:
         """The learning rate and weight decay of a method."""
-        return {"lr": self.lr_of.get(method, self.lr), "weight_decay": self.weight_decay}
+        lr = self.lr_of.get(_family(method, self.lr_of), self.lr)
+        return {"lr": lr, "weight_decay": self.weight_decay}
 
     def fields_of(self, method: str, known: Iterable[str]) -> dict[str, Any]:
         """What the recipe says of a method's fields: for all that have the field, then by name."""
         common = {k: v for k, v in self.fields.get("all", {}).items() if k in known}
-        return {**common, **self.fields.get(method, {})}
+        return {**common, **self.fields.get(_family(method, self.fields), {})}
 
     def protocol(self, suite: str, precision: str) -> dict[str, Any]:
         """What can change a number and is the same for every method of a suite's table.
@@ -170,6 +171,11 @@ class Recipe:
         """
         shared = {k: v for k, v in asdict(self).items() if k not in NOT_PROTOCOL}
         return {**shared, "view": asdict(self.view(suite)), "precision": precision}
+
+
+def _family(method: str, known: Iterable[str]) -> str:
+    """The longest of the `known` names that `method` is or extends: spt_deep of spt_deep_kmeans."""
+    return max((n for n in known if f"{method}_".startswith(f"{n}_")), key=len, default="")
 
 
 @dataclass(frozen=True, config=STRICT)
