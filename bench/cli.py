@@ -3,17 +3,16 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import arguments
-from bench.errors import UserError, first_line, unknown
+from bench.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from bench.plan import Plan, Request
     from bench.records import Store
-    from methods import Method
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -214,56 +213,48 @@ def _list(args: argparse.Namespace) -> int:
     return 0
 
 
-def _pretrain(args: argparse.Namespace) -> int:
-    if not args.images.is_dir():
-        raise UserError(f"no folder of images at {args.images}")
-    from bench.pretrain import pretrain
-
-    for epoch in pretrain(args.objective, args.images, args.out, args.epochs, args.seed):
-        print(f"epoch {epoch.number}: loss {epoch.loss:.4f}, {epoch.seconds:.0f} s", flush=True)
-    return 0
-
-
 def _tune(args: argparse.Namespace) -> int:
-    import torch
-
-    from bench import plan, tuning
-    from bench.console import title
+    from bench import tools
     from bench.records import Store
 
     store = Store(args.results)
     store.require_writable()
-    request = _request(args)
-    found = []
-    for cell in plan.make(request, store).cells:
-        for trial in tuning.trials(cell, torch.device(request.device)):
-            found.append(trial)
-            rates = ", ".join(f"{name} {value:g}" for name, value in trial.rates.items())
-            print(f"{title(cell.settings)}: {trial.accuracy:.2f} % on val at {rates}", flush=True)
-    print(tuning.write(found, args.results))
-    for line in tuning.summary(found):
-        print(line)
-    return 0
+    return _say(tools.tune(_request(args), store))
 
 
 def _check_method(args: argparse.Namespace) -> int:
-    from bench import contract
+    from bench import tools
 
-    broken = 0
-    for sentence, problem in contract.findings(_method(args.name)):
-        print(f"{'broken' if problem else 'kept':6} {sentence}")
-        if problem:
-            broken += 1
-            print(f"       {problem}")
+    broken = False
+    for line in tools.check_method(args.name):
+        print(line, flush=True)
+        broken |= line.startswith(tools.BROKEN)
     return FAILED if broken else 0
 
 
-def _method(name: str) -> "Method":
-    import methods
+def _export(args: argparse.Namespace) -> int:
+    from bench import tools
 
-    if name not in methods.names():
-        raise unknown("method", name, methods.names())
-    return methods.create(name)
+    device = _device(args.device)
+    return _say(tools.export(args.record, args.out, args.merged, args.data_root, device))
+
+
+def _parameters(args: argparse.Namespace) -> int:
+    from bench import tools
+
+    return _say(tools.parameters(args.results))
+
+
+def _pretrain(args: argparse.Namespace) -> int:
+    from bench import tools
+
+    return _say(tools.pretrain(args.objective, args.images, args.out, args.epochs, args.seed))
+
+
+def _say(lines: Iterable[str]) -> int:
+    for line in lines:
+        print(line, flush=True)
+    return 0
 
 
 COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] = {
@@ -284,6 +275,16 @@ COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] =
         "try the recipe's grid on validation data",
         _tune,
         [arguments.selecting, arguments.storing, arguments.plugging],
+    ),
+    "export": (
+        "write what a cell trains, or a plain model with it folded in",
+        _export,
+        [arguments.exporting, arguments.plugging],
+    ),
+    "parameters": (
+        "write the ledger of trainable parameters",
+        _parameters,
+        [arguments.storing, arguments.plugging],
     ),
     "check-method": (
         "hold a method to the contract, on a small model",

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from timm.models import VisionTransformer
 
-from bench import backbones, data, environment, trainer
+from bench import backbones, checkpoints, data, environment, trainer
 from bench.backbones import Backbone
 from bench.cards import Recipe, Split, Suite, Task
 from bench.data import Batches, Examples
@@ -76,6 +76,7 @@ class Trained:
     """A model after its last epoch, and what its training showed."""
 
     model: VisionTransformer
+    bare: set[int]  # what marks the tensors that came with the backbone
     losses: list[float]  # mean, an epoch
     watch: Watch
     scored_images: int
@@ -93,13 +94,14 @@ def train(
     model = backbones.load(cell.backbone, cell.task.classes, cell.recipe).to(device)
     if device.type == "cpu":
         backbones.use_plain_attention(model)
+    bare = checkpoints.identities(model)
     init_seconds, init_images = _prepare(cell, model, learnt, device)
     model.to(device)
     watch, start = Watch(), perf_counter()
     losses = _fit(cell, model, learnt, scored, device, watch, progress)
     environment.synchronise(device)
     seconds = perf_counter() - start - watch.seconds
-    return Trained(model, losses, watch, len(scored), init_seconds, init_images, seconds)
+    return Trained(model, bare, losses, watch, len(scored), init_seconds, init_images, seconds)
 
 
 def _measure(cell: Cell, store: Store, device: torch.device, progress: Progress) -> Outcome:
@@ -138,6 +140,12 @@ def batches(
     size = cell.backbone.input.size
     generator = None if order is None else torch.Generator().manual_seed(order)
     return Batches(examples, view, size, cell.recipe.batch, mean, std, device, generator)
+
+
+def test_batches(cell: Cell, device: torch.device) -> Batches:
+    """The test images, as the cell scores them."""
+    view = cell.recipe.view(cell.suite.name).test
+    return batches(cell, _read(cell, "test"), view, device, None)
 
 
 def _prepare(

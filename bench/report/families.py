@@ -24,9 +24,9 @@ def _family(name: str, colour: str, marker: str, members: str) -> Family:
 FAMILIES = (
     _family("full", "#000000", "s", "full partial1"),
     _family("linear", "#6e6e6e", "o", "linear mlp3 mp"),
-    _family("bias", "#E69F00", "D", "bias ssf snf"),
-    _family("adapter", "#56B4E9", "P", "adapter adaptformer sidetune"),
-    _family("lora", "#009E73", "^", "lora"),
+    _family("bias", "#E69F00", "D", "bias ln difffit ssf snf"),
+    _family("adapter", "#56B4E9", "P", "adapter adaptformer convpass sidetune"),
+    _family("lora", "#009E73", "^", "lora fact repadapter"),
     _family("vpt", "#0072B2", "v", "vpt gatevpt e2vpt vqt"),
     _family("spt", "#D55E00", "*", "spt"),
 )

@@ -1,0 +1,84 @@
+"""The commands beside a run: tune, check a method, export, count parameters, pretrain.
+
+Each gives the lines to be shown as it goes.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+import methods
+from bench import contract, plan, records, tuning
+from bench import export as exports
+from bench import parameters as ledger
+from bench import pretrain as pretraining
+from bench.console import title
+from bench.errors import UserError, unknown
+from bench.export import Exported
+from bench.plan import Request
+from bench.records import Store
+from methods import Unsupported
+
+KEPT, BROKEN = "kept  ", "broken"
+
+
+def tune(request: Request, store: Store) -> Iterator[str]:
+    """Try the recipe's grid for every cell of the request, on validation data."""
+    found = []
+    for cell in plan.make(request, store).cells:
+        for trial in tuning.trials(cell, torch.device(request.device)):
+            found.append(trial)
+            rates = ", ".join(f"{name} {value:g}" for name, value in trial.rates.items())
+            yield f"{title(cell.settings)}: {trial.accuracy:.2f} % on val at {rates}"
+    yield str(tuning.write(found, store.root))
+    yield from tuning.summary(found)
+
+
+def check_method(name: str) -> Iterator[str]:
+    """Hold a registered method to the contract."""
+    if name not in methods.names():
+        raise unknown("method", name, methods.names())
+    for sentence, problem in contract.findings(methods.create(name)):
+        yield f"{BROKEN if problem else KEPT} {sentence}"
+        if problem:
+            yield f"       {problem}"
+
+
+def export(
+    record: Path, out: Path | None, merged: Path | None, root: Path, device: str
+) -> Iterator[str]:
+    """Write what a record's cell trains; with `merged`, a plain model, too."""
+    found = records.read(record)
+    cell = exports.cell_of(found, Store(record.parent), root, device)
+    small = out or Path(f"{found.cell}.safetensors")
+    where = torch.device(device)
+    yield _written(exports.trained(cell, small, where, lambda *_: None))
+    if merged:
+        try:
+            yield _written(exports.merged(cell, small, merged, where))
+        except Unsupported as error:
+            raise UserError(f"{found.settings.method} cannot be merged: {error}") from None
+    if found.outcome:
+        yield f"the record says {found.outcome.accuracy:.2f} %"
+
+
+def _written(file: Exported) -> str:
+    return f"{file.path}: {file.bytes:,} bytes; read back, {file.accuracy:.2f} % on test"
+
+
+def parameters(results: Path) -> Iterator[str]:
+    """Write the ledger of trainable parameters."""
+    path = results / "parameters.md"
+    records.write_atomically(path, ledger.page().encode())
+    yield str(path)
+
+
+def pretrain(
+    objective: str, images: Path, out: Path, epochs: int | None, seed: int
+) -> Iterator[str]:
+    """Pretrain a small backbone, a line an epoch."""
+    if not images.is_dir():
+        raise UserError(f"no folder of images at {images}")
+    for epoch in pretraining.pretrain(objective, images, out, epochs, seed):
+        yield f"epoch {epoch.number}: loss {epoch.loss:.4f}, {epoch.seconds:.0f} s"

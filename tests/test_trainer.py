@@ -1,0 +1,172 @@
+"""The training loop: its schedule, its groups, and what it leaves as it was."""
+
+from dataclasses import dataclass, replace
+from math import cos, pi
+
+import pytest
+import timm
+import tiny
+import torch
+
+import methods
+from bench import trainer
+from bench.cards import load_recipe
+from bench.data import Batches, Examples
+from methods import Method
+
+RECIPE = replace(load_recipe("quick"), epochs=10, warmup_epochs=2, lr=0.1, min_lr=0.001, batch=8)
+CPU = torch.device("cpu")
+
+
+def network(method: str = "linear"):
+    torch.manual_seed(0)
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=2, **tiny.ARCHITECTURE)
+    model.requires_grad_(False)
+    model.get_classifier().requires_grad_(True)
+    methods.create(method).attach(model)
+    return model
+
+
+def shown(count: int = 16, batch: int = 8) -> Batches:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (count, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    examples = Examples(torch.arange(count) % 2, pixels)
+    return Batches(examples, "squash", 32, batch, (0.5,) * 3, (0.5,) * 3, CPU)
+
+
+def fit(model, method: Method, recipe=RECIPE, lr=0.01, after_epoch=lambda *_: None):
+    return trainer.fit(model, method, shown(), recipe, lr, "fp32", after_epoch)
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"),
+    [
+        (0, 1 / 10),  # 2 epochs of 5 steps rise
+        (4, 5 / 10),
+        (9, 1.0),
+        (10, 1.0),  # the cosine's top
+        (30, 0.01 + 0.99 / 2),  # half-way between 10 and 50
+        (20, 0.01 + 0.99 * (1 + cos(pi / 4)) / 2),
+        (50, 0.01),  # the floor: 0.001 of a peak of 0.1
+    ],
+)
+def test_the_rate_rises_in_a_line_and_falls_as_a_cosine_to_the_floor(step, factor):
+    assert trainer.schedule(RECIPE, 0.1, steps=5)(step) == pytest.approx(factor)
+
+
+def test_the_floor_is_a_rate_whatever_the_peak():
+    for peak in (0.1, 0.004):
+        assert peak * trainer.schedule(RECIPE, peak, 5)(50) == pytest.approx(RECIPE.min_lr)
+
+
+def test_a_peak_below_the_floor_stays():
+    assert trainer.schedule(RECIPE, 1e-4, 5)(50) == 1.0
+
+
+def test_without_warm_up_the_first_step_is_at_the_peak():
+    assert trainer.schedule(replace(RECIPE, warmup_epochs=0), 0.1, 5)(0) == 1.0
+
+
+def by_decay(found):
+    return {group["weight_decay"]: group["params"] for group in found}
+
+
+def test_matrices_decay_vectors_do_not_and_the_head_has_its_own_decay():
+    model = network("full")
+    recipe = replace(RECIPE, weight_decay=0.3, head_weight_decay=0.7)
+    groups = by_decay(trainer.groups(model, methods.create("full"), recipe, 0.1))
+    assert set(groups) == {0.0, 0.3, 0.7}
+    assert [p is model.head.weight for p in groups[0.7]] == [True]
+    assert all(p.ndim > 1 for p in groups[0.3])
+    assert {id(p) for p in groups[0.0]} == {id(p) for p in model.parameters() if p.ndim == 1}
+    assert sum(map(len, groups.values())) == len(list(model.parameters()))
+
+
+def test_what_is_frozen_is_in_no_group():
+    model = network("linear")
+    found = trainer.groups(model, methods.create("linear"), RECIPE, 0.1)
+    assert {id(p) for g in found for p in g["params"]} == {id(p) for p in model.head.parameters()}
+
+
+@dataclass(frozen=True)
+class Own(Method):
+    """The head's bias at a tenth of the rate, with a decay of its own."""
+
+    def attach(self, model):
+        """Nothing to add."""
+
+    def param_groups(self, model):
+        return [{"params": [model.head.bias], "lr": 0.1, "weight_decay": 0.5}]
+
+
+def test_a_methods_own_groups_have_their_own_factor_and_decay():
+    model = network()
+    found = trainer.groups(model, Own(), RECIPE, 0.2)
+    assert [(g["lr"], g["weight_decay"]) for g in found] == [
+        (0.2, RECIPE.head_weight_decay),
+        (pytest.approx(0.02), 0.5),
+    ]
+    assert found[0]["params"] == [model.head.weight]
+    assert found[1]["params"] == [model.head.bias]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_predicting_leaves_the_mode_and_the_weights_as_they_were(training):
+    model = network().train(training)
+    before = {n: v.clone() for n, v in model.state_dict().items()}
+    trainer.predict(model, shown(), "fp32")
+    assert model.training == training
+    assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
+
+
+def test_accuracy_is_the_share_of_right_answers_in_percent():
+    model = network()
+    torch.nn.init.zeros_(model.head.weight)
+    model.head.bias.data = torch.tensor([1.0, 0.0])  # always class 0: right for half
+    found = trainer.predict(model, shown(count=15), "fp32")
+    assert found.accuracy == pytest.approx(100 * 8 / 15)
+    assert found.classes.tolist() == [0] * 15
+
+
+class Peak(torch.optim.SGD):
+    """SGD that remembers the rate it was made with."""
+
+    def __init__(self, groups):
+        super().__init__(groups, momentum=0.9)
+        Peak.rate = groups[0]["lr"]
+
+
+@pytest.mark.parametrize(("per_batch", "peak"), [(0, 0.01), (4, 0.02), (256, 0.01 * 8 / 256)])
+def test_the_rate_is_scaled_by_the_batch_where_the_recipe_says_for_which(
+    monkeypatch, per_batch, peak
+):
+    monkeypatch.setitem(trainer.OPTIMISERS, "sgd", Peak)
+    recipe = replace(RECIPE, optimiser="sgd", lr_per_batch=per_batch, epochs=1, warmup_epochs=0)
+    fit(network(), methods.create("linear"), recipe)
+    assert Peak.rate == pytest.approx(peak)
+
+
+def test_each_epoch_is_told_with_its_mean_loss_and_training_lowers_it():
+    told = []
+    losses = fit(network(), methods.create("full"), lr=0.001, after_epoch=lambda *e: told.append(e))
+    assert told == list(enumerate(losses, start=1))
+    assert len(losses) == RECIPE.epochs
+    assert losses[-1] < losses[0]
+
+
+def test_frozen_weights_stay_in_training():
+    model = network("lora")
+    frozen = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
+    fit(model, methods.create("lora"))
+    assert all(torch.equal(p, frozen[n]) for n, p in model.named_parameters() if n in frozen)
+
+
+def test_a_loss_that_is_no_number_ends_training_with_the_step():
+    recipe = replace(RECIPE, warmup_epochs=0)
+    with pytest.raises(trainer.Diverged, match=r"the loss was (nan|inf) at step 2$"):
+        fit(network("full"), methods.create("full"), recipe, lr=1e30)
+
+
+def test_a_step_counts_over_all_epochs():
+    with pytest.raises(trainer.Diverged, match=r"the loss was inf at step 23$"):
+        trainer._mean(list(torch.tensor([1.0, 2.0, float("inf"), float("nan")])), before=20)
