@@ -1,0 +1,171 @@
+"""Adapters: bottlenecks behind or beside layers (Houlsby et al., 2019), https://arxiv.org/abs/1902.00751.
+
+The family: behind the MLP alone (Pfeiffer et al., 2021), https://arxiv.org/abs/2005.00247; NOAH's
+(Zhang et al., 2022), https://arxiv.org/abs/2206.04673; VPT's (Jia et al., 2022),
+https://arxiv.org/abs/2203.12119; AdaptFormer (Chen et al., 2022), https://arxiv.org/abs/2205.13535;
+Adapter+ (Steitz and Roth, 2024), https://arxiv.org/abs/2406.06820.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from timm.layers import DropPath
+from timm.layers.activations import QuickGELU
+from timm.models import VisionTransformer
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+from torch.nn import init
+
+from methods.base import Method
+from methods.registry import register
+from methods.surgery import replace
+from methods.weights import require_choice, require_pre_norm, require_rate, require_size
+
+ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "quick_gelu": QuickGELU}
+PLACES = {"mlp": ("mlp",), "attn_and_mlp": ("attn", "mlp")}
+
+_kaiming = partial(init.kaiming_uniform_, a=5**0.5)
+_truncated = partial(init.trunc_normal_, std=0.01, a=-0.02, b=0.02)
+_tiny = partial(init.normal_, std=1e-6)
+
+INITS: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
+    "identity": (_kaiming, init.zeros_, init.zeros_),
+    "houlsby": (_truncated, _truncated, init.zeros_),
+    "xavier": (init.xavier_uniform_, init.xavier_uniform_, _tiny),
+    "zeros": (init.zeros_, init.zeros_, init.zeros_),
+}
+"""How W_down, W_up and both biases start."""
+
+
+class Bottleneck(nn.Module):
+    """``W_up dropout(activation(W_down x))``, with biases."""
+
+    def __init__(self, dim: int, width: int, activation: str, start: str, dropout: float):
+        super().__init__()
+        self.down, self.activation = nn.Linear(dim, width), ACTIVATIONS[activation]()
+        self.dropout, self.up = nn.Dropout(dropout), nn.Linear(width, dim)
+        down, up, bias = INITS[start]
+        down(self.down.weight)
+        up(self.up.weight)
+        bias(self.down.bias)
+        bias(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(self.dropout(self.activation(self.down(x))))
+
+
+class Behind(nn.Module):
+    """A layer or a block, then ``y + adapter(y)`` on what it gives."""
+
+    def __init__(self, layer: nn.Module, adapter: nn.Module):
+        super().__init__()
+        self.layer, self.adapter = layer, adapter
+
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        y = self.layer(x, **kwargs)
+        return y + self.adapter(y)
+
+
+class BesideMlp(nn.Module):
+    """A block with an adapter beside its MLP that reads the tokens before their LayerNorm."""
+
+    def __init__(self, block: Block, adapter: nn.Module, scale: float):
+        super().__init__()
+        self.block, self.adapter, self.scale = block, adapter, scale
+
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        block = self.block
+        x = x + block.drop_path1(block.ls1(block.attn(block.norm1(x), **kwargs)))
+        mlp = block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+        return x + mlp + self.scale * self.adapter(x)
+
+
+class ChannelScaled(nn.Module):
+    """An adapter with a learnt factor on each channel, left out for some images (drop path)."""
+
+    def __init__(self, adapter: nn.Module, dim: int, drop_path: float):
+        super().__init__()
+        self.adapter, self.drop_path = adapter, DropPath(drop_path)
+        self.scale = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * self.drop_path(self.adapter(x))
+
+
+@dataclass(frozen=True)
+class Adapter(Method):
+    """A bottleneck behind the MLP, or behind attention and MLP each, before the residual addition.
+
+    `init` ``identity`` changes no score at the start: W_up is zero and W_down is not. ``zeros`` is
+    how VPT's code starts (https://github.com/KMnP/vpt): as GELU(0) = 0, no gradient ever reaches
+    W_down, its bias or W_up, so that of a ViT-B's 230,544 parameters the 9,216 of the upper bias
+    alone can learn. ``xavier`` is NOAH's.
+    """
+
+    width: int = 12
+    place: str = "mlp"
+    activation: str = "gelu"
+    init: str = "identity"
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_size("an adapter's width", self.width)
+        require_choice("an adapter's place", self.place, PLACES)
+        require_choice("an adapter's activation", self.activation, ACTIVATIONS)
+        require_choice("an adapter's init", self.init, INITS)
+        require_rate("an adapter's dropout", self.dropout)
+
+    def attach(self, model: VisionTransformer) -> None:
+        require_pre_norm(model)
+        how = model.embed_dim, self.width, self.activation, self.init, self.dropout
+        for place in PLACES[self.place]:
+            replace(model, place, lambda layer: Behind(layer, Bottleneck(*how)))
+
+
+@dataclass(frozen=True)
+class AdaptFormer(Method):
+    """A scaled bottleneck beside the MLP, fed with what the MLP's LayerNorm is fed with."""
+
+    width: int = 64
+    scale: float = 0.1
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_size("AdaptFormer's width", self.width)
+        require_rate("AdaptFormer's dropout", self.dropout)
+
+    def attach(self, model: VisionTransformer) -> None:
+        require_pre_norm(model)
+        for i, block in enumerate(model.blocks):
+            adapter = Bottleneck(model.embed_dim, self.width, "relu", "identity", self.dropout)
+            model.blocks[i] = BesideMlp(block, adapter, self.scale)
+
+
+@dataclass(frozen=True)
+class AdapterPlus(Method):
+    """A bottleneck behind the whole block, with a learnt scale a channel."""
+
+    width: int = 8
+    drop_path: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_size("Adapter+'s width", self.width)
+        require_rate("Adapter+'s drop path", self.drop_path)
+
+    def attach(self, model: VisionTransformer) -> None:
+        require_pre_norm(model)
+        for i, block in enumerate(model.blocks):
+            bottleneck = Bottleneck(model.embed_dim, self.width, "gelu", "houlsby", 0.0)
+            scaled = ChannelScaled(bottleneck, model.embed_dim, self.drop_path)
+            model.blocks[i] = Behind(block, scaled)
+
+
+register("adapter", Adapter())
+register("adapter_houlsby", Adapter(width=8, place="attn_and_mlp"))
+register("adapter_noah", Adapter(width=8, activation="quick_gelu", init="xavier", dropout=0.1))
+register("adapter_vpt2022", Adapter(init="zeros"))
+register("adapter_plus", AdapterPlus())
+register("adaptformer", AdaptFormer())

@@ -1,0 +1,81 @@
+"""Convpass: convolutional bypasses (Jie and Deng, 2022), https://arxiv.org/abs/2207.07039."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers.activations import QuickGELU
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+
+from methods.base import Method, Unsupported
+from methods.registry import register
+from methods.surgery import replace
+from methods.weights import require_pre_norm, require_rate, require_size
+
+
+class Bypass(nn.Module):
+    """``up(gelu(conv(gelu(down(x)))))`` on the map of patches, and on each prefix token alone.
+
+    `up` starts at zero and the 3 × 3 convolution as the identity.
+    """
+
+    def __init__(self, dim: int, rank: int, grid: tuple[int, int], prefix: int, dropout: float):
+        super().__init__()
+        self.grid, self.prefix = grid, prefix
+        self.down, self.up = nn.Linear(dim, rank), nn.Linear(rank, dim)
+        self.conv = nn.Conv2d(rank, rank, 3, padding=1)
+        self.activation, self.dropout = QuickGELU(), nn.Dropout(dropout)
+        nn.init.xavier_uniform_(self.down.weight)
+        nn.init.dirac_(self.conv.weight)
+        nn.init.zeros_(self.up.weight)
+        for layer in (self.down, self.conv, self.up):
+            nn.init.zeros_(layer.get_parameter("bias"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = self.convolve(self.activation(self.down(x)))  # (B, N, r)
+        return self.up(self.dropout(self.activation(low)))
+
+    def convolve(self, low: Tensor) -> Tensor:
+        alone, patches = low[:, : self.prefix], low[:, self.prefix :]
+        patches = self.conv(patches.mT.unflatten(2, self.grid)).flatten(2).mT  # (B, N, r)
+        # a map of one token meets only the centre of the kernel
+        alone = F.linear(alone, self.conv.weight[:, :, 1, 1], self.conv.bias)
+        return torch.cat([alone, patches], 1)
+
+
+class Bypassed(nn.Module):
+    """``layer(x) + scale * bypass(x)``."""
+
+    def __init__(self, layer: nn.Module, bypass: Bypass, scale: float):
+        super().__init__()
+        self.layer, self.bypass, self.scale = layer, bypass, scale
+
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        return self.layer(x, **kwargs) + self.scale * self.bypass(x)
+
+
+@dataclass(frozen=True)
+class Convpass(Method):
+    """A bypass beside attention and one beside the MLP, both on the LayerNorm's output."""
+
+    rank: int = 8
+    scale: float = 1.0
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_size("Convpass's rank", self.rank)
+        require_rate("Convpass's dropout", self.dropout)
+
+    def attach(self, model: VisionTransformer) -> None:
+        require_pre_norm(model)
+        grid = model.patch_embed.grid_size
+        if grid is None or not isinstance(model.patch_drop, nn.Identity):
+            raise Unsupported("Convpass needs the whole map of patches, of a size known beforehand")
+        how = model.embed_dim, self.rank, grid, model.num_prefix_tokens, self.dropout
+        for place in ("attn", "mlp"):
+            replace(model, place, lambda layer: Bypassed(layer, Bypass(*how), self.scale))
+
+
+register("convpass", Convpass())

@@ -1,0 +1,48 @@
+"""DiffFit: biases, LayerNorms and new scales (Xie et al., 2023), https://arxiv.org/abs/2304.06648."""
+
+from dataclasses import dataclass
+
+import torch
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+
+from methods.base import Method
+from methods.bias import Bias
+from methods.ln import LayerNorms
+from methods.registry import register
+from methods.surgery import replace
+from methods.weights import require_layers, with_weights
+
+ENDS = ("attn.proj", "mlp.fc2")  # the last layers of attention and MLP
+
+
+class Scaled(nn.Module):
+    """``gamma * linear(x)`` on every channel; starts as `linear` alone."""
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        self.linear, self.gamma = linear, nn.Parameter(torch.ones(linear.out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gamma * self.linear(x)
+
+    def merged(self) -> nn.Linear:
+        """One linear layer that computes the same."""
+        linear, gamma = self.linear, self.gamma
+        bias = None if linear.bias is None else gamma * linear.bias
+        return with_weights(linear, gamma[:, None] * linear.weight, bias)
+
+
+@dataclass(frozen=True)
+class DiffFit(Method):
+    """All biases and LayerNorms learn, and a scale on each channel that attention and MLP give."""
+
+    def attach(self, model: VisionTransformer) -> None:
+        require_layers(model, nn.Linear, *ENDS)
+        Bias().attach(model)
+        LayerNorms().attach(model)
+        for name in ENDS:
+            replace(model, name, Scaled)
+
+
+register("difffit", DiffFit())

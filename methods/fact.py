@@ -1,0 +1,149 @@
+"""FacT: one factorised update of all weights (Jie and Deng, 2023), https://arxiv.org/abs/2212.03145."""
+
+from dataclasses import dataclass
+
+import torch
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+
+from methods.base import Method, Unsupported
+from methods.registry import register
+from methods.surgery import replace
+from methods.weights import (
+    LINEARS,
+    require_choice,
+    require_layers,
+    require_rate,
+    require_size,
+    with_weights,
+)
+
+
+class Factors(nn.Module):
+    """What all layers share: U, (r, D), V, (D, r), from zero, and in Tucker's form a core."""
+
+    def __init__(self, dim: int, rank: int, cored: bool):
+        super().__init__()
+        self.u = nn.Parameter(torch.empty(rank, dim))
+        self.v = nn.Parameter(torch.zeros(dim, rank))
+        self.core = nn.Parameter(torch.empty(rank, rank, rank)) if cored else None
+        nn.init.kaiming_uniform_(self.u, a=5**0.5)
+        if self.core is not None:
+            nn.init.xavier_uniform_(self.core)
+
+
+class TensorTrain(nn.Module):
+    """The middle factors of a layer's tiles: an r × r matrix of its own a tile."""
+
+    def __init__(self, rank: int, tiles: int, outputs: int, inputs: int):
+        super().__init__()
+        self.sigma = nn.Parameter(torch.empty(outputs * rank, inputs * rank))
+        nn.init.kaiming_uniform_(self.sigma, a=5**0.5)
+
+    def forward(self, core: None) -> Tensor:
+        return self.sigma  # (outputs · r, inputs · r)
+
+
+class Tucker(nn.Module):
+    """The middle factors of a layer's tiles: mixtures of the r slices of the shared core.
+
+    (The released code deals the slices of the MLP's tiles out in another order:
+    https://github.com/JieShibo/PETL-ViT/blob/main/FacT/fact_tk.py.)
+    """
+
+    def __init__(self, rank: int, tiles: int, outputs: int, inputs: int):
+        super().__init__()
+        bound = (6 / (rank + tiles)) ** 0.5  # Xavier's for the mixtures of all tiles together
+        self.mixtures = nn.Parameter(torch.empty(outputs, inputs, rank).uniform_(-bound, bound))
+
+    def forward(self, core: Tensor) -> Tensor:
+        sigma = torch.einsum("abk,oik->oaib", core, self.mixtures)
+        return sigma.flatten(2).flatten(0, 1)  # (outputs · r, inputs · r)
+
+
+FORMS: dict[str, type[TensorTrain] | type[Tucker]] = {"tensor_train": TensorTrain, "tucker": Tucker}
+
+
+class FacTLinear(nn.Module):
+    """`linear`, with ``scale * V sigma U`` added to each D × D tile of its weight."""
+
+    def __init__(
+        self,
+        linear: nn.Linear,
+        shared: Factors,
+        middle: TensorTrain | Tucker,
+        scale: float,
+        dropout: float,
+    ):
+        super().__init__()
+        self.linear, self.middle, self.scale = linear, middle, scale
+        self.dropout = nn.Dropout(dropout)
+        self.shared = (shared,)  # in a tuple, so that a checkpoint does not hold it once a layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        shared, sigma = self.shared[0], self._sigma()
+        rank, dim = shared.u.shape
+        low = (x.unflatten(-1, (-1, dim)) @ shared.u.T).flatten(-2)  # (B, N, inputs · r)
+        low = self.dropout(low @ sigma.T)  # (B, N, outputs · r)
+        update = (low.unflatten(-1, (-1, rank)) @ shared.v.T).flatten(-2)  # (B, N, outputs · D)
+        return self.linear(x) + self.scale * update
+
+    def merged(self) -> nn.Linear:
+        """One linear layer that computes the same, dropout aside."""
+        shared, sigma = self.shared[0], self._sigma()
+        rank = len(shared.u)
+        sigma = sigma.unflatten(1, (-1, rank)).unflatten(0, (-1, rank))  # (outputs, r, inputs, r)
+        update = torch.einsum("da,oaib,be->odie", shared.v, sigma, shared.u)
+        weight = self.linear.weight + self.scale * update.reshape(self.linear.weight.shape)
+        return with_weights(self.linear, weight, self.linear.bias)
+
+    def _sigma(self) -> Tensor:
+        return self.middle(self.shared[0].core)
+
+
+@dataclass(frozen=True)
+class FacT(Method):
+    """One update of all linear layers, cut into D × D tiles: a tensor train or Tucker's form.
+
+    `scale` is searched a task in the paper.
+    """
+
+    rank: int
+    form: str
+    scale: float = 1.0
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_size("FacT's rank", self.rank)
+        require_choice("FacT's form", self.form, FORMS)
+        require_rate("FacT's dropout", self.dropout)
+
+    def attach(self, model: VisionTransformer) -> None:
+        require_layers(model, nn.Linear, *LINEARS)
+        tiles, dim, middle = _tiles(model), model.embed_dim, FORMS[self.form]
+        shared = Factors(dim, self.rank, cored=middle is Tucker)
+
+        def adapted(linear: nn.Linear) -> FacTLinear:
+            shape = linear.out_features // dim, linear.in_features // dim
+            sigma = middle(self.rank, tiles, *shape)
+            return FacTLinear(linear, shared, sigma, self.scale, self.dropout)
+
+        for name in LINEARS:
+            replace(model, name, adapted)
+        model.blocks[0].attn.qkv.factors = shared  # where the backbone keeps what all layers share
+
+
+def _tiles(model: VisionTransformer) -> int:
+    """How many D × D tiles the weights have; raises `Unsupported` where they do not fit."""
+    dim = model.embed_dim
+    shapes = [block.get_submodule(name).weight.shape for block in model.blocks for name in LINEARS]
+    for height, width in shapes:
+        if height % dim or width % dim:
+            raise Unsupported(
+                f"FacT cuts weights into {dim} × {dim} tiles; {height} × {width} is no such weight"
+            )
+    return sum(height * width for height, width in shapes) // dim**2
+
+
+register("fact_tt", FacT(rank=16, form="tensor_train"))
+register("fact_tk", FacT(rank=32, form="tucker"))

@@ -1,0 +1,23 @@
+"""LN-Tune: the LayerNorms alone learn (Basu et al., 2024), https://arxiv.org/abs/2304.01917."""
+
+from dataclasses import dataclass
+
+from timm.layers import RmsNorm
+from timm.models import VisionTransformer
+from torch import nn
+
+from methods.base import Method
+from methods.registry import register
+
+
+@dataclass(frozen=True)
+class LayerNorms(Method):
+    """The scale and the shift of every LayerNorm learn, wherever it stands."""
+
+    def attach(self, model: VisionTransformer) -> None:
+        for module in model.modules():
+            if isinstance(module, nn.LayerNorm | RmsNorm):
+                module.requires_grad_(True)
+
+
+register("ln", LayerNorms())

@@ -1,0 +1,78 @@
+"""RepAdapter: linear adapters that fold away (Luo et al., 2023), https://arxiv.org/abs/2302.08106."""
+
+from dataclasses import dataclass
+
+import torch
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+
+from methods.base import Method, Unsupported
+from methods.registry import register
+from methods.surgery import replace
+from methods.weights import (
+    require_layers,
+    require_pre_norm,
+    require_rate,
+    require_size,
+    with_weights,
+)
+
+
+class RepLinear(nn.Module):
+    """``linear(x + scale * (B dropout(A x + a) + b))``; B, by groups of channels, starts at 0."""
+
+    def __init__(self, linear: nn.Linear, rank: int, groups: int, scale: float, dropout: float):
+        super().__init__()
+        dim = linear.in_features
+        self.linear, self.groups, self.scale = linear, groups, scale
+        self.down, self.dropout = nn.Linear(dim, rank), nn.Dropout(dropout)
+        self.up = nn.Parameter(torch.zeros(groups, dim // groups, rank // groups))
+        self.bias = nn.Parameter(torch.zeros(dim))
+        nn.init.xavier_uniform_(self.down.weight)
+        nn.init.zeros_(self.down.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = self.dropout(self.down(x)).unflatten(
+            -1, (self.groups, -1)
+        )  # (B, N, groups, r / groups)
+        update = torch.einsum("...gr,gdr->...gd", low, self.up).flatten(-2) + self.bias
+        return self.linear(x + self.scale * update)
+
+    def merged(self) -> nn.Linear:
+        """One linear layer that computes the same, dropout aside."""
+        linear, up = self.linear, self.scale * torch.block_diag(*self.up)  # (D, r)
+        weight = linear.weight + linear.weight @ up @ self.down.weight
+        shift = linear.weight @ (up @ self.down.bias + self.scale * self.bias)
+        return with_weights(linear, weight, shift if linear.bias is None else linear.bias + shift)
+
+
+@dataclass(frozen=True)
+class RepAdapter(Method):
+    """A linear adapter before attention and one before the MLP, each behind the LayerNorm."""
+
+    rank: int = 8
+    groups: int = 2
+    scale: float = 1.0
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_size("RepAdapter's rank", self.rank)
+        require_size("RepAdapter's number of groups", self.groups)
+        if self.rank % self.groups:
+            raise ValueError(
+                f"RepAdapter's rank must be a multiple of its {self.groups} groups; "
+                f"{self.rank} was given"
+            )
+        require_rate("RepAdapter's dropout", self.dropout)
+
+    def attach(self, model: VisionTransformer) -> None:
+        require_pre_norm(model)
+        require_layers(model, nn.Linear, "attn.qkv", "mlp.fc1")
+        if model.embed_dim % self.groups:
+            raise Unsupported(f"{model.embed_dim} channels do not make {self.groups} groups")
+        how = self.rank, self.groups, self.scale, self.dropout
+        for name in ("attn.qkv", "mlp.fc1"):
+            replace(model, name, lambda linear: RepLinear(linear, *how))
+
+
+register("repadapter", RepAdapter())

@@ -1,0 +1,54 @@
+"""SSF: scaling and shifting of features (Lian et al., 2022), https://arxiv.org/abs/2210.08823."""
+
+from dataclasses import dataclass
+
+import torch
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+
+from methods.base import Method, Unsupported
+from methods.registry import register
+from methods.surgery import replace
+from methods.weights import LINEARS, require_layers, with_weights
+
+
+class ScaleShift(nn.Module):
+    """``scale * layer(x) + shift`` on every channel; starts close to `layer` alone, not at it."""
+
+    def __init__(self, layer: nn.Linear | nn.LayerNorm | nn.Conv2d):
+        super().__init__()
+        self.layer, channels = layer, len(layer.weight)
+        self.scale = nn.Parameter(torch.empty(channels).normal_(1.0, 0.02))
+        self.shift = nn.Parameter(torch.empty(channels).normal_(0.0, 0.02))
+        # a convolution gives (B, D, H, W), the others (..., D)
+        self.shape = (-1, 1, 1) if isinstance(layer, nn.Conv2d) else (-1,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) * self.scale.view(self.shape) + self.shift.view(self.shape)
+
+    def merged(self) -> nn.Module:
+        """One layer of the same kind that computes the same."""
+        layer, scale = self.layer, self.scale
+        weight = scale.view(-1, *[1] * (layer.weight.ndim - 1)) * layer.weight
+        bias = self.shift if layer.bias is None else scale * layer.bias + self.shift
+        return with_weights(layer, weight, bias)
+
+
+@dataclass(frozen=True)
+class SSF(Method):
+    """After the patch projection, each block's LayerNorms and linear layers, and the last norm."""
+
+    def attach(self, model: VisionTransformer) -> None:
+        if not isinstance(getattr(model.patch_embed, "proj", None), nn.Conv2d):
+            raise Unsupported("SSF needs a convolution as patch_embed.proj; there is none")
+        require_layers(model, nn.LayerNorm, "norm1", "norm2")
+        require_layers(model, nn.Linear, *LINEARS)
+        model.patch_embed.proj = ScaleShift(model.patch_embed.proj)
+        for name in ("norm1", "norm2", *LINEARS):
+            replace(model, name, ScaleShift)
+        for name in ("norm", "fc_norm"):  # which of them is not the identity depends on the pooling
+            if isinstance(model.get_submodule(name), nn.LayerNorm):
+                model.set_submodule(name, ScaleShift(model.get_submodule(name)))
+
+
+register("ssf", SSF())
