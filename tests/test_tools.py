@@ -1,0 +1,214 @@
+"""The commands beside a run: export, tune, check-method, plug-ins, the ledger of parameters."""
+
+import json
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+from tiny import ARCHITECTURE, command, write_all
+
+import methods
+from bench import contract, parameters
+from bench.cli import main
+from methods.merge import merge
+
+MERGEABLE = [
+    "full", "linear", "bias", "ln", "lora", "lora_noah", "lora_qv", "ssf", "fact_tt", "fact_tk",
+    "repadapter", "difffit", "partial1",
+]  # fmt: skip
+STUCK = ["adapter", "adaptformer", "convpass", "snf", "vpt_deep", "vpt_shallow", "spt_deep"]
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """A copy of the registry, so that what a test registers is gone after it."""
+    monkeypatch.setattr("methods.registry._methods", dict(methods.registry._methods))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_all(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.mark.parametrize("name", MERGEABLE)
+def test_a_merged_model_is_timm_s_own_and_scores_the_same(name):
+    method = methods.create(name)
+    with contract.double_precision():
+        bare = contract.backbone().double()
+        model = contract.trained(method, contract.prepared(method, bare))
+        images = contract.Shown(torch.float64).batches[0][0]
+        with torch.no_grad():
+            before = model(images)
+            merge(model)
+            assert set(model.state_dict()) == set(bare.state_dict())
+            assert not any(type(m).__module__.startswith("methods") for m in model.modules())
+            torch.testing.assert_close(model(images), before, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", STUCK)
+def test_what_cannot_be_merged_is_refused_and_left_as_it_is(name):
+    model = contract.prepared(methods.create(name), contract.backbone())
+    before = [str(model), model(contract.Shown().batches[0][0])]
+    with pytest.raises(methods.Unsupported, match="cannot be folded"):
+        merge(model)
+    assert str(model) == before[0]
+    assert torch.equal(model(contract.Shown().batches[0][0]), before[1])
+
+
+def run(folder, results, name):
+    assert main(command("run", folder, results, name)) == 0
+    (record,) = results.rglob(f"{name}-seed0-*.json")
+    return record
+
+
+def export(folder, record, *more):
+    words = ["export", "--record", str(record), "--data-root", str(folder / "data")]
+    return main([*words, "--device", "cpu", *map(str, more)])
+
+
+@pytest.mark.parametrize("name", ["vpt_deep_frozen", "spt_deep", "lora"])
+def test_an_export_holds_what_was_trained_alone_and_scores_as_the_record_says(
+    name, folder, tmp_path, capsys
+):
+    record = run(folder, tmp_path / "results", name)
+    out = tmp_path / "small.safetensors"
+    capsys.readouterr()
+    assert export(folder, record, "--out", out) == 0
+    said = capsys.readouterr().out
+    accuracy = json.loads(record.read_text())["outcome"]["accuracy"]
+    assert f"read back, {accuracy:.2f} % on test" in said
+    assert f"the record says {accuracy:.2f} %" in said
+    tensors = load_file(out)
+    added = sum(t.numel() for n, t in tensors.items() if not n.startswith("head."))
+    width, depth = ARCHITECTURE["embed_dim"], ARCHITECTURE["depth"]
+    assert added == (depth * 8 * 4 * width if name == "lora" else depth * 20 * width)
+
+
+def test_a_merged_export_loads_into_plain_timm(folder, tmp_path, capsys):
+    record = run(folder, tmp_path / "results", "lora")
+    out = tmp_path / "merged.safetensors"
+    assert export(folder, record, "--out", tmp_path / "s.safetensors", "--merged", out) == 0
+    said = capsys.readouterr().out
+    accuracy = json.loads(record.read_text())["outcome"]["accuracy"]
+    assert f"merged.safetensors: {out.stat().st_size:,} bytes; read back, {accuracy:.2f} %" in said
+    plain = timm.create_model("vit_tiny_patch16_224", num_classes=2, **ARCHITECTURE)
+    plain.load_state_dict(load_file(out))
+
+
+def test_prompts_cannot_be_merged_and_the_small_file_is_kept(folder, tmp_path, capsys):
+    record = run(folder, tmp_path / "results", "vpt_deep")
+    out = tmp_path / "s.safetensors"
+    assert export(folder, record, "--out", out, "--merged", tmp_path / "m.safetensors") == 2
+    assert "vpt_deep cannot be merged" in capsys.readouterr().err
+    assert out.exists()
+
+
+def test_tuning_never_reads_test_data_and_keeps_every_trial(folder, tmp_path, capsys, monkeypatch):
+    from bench import data
+
+    def poisoned(suite, task, split, root, read=data.read):
+        found = read(suite, task, split, root)
+        if split == "test":
+            found.labels.fill_(-1)
+        return found
+
+    monkeypatch.setattr(data, "read", poisoned)
+    words = command("tune", folder, tmp_path, "linear,lora")
+    assert main([*words, "--set", "grid={ lr = [1e-3, 1e-2] }"]) == 0
+    lines = (tmp_path / "tuning.csv").read_text().splitlines()
+    assert len(lines) == 1 + 2 * 2
+    accuracies = [float(line.rsplit(",", 1)[1]) for line in lines[1:]]
+    assert max(accuracies) > 0  # against labels of -1 it would be none
+    assert "lora: lr" in capsys.readouterr().out
+
+
+def test_check_method_names_each_promise(capsys):
+    assert main(["check-method", "linear"]) == 0
+    said = capsys.readouterr().out
+    assert len(said.splitlines()) == len(contract.CHECKS)
+    assert "kept   The head learns." in said
+
+
+def test_check_method_shows_what_a_method_breaks(capsys):
+    assert main(["check-method", "adapter_vpt2022"]) == 1
+    assert "broken Frozen weights stay and every trainable one moves" in capsys.readouterr().out
+
+
+def test_check_method_names_near_ones(capsys):
+    assert main(["check-method", "lroa"]) == 2
+    assert "did you mean" in capsys.readouterr().err
+
+
+PLUGIN = '''
+"""A method of a user's own."""
+from dataclasses import dataclass
+from methods import Method, register
+
+@dataclass(frozen=True)
+class Norms(Method):
+    blocks: int = 1
+
+    def attach(self, model):
+        for block in model.blocks[-self.blocks:]:
+            block.norm1.requires_grad_(True)
+
+register("{name}", Norms())
+'''
+
+
+def test_a_plug_in_s_method_is_run_and_checked_like_any(registry, folder, tmp_path, capsys):
+    file = tmp_path / "norms.py"
+    file.write_text(PLUGIN.format(name="my_norms"))
+    assert main(["check-method", "my_norms", "--plugin", str(file)]) == 0
+
+
+def test_a_plug_in_s_method_gets_a_record(registry, folder, tmp_path):
+    file = tmp_path / "norms.py"
+    file.write_text(PLUGIN.format(name="other_norms"))
+    words = command("run", folder, tmp_path / "results", "other_norms", "--plugin", str(file))
+    assert main(words) == 0
+    assert list((tmp_path / "results").rglob("other_norms-seed0-*.json"))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("def broken(:\n", "SyntaxError"),
+        (PLUGIN.format(name="linear"), "'linear' is taken"),
+        ("x = 1\n", "registers no method"),
+        (None, "is not a Python file that is there"),
+    ],
+)
+def test_a_broken_plug_in_is_named_and_the_rest_works(
+    content, sentence, registry, tmp_path, capsys
+):
+    file = tmp_path / "broken.py"
+    if content:
+        file.write_text(content)
+    assert main(["check-method", "linear", "--plugin", str(file)]) == 0
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(parameters.FORMULAS))
+def test_counted_is_the_closed_form(name):
+    for classes in (2, 100):
+        want = parameters.FORMULAS[name].count(classes) + 769 * classes
+        assert parameters.counted(name, classes) == want
+
+
+CANNOT_MATCH = {"mp", "snf", "vpt_deep", "e2vpt", "lora"}  # bench/papers/parameters.csv says why
+
+
+@pytest.mark.parametrize("row", parameters.printed(), ids=lambda row: row["method"])
+def test_the_papers_columns_are_reproduced(row):
+    for suite in ("fgvc", "vtab1k"):
+        if row[suite]:
+            close = abs(parameters.in_millions(row["method"], suite) - float(row[suite])) <= 0.01
+            assert close or row["method"] in CANNOT_MATCH
+    assert row["remark"] or row["method"] not in CANNOT_MATCH
+
+
+def test_the_ledger_names_every_method():
+    page = parameters.page()
+    assert all(f"| {name} " in page for name in methods.names())
