@@ -222,8 +222,10 @@ def _stream(decoded: _Decoded, chosen: tuple[Tensor, ...]) -> Iterator[Tensor]:
     own = torch.Generator()  # without one, a loader draws from torch's global generator
     try:
         yield from DataLoader(decoded, batch_sampler=sampler, num_workers=workers, generator=own)
-    except UserError as error:  # a worker's error arrives wrapped in its traceback
-        raise UserError(str(error).splitlines()[-1].removeprefix(_USER_ERROR)) from None
+    except UserError as error:
+        # a worker's error tells its traceback; its own would keep the workers waiting for seconds
+        last = str(error.with_traceback(None)).splitlines()[-1]
+        raise UserError(last.removeprefix(_USER_ERROR)) from None
 
 
 def _workers(images: int) -> int:

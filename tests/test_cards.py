@@ -173,7 +173,7 @@ def test_an_unknown_name_is_answered_with_near_ones(load, given, near):
 
 
 def test_a_card_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(UserError, match="no suite card at .*nowhere.toml"):
+    with pytest.raises(UserError, match=r"no suite card at .*nowhere\.toml"):
         load_suite(str(tmp_path / "nowhere.toml"))
 
 

@@ -12,15 +12,24 @@ import methods
 from bench import contract
 
 # a strict table: a check that starts to pass must leave it
-EXPECTED_FAILURES: dict[tuple[str, str], str] = {}
+EXPECTED_FAILURES: dict[tuple[str, str], str] = {
+    ("adapter_vpt2022", "learning"): "as released: all starts at zero, only the upper biases learn",
+}
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "trainable.json").read_text())
+
+
+def marks(name, check):
+    why = EXPECTED_FAILURES.get((name, check))
+    return [pytest.mark.xfail(reason=why, strict=True, raises=AssertionError)] if why else []
 
 
 def cases():
     for name, check in product(methods.names(), contract.CHECKS):
-        why = EXPECTED_FAILURES.get((name, check))
-        marks = [pytest.mark.xfail(reason=why, strict=True, raises=AssertionError)] if why else []
-        yield pytest.param(name, check, id=f"{name}-{check}", marks=marks)
+        yield pytest.param(name, check, id=f"{name}-{check}", marks=marks(name, check))
+
+
+def cases_of_learning():
+    return [pytest.param(name, marks=marks(name, "learning")) for name in methods.names()]
 
 
 @pytest.mark.parametrize(("name", "check"), list(cases()))
@@ -28,7 +37,7 @@ def test_contract(name, check):
     contract.CHECKS[check](methods.create(name), contract.backbone())
 
 
-@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize("name", cases_of_learning())
 def test_it_serves_average_pooling_too(name):
     contract.check_learning(methods.create(name), contract.backbone("avg"))
 

@@ -1,6 +1,7 @@
 """Data on disk: read right, refused by file and line, and given out as promised."""
 
 import json
+import multiprocessing
 import shutil
 
 import numpy as np
@@ -181,12 +182,13 @@ def test_a_truncated_image_is_refused_by_list_and_line(suite, root, kind):
         batches(read(suite, root))
 
 
-def test_a_workers_error_is_one_sentence(suite, tmp_path):
+def test_a_workers_error_is_one_sentence_and_no_worker_stays(suite, tmp_path):
     tiny.write_task(tmp_path / "light", train=70)
     file = tmp_path / "light" / "images" / "train" / "66.png"
     file.write_bytes(file.read_bytes()[:-200])
     with pytest.raises(UserError, match=r"^[^\n]*train\.txt:67: [^\n]*cannot be decoded[^\n]*$"):
         batches(read(suite, tmp_path))
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("view", data.VIEWS)

@@ -28,9 +28,7 @@ def probed(card, shared, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["vit_mini_mae", "vit_mini_sup"])
-def test_simple_classifiers_read_far_more_from_it_than_from_random_weights(
-    name, shared, tmp_path
-):
+def test_simple_classifiers_read_far_more_from_it_than_from_random_weights(name, shared, tmp_path):
     card = load_backbone(name)
     found = probed(card, shared, tmp_path)
     random = probed(replace(card, weights="random", sha256=""), shared, tmp_path)

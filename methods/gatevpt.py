@@ -1,0 +1,83 @@
+"""Gated prompt tuning for self-supervised ViTs (Yoo et al., 2023), https://arxiv.org/abs/2306.05067."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from timm.models import VisionTransformer
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from methods.base import Method
+from methods.prompts import (
+    Concatenated,
+    WithoutPrompts,
+    require_count,
+    require_known_blocks,
+    uniform_prompts,
+)
+from methods.registry import register
+from methods.surgery import replace
+
+TEMPERATURES = 0.01, 10.0
+
+
+class Gated(nn.Module):
+    """A block whose change of the prompts passes a learned gate."""
+
+    def __init__(self, block: Block, start: int, count: int, gate: float):
+        super().__init__()
+        self.block, self.start, self.stop = block, start, start + count
+        self.gate = nn.Parameter(torch.full((), gate))
+
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        y, start, stop = self.block(x, **kwargs), self.start, self.stop
+        prompts = x[:, start:stop].lerp(y[:, start:stop], self.gate.sigmoid())  # (B, P, D)
+        return torch.cat([y[:, :start], prompts, y[:, stop:]], 1)
+
+
+class Tempered(nn.Module):
+    """The norm of the queries, behind which they are divided by a learned temperature.
+
+    Beyond its bounds the temperature counts as the bound, and still learns: the released code
+    clamps the number itself before each pass.
+    """
+
+    def __init__(self, norm: nn.Module):
+        super().__init__()
+        self.norm, self.temperature = norm, nn.Parameter(torch.ones(()))
+
+    def forward(self, q: Tensor) -> Tensor:
+        beyond = self.temperature - self.temperature.clamp(*TEMPERATURES)
+        return self.norm(q) / (self.temperature - beyond.detach())
+
+
+@dataclass(frozen=True)
+class GateVPT(Method):
+    """Shallow prompts that each block but the last changes as far as its gate is open.
+
+    `gate` is where the gates start, before the sigmoid: the released code takes the opposite of
+    its option GATE_INIT, which is 5 in the example it gives and 10 by default.
+    """
+
+    prompts: int = 100
+    gate: float = -5.0
+    dropout: float = 0.0
+    pool_prompts: bool = False
+
+    def __post_init__(self) -> None:
+        require_count(self.prompts)
+
+    def attach(self, model: VisionTransformer) -> None:
+        require_known_blocks(model)
+        replace(model, "attn.q_norm", Tempered)
+        prompts, blocks = uniform_prompts(model, self.prompts), model.blocks
+        start, last = model.num_prefix_tokens, len(blocks) - 1
+        for i in range(last):
+            blocks[i] = Gated(blocks[i], start, self.prompts, self.gate)
+        if not self.pool_prompts:
+            blocks[last] = WithoutPrompts(blocks[last], start, self.prompts)
+        blocks[0] = Concatenated(blocks[0], prompts, start, keep=True, dropout=self.dropout)
+
+
+register("gatevpt", GateVPT())

@@ -1,0 +1,45 @@
+"""MLP head: hidden layers before the linear one, as in VPT (Jia et al., 2022), https://arxiv.org/abs/2203.12119."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+
+from methods.base import Method
+from methods.registry import register
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch norm that takes a batch of one, which has no variance, by its running statistics."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > 1:
+            return super().forward(x)
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+
+@dataclass(frozen=True)
+class MLP(Method):
+    """`hidden` layers as wide as the backbone, then the linear head: "MLP-3" with two of them."""
+
+    hidden: int = 2
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.hidden < 1:
+            raise ValueError(f"an MLP needs at least 1 hidden layer; {self.hidden} was given")
+
+    def attach(self, model: VisionTransformer) -> None:
+        layers = [self._layer(model.embed_dim) for _ in range(self.hidden)]
+        model.head_drop = nn.Sequential(*layers, model.head_drop)
+
+    def _layer(self, width: int) -> nn.Sequential:
+        linear = nn.Linear(width, width)
+        nn.init.kaiming_normal_(linear.weight, mode="fan_out")
+        return nn.Sequential(linear, nn.ReLU(), BatchNorm(width), nn.Dropout(self.dropout))
+
+
+register("mlp3", MLP())

@@ -1,0 +1,147 @@
+"""Moment probing: a head on second moments (Gao et al., 2023), https://arxiv.org/abs/2307.11342."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from timm.models import VisionTransformer
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from methods.base import Method
+from methods.handover import Handover
+from methods.prompts import require_known_blocks
+from methods.registry import register
+
+
+class Shown(nn.Module):
+    """The norm behind the last block, which hands on the patch tokens."""
+
+    def __init__(self, norm: nn.Module, prefix: int, tokens: Handover):
+        super().__init__()
+        self.norm, self.prefix, self.tokens = norm, prefix, tokens
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(x)
+        self.tokens.give(x[:, self.prefix :])
+        return x
+
+
+class Moments(nn.Module):
+    """The norm of the pooled feature, beside which the patch tokens' moments are scored."""
+
+    def __init__(
+        self,
+        norm: nn.Module,
+        dims: tuple[int, int, int],
+        heads: int,
+        tokens: Handover,
+        scores: Handover,
+    ):
+        super().__init__()
+        inside, width, classes = dims
+        self.norm, self.heads, self.tokens, self.scores = norm, heads, tokens, scores
+        self.project = linear(inside, width)
+        self.head_norm = nn.LayerNorm(width // heads)
+        self.shrink = nn.Sequential(halving(heads - 1), nn.GELU(), halving(heads - 1))
+        size = (heads - 1) * halved(halved(width // heads)) ** 2
+        self.classifier = linear(size, classes) if classes else nn.Identity()
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        moments = self.moments(self.norm(self.tokens.take()))
+        self.scores.give(self.classifier(self.shrink(moments).flatten(1)))  # (B, classes)
+        return self.norm(pooled)
+
+    def moments(self, tokens: Tensor) -> Tensor:
+        """Cross moments of neighbouring heads over tokens, (B, N, D): (B, H - 1, W / H, W / H).
+
+        As in the released code, one mean is taken off a head and image, over tokens and channels.
+        """
+        parts = self.project(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        parts = self.head_norm(parts)  # (B, H, N, W / H)
+        parts = parts - parts.mean((2, 3), keepdim=True)
+        crossed = parts[:, :-1].transpose(-1, -2) @ parts[:, 1:] / tokens.shape[1]
+        return F.normalize(crossed, dim=-2)
+
+
+class Averaged(nn.Module):
+    """The mean of the head's scores and of the moments'."""
+
+    def __init__(self, head: nn.Module, scores: Handover):
+        super().__init__()
+        self.head, self.scores = head, scores
+
+    def forward(self, feature: Tensor) -> Tensor:
+        return (self.head(feature) + self.scores.take()) / 2
+
+
+class Recalibrated(nn.Module):
+    """A block whose MLP is scaled and shifted, token by token, as the MLP's input says."""
+
+    def __init__(self, block: Block, width: int, rank: int):
+        super().__init__()
+        self.block = block
+        self.down = linear(width, rank, bias=False)
+        self.scale, self.shift = linear(rank, width, bias=False), linear(rank, width, bias=False)
+
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        block = self.block
+        x = x + block.drop_path1(block.ls1(block.attn(block.norm1(x), **kwargs)))
+        hidden = F.relu(self.down(x))  # (B, N, rank)
+        changed = self.shift(hidden) + (1 + self.scale(hidden)) * block.mlp(block.norm2(x))
+        return x + block.drop_path2(block.ls2(changed))
+
+
+def linear(inside: int, outside: int, bias: bool = True) -> nn.Linear:
+    """A linear layer that starts as the released code's do."""
+    layer = nn.Linear(inside, outside, bias=bias)
+    nn.init.trunc_normal_(layer.weight, std=0.02)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def halving(channels: int) -> nn.Conv2d:
+    """A convolution that leaves `halved` of each side."""
+    return nn.Conv2d(channels, channels, 3, stride=2, bias=False)
+
+
+def halved(side: int) -> int:
+    """The side of what `halving` makes of a square."""
+    return (side - 3) // 2 + 1
+
+
+@dataclass(frozen=True)
+class MomentProbing(Method):
+    """The head's scores averaged with those of a classifier on the patch tokens' second moments.
+
+    Tokens are projected to `width` and split into `heads`. A `rank` above 0 recalibrates the MLP of
+    each block by that many hidden channels: MP+. The head sees the class token or,
+    where the backbone pools, the pooled feature.
+    """
+
+    width: int = 512
+    heads: int = 4
+    rank: int = 0
+
+    def __post_init__(self) -> None:
+        if self.heads < 2 or self.width % self.heads or self.width // self.heads < 7:
+            raise ValueError(
+                f"the width must split into 2 or more heads of at least 7 channels; "
+                f"{self.width} and {self.heads} were given"
+            )
+
+    def attach(self, model: VisionTransformer) -> None:
+        tokens, scores = Handover(), Handover()
+        dims = model.embed_dim, self.width, model.num_classes
+        model.norm = Shown(model.norm, model.num_prefix_tokens, tokens)
+        model.fc_norm = Moments(model.fc_norm, dims, self.heads, tokens, scores)
+        model.head = Averaged(model.head, scores)
+        if self.rank:
+            require_known_blocks(model)
+            for i, block in enumerate(model.blocks):
+                model.blocks[i] = Recalibrated(block, model.embed_dim, self.rank)
+
+
+register("mp", MomentProbing())
+register("mp_plus", MomentProbing(rank=16))

@@ -1,0 +1,221 @@
+"""Hugging Face's peft: LoRA (Hu et al., 2022), https://arxiv.org/abs/2106.09685, and its kin.
+
+The papers of the others stand in the table at the foot.
+"""
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+
+from methods.base import Method, Unsupported
+from methods.registry import register
+
+LINEAR = r"blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2))"  # patch_embed.proj is none of them
+NORMS = r"blocks\.\d+\.norm[12]|norm|fc_norm"
+SINGLE = {"PsoftConfig", "pissa", "olora"}  # starts that decompose no weights but float32
+REAL = {"AdamssConfig", "BOFTConfig", "ShiraConfig", "UniLoraConfig"}  # cannot start on meta
+DESIGNED = (  # what peft warns of although it is what these options mean
+    "Failed to load the CUDA extension",  # BOFT then computes the same with torch alone
+    "Setting boft_n_butterfly_factor to 1",
+    "Specified to not save",
+    "Unsupported layer type .*LayerNorm",
+)
+
+
+class InSingle(nn.Module):
+    """A FourierFT layer: it allocates in the default precision what it fills in float32."""
+
+    def __init__(self, layer: Any):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        with _single_by_default():
+            return self.layer(x)
+
+    def merged(self) -> nn.Module:
+        """The plain layer that computes the same."""
+        with _single_by_default():
+            self.layer.merge(safe_merge=True)
+        return self.layer.get_base_layer()
+
+
+@contextmanager
+def _single_by_default() -> Iterator[None]:
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
+
+
+@dataclass(frozen=True)
+class PeftLibrary(Method):
+    """What peft's class `config` with its `options` adds to the modules called `targets`.
+
+    The option named in `divides` must divide the backbone's width, so it is cut to the largest
+    number that does. AdaLoRA takes epochs for steps: it allocates ranks after each, by the
+    gradients of its last batch, and its ``total_step`` should be the recipe's epochs. Its penalty
+    is left out, since peft adds that only to a loss which the model itself computes.
+    """
+
+    config: str
+    options: dict[str, Any] = field(default_factory=dict)
+    targets: str = LINEAR
+    divides: str = ""
+
+    def attach(self, model: VisionTransformer) -> None:
+        import peft  # takes seconds: only those who ask for it should wait
+
+        targets = _named(model, self.targets)
+        options = {"target_modules": targets, **self._fitted(model.embed_dim)}
+        single = bool(SINGLE & {self.config, self.options.get("init_lora_weights")})
+        with _weights(model, single, self.config in REAL), _only_news():
+            config = getattr(peft, self.config)(**options)
+            tuner = peft.PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](model, config, "default")
+        model.get_classifier().requires_grad_(True)  # peft froze all but its own
+        if self.config == "FourierFTConfig":
+            for name in _matching(model, self.targets):
+                model.set_submodule(name, InSingle(model.get_submodule(name)))
+        if self.config == "AdaLoraConfig":
+            model.peft_tuners = (tuner,)  # in a tuple, lest the model become its own grandchild
+
+    def after_epoch(self, model: VisionTransformer, epoch: int) -> None:
+        for tuner in getattr(model, "peft_tuners", ()):
+            tuner.update_and_allocate(epoch)
+
+    def _fitted(self, width: int) -> dict[str, Any]:
+        if not self.divides:
+            return self.options
+        most = self.options[self.divides]
+        fitting = max(d for d in range(1, most + 1) if width % d == 0)
+        return {**self.options, self.divides: fitting}
+
+
+def _named(model: VisionTransformer, targets: str) -> str:
+    """A pattern of just those modules called `targets` that have weights."""
+    names = _matching(model, targets)
+    if not names:
+        raise Unsupported(f"no module with weights is called {targets} in this backbone")
+    return "|".join(map(re.escape, names))
+
+
+def _matching(model: VisionTransformer, targets: str) -> list[str]:
+    return [
+        name
+        for name, module in model.named_modules()
+        if re.fullmatch(targets, name) and any(True for _ in module.parameters())
+    ]
+
+
+@contextmanager
+def _weights(model: VisionTransformer, single: bool, real: bool) -> Iterator[None]:
+    """Let the weights be `single`, that is float32, and `real`, where models are only counted too.
+
+    There, on the meta device, noise stands in for them.
+    """
+    first = next(model.parameters())
+    dtype, on_cpu = first.dtype, real and first.is_meta
+    if single:
+        model.float()
+    if on_cpu:
+        model.to_empty(device="cpu")
+        for p in model.parameters():
+            p.data.normal_()
+    with torch.device("cpu") if on_cpu else nullcontext():
+        yield
+    model.to("meta" if on_cpu else None, dtype if single else None)
+
+
+@contextmanager
+def _only_news() -> Iterator[None]:
+    """Pass on no warning of what is meant."""
+    sparse = torch.sparse.check_sparse_tensor_invariants
+    if not sparse.is_enabled():
+        sparse.disable()  # SHiRA's tensors are valid; torch warns until one has chosen
+    with warnings.catch_warnings():
+        for text in DESIGNED:
+            warnings.filterwarnings("ignore", text)
+        yield
+
+
+_LORA = "LoraConfig"
+_DRAWN_ANEW = {"save_projection": False}  # frozen noise comes from a seed, not from the checkpoint
+
+for _name, _method in {
+    "lora": PeftLibrary(_LORA, {"r": 8}),
+    "rslora": PeftLibrary(_LORA, {"r": 8, "use_rslora": True}),  # 2312.03732
+    "dora": PeftLibrary(_LORA, {"r": 8, "use_dora": True}),  # 2402.09353
+    "pissa": PeftLibrary(_LORA, {"r": 8, "init_lora_weights": "pissa"}),  # 2404.02948
+    "olora": PeftLibrary(_LORA, {"r": 8, "init_lora_weights": "olora"}),  # 2406.01775
+    "adalora": PeftLibrary(  # 2303.10512
+        "AdaLoraConfig",
+        {"init_r": 12, "target_r": 8, "tinit": 10, "tfinal": 30, "total_step": 100},
+    ),
+    "adamss": PeftLibrary("AdamssConfig"),  # openreview 8ZdWmpYxT0
+    "beft": PeftLibrary("BeftConfig"),  # 2509.15974
+    "boft": PeftLibrary("BOFTConfig", {"boft_block_size": 4}),  # 2311.06243
+    "c3a": PeftLibrary("C3AConfig", {"block_size": 256}, divides="block_size"),  # 2407.19342
+    "deft": PeftLibrary("DeftConfig", {"r": 8}),
+    "delora": PeftLibrary("DeloraConfig", {"r": 8}),  # 2503.18225
+    "fourierft": PeftLibrary(  # 2405.03003
+        "FourierFTConfig",
+        {"n_frequency": 1000, "init_weights": True},  # True is zero; peft's default is noise
+    ),
+    "glora": PeftLibrary("GloraConfig", {"r": 8}),  # 2306.07967
+    "gralora": PeftLibrary("GraloraConfig", {"r": 8}),  # 2505.20355
+    "hira": PeftLibrary("HiraConfig", {"r": 8}),  # openreview TwJrTz9cRS
+    "hra": PeftLibrary("HRAConfig", {"r": 8}),  # 2405.17484
+    "ia3": PeftLibrary(  # 2205.05638
+        "IA3Config",
+        {"feedforward_modules": r"blocks\.\d+\.mlp\.fc2"},
+        targets=r"blocks\.\d+\.(attn\.qkv|mlp\.fc2)",
+    ),
+    "lily": PeftLibrary("LilyConfig", {"r": 8}),  # 2407.09946
+    "ln": PeftLibrary("LNTuningConfig", targets=NORMS),  # 2312.11420
+    "loha": PeftLibrary("LoHaConfig", {"r": 8}),  # 2108.06098
+    "lokr": PeftLibrary("LoKrConfig", {"r": 8}),  # 2309.14859
+    "miss": PeftLibrary("MissConfig", {"r": 8}),  # 2409.15371
+    "oft": PeftLibrary("OFTConfig", {"oft_block_size": 32}, divides="oft_block_size"),  # 2306.07280
+    "peanut": PeftLibrary("PeanutConfig", {"r": 8}),  # 2410.01870
+    "psoft": PeftLibrary("PsoftConfig", {"r": 32}),  # openreview FSHrinMArK
+    "pvera": PeftLibrary("PveraConfig", {"r": 256, **_DRAWN_ANEW}),  # 2512.07703
+    "randlora": PeftLibrary("RandLoraConfig", {"r": 8, **_DRAWN_ANEW}),  # 2502.00987
+    "road": PeftLibrary("RoadConfig", {"group_size": 64}, divides="group_size"),  # 2409.00119
+    "shira": PeftLibrary("ShiraConfig", {"r": 8}),  # 2406.13175
+    "supertuning": PeftLibrary("SupertuningConfig", {"sparsity": 0.99}),  # 2607.09287
+    "tinylora": PeftLibrary("TinyLoraConfig", {"u": 64, **_DRAWN_ANEW}),  # 2602.04118
+    "unilora": PeftLibrary("UniLoraConfig", {"theta_d_length": 256}),  # 2506.00799
+    "vblora": PeftLibrary(  # 2405.15179
+        "VBLoRAConfig", {"vector_length": 256}, divides="vector_length"
+    ),
+    "vera": PeftLibrary("VeraConfig", {"r": 256, **_DRAWN_ANEW}),  # 2310.11454
+    "waveft": PeftLibrary("WaveFTConfig", {"n_frequency": 2592}),  # 2505.12532
+}.items():
+    register(f"peft_{_name}", _method)
+
+_LANGUAGE = "it needs the configuration of a language model from transformers, which no ViT has"
+REFUSED = {
+    "peft_adaption_prompt": _LANGUAGE,
+    "peft_cartridge": _LANGUAGE,
+    "peft_cpt": _LANGUAGE,
+    "peft_multitask_prompt_tuning": _LANGUAGE,
+    "peft_p_tuning": _LANGUAGE,
+    "peft_prefix_tuning": _LANGUAGE,
+    "peft_prompt_tuning": f"{_LANGUAGE}; vpt_shallow is its like for images",
+    "peft_shadow": "it looks for the backbone of a decoder",
+    "peft_xlora": _LANGUAGE,
+    "peft_frod": "it decomposes all weights when it attaches, 88 s for ViT-B/16 on one core",
+    "peft_osf": "its gradient hooks cannot be copied, and it trains two thirds of the backbone",
+    "peft_poly": "it wants the number of the task beside each image",
+    "peft_trainable_tokens": "it trains rows of a table of words",
+}
+"""Tuners of peft that are no method here, and why."""

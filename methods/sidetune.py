@@ -1,0 +1,89 @@
+"""Side-tuning: a small network beside the frozen one (Zhang et al., 2020), https://arxiv.org/abs/1912.13503."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+from torchvision.models import AlexNet_Weights, alexnet
+
+from methods.base import Method, Unsupported
+from methods.handover import Handover
+from methods.registry import register
+
+LEAST = 64  # pixels; AlexNet's last pooling is left without any below 63
+
+
+class Looked(nn.Module):
+    """The patch projection, which hands on the images that it saw."""
+
+    def __init__(self, proj: nn.Module, images: Handover):
+        super().__init__()
+        self.proj, self.images = proj, images
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.images.give(images)
+        return self.proj(images)
+
+
+class Beside(nn.Module):
+    """``a * feature + (1 - a) * side(images)``, where `a` is the sigmoid of a learned number."""
+
+    def __init__(self, drop: nn.Module, width: int, images: Handover):
+        super().__init__()
+        self.drop, self.images = drop, images
+        self.side = alexnet().features
+        self.project = nn.Linear(256 * 6 * 6, width, bias=False)
+        self.alpha = nn.Parameter(torch.zeros(()))
+
+    def forward(self, feature: Tensor) -> Tensor:
+        images = self.images.take()  # (B, 3, H, W)
+        if min(images.shape[-2:]) < LEAST:
+            images = F.interpolate(images, (LEAST, LEAST), mode="bilinear")
+        seen = F.adaptive_avg_pool2d(self.side(images), 6).flatten(1)  # (B, 9216)
+        share = self.alpha.sigmoid()
+        return self.drop(share * feature + (1 - share) * self.project(seen))  # (B, D)
+
+
+@dataclass(frozen=True)
+class SideTune(Method):
+    """VPT's "Sidetune" row: AlexNet's convolutions beside the pooled feature.
+
+    `weights` of AlexNet: ``imagenet``, torchvision's, as in VPT, or ``random``, which needs no
+    download and is the default here for that reason.
+    """
+
+    weights: str = "random"
+
+    def __post_init__(self) -> None:
+        if self.weights not in WEIGHTS:
+            raise ValueError(f"no weights {self.weights!r}; there are {' and '.join(WEIGHTS)}")
+
+    def attach(self, model: VisionTransformer) -> None:
+        images = Handover()
+        beside = Beside(model.head_drop, model.embed_dim, images)
+        WEIGHTS[self.weights](beside.side)
+        model.patch_embed.proj = Looked(model.patch_embed.proj, images)
+        model.head_drop = beside
+
+
+def _imagenet(side: nn.Module) -> None:
+    """Fill `side` from torchvision's file, which must be on this machine."""
+    url = AlexNet_Weights.IMAGENET1K_V1.url
+    file = Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
+    if not file.is_file():
+        raise Unsupported(f"AlexNet's weights are not on this machine: put {url} at {file}")
+    saved = torch.load(file, map_location="cpu", weights_only=True)
+    prefix = "features."
+    side.load_state_dict({k[len(prefix) :]: v for k, v in saved.items() if k.startswith(prefix)})
+
+
+WEIGHTS: dict[str, Callable[[nn.Module], None]] = {
+    "random": lambda side: None,
+    "imagenet": _imagenet,
+}
+
+register("sidetune", SideTune())

@@ -1,0 +1,41 @@
+"""What the README and its kin say is so."""
+
+import re
+from pathlib import Path
+
+from bench.cards import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_readme_fits_two_screens_and_contributing_one():
+    assert len(README.splitlines()) <= 110
+    assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) <= 80
+
+
+def test_the_readme_s_leaderboard_is_the_committed_one():
+    board = re.findall(r"^\|.*\|$", README, re.MULTILINE)
+    committed = (ROOT / "results" / "leaderboard.md").read_text()
+    assert board
+    for line in board:
+        assert line in committed, line
+
+
+def test_the_readme_s_links_and_pictures_are_there():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_ci_runs_the_readme_s_test_command():
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "README.md" in script
+    assert re.search(r"<!-- tests -->\n```bash\n.+tox\n```", README)
+
+
+def test_no_document_names_a_path_of_the_machine_it_was_written_on():
+    for path in [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("results/*.md"),
+        *ROOT.glob("results/records/**/*.json"),
+    ]:
+        assert not re.search(r"/(work|tmp|root|home)/", Path(path).read_text()), path
