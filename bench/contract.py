@@ -169,9 +169,51 @@ def check_alone(method: Method, bare: VisionTransformer) -> None:
     torch.testing.assert_close(alone, together[:1], rtol=0, atol=1e-10)
 
 
+def check_half_precision(method: Method, bare: VisionTransformer) -> None:
+    """It learns under bf16 autocast."""
+    model = prepared(method, bare).train()
+    images, labels = Shown().batches[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = model(images)
+    F.cross_entropy(scores.float(), labels).backward()
+    assert scores.isfinite().all(), "some scores are not finite"
+    strange = [n for n, p in model.named_parameters() if p.grad is not None and _strange(p.grad)]
+    assert not strange, f"gradients are not finite: {strange}"
+
+
+def check_checkpointing(method: Method, bare: VisionTransformer) -> None:
+    """Gradient checkpointing changes neither scores nor gradients."""
+    with double_precision():
+        found = []
+        for checkpointing in (False, True):
+            model = prepared(method, copy.deepcopy(bare).double())
+            model.set_grad_checkpointing(checkpointing)
+            images, labels = Shown(torch.float64).batches[0]
+            scores = model(images)
+            F.cross_entropy(scores, labels).backward()
+            grads = [p.grad for p in model.parameters() if p.grad is not None]
+            found.append([scores.detach(), *grads])
+    for plain, checkpointed in zip(*found, strict=True):
+        torch.testing.assert_close(checkpointed, plain, rtol=0, atol=1e-10)
+
+
+def check_compiled(method: Method, bare: VisionTransformer) -> None:
+    """`torch.compile` reads it and changes no score."""
+    model, images = prepared(method, bare), Shown().batches[0][0]
+    torch.compiler.reset()
+    with torch.no_grad():
+        want = model(images)
+        found = torch.compile(model, backend="eager")(images)
+    torch.testing.assert_close(found, want, rtol=0, atol=1e-5)
+
+
 def check_written_down(method: Method, bare: VisionTransformer) -> None:
     """Its hyper-parameters can be written down."""
     json.dumps(asdict(method))
+
+
+def _strange(gradient: Tensor) -> bool:
+    return not bool(gradient.isfinite().all())
 
 
 def _head(model: VisionTransformer) -> list[tuple[str, nn.Parameter]]:
