@@ -166,6 +166,8 @@ def _adapted(chosen: list[str], recipe: Recipe, changes: dict[str, Any]) -> dict
 def _known_methods(chosen: Iterable[str]) -> list[str]:
     names = list(dict.fromkeys(chosen))
     for name in names:
+        if methods.refusal(name):
+            raise UserError(f"{name} is no method here: {methods.refusal(name)}")
         if name not in methods.names():
             raise unknown("method", name, methods.names())
     return names

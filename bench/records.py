@@ -81,6 +81,7 @@ class Record:
     failure: Failure | None
     environment: dict[str, Any] = field(default_factory=dict)
     request: dict[str, Any] = field(default_factory=dict)  # names that ask for this cell again
+    remark: str = ""  # the method's footnote
     cell: str = ""
     schema: int = SCHEMA
 

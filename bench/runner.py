@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from timm.models import VisionTransformer
 
+import methods
 from bench import backbones, checkpoints, data, environment, trainer
 from bench.backbones import Backbone
 from bench.cards import Recipe, Split, Suite, Task
@@ -66,7 +67,15 @@ def run(cell: Cell, store: Store, device: torch.device, progress: Progress) -> R
         failure = Failure("unsupported", type(error).__name__, str(error))
     except Exception as error:
         failure = Failure("failed", type(error).__name__, first_line(error), traceback.format_exc())
-    record = Record(cell.settings, cell.task.group, outcome, failure, about, cell.request)
+    record = Record(
+        cell.settings,
+        cell.task.group,
+        outcome,
+        failure,
+        about,
+        cell.request,
+        methods.remark(cell.settings.method),
+    )
     store.write(record)
     return record
 

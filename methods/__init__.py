@@ -11,9 +11,9 @@ from importlib.metadata import entry_points
 from pkgutil import iter_modules
 
 from methods.base import Method, Unsupported
-from methods.registry import create, names, register
+from methods.registry import create, names, refusal, register, remark
 
-__all__ = ["Method", "Unsupported", "create", "names", "register"]
+__all__ = ["Method", "Unsupported", "create", "names", "refusal", "register", "remark"]
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")

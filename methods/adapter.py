@@ -166,6 +166,11 @@ class AdapterPlus(Method):
 register("adapter", Adapter())
 register("adapter_houlsby", Adapter(width=8, place="attn_and_mlp"))
 register("adapter_noah", Adapter(width=8, activation="quick_gelu", init="xavier", dropout=0.1))
-register("adapter_vpt2022", Adapter(init="zeros"))
+register(
+    "adapter_vpt2022",
+    Adapter(init="zeros"),
+    remark="as VPT's code released it: all weights start at zero, so that only the biases of the "
+    "upper projections, 9,216 of 230,544 parameters on ViT-B, can learn",
+)
 register("adapter_plus", AdapterPlus())
 register("adaptformer", AdaptFormer())

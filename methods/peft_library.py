@@ -15,7 +15,7 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from methods.base import Method, Unsupported
-from methods.registry import register
+from methods.registry import refuse, register
 
 LINEAR = r"blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2))"  # patch_embed.proj is none of them
 NORMS = r"blocks\.\d+\.norm[12]|norm|fc_norm"
@@ -219,3 +219,6 @@ REFUSED = {
     "peft_trainable_tokens": "it trains rows of a table of words",
 }
 """Tuners of peft that are no method here, and why."""
+
+for _name, _reason in REFUSED.items():
+    refuse(_name, _reason)

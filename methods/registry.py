@@ -7,16 +7,35 @@ from typing import Any
 from methods.base import Method
 
 _methods: dict[str, Method] = {}
+_remarks: dict[str, str] = {}
+_refusals: dict[str, str] = {}
 
 
-def register(name: str, method: Method) -> None:
+def register(name: str, method: Method, remark: str = "") -> None:
     """List `method` under `name`, as the command line and the records call it.
 
-    Raises `ValueError` where the name is taken.
+    A `remark` is a footnote that goes wherever the method's numbers go. Raises `ValueError` where
+    the name is taken.
     """
     if name in _methods:
         raise ValueError(f"the method name {name!r} is taken by {_methods[name]}; choose another")
     _methods[name] = method
+    _remarks[name] = remark
+
+
+def refuse(name: str, reason: str) -> None:
+    """Say why what users may look for under `name` is no method here."""
+    _refusals[name] = reason
+
+
+def remark(name: str) -> str:
+    """The footnote of the method listed under `name`, or an empty string."""
+    return _remarks.get(name, "")
+
+
+def refusal(name: str) -> str:
+    """Why nothing is listed under `name`, where that is known; else an empty string."""
+    return _refusals.get(name, "")
 
 
 def create(name: str, **changed: Any) -> Method:
@@ -24,6 +43,8 @@ def create(name: str, **changed: Any) -> Method:
 
     Raises `KeyError` for an unknown name and `ValueError` for an unknown field, naming near ones.
     """
+    if name in _refusals:
+        raise KeyError(f"{name!r} is no method here: {_refusals[name]}")
     if name not in _methods:
         near = get_close_matches(name, _methods, n=3) or names()
         raise KeyError(f"no method {name!r}; did you mean {', '.join(near)}?")

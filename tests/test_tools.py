@@ -209,6 +209,22 @@ def test_the_papers_columns_are_reproduced(row):
     assert row["remark"] or row["method"] not in CANNOT_MATCH
 
 
-def test_the_ledger_names_every_method():
-    page = parameters.page()
-    assert all(f"| {name} " in page for name in methods.names())
+def test_a_tuner_that_cannot_work_is_refused_with_the_reason(folder, tmp_path, capsys):
+    assert main(command("run", folder, tmp_path, "peft_prefix_tuning")) == 2
+    assert "needs the configuration of a language model" in capsys.readouterr().err
+
+
+def test_a_method_s_footnote_goes_into_its_record_and_below_its_table(folder, tmp_path):
+    assert main(command("run", folder, tmp_path, "adapter_vpt2022")) == 0
+    (record,) = tmp_path.rglob("adapter_vpt2022-seed0-*.json")
+    assert "9,216 of 230,544" in json.loads(record.read_text())["remark"]
+    assert "9,216 of 230,544" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_only_the_upper_biases_of_the_released_adapter_learn():
+    model = contract.prepared(methods.create("adapter_vpt2022"), contract.backbone())
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    contract.trained(methods.create("adapter_vpt2022"), model)
+    moved = [n for n, p in model.named_parameters() if not torch.equal(p, before[n])]
+    assert len([n for n in moved if not n.startswith("head")]) == 3  # one a block
+    assert all(n.endswith("bias") for n in moved if not n.startswith("head"))

@@ -51,6 +51,7 @@ class Row:
     head_params: float | None  # mean over tasks
     init_seconds: float | None  # mean over tasks and seeds
     means: Means | None  # None: the row is incomplete
+    remark: str  # the method's footnote, or empty
 
 
 def rows_of(records: list[Record], groups: dict[str, list[str]]) -> list[Row]:
@@ -119,6 +120,7 @@ def _row(label: str, records: list[Record], groups: dict[str, list[str]]) -> Row
         head_params=_mean_over_tasks(outcomes, "head_params"),
         init_seconds=fmean(init) if init else None,
         means=_means(cells, groups) if _complete(cells) else None,
+        remark=max(record.remark for record in records),
     )
 
 

@@ -145,7 +145,12 @@ def _settings(board: Board) -> str:
         f"{said or 'chosen for each task'} ({', '.join(row.label for row in alike)})"
         for said, alike in sorted(gather(rows, lambda row: entries(row.rates)).items())
     ]
-    said = [f"Rates: {'; '.join(rates)}.", f"Fields: {'; '.join(fields)}." if fields else ""]
+    remarks = [f"{row.label}: {row.remark}" for row in rows if row.remark]
+    said = [
+        f"Remarks: {'; '.join(remarks)}." if remarks else "",
+        f"Rates: {'; '.join(rates)}.",
+        f"Fields: {'; '.join(fields)}." if fields else "",
+    ]
     return _safe(" ".join(said))
 
 
