@@ -133,6 +133,20 @@ def test_a_run_writes_records_predictions_and_the_leaderboard(run, tmp_path, cap
     assert board.strip() in capsys.readouterr().out
 
 
+def test_accuracy_is_the_last_epoch_s_and_the_best_one_is_kept_apart(run, tmp_path, monkeypatch):
+    given = iter([80.0, 60.0, 70.0])
+
+    def predict(model, batches, precision, predict=runner.trainer.predict):
+        return replace(predict(model, batches, precision), accuracy=next(given))
+
+    monkeypatch.setattr(runner.trainer, "predict", predict)
+    assert run("linear", "--set", "epochs=3", "--set", "test_evaluations=3") == 0
+    outcome = by_method(tmp_path / "results")["linear"]["outcome"]
+    assert outcome["accuracy"] == 70
+    assert (outcome["best_epoch_accuracy"], outcome["best_epoch"]) == (80, 1)
+    assert outcome["test_accuracies"] == {"1": 80, "2": 60, "3": 70}
+
+
 def test_a_second_run_trains_nothing(run, tmp_path, monkeypatch):
     run("linear,bias")
     before = times(tmp_path / "results")
