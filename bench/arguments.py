@@ -66,6 +66,11 @@ def selecting(command: argparse.ArgumentParser) -> None:
         metavar="FIELD=VALUE",
         help="change a field of the recipe or of the methods that have it; may be repeated",
     )
+    _computing(command)
+
+
+def _computing(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
     add(
         "--data-root",
         type=Path,
@@ -125,10 +130,4 @@ def exporting(command: argparse.ArgumentParser) -> None:
     add("--record", type=Path, required=True, help="the cell's record")
     add("--out", type=Path, help="the file for what was trained (default: CELL.safetensors)")
     add("--merged", type=Path, help="instead, a plain timm model with the method folded in")
-    add(
-        "--data-root",
-        type=Path,
-        default=Path(os.environ.get("BENCH_DATA", "data")),
-        help="where the tasks' folders lie (default: $BENCH_DATA, or data)",
-    )
-    add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
+    _computing(command)

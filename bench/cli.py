@@ -91,9 +91,11 @@ def _run(args: argparse.Namespace) -> int:
     planned = plan.make(request, store)
     if args.dry_run:
         return _print_plan(planned, store)
-    failed = _run_cells(planned, store, request.device, args.force)
-    _report_tables(args.results)
-    _print_boards(args.results, planned)
+    try:
+        failed = _run_cells(planned, store, request.device, args.force)
+    finally:  # an interrupted run leaves tables of what it finished
+        _report_tables(args.results)
+    print((args.results / "leaderboard.md").read_text())
     if failed:
         return _complain(f"{failed} of {len(planned.cells)} cells have no result", FAILED)
     return 0
@@ -182,10 +184,6 @@ def _report_tables(results: Path) -> list[Path]:
     for problem in made.problems:
         print(f"bench: skipped: {problem}", file=sys.stderr)
     return made.written
-
-
-def _print_boards(results: Path, planned: "Plan") -> None:
-    print((results / "leaderboard.md").read_text())
 
 
 def _verify(args: argparse.Namespace) -> int:
