@@ -1,0 +1,66 @@
+"""The embedded backbones' pretraining runs on any folder of images; its file is a backbone."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from bench import backbones, pretrain
+from bench.cards import change_recipe, load_backbone, load_recipe
+from bench.cli import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for i in range(256):
+        (root / f"class{i % 2}").mkdir(exist_ok=True)
+        pixels = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / f"class{i % 2}" / f"{i}.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("objective", "name"), [("mae", "vit_mini_mae"), ("supervised", "vit_mini_sup")]
+)
+def test_its_file_loads_as_the_embedded_backbone_does(objective, name, folder, tmp_path, capsys):
+    out = tmp_path / "mini.safetensors"
+    words = ["pretrain", objective, "--images", str(folder), "--out", str(out), "--epochs", "1"]
+    assert main(words) == 0
+    assert "epoch 1: loss" in capsys.readouterr().out
+    card = load_backbone(name)
+    made = backbones.resolve(type(card)(**{**vars(card), "weights": str(out), "sha256": ""}))
+    model = backbones.load(made, 3, change_recipe(load_recipe("quick"), {}))
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
+    assert {t.dtype for t in load_file(out).values()} == {torch.float16}
+
+
+def test_the_autoencoder_is_scored_on_the_patches_that_it_did_not_see():
+    torch.manual_seed(0)
+    model = pretrain.build("mae", classes=0)
+    images = torch.randn(2, 3, 32, 32)
+    assert model.kept == 16
+    kept = torch.arange(16).expand(2, -1)
+    seen = model.encode(images, kept)
+    images[:, :, 16:] = 0  # rows of patches that are not among the kept
+    torch.testing.assert_close(model.encode(images, kept), seen)
+
+
+def test_the_targets_are_patches_of_zero_mean_and_unit_variance():
+    patches = pretrain.normalised_patches(torch.randn(2, 3, 8, 8) * 5 + 3, 4)
+    assert patches.shape == (2, 4, 48)
+    torch.testing.assert_close(patches.mean(-1), torch.zeros(2, 4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(patches.var(-1), torch.ones(2, 4), atol=1e-3, rtol=0)
+
+
+def test_crops_and_flips_keep_an_even_picture_even():
+    picture = torch.full((4, 3, 32, 32), 200, dtype=torch.uint8)
+    found = pretrain.augment(picture, 0.3)
+    torch.testing.assert_close(found, torch.full_like(found, 200 / 127.5 - 1))
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path, capsys):
+    nowhere = str(tmp_path / "nowhere")
+    assert main(["pretrain", "mae", "--images", nowhere, "--out", str(tmp_path / "x")]) == 2
+    assert "no folder of images at" in capsys.readouterr().err
