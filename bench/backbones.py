@@ -86,6 +86,13 @@ def build(backbone: Backbone, classes: int) -> VisionTransformer:
     return _build(backbone.card, backbone.input, classes)
 
 
+def placed(model: VisionTransformer, device: torch.device) -> VisionTransformer:
+    """The same model on `device`, with attention in the form that is fast there."""
+    if device.type == "cpu":
+        use_plain_attention(model)
+    return model.to(device)
+
+
 def use_plain_attention(model: VisionTransformer) -> None:
     """Compute attention as products of matrices.
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, field, replace
 from math import inf
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -21,8 +21,8 @@ RANDOM = "random"  # in place of a weights file: shows what pretraining gives
 
 STRICT = ConfigDict(extra="forbid")
 NOT_PROTOCOL = ("title", "views", "lr_of", "fields", "grid", "precision")
-SPLITS = ("train", "val", "trainval", "test")
 Split = Literal["train", "val", "trainval", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 T = TypeVar("T")
 
 

@@ -78,11 +78,20 @@ def places(suite: Suite, task: Task, root: Path) -> list[Path]:
     return list(dict.fromkeys([root / suite.folder / name, root / name]))
 
 
+def is_present(suite: Suite, task: Task, root: Path) -> bool:
+    """Whether a task is embedded or its test list lies in one of its places."""
+    return bool(task.embedded) or bool(_holding(suite, task, root))
+
+
+def _holding(suite: Suite, task: Task, root: Path) -> list[Path]:
+    test = suite.lists["test"][0]
+    return [place for place in places(suite, task, root) if (place / test).is_file()]
+
+
 def find_folder(suite: Suite, task: Task, root: Path) -> Path:
     """The folder of a task on disk: the first place that holds its test list."""
-    for place in places(suite, task, root):
-        if (place / suite.lists["test"][0]).is_file():
-            return place
+    for place in _holding(suite, task, root):
+        return place
     looked = " and ".join(map(str, places(suite, task, root)))
     raise UserError(f"no data for {task.name}: looked for {suite.lists['test'][0]} in {looked}")
 

@@ -82,8 +82,7 @@ def merged(cell: Cell, path: Path, out: Path, device: torch.device) -> Exported:
 
 
 def _scored(cell: Cell, model: VisionTransformer, path: Path, device: torch.device) -> Exported:
-    if device.type == "cpu":
-        backbones.use_plain_attention(model)
     shown = runner.test_batches(cell, device)
-    found = trainer.predict(model.to(device), shown, cell.settings.recipe["precision"])
+    precision = cell.settings.recipe["precision"]
+    found = trainer.predict(backbones.placed(model, device), shown, precision)
     return Exported(path, path.stat().st_size, found.accuracy)

@@ -211,7 +211,7 @@ def _tasks(suite: Suite, chosen: list[str]) -> list[Task]:
 
 def _require_present(suite: Suite, tasks: list[Task], root: Path) -> None:
     """Raise `UserError` naming all tasks whose data are absent, and where they were looked for."""
-    absent = [task for task in tasks if not task.embedded and not _lies(suite, task, root)]
+    absent = [task for task in tasks if not data.is_present(suite, task, root)]
     if absent:
         names = ", ".join(task.name for task in absent)
         looked = " and ".join(map(str, data.places(suite, absent[0], root)))
@@ -219,11 +219,6 @@ def _require_present(suite: Suite, tasks: list[Task], root: Path) -> None:
             f"no data for {len(absent)} of {len(tasks)} tasks ({names}): looked for {looked} and "
             f"so on; name their folder with --data-root or $BENCH_DATA. {suite.home}".strip()
         )
-
-
-def _lies(suite: Suite, task: Task, root: Path) -> bool:
-    test = suite.lists["test"][0]
-    return any((place / test).is_file() for place in data.places(suite, task, root))
 
 
 def _digest(suite: Suite, task: Task, root: Path) -> str:

@@ -106,10 +106,6 @@ class Store:
         """Where the predicted classes of that cell lie."""
         return self.root / "predictions" / f"{settings.digest()}.npz"
 
-    def weights_path(self, settings: Settings) -> Path:
-        """Where what that cell trained lies, if it was kept."""
-        return self.root / "weights" / f"{settings.digest()}.safetensors"
-
     def find(self, settings: Settings) -> Record | None:
         """The record of that cell, or None where there is no sound one."""
         path = self.path(settings)

@@ -100,9 +100,8 @@ def train(
     """Train the cell's model on the split `learn`, scoring it on the split `score`."""
     learnt, scored = _read(cell, learn), _read(cell, score)
     torch.manual_seed(cell.settings.seed)
-    model = backbones.load(cell.backbone, cell.task.classes, cell.recipe).to(device)
-    if device.type == "cpu":
-        backbones.use_plain_attention(model)
+    model = backbones.load(cell.backbone, cell.task.classes, cell.recipe)
+    backbones.placed(model, device)
     bare = checkpoints.identities(model)
     init_seconds, init_images = _prepare(cell, model, learnt, device)
     model.to(device)

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -41,11 +41,6 @@ def trials(cell: Cell, device: torch.device) -> Iterator[Trial]:
         yield Trial(cell.settings, rates, _score(_at(cell, rates), device))
 
 
-def best(found: Iterable[Trial]) -> Trial:
-    """The trial with the best accuracy; of equal ones, the one with the smaller learning rate."""
-    return max(found, key=lambda t: (t.accuracy, -t.rates["lr"], -t.rates["weight_decay"]))
-
-
 def _at(cell: Cell, rates: dict[str, float]) -> Cell:
     recipe = replace(cell.recipe, test_evaluations=1, weight_decay=rates["weight_decay"])
     return replace(cell, settings=replace(cell.settings, rates=rates), recipe=recipe)
@@ -74,7 +69,10 @@ def write(found: list[Trial], results: Path) -> Path:
 
 
 def summary(found: list[Trial]) -> list[str]:
-    """For each method the rates that are best in the mean over tasks and seeds."""
+    """For each method the rates that are best in the mean over tasks and seeds.
+
+    Of equally good ones, those with the smaller learning rate.
+    """
     scores: dict[str, dict[tuple[float, ...], list[float]]] = {}
     for trial in found:
         of_method = scores.setdefault(trial.settings.method, {})

@@ -18,11 +18,7 @@ from methods.peft_library import REFUSED, PeftLibrary
 from methods.prompts import attend, keys_and_values, prompts_of
 from methods.pruning import importance, lowest_masked, prune
 
-
-@pytest.fixture(autouse=True)
-def _double():
-    with contract.double_precision():
-        yield
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def bare(pooling="token"):

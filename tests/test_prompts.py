@@ -12,11 +12,7 @@ from methods.prompts import prompts_of
 from methods.strategies import STRATEGIES, block_inputs
 from methods.surgery import embed
 
-
-@pytest.fixture(autouse=True)
-def _double():
-    with contract.double_precision():
-        yield
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def bare(pooling="token"):
