@@ -15,12 +15,16 @@ def identities(model: VisionTransformer) -> set[int]:
 
 
 def added(model: VisionTransformer, bare: set[int]) -> dict[str, Tensor]:
-    """What learns in `model` or was not among its tensors when `bare` was taken, on the CPU."""
-    return {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in model.state_dict(keep_vars=True).items()
-        if tensor.requires_grad or id(tensor) not in bare
-    }
+    """What learns in `model` or was not among its tensors when `bare` was taken, on the CPU.
+
+    A tensor that several modules share goes by the first of its names.
+    """
+    names: dict[int, str] = {}
+    own = model.state_dict(keep_vars=True)
+    for name, tensor in own.items():
+        if tensor.requires_grad or id(tensor) not in bare:
+            names.setdefault(id(tensor), name)
+    return {name: own[name].detach().cpu().contiguous() for name in names.values()}
 
 
 def put_back(model: VisionTransformer, tensors: dict[str, Tensor]) -> None:

@@ -73,6 +73,7 @@ FORMULAS: dict[str, Formula] = {
     "spt_deep": _fixed("L·20·D", L * 20 * D),
     "gatevpt": _fixed("100·D + 2L - 1", 100 * D + 2 * L - 1),
     "e2vpt": _fixed("L·D·(10 + 5)", L * D * 15),
+    "e2vpt_pruned": _fixed("L·D·(10 + 5), masked or not", L * D * 15),
 }
 
 

@@ -92,7 +92,7 @@ class E2VPT(Method):
     """`prompts` before each block as in VPT-deep, and `pairs` as keys and values of each head.
 
     As in the released code, one tensor is both key and value, and nothing is pruned: that is
-    `methods.pruning`.
+    `e2vpt_pruned` (`methods.pruning`).
     """
 
     prompts: int = 10

@@ -23,15 +23,27 @@ FORMS = ("keys_and_values", "concatenation")
 
 
 class Concatenated(nn.Module):
-    """A block that sees `prompts` right behind the prefix tokens; with `keep`, so do later ones."""
+    """A block that sees `prompts` right behind the prefix tokens; with `keep`, so do later ones.
 
-    def __init__(self, block: nn.Module, prompts: Tensor, start: int, keep: bool, dropout: float):
+    `project` makes tokens of the prompts, (P, D), where they are narrower.
+    """
+
+    def __init__(
+        self,
+        block: nn.Module,
+        prompts: Tensor,
+        start: int,
+        keep: bool,
+        dropout: float,
+        project: nn.Module | None = None,
+    ):
         super().__init__()
         self.block, self.prompts = block, nn.Parameter(prompts)
         self.start, self.keep, self.dropout = start, keep, nn.Dropout(dropout)
+        self.project = project or nn.Identity()
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
-        prompts = self.dropout(self.prompts.expand(len(x), -1, -1))  # (B, P, D)
+        prompts = self.dropout(self.project(self.prompts).expand(len(x), -1, -1))  # (B, P, D)
         x = self.block(torch.cat([x[:, : self.start], prompts, x[:, self.start :]], 1), **kwargs)
         return x if self.keep else without(x, self.start, len(self.prompts))
 
@@ -39,13 +51,15 @@ class Concatenated(nn.Module):
 class KeysAndValues(nn.Module):
     """A block that sees `prompts` as keys and values only: `Concatenated` without the waste."""
 
-    def __init__(self, block: Block, prompts: Tensor):
+    def __init__(self, block: Block, prompts: Tensor, project: nn.Module | None = None):
         super().__init__()
         self.block, self.prompts = block, nn.Parameter(prompts)
+        self.project = project or nn.Identity()
 
     def forward(self, x: Tensor, **_: Any) -> Tensor:
         attn, norm = self.block.attn, self.block.norm1
-        attended = attend(attn, norm(x), keys_and_values(attn, norm(self.prompts)))
+        prompts = norm(self.project(self.prompts))  # (P, D)
+        attended = attend(attn, norm(x), keys_and_values(attn, prompts))
         return after_attention(self.block, x, attended)
 
 
@@ -116,8 +130,9 @@ def add_deep_prompts(
     form: str,
     pool_prompts: bool = False,
     dropout: float = 0.0,
+    project: nn.Module | None = None,
 ) -> None:
-    """Prompt every block with its own of `prompts`, (P, D) each.
+    """Prompt every block with its own of `prompts`, (P, D) each, or what `project` makes (P, D).
 
     With `pool_prompts` the last block keeps its outputs at the prompts' positions, for a head that
     averages over all but the prefix tokens. Element dropout draws a mask an image, and such
@@ -129,9 +144,9 @@ def add_deep_prompts(
         keep = pool_prompts and i == last
         fast = form == "keys_and_values" and not keep and not dropout and _knows(block)
         model.blocks[i] = (
-            KeysAndValues(block, prompts[i])
+            KeysAndValues(block, prompts[i], project)
             if fast
-            else Concatenated(block, prompts[i], start, keep, dropout)
+            else Concatenated(block, prompts[i], start, keep, dropout, project)
         )
 
 
@@ -151,14 +166,18 @@ def require_known_blocks(model: VisionTransformer) -> None:
 
 
 def add_shallow_prompts(
-    model: VisionTransformer, prompts: Tensor, pool_prompts: bool = False, dropout: float = 0.0
+    model: VisionTransformer,
+    prompts: Tensor,
+    pool_prompts: bool = False,
+    dropout: float = 0.0,
+    project: nn.Module | None = None,
 ) -> None:
-    """Put `prompts`, (P, D), before the first block; they travel to the last."""
+    """Put `prompts`, (P, D) once projected, before the first block; they travel to the last."""
     require_plain_blocks(model)
     start, count, blocks = model.num_prefix_tokens, len(prompts), model.blocks
     if not pool_prompts:
         blocks[-1] = WithoutPrompts(blocks[-1], start, count)
-    blocks[0] = Concatenated(blocks[0], prompts, start, keep=True, dropout=dropout)
+    blocks[0] = Concatenated(blocks[0], prompts, start, True, dropout, project)
 
 
 def prompts_of(model: VisionTransformer) -> list[nn.Parameter]:
@@ -166,13 +185,17 @@ def prompts_of(model: VisionTransformer) -> list[nn.Parameter]:
     return [m.prompts for m in model.blocks if isinstance(m, Concatenated | KeysAndValues)]
 
 
-def uniform_prompts(model: VisionTransformer, count: int) -> Tensor:
-    """VPT's start: uniform within sqrt(6 / (3 p^2 + D)), as for the patch embedding, (count, D)."""
+def uniform_prompts(model: VisionTransformer, count: int, width: int | None = None) -> Tensor:
+    """VPT's start: uniform within sqrt(6 / (3 p^2 + D)), as for the patch embedding, (count, D).
+
+    A `width` other than the backbone's stands in place of D.
+    """
+    width = width or model.embed_dim
     projection = getattr(model.patch_embed, "proj", None)
     if projection is None:
         raise Unsupported(f"VPT's bound needs patch_embed.proj; {type(model).__name__} has none")
-    bound = (6 / (projection.weight[0].numel() + model.embed_dim)) ** 0.5
-    return torch.empty(count, model.embed_dim).uniform_(-bound, bound)
+    bound = (6 / (projection.weight[0].numel() + width)) ** 0.5
+    return torch.empty(count, width).uniform_(-bound, bound)
 
 
 def require_count(count: int) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from timm.models import VisionTransformer
+from torch import nn
 
 from methods.base import Method
 from methods.prompts import (
@@ -22,7 +23,8 @@ class VPT(Method):
 
     `frozen` leaves them as they start, so that the head alone learns. `pool_prompts` lets a head
     that averages tokens average the last block's outputs at the prompts too, as the released code
-    does with MAE.
+    does with MAE. With `projection` the prompts are so wide, and one linear map that learns with
+    them makes tokens of them all: the released code's option PROJECT.
     """
 
     prompts: int
@@ -30,21 +32,33 @@ class VPT(Method):
     frozen: bool = False
     dropout: float = 0.0
     pool_prompts: bool = False
+    projection: int | None = None
     form: str = "keys_and_values"
 
     def __post_init__(self) -> None:
         require_count(self.prompts)
+        if self.projection is not None and self.projection < 1:
+            raise ValueError(f"projection must be at least 1 wide; {self.projection} was given")
         require_form(self.form)
 
     def attach(self, model: VisionTransformer) -> None:
+        count = len(model.blocks) if self.deep else 1
+        starts = [uniform_prompts(model, self.prompts, self.projection) for _ in range(count)]
+        project = self._project(model.embed_dim)
         if self.deep:
-            starts = [uniform_prompts(model, self.prompts) for _ in model.blocks]
-            add_deep_prompts(model, starts, self.form, self.pool_prompts, self.dropout)
+            add_deep_prompts(model, starts, self.form, self.pool_prompts, self.dropout, project)
         else:
-            start = uniform_prompts(model, self.prompts)
-            add_shallow_prompts(model, start, self.pool_prompts, self.dropout)
+            add_shallow_prompts(model, starts[0], self.pool_prompts, self.dropout, project)
         for prompts in prompts_of(model):
             prompts.requires_grad_(not self.frozen)
+
+    def _project(self, width: int) -> nn.Module | None:
+        """The map from the prompts to tokens, which all blocks share."""
+        if self.projection is None:
+            return None
+        project = nn.Linear(self.projection, width)
+        nn.init.kaiming_normal_(project.weight, mode="fan_out")
+        return project.requires_grad_(not self.frozen)
 
 
 register("vpt_shallow", VPT(prompts=100, deep=False))

@@ -353,6 +353,37 @@ def test_pruning_masks_the_least_important_and_rewinds():
     assert torch.isfinite(model(images())).all()
 
 
+def test_pruned_e2vpt_starts_where_e2vpt_does_less_what_its_search_masked():
+    batches, plain, model = contract.Shown(torch.float64), adapted("e2vpt", bare()), bare()
+    torch.manual_seed(1)
+    methods.create("e2vpt_pruned", token_share=0.3, piece_share=0.5).prepare(model, batches)
+    for block, first in zip(model.blocks, plain.blocks, strict=True):
+        assert torch.equal(block.prompts, first.prompts)
+        assert block.tokens.sum() == 7
+        assert block.pieces.sum(1).tolist() == [8.0] * 10
+    assert torch.equal(model.head.weight, plain.head.weight)
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_search_decides_what_is_masked():
+    masks = []
+    for importance_of in ("absolute", "signed"):
+        model = bare()
+        torch.manual_seed(0)
+        method = methods.create("e2vpt_pruned", importance=importance_of)
+        method.prepare(model, contract.Shown(torch.float64))
+        masks.append(model.blocks[0].pieces)
+    assert not torch.equal(*masks)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("token_share", 1.5), ("importance", "size"), ("search_epochs", 0)]
+)
+def test_pruned_e2vpt_names_a_field_out_of_range(field, value):
+    with pytest.raises(ValueError, match=field.split("_")[0]):
+        methods.create("e2vpt_pruned", **{field: value})
+
+
 # peft
 
 

@@ -44,6 +44,36 @@ def test_keys_and_values_score_and_learn_as_the_concatenation_does(pooling):
     torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["vpt_deep", "vpt_shallow"])
+def test_projected_prompts_are_the_prompts_that_the_projection_makes(name):
+    scores = []
+    narrow, wide = bare("avg"), bare("avg")
+    methods.create(name, projection=8, prompts=5).attach(narrow)
+    methods.create(name, prompts=5).attach(wide)
+    with torch.no_grad():
+        for prompts, start in zip(prompts_of(wide), prompts_of(narrow), strict=True):
+            prompts.copy_(narrow.blocks[0].project(start))
+        scores = [model(images()) for model in (narrow, wide)]
+    torch.testing.assert_close(*scores, rtol=0, atol=1e-12)
+
+
+def test_all_blocks_share_one_projection_which_learns_unless_the_prompts_are_frozen():
+    added = {}
+    for frozen in (False, True):
+        model = bare()
+        methods.create("vpt_deep", projection=8, prompts=5, frozen=frozen).attach(model)
+        head = sum(p.numel() for p in model.head.parameters())
+        added[frozen] = sum(p.numel() for p in model.parameters() if p.requires_grad) - head
+    assert added == {False: 3 * 5 * 8 + 8 * 64 + 64, True: 0}
+
+
+@pytest.mark.parametrize("form", ["keys_and_values", "concatenation"])
+def test_projected_prompts_keep_the_contract(form):
+    torch.set_default_dtype(torch.float32)  # the contract makes its own double precision
+    found = contract.findings(methods.create("vpt_deep", projection=8, form=form))
+    assert [problem for _, problem in found if problem] == []
+
+
 def test_query_norms_and_layer_scales_are_kept_in_both_forms():
     import timm
 

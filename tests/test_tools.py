@@ -85,6 +85,17 @@ def test_an_export_holds_what_was_trained_alone_and_scores_as_the_record_says(
     assert added == (depth * 8 * 4 * width if name == "lora" else depth * 20 * width)
 
 
+def test_an_export_of_projected_prompts_holds_the_shared_map_once(folder, tmp_path, capsys):
+    words = command("run", folder, tmp_path, "vpt_deep", "--set", "projection=4")
+    assert main(words) == 0
+    (record,) = tmp_path.rglob("vpt_deep-seed0-*.json")
+    assert export(folder, record, "--out", tmp_path / "s.safetensors") == 0
+    accuracy = json.loads(record.read_text())["outcome"]["accuracy"]
+    assert f"read back, {accuracy:.2f} % on test" in capsys.readouterr().out
+    names = load_file(tmp_path / "s.safetensors")
+    assert sum("project.weight" in name for name in names) == 1
+
+
 def test_a_merged_export_loads_into_plain_timm(folder, tmp_path, capsys):
     record = run(folder, tmp_path / "results", "lora")
     out = tmp_path / "merged.safetensors"
