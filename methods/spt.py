@@ -105,3 +105,7 @@ for _suffix, _method in _family(deep=False, prompts=100).items():
     register(f"spt_shallow{_suffix}", _method)
 # Shallow prompts of the first layer are spt_shallow itself (Table S2 says so), so deep alone has:
 register("spt_deep_first", SPT(prompts=20, deep=True, layers="first"))
+# Table 4(a): each strategy's prompts as they start, the head alone learning.
+register("spt_deep_mean_frozen", SPT(20, True, "mean", frozen=True))
+register("spt_deep_max_frozen", SPT(20, True, "max", frozen=True))
+register("spt_deep_kmeans_frozen", SPT(20, True, "kmeans", share=1.0, frozen=True))
