@@ -13,7 +13,7 @@ OUTSIDE = 10.0  # cost of an area outside the frame, where a covered one costs 1
 TOUCH = 60.0  # of two labels that cover one another, beside the area
 THROUGH = 40.0  # of a line through a label or a mark, for each of the samples that lie inside
 CROSSING = 80.0  # of two lines that cross
-SAMPLES = np.linspace(0.25, 1.0, 7)  # of the way from point to label
+SAMPLES = np.linspace(0.2, 1.0, 11)  # of the way from point to label
 ROUNDS = 8  # how often each label may move on, once all are placed
 
 

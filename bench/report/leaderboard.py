@@ -7,8 +7,9 @@ from typing import Any
 
 from bench.cards import Suite
 from bench.records import Record, Settings
+from bench.report.comparison import Comparison
 from bench.report.grouping import canonical, differences, gather
-from bench.report.rows import Row, ranks, rows_of
+from bench.report.rows import Row, rows_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Board:
     splits: dict[str, str]  # task -> digest, where its records are of several; else empty
     groups: dict[str, list[str]]  # group -> tasks shown
     rows: list[Row]  # complete, the best mean over tasks first
-    ranks: list[int]  # of `rows`
+    comparison: Comparison  # of `rows`
     incomplete: list[Row]
     not_run: list[str]  # tasks of the suite without any record
     records: int
@@ -52,7 +53,7 @@ def build(records: Iterable[Record], suites: Mapping[str, Suite]) -> list[Board]
 
     A suite without a card of the records' version has its tasks in alphabetical order.
     """
-    parts = _comparable(sorted(records, key=lambda record: record.cell))
+    parts = comparable(sorted(records, key=lambda record: record.cell))
     alike = gather(parts, lambda part: _named(part[0].settings))
     boards = []
     for _, same in sorted(alike.items()):
@@ -78,7 +79,7 @@ def _shared(settings: Settings) -> dict[str, Any]:
     return {**settings.recipe, **inputs, "weights": settings.weights[:12]}
 
 
-def _comparable(records: list[Record]) -> list[list[Record]]:
+def comparable(records: list[Record]) -> list[list[Record]]:
     """The records in parts that share a table: one suite, backbone, recipe, and split a task.
 
     Where a task has records of several splits, the commonest stay with the other tasks.
@@ -141,7 +142,7 @@ def _board(part: list[Record], card: Suite | None, changed: str, same: list[list
         splits=_task_splits(part, same),
         groups=groups,
         rows=complete,
-        ranks=ranks(complete),
+        comparison=Comparison(complete),
         incomplete=[row for row in rows if not row.means],
         not_run=[task.name for task in card.task if task.name not in run] if card else [],
         records=len(part),

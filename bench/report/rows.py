@@ -2,12 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.records import Outcome, Record
 from bench.report.grouping import canonical, differences, gather
+from bench.report.text import NONE
 
 
 @dataclass(frozen=True)
@@ -15,8 +19,10 @@ class Cell:
     """What the seeds of one method gave on one task."""
 
     accuracies: dict[int, float]  # seed -> top-1 percent
+    gains: dict[int, float]  # seed -> what the best epoch on test would have added, an oracle
     failed: int = 0
     unsupported: int = 0
+    names: dict[int, str] = field(default_factory=dict)  # seed -> the cell of its record
 
     @property
     def mean(self) -> float:
@@ -41,7 +47,7 @@ class Means:
 class Row:
     """A method with its fields: one line of a board."""
 
-    label: str  # the method's name, with the fields in which the board's rows of it differ
+    label: str  # the method's name; of one with changed fields, with those that tell it apart
     method: str
     fields: dict[str, Any]
     rates: dict[str, float]  # learning rate and weight decay; empty: chosen for each task
@@ -50,8 +56,15 @@ class Row:
     method_params: float | None  # mean over tasks, head left out; None: no result
     head_params: float | None  # mean over tasks
     init_seconds: float | None  # mean over tasks and seeds
+    train_seconds: float | None  # mean over tasks and seeds
+    machine: str  # where all its cells ran; empty: on several, so that its times mean little
     means: Means | None  # None: the row is incomplete
     remark: str  # the method's footnote, or empty
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The accuracies (T, S) of a complete row: tasks as shown, seeds as in `seeds`."""
+        return np.array([list(cell.accuracies.values()) for cell in self.cells.values()])
 
 
 def rows_of(records: list[Record], groups: dict[str, list[str]]) -> list[Row]:
@@ -59,15 +72,22 @@ def rows_of(records: list[Record], groups: dict[str, list[str]]) -> list[Row]:
     rows = []
     for method, of_method in sorted(gather(records, lambda r: r.settings.method).items()):
         found = [alike for _, alike in sorted(_variants(of_method).items())]
+        plain = [alike for alike in found if _as_registered(alike)]
         for alike, named in zip(found, differences(_tables(found)), strict=True):
-            rows.append(_row(f"{method}[{named}]" if named else method, alike, groups))
+            alone = not named or plain == [alike]
+            rows.append(_row(method if alone else f"{method}[{named}]", alike, groups))
     return sorted(rows, key=lambda row: row.label)
 
 
-def ranks(rows: Sequence[Row]) -> list[int]:
-    """Positions of rows sorted by mean over tasks; equal to two decimals is a tie: 1, 1, 3."""
-    means = [f"{row.means.over_tasks:.2f}" for row in rows if row.means]
-    return [means.index(mean) + 1 for mean in means]
+def _as_registered(records: list[Record]) -> bool:
+    """Whether no run of these had a field of the method changed."""
+    changed = {name for record in records for name in record.request.get("changes", {})}
+    return not changed & records[0].settings.fields.keys()
+
+
+def table_of(rows: Sequence[Row]) -> NDArray[np.float64]:
+    """The means over seeds (T, K) of complete rows of one board."""
+    return np.stack([row.values.mean(axis=1) for row in rows], axis=1)
 
 
 def spread(values: Iterable[float]) -> float | None:
@@ -108,7 +128,6 @@ def _row(label: str, records: list[Record], groups: dict[str, list[str]]) -> Row
     by_task = gather(records, lambda record: record.settings.task)
     cells = {t: _cell(by_task.get(t, [])) for tasks in groups.values() for t in tasks}
     outcomes = {t: [r.outcome for r in found if r.outcome] for t, found in by_task.items()}
-    init = [outcome.init_seconds for found in outcomes.values() for outcome in found]
     return Row(
         label=label,
         method=records[0].settings.method,
@@ -118,7 +137,9 @@ def _row(label: str, records: list[Record], groups: dict[str, list[str]]) -> Row
         seeds=sorted({seed for cell in cells.values() for seed in cell.accuracies}),
         method_params=_mean_over_tasks(outcomes, "method_params"),
         head_params=_mean_over_tasks(outcomes, "head_params"),
-        init_seconds=fmean(init) if init else None,
+        init_seconds=_mean_over_all(outcomes, "init_seconds"),
+        train_seconds=_mean_over_all(outcomes, "train_seconds"),
+        machine=_machine(records),
         means=_means(cells, groups) if _complete(cells) else None,
         remark=max(record.remark for record in records),
     )
@@ -127,12 +148,36 @@ def _row(label: str, records: list[Record], groups: dict[str, list[str]]) -> Row
 def _cell(records: list[Record]) -> Cell:
     ended = Counter(record.failure.kind for record in records if record.failure)
     found = {r.settings.seed: r.outcome.accuracy for r in records if r.outcome}
-    return Cell(dict(sorted(found.items())), ended["failed"], ended["unsupported"])
+    gains = {r.settings.seed: _gain(r.outcome) for r in records if r.outcome}
+    names = {r.settings.seed: r.cell for r in sorted(records, key=lambda r: r.settings.seed)}
+    ended_badly = ended["failed"], ended["unsupported"]
+    return Cell(dict(sorted(found.items())), gains, *ended_badly, names)
+
+
+def machine(record: Record) -> str:
+    """The device that a record ran on, and its threads."""
+    device, threads = (record.environment.get(name, NONE) for name in ("device_name", "threads"))
+    return f"{device}, {threads} thread{'' if threads == 1 else 's'}"
+
+
+def _machine(records: Iterable[Record]) -> str:
+    """The device and its threads, where all records name the same."""
+    found = {machine(record) for record in records}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _gain(outcome: Outcome) -> float:
+    return outcome.best_epoch_accuracy - outcome.accuracy
 
 
 def _mean_over_tasks(outcomes: dict[str, list[Outcome]], name: str) -> float | None:
     tasks = [fmean(getattr(o, name) for o in found) for found in outcomes.values() if found]
     return fmean(tasks) if tasks else None
+
+
+def _mean_over_all(outcomes: dict[str, list[Outcome]], name: str) -> float | None:
+    every = [getattr(outcome, name) for found in outcomes.values() for outcome in found]
+    return fmean(every) if every else None
 
 
 def _complete(cells: dict[str, Cell]) -> bool:

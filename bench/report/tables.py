@@ -5,12 +5,12 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tabulate import tabulate
-
 from bench.records import Record
+from bench.report.comparison import rank_text
 from bench.report.grouping import canonical, entries, gather
 from bench.report.leaderboard import Board
 from bench.report.rows import Cell, Row
+from bench.report.text import NONE, number, safe, table, with_spread
 
 NOTICE = "<!-- made by `python -m bench report` from results/records; do not edit -->"
 EMPTY = "There is no record yet; `python -m bench run` makes some."
@@ -18,7 +18,6 @@ MEANING = (
     "Accuracy: top-1 percent on test after the last epoch, mean ± sample sd over seeds; "
     "params include the head; init: wall-clock of the method's prepare, mean over tasks and seeds."
 )
-NONE = "–"
 DIGITS = 12  # shown of a sha256
 COLUMNS = (
     *("suite", "suite_version", "task", "group", "backbone", "weights", "method", "fields"),
@@ -54,31 +53,28 @@ def cell_text(cell: Cell, count: bool = False) -> str:
     return with_spread(cell.mean, cell.sd) + seeds + failed
 
 
-def with_spread(mean: float, sd: float | None) -> str:
-    return f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f}"
-
-
 def _section(board: Board) -> str:
-    parts = [f"## {_safe(board.name)}"]
+    parts = [f"## {safe(board.name)}"]
     if board.rows:
-        parts.append(_table(_complete(board)))
+        parts.append(table(complete(board)))
     if board.incomplete:
-        parts += ["### Incomplete", _table(_incomplete(board))]
+        parts += ["### Incomplete", table(_incomplete(board))]
     return "\n\n".join([*parts, _foot(board), _settings(board)])
 
 
-def _complete(board: Board) -> list[dict[str, str]]:
+def complete(board: Board) -> list[dict[str, str]]:
+    """The complete rows of a board, column by column."""
     return [
         {
-            "rank": str(rank),
+            "rank": rank_text(rank),
             "method": row.label,
             "params (M)": _params(row),
             **{task: cell_text(cell) for task, cell in row.cells.items()},
             **_means(row),
             "seeds": str(len(row.seeds)),
-            "init (s)": _number(row.init_seconds, 2),
+            "init (s)": number(row.init_seconds, 2),
         }
-        for rank, row in zip(board.ranks, board.rows, strict=True)
+        for rank, row in zip(board.comparison.ranks, board.rows, strict=True)
     ]
 
 
@@ -100,7 +96,7 @@ def _incomplete(board: Board) -> list[dict[str, str]]:
             "params (M)": _params(row),
             **{task: cell_text(cell, count=True) for task, cell in row.cells.items()},
             "tasks": f"{sum(bool(c.accuracies) for c in row.cells.values())}/{len(row.cells)}",
-            "init (s)": _number(row.init_seconds, 2),
+            "init (s)": number(row.init_seconds, 2),
         }
         for row in board.incomplete
     ]
@@ -109,19 +105,7 @@ def _incomplete(board: Board) -> list[dict[str, str]]:
 def _params(row: Row) -> str:
     if row.method_params is None or row.head_params is None:
         return NONE
-    return _number((row.method_params + row.head_params) / 1e6, 3)
-
-
-def _number(value: float | None, decimals: int) -> str:
-    return NONE if value is None else f"{value:.{decimals}f}"
-
-
-def _table(lines: list[dict[str, str]]) -> str:
-    words = {"method"}
-    align = ["left" if name in words else "right" for name in lines[0]]
-    cells = [[_safe(text) for text in line.values()] for line in lines]
-    heads = [_safe(name) for name in lines[0]]
-    return tabulate(cells, heads, "pipe", colalign=align, disable_numparse=True)
+    return number((row.method_params + row.head_params) / 1e6, 3)
 
 
 def _foot(board: Board) -> str:
@@ -134,7 +118,8 @@ def _foot(board: Board) -> str:
     )
     not_run = f" Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
     splits = f" Splits: {entries(board.splits)}." if board.splits else ""
-    return _safe(f"{made}{not_run}{splits} {MEANING}")
+    said = " ".join(filter(None, (MEANING, board.comparison.said())))
+    return safe(f"{made}{not_run}{splits} {said}")
 
 
 def _settings(board: Board) -> str:
@@ -151,12 +136,7 @@ def _settings(board: Board) -> str:
         f"Rates: {'; '.join(rates)}.",
         f"Fields: {'; '.join(fields)}." if fields else "",
     ]
-    return _safe(" ".join(said))
-
-
-def _safe(text: str) -> str:
-    """`text` on one line, in which Markdown sees neither a column's end nor a tag."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return safe(" ".join(said))
 
 
 def _line(record: Record) -> dict[str, Any]:
