@@ -1,0 +1,1 @@
+"""The papers: what they claim, how their tables look, and what the records say of both."""

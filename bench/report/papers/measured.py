@@ -1,0 +1,156 @@
+"""What the records say of one cell of a paper's table."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from statistics import fmean
+
+from bench.cards import Suite, load_suite
+from bench.records import Outcome, Record
+from bench.report.grouping import canonical, gather
+from bench.report.leaderboard import comparable
+from bench.report.papers.claims import OVER_GROUPS, Place, parse_fields, tasks_of
+from bench.report.rows import machine, spread
+
+PRECISION_OF = {"accuracy": 2, "params": 3, "total_params": 2, "init_seconds": 2}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The values of a place, a seed each, with how far it got."""
+
+    values: list[float]  # empty: incomplete, or not run
+    done: int  # tasks with a result
+    tasks: int  # that it needs
+    unsupported: bool = False  # no task has a result, and one is known not to be possible
+    outcomes: list[Outcome] = field(default_factory=list)  # behind the first value, one a task
+
+    @property
+    def mean(self) -> float:
+        return fmean(self.values)
+
+    @property
+    def sd(self) -> float | None:
+        return spread(self.values)
+
+
+NOTHING = Measured([], 0, 0)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The records of one recipe; of each suite and backbone, those that share one board."""
+
+    recipe: str
+    records: Sequence[Record]
+    left_out: int  # records of the recipe that cannot share a table with these
+
+
+def parts_of(records: Iterable[Record], recipe: str) -> Parts:
+    """Of each suite and backbone, the largest part whose records can share a table."""
+    under = [r for r in records if r.settings.recipe.get("name") == recipe]
+    found = gather(comparable(under), lambda part: _where(part[0]))
+    chosen = [record for parts in found.values() for record in _largest(parts)]
+    return Parts(recipe, chosen, len(under) - len(chosen))
+
+
+@dataclass(frozen=True)
+class Results:
+    """The records of one recipe, looked up by place; `column` is the accuracy that is meant."""
+
+    parts: Parts
+    column: str
+
+    @cached_property
+    def _by_method(self) -> Mapping[tuple[str, str, str], list[Record]]:
+        return gather(self.parts.records, lambda r: (*_where(r), r.settings.method))
+
+    def find(self, place: Place) -> Measured:
+        """What was measured there."""
+        if place.metric == "total_params":
+            return self._total(place)
+        suite = _suite(place.suite)
+        tasks = tasks_of(suite, place.on)
+        by_task = self._by_task(place, place.suite)
+        outcomes = {task: _outcomes(by_task.get(task, [])) for task in tasks}
+        seeds = sorted(set.intersection(*(set(found) for found in outcomes.values())))
+        done = sum(bool(found) for found in outcomes.values())
+        known = {r.failure.kind for t in tasks for r in by_task.get(t, []) if r.failure}
+        values = [self._value(place, suite, {t: outcomes[t][s] for t in tasks}) for s in seeds]
+        first = [outcomes[task][seeds[0]] for task in tasks] if seeds else []
+        return Measured(values, done, len(tasks), not done and "unsupported" in known, first)
+
+    def machines(self, places: Iterable[Place]) -> list[str]:
+        """Where the records behind those places ran."""
+        found = [r for p in places for alike in self._by_task(p, p.suite).values() for r in alike]
+        return sorted({machine(record) for record in found})
+
+    def _by_task(self, place: Place, suite: str) -> Mapping[str, list[Record]]:
+        records = self._by_method.get((suite, place.backbone, place.method), [])
+        wanted = parse_fields(place.fields)
+        return gather([r for r in records if _fits(r, wanted)], lambda r: r.settings.task)
+
+    def _value(self, place: Place, suite: Suite, outcomes: Mapping[str, Outcome]) -> float:
+        if place.metric == "params":
+            return fmean(o.method_params + o.head_params for o in outcomes.values()) / 1e6
+        name = self.column if place.metric == "accuracy" else place.metric
+        found = {task: getattr(outcome, name) for task, outcome in outcomes.items()}
+        if place.on != OVER_GROUPS:
+            return fmean(found.values())
+        return fmean(fmean(found[t] for t in tasks_of(suite, group)) for group in suite.groups())
+
+    def _total(self, place: Place) -> Measured:
+        """The backbone and what all tasks store beside it, over the backbone (VPT, Table 1)."""
+        tuned, done, tasks = 0, 0, 0
+        for suite in place.suite.split("+"):
+            by_task = self._by_task(place, suite)
+            for task in tasks_of(_suite(suite), place.on):
+                found = list(_outcomes(by_task.get(task, [])).values())
+                tasks, done = tasks + 1, done + bool(found)
+                tuned += found[0].method_params + found[0].head_params if found else 0
+        backbone = self._backbone_params(place)
+        whole = done == tasks and backbone
+        return Measured([(backbone + tuned) / backbone] if whole else [], done, tasks)
+
+    def _backbone_params(self, place: Place) -> int:
+        """What `full` trains without its head; 0: there is no such record."""
+        for suite in place.suite.split("+"):
+            for record in self._by_method.get((suite, place.backbone, "full"), []):
+                if record.outcome:
+                    return record.outcome.method_params
+        return 0
+
+
+def text(place: Place, found: Measured) -> str:
+    """A cell of a table: ``83.10 ± 0.35``, a dash, or n/a."""
+    if not found.values:
+        return "n/a" if found.unsupported else "–"
+    decimals = PRECISION_OF[place.metric]
+    sd = found.sd if place.metric in ("accuracy", "init_seconds") else None
+    return f"{found.mean:.{decimals}f}" + ("" if sd is None else f" ± {sd:.{decimals}f}")
+
+
+def _where(record: Record) -> tuple[str, str]:
+    return record.settings.suite, record.settings.backbone
+
+
+def _largest(parts: Sequence[list[Record]]) -> list[Record]:
+    return max(parts, key=lambda part: (len(part), canonical([r.cell for r in part])))
+
+
+def _fits(record: Record, wanted: Mapping[str, object]) -> bool:
+    """Whether a record has the wanted fields, and no other that its run had changed."""
+    fields = record.settings.fields
+    changed = fields.keys() & record.request.get("changes", {}).keys()
+    return changed <= wanted.keys() and all(fields.get(k) == v for k, v in wanted.items())
+
+
+def _outcomes(records: Sequence[Record]) -> dict[int, Outcome]:
+    """By seed; of several records of a seed the one that is first by its cell's name."""
+    ordered = sorted(records, key=lambda record: record.cell, reverse=True)
+    return {r.settings.seed: r.outcome for r in ordered if r.outcome}
+
+
+@cache
+def _suite(name: str) -> Suite:
+    return load_suite(name)
