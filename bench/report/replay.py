@@ -1,0 +1,54 @@
+"""The command that asks for a record's cell again, into a folder of its own to compare with."""
+
+import json
+import shlex
+import tomllib
+from typing import Any
+
+from bench.records import Record
+
+FOLDER = "again"  # a results folder that does not have the cell yet
+OPTIONS = {
+    "--suite": "suite",
+    "--methods": "method",
+    "--backbones": "backbone",
+    "--tasks": "task",
+    "--seeds": "seed",
+}
+
+
+def replay(record: Record) -> str:
+    """The command line, quoted for a shell; empty where the record does not say its request."""
+    asked = record.request
+    if not asked:
+        return ""
+    words = ["python", "-m", "bench", "run"]
+    for option, name in OPTIONS.items():
+        words += [option, str(asked[name])]
+    if asked.get("recipe") is not None:
+        words += ["--recipe", asked["recipe"]]
+    for name, value in asked.get("changes", {}).items():
+        words += ["--set", f"{name}={_argument(value)}"]
+    return shlex.join([*words, "--results", FOLDER])
+
+
+def _argument(value: Any) -> str:
+    """`value` as `--set` reads it: TOML, or a bare word where that means nothing in TOML."""
+    return value if isinstance(value, str) and _is_bare(value) else _toml(value)
+
+
+def _is_bare(text: str) -> bool:
+    try:
+        tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return True
+    return False
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(key)} = {_toml(entry)}" for key, entry in value.items())
+        return "{" + ", ".join(pairs) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)  # of these, JSON and TOML write the same
