@@ -124,10 +124,71 @@ def checking(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", help="a registered method's name")
 
 
-def exporting(command: argparse.ArgumentParser) -> None:
-    """Which cell to write out, and how."""
+def papering(command: argparse.ArgumentParser) -> None:
+    """Which papers' tables to write."""
     add = command.add_argument
-    add("--record", type=Path, required=True, help="the cell's record")
-    add("--out", type=Path, help="the file for what was trained (default: CELL.safetensors)")
+    add(
+        "--paper",
+        type=_names("paper"),
+        default=[],
+        dest="papers",
+        metavar="A,B",
+        help="write the tables of these papers, too; all of them: all",
+    )
+    add("--suite", help="fill them from a suite that stands in for the papers' own: mini")
+    add("--against", action="store_true", help="set the papers' claims beside the figures")
+    add("--recipe", help="fill them from records under this recipe (default: the paper's)")
+
+
+def claiming(command: argparse.ArgumentParser) -> None:
+    """Which papers' claims to judge."""
+    add = command.add_argument
+    add("--paper", type=_names("paper"), default=[], dest="papers", metavar="A,B")
+    add("--recipe", help="compare with records under this recipe (default: the papers')")
+
+
+def naming(command: argparse.ArgumentParser) -> None:
+    """One cell."""
+    command.add_argument("cell", help="the first digits of its name, or its record's file")
+
+
+def pairing(command: argparse.ArgumentParser) -> None:
+    """Two cells."""
+    for name in ("first", "second"):
+        command.add_argument(name, help="the first digits of a cell's name, or its record's file")
+
+
+def sharing(command: argparse.ArgumentParser) -> None:
+    """Others' records."""
+    command.add_argument(
+        "paths", type=Path, nargs="*", metavar="PATH", help="others' records: files or folders"
+    )
+
+
+def merging(command: argparse.ArgumentParser) -> None:
+    """Others' records, at least one."""
+    command.add_argument(
+        "paths", type=Path, nargs="+", metavar="PATH", help="others' results folders or records"
+    )
+
+
+def costing(command: argparse.ArgumentParser) -> None:
+    """Which methods to measure on the same work."""
+    add = command.add_argument
+    add("--methods", type=_names("method"), required=True, metavar="A,B")
+    add("--backbones", type=_names("backbone"), default=["vit_mini_mae"], metavar="A,B")
+    add("--recipe", default="quick", help="whose optimiser and precision (default: quick)")
+    add("--batch", type=int, default=32, help="images (default: 32)")
+    add("--rounds", type=int, default=10, help="turns that each method takes (default: 10)")
+    add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
+
+
+def exporting(command: argparse.ArgumentParser) -> None:
+    """What to write out, and how."""
+    add = command.add_argument
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("--record", type=Path, help="a cell, by its record: write what it trains")
+    what.add_argument("--format", help="write all results, as csv, parquet or latex")
+    add("--out", type=Path, help="the file to write (default: named after the cell or the format)")
     add("--merged", type=Path, help="instead, a plain timm model with the method folded in")
     _computing(command)

@@ -166,7 +166,8 @@ def check_alone(method: Method, bare: VisionTransformer) -> None:
         images = Shown(torch.float64).batches[0][0]
         with torch.no_grad():
             together, alone = model(images), model(images[:1])
-    torch.testing.assert_close(alone, together[:1], rtol=0, atol=1e-10)
+    # peft's C3A transforms in float32 whatever the model's precision: 2e-10 on some processors
+    torch.testing.assert_close(alone, together[:1], rtol=0, atol=1e-9)
 
 
 def check_half_precision(method: Method, bare: VisionTransformer) -> None:

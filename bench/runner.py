@@ -1,7 +1,5 @@
 """One cell: a method on a backbone, a task and a seed becomes a record."""
 
-import hashlib
-import io
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from bench.backbones import Backbone
 from bench.cards import Recipe, Split, Suite, Task
 from bench.data import Batches, Examples
 from bench.errors import first_line
+from bench.predictions import Predictions
 from bench.records import Failure, Outcome, Record, Settings, Store, write_atomically
 from methods import Method, Unsupported
 
@@ -201,9 +200,8 @@ def evaluated_epochs(recipe: Recipe) -> set[int]:
 
 
 def _keep(last: trainer.Predictions, cell: Cell, store: Store) -> str:
-    """Write the predicted classes beside the records; the sha256 of the array."""
-    classes = last.classes.numpy().astype(np.int16)
-    content = io.BytesIO()
-    np.savez_compressed(content, classes=classes)
-    write_atomically(store.predictions_path(cell.settings), content.getvalue())
-    return hashlib.sha256(classes.tobytes()).hexdigest()
+    """Write the predicted and the right classes beside the records; what stands for the former."""
+    classes, labels = (part.numpy().astype(np.int16) for part in (last.classes, last.labels))
+    kept = Predictions(classes, labels)
+    write_atomically(store.predictions_path(cell.settings), kept.content())
+    return kept.sha256()

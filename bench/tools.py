@@ -3,13 +3,14 @@
 Each gives the lines to be shown as it goes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
 import methods
-from bench import contract, plan, records, tuning
+from bench import backbones, cards, contract, plan, records, tuning
+from bench import cost as costs
 from bench import export as exports
 from bench import parameters as ledger
 from bench import pretrain as pretraining
@@ -65,6 +66,40 @@ def export(
 
 def _written(file: Exported) -> str:
     return f"{file.path}: {file.bytes:,} bytes; read back, {file.accuracy:.2f} % on test"
+
+
+def cost(
+    names: Sequence[str],
+    backbones_: Sequence[str],
+    work: tuple[str, int, str],
+    rounds: int,
+    results: Path,
+) -> Iterator[str]:
+    """Measure methods on the same work: a recipe's name, a batch size and a device."""
+    recipe, batch, device = work
+    for name in names:
+        if name not in methods.names():
+            raise unknown("method", name, methods.names())
+    if batch < 1 or rounds < 1:
+        raise UserError(f"batch and rounds must be at least 1; got {batch} and {rounds}")
+    cards.load_recipe(recipe)
+    for name in backbones_:
+        backbones.resolve(cards.load_backbone(name))
+    found = []
+    threads = torch.get_num_threads()
+    for backbone in backbones_:
+        jobs = [costs.Job(name, backbone, recipe, batch, device, threads) for name in names]
+        for line in costs.measure(jobs, rounds):
+            if isinstance(line, str):
+                yield line
+                continue
+            found.append(line)
+            yield (
+                f"{line.method} on {backbone}: {line.train_step_ms:.1f} ms a step, "
+                f"{line.test_batch_ms:.1f} ms a test batch, {line.peak_memory_mb:.0f} MiB, "
+                f"{line.stored_bytes:,} bytes stored"
+            )
+    yield str(costs.write(found, results))
 
 
 def parameters(results: Path) -> Iterator[str]:

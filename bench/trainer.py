@@ -21,9 +21,10 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Predictions:
-    """The predicted class of each image, (B,), and the share of right ones in percent."""
+    """The predicted and the right class of each image, (B,), and the share of hits in percent."""
 
     classes: Tensor
+    labels: Tensor
     accuracy: float
 
 
@@ -50,18 +51,29 @@ def fit(
         model.train()
         steps = []
         for images, labels in batches:
-            optimiser.zero_grad(set_to_none=True)
-            with autocast(batches.device, precision):
-                scores = model(images)  # (B, classes)
-            loss = F.cross_entropy(scores.float(), labels)
-            loss.backward()
-            optimiser.step()
+            steps.append(step(model, optimiser, images, labels, precision))
             scheduler.step()
-            steps.append(loss.detach())
         losses.append(_mean(steps, (epoch - 1) * len(batches)))
         method.after_epoch(model, epoch)
         after_epoch(epoch, losses[-1])
     return losses
+
+
+def step(
+    model: VisionTransformer,
+    optimiser: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    precision: str,
+) -> Tensor:
+    """One step on a batch, (B, 3, H, W) and (B,); the loss before it."""
+    optimiser.zero_grad(set_to_none=True)
+    with autocast(images.device, precision):
+        scores = model(images)  # (B, classes)
+    loss = F.cross_entropy(scores.float(), labels)
+    loss.backward()
+    optimiser.step()
+    return loss.detach()
 
 
 OPTIMISERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
@@ -135,4 +147,4 @@ def predict(model: VisionTransformer, batches: Batches, precision: str) -> Predi
     model.train(was_training)
     classes, labels = (torch.cat(parts) for parts in zip(*answers, strict=True))
     right = (classes == labels).double().mean().item()
-    return Predictions(classes.cpu(), 100 * right)
+    return Predictions(classes.cpu(), labels.cpu(), 100 * right)

@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 COMPUTES = {"torch", "timm", "torchvision", "peft"}
 LIGHT = ("bench.errors", "bench.records", "bench.cards", "bench.report", "bench.cli",
+         "bench.acts", "bench.reading", "bench.sharing", "bench.comparing", "bench.predictions",
          "bench.console", "bench.__main__")  # fmt: skip
-PRINTS = {"bench.cli", "bench.console"}
+PRINTS = {"bench.acts", "bench.cli", "bench.console"}
 
 # A module may import from its own floor and those below. What is not named here stands on the
 # floor of the runner: above what it uses, below the command line.
@@ -28,8 +29,9 @@ FLOORS = {
     "bench.data": 3,
     "bench.backbones": 3,
     "bench.trainer": 3,
-    "bench.cli": 5,
-    "bench.__main__": 6,
+    "bench.acts": 5,
+    "bench.cli": 6,
+    "bench.__main__": 7,
 }
 RUNNER = 4
 

@@ -95,7 +95,7 @@ class Failing(Linear):
 
 
 def test_status_counts_cells_done_failed_and_not_run(cards, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("bench.report.files._picture", lambda _: ("", {}))
+    monkeypatch.setattr("bench.report.gallery._pictures", list)
     monkeypatch.setitem(registry._methods, "failing", Failing())
     status = tiny.command("status", cards, tmp_path, "linear,failing", "--seeds", "0,1,2")
     assert cli.main(status) == 0

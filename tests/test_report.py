@@ -23,11 +23,21 @@ from bench.report import regenerate, stale
 from bench.report.files import sound
 from bench.report.labels import overlap, place
 from bench.report.leaderboard import Board, build
-from bench.report.scale import scale_of
+from bench.report.rows import table_of
+from bench.report.scale import SECONDS, scale_of
 from bench.report.tables import long_csv, markdown
 
 GOLDEN = Path(__file__).parent / "golden"
-FILES = ["leaderboard.md", "leaderboard.csv", "leaderboard.svg", "leaderboard.png"]
+TEXTS = ["leaderboard.md", "leaderboard.csv", "statistics.md", "ledgers.md"]
+PICTURES = [
+    "leaderboard.svg",
+    "pictures/init_seconds.svg",
+    "pictures/train_seconds.svg",
+    "pictures/critical_difference.svg",
+    "pictures/difference_to_full.svg",
+    "leaderboard.png",
+]
+FILES = [*TEXTS, "index.html", *PICTURES]
 Ending = Literal["failed", "unsupported"]
 SUITE = load_suite("mini")
 SUITES = {SUITE.name: SUITE}
@@ -119,15 +129,19 @@ def results(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["leaderboard.md", "leaderboard.csv"])
+def named(paths: Iterable[Path], results: Path) -> list[str]:
+    return [path.relative_to(results).as_posix() for path in paths]
+
+
+@pytest.mark.parametrize("name", TEXTS)
 def test_the_text_is_the_golden_text(results: Path, name: str) -> None:
     regenerate(results)
     assert (results / name).read_text() == (GOLDEN / name).read_text()
 
 
-def test_all_four_files_are_written(results: Path) -> None:
+def test_all_files_are_written(results: Path) -> None:
     made = regenerate(results)
-    assert [path.name for path in made.written] == FILES
+    assert named(made.written, results) == FILES
     assert made.problems == []
     assert stale(results) == []
 
@@ -141,16 +155,17 @@ def test_the_order_of_the_records_changes_nothing() -> None:
 
 
 def test_another_process_writes_the_same_bytes_without_torch(results: Path, tmp_path: Path) -> None:
-    before = {path.name: digest(path) for path in regenerate(results).written}
+    written = regenerate(results).written
+    before = {path: digest(path) for path in written}
     code = (
         "import sys; from pathlib import Path; from bench.report import regenerate;"
         f"regenerate(Path({str(results)!r}));"
-        "assert not {'torch', 'timm', 'pandas', 'matplotlib.pyplot'} & set(sys.modules)"
+        "assert not {'torch', 'timm', 'matplotlib.pyplot'} & set(sys.modules)"
     )
     random.Random(1).shuffle(shuffled := forty())
     write(results, shuffled)
     subprocess.run([sys.executable, "-c", code], check=True, cwd=GOLDEN.parent.parent)
-    assert {name: digest(results / name) for name in FILES} == before
+    assert {path: digest(path) for path in written} == before
 
 
 def digest(path: Path) -> str:
@@ -166,19 +181,28 @@ def test_a_reader_s_matplotlib_style_changes_nothing(results: Path) -> None:
 
 
 def test_what_was_edited_or_is_missing_is_stale(results: Path) -> None:
-    assert [path.name for path in stale(results)] == FILES
+    assert named(stale(results), results) == [name for name in FILES if name != "index.html"]
     regenerate(results)
     (results / "leaderboard.md").write_text("| 1 | mine | 99.9 |")
     (results / "leaderboard.png").unlink()
-    assert [path.name for path in stale(results)] == ["leaderboard.md", "leaderboard.png"]
+    assert named(stale(results), results) == ["leaderboard.md", "leaderboard.png"]
+
+
+def test_the_page_may_be_missing_but_not_edited(results: Path) -> None:
+    regenerate(results)
+    page = results / "index.html"
+    page.write_text(page.read_text() + "<p>mine</p>")
+    assert named(stale(results), results) == ["index.html"]
+    page.unlink()
+    assert stale(results) == []
 
 
 def test_without_records_there_is_a_sentence_and_no_picture(results: Path) -> None:
     regenerate(results)
     for path in Store(results).files():
         path.unlink()
-    assert [path.name for path in stale(results)] == FILES
-    assert [path.name for path in regenerate(results).written] == FILES[:2]
+    assert named(stale(results), results) == FILES
+    assert named(regenerate(results).written, results) == [*TEXTS, "index.html"]
     assert "There is no record yet" in (results / "leaderboard.md").read_text()
     assert not (results / "leaderboard.png").exists()
     assert stale(results) == []
@@ -222,11 +246,19 @@ def test_the_means_are_those_of_a_pocket_calculator() -> None:
     assert (bias.method_params, bias.head_params) == (20_736, 2_316)
 
 
+def test_times_are_means_over_tasks_and_seeds_and_values_stand_by_task_and_seed() -> None:
+    [board] = boards(row("bias", [10, 20]) + row("bias", [11, 21], seed=1) + row("lora", [5, 6]))
+    bias, lora = board.rows
+    assert (bias.train_seconds, lora.init_seconds) == (12.0, 0.02)
+    assert bias.values.tolist() == [[10, 11], [20, 21]]
+    assert table_of(board.rows).tolist() == [[10.5, 5], [20.5, 6]]
+
+
 def test_an_incomplete_row_has_no_mean_and_no_rank(results: Path) -> None:
     board, _ = boards(sound(Store(results))[0])
     assert [r.label for r in board.incomplete] == ["full", "spt_deep"]
     assert all(r.means is None for r in board.incomplete)
-    assert len(board.ranks) == len(board.rows) == 4
+    assert len(board.comparison.ranks) == len(board.rows) == 4
     below = markdown([board], "").split("### Incomplete\n\n")[1].split("\n\n")[0]
     assert "mean" not in below
     assert "rank" not in below
@@ -264,17 +296,28 @@ def test_a_suite_without_a_card_is_shown_all_the_same() -> None:
     assert board.groups == {"Other": ["a", "b"]}
 
 
-def test_equal_means_share_a_rank() -> None:
+def test_methods_that_the_tasks_cannot_tell_apart_share_their_ranks() -> None:
     means = {"a": 60.001, "b": 60.004, "c": 70.0, "d": 50.0}
     [board] = boards(r for method, mean in means.items() for r in row(method, [mean] * 5))
     assert [r.label for r in board.rows] == ["c", "b", "a", "d"]
-    assert board.ranks == [1, 2, 2, 4]
+    assert board.comparison.ranks == [(1, 4)] * 4  # five tasks cannot reach 0.05
+    said = markdown([board], "")
+    assert "0 of 6 pairs have a corrected p below 0.05" in said
+    assert "over 5 tasks the smallest that could be is 0.38" in said
 
 
 def test_fields_are_named_where_rows_of_a_method_differ_in_them() -> None:
     fields = [{"prompts": 20, "init": "rand"}, {"prompts": 50, "init": "rand"}]
     [board] = boards(r for table in fields for r in row("vpt", [60.0] * 5, fields=table))
     assert [r.label for r in board.rows] == ["vpt[prompts=20]", "vpt[prompts=50]"]
+
+
+def test_the_method_as_registered_keeps_its_name_beside_rows_with_changed_fields() -> None:
+    plain = row("vpt", [60.0] * 5, fields={"prompts": 20})
+    changed = row("vpt", [61.0] * 5, fields={"prompts": 50})
+    asked = [replace(record, request={"changes": {"prompts": 50}}) for record in changed]
+    [board] = boards(plain + asked)
+    assert [r.label for r in board.rows] == ["vpt[prompts=50]", "vpt"]
 
 
 def test_rates_chosen_for_each_task_share_a_row_and_rates_compared_do_not() -> None:
@@ -344,6 +387,12 @@ def test_the_axis_has_a_place_for_0_and_two_ticks(counts: list[float], texts: li
     scale = scale_of(counts)
     assert list(scale.ticks().values()) == texts
     assert all(scale.low < scale.at(count) < scale.high for count in counts)
+
+
+def test_an_axis_of_seconds_has_their_units() -> None:
+    ticks = scale_of([0.00002, 30.0], SECONDS).ticks().values()
+    assert list(ticks) == ["10 µs", "100 µs", "1 ms", "10 ms", "100 ms", "1 s", "10 s", "100 s"]
+    assert list(scale_of([0.0, 0.02], SECONDS).ticks().values())[:2] == ["0", "20 ms"]
 
 
 if __name__ == "__main__":

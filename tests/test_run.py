@@ -36,7 +36,7 @@ def cards(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _no_picture(monkeypatch):
     """Leave out the slow part of the tables."""
-    monkeypatch.setattr("bench.report.files._picture", lambda _: ("", {}))
+    monkeypatch.setattr("bench.report.gallery._pictures", list)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Records become tables and a picture; needs neither torch nor timm."""
+"""Records become tables and pictures; needs neither torch nor timm."""
 
 from bench.report.files import Regenerated, regenerate, stale
 

@@ -1,4 +1,4 @@
-"""The leaderboard's files: written from the records alone, the same bytes for the same records."""
+"""The files of a results folder: written from the records alone, the same for the same records."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ from pathlib import Path
 from bench.cards import SUITES, Suite, load_suite, names
 from bench.errors import UserError
 from bench.records import Record, Store, write_atomically
-from bench.report.leaderboard import Board, build
+from bench.report import gallery, ledgers, page, statistics_page
+from bench.report.leaderboard import build
+from bench.report.papers import claims_page, paper_tables
 from bench.report.tables import long_csv, markdown
 
-PNG, SVG = "leaderboard.png", "leaderboard.svg"
-PICTURE = f"[![Accuracy against trainable parameters]({PNG})]({SVG})"
-CUT = "\n\nThe picture shows the first {} of {} tables."
+Contents = dict[str, bytes | None]  # by name below the folder; None: there should be no such file
+PAGE, CLAIMS = "index.html", "claims.md"
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,14 @@ class Regenerated:
 
 
 def regenerate(results: Path) -> Regenerated:
-    """Write leaderboard.md, .csv, .svg and .png; with nothing to draw, remove the pictures."""
+    """Write all that records give; remove pictures that have nothing to draw.
+
+    That is the leaderboard, the statistics, the ledgers, pictures and a page; of papers' tables and
+    claims, those that are there already.
+    """
     records, problems = sound(Store(results))
     written = []
-    for name, content in _contents(records).items():
+    for name, content in _contents(records, results).items():
         if content is None:
             (results / name).unlink(missing_ok=True)
         else:
@@ -39,11 +44,17 @@ def regenerate(results: Path) -> Regenerated:
 def stale(results: Path) -> list[Path]:
     """The files that are not what `regenerate` would leave, missing ones among them.
 
-    Pictures are the same bytes only from the same version of matplotlib.
+    Pictures and the page are the same bytes only from the same versions of their libraries; the
+    page, which is large, may be missing.
     """
     records, _ = sound(Store(results))
-    due = {results / name: content for name, content in _contents(records).items()}
-    return [path for path, content in due.items() if _bytes(path) != content]
+    due = {results / name: content for name, content in _contents(records, results).items()}
+    may_miss = results / PAGE
+    return [
+        path
+        for path, content in due.items()
+        if _bytes(path) != content and not (path == may_miss and not path.exists())
+    ]
 
 
 def sound(store: Store) -> tuple[list[Record], list[str]]:
@@ -60,8 +71,9 @@ def sound(store: Store) -> tuple[list[Record], list[str]]:
 
 def _problem(path: Path, record: Record, store: Store) -> str:
     """What is wrong with a readable record, or nothing; a copy would count as one more seed."""
-    if path != store.path(record.settings):
-        return f"{path} is the record of a cell whose place is {store.path(record.settings)}"
+    place = store.path(record.settings, record.cell)  # whose hash was checked in reading
+    if path != place:
+        return f"{path} is the record of a cell whose place is {place}"
     if record.ok == (record.failure is not None):
         return f"{path} should have either an outcome or a failure"
     if record.outcome and not 0 <= record.outcome.accuracy <= 100:
@@ -69,29 +81,23 @@ def _problem(path: Path, record: Record, store: Store) -> str:
     return ""
 
 
-def _contents(records: list[Record]) -> dict[str, bytes | None]:
-    """Each file's name and bytes; None: there should be no such file."""
-    boards = build(records, _suites(records))
-    caption, drawn = _picture([board for board in boards if board.rows])
-    return {
-        "leaderboard.md": markdown(boards, caption).encode(),
-        "leaderboard.csv": long_csv(records).encode(),
-        **drawn,
+def _contents(records: list[Record], results: Path) -> Contents:
+    boards = build(records, suites(records))
+    pictures = gallery.hang(boards)
+    found = claims_page.judged(records)
+    texts = {
+        "leaderboard.md": markdown(boards, pictures.markdown()),
+        "leaderboard.csv": long_csv(records),
+        "statistics.md": statistics_page.markdown(boards),
+        "ledgers.md": ledgers.markdown(boards, records, results),
+        **(claims_page.write_all(found) if (results / CLAIMS).is_file() else {}),
+        **paper_tables.present(results, records),
+        PAGE: page.render(boards, records, [v.lines() for v in found], pictures.inline()),
     }
+    return {**{name: text.encode() for name, text in texts.items()}, **pictures.files()}
 
 
-def _picture(boards: list[Board]) -> tuple[str, dict[str, bytes | None]]:
-    """The Markdown that shows the picture of boards with complete rows, and its files."""
-    if not boards:
-        return "", {SVG: None, PNG: None}
-    from bench.report import picture  # here, since matplotlib is slow to import
-
-    svg, png = picture.draw(boards)
-    cut = CUT.format(picture.PANELS, len(boards)) if len(boards) > picture.PANELS else ""
-    return PICTURE + cut, {SVG: svg, PNG: png}
-
-
-def _suites(records: Iterable[Record]) -> dict[str, Suite]:
+def suites(records: Iterable[Record]) -> dict[str, Suite]:
     """The cards of the records' suites, of those that have one in `datasets/`."""
     used = {record.settings.suite for record in records}
     return {name: load_suite(name) for name in names(SUITES) if name in used}

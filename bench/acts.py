@@ -1,0 +1,275 @@
+"""What each command does with its arguments: it calls out, prints, and gives the exit status.
+
+torch is imported only by what computes.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import UserError, first_line
+
+if TYPE_CHECKING:
+    from bench.plan import Plan, Request
+    from bench.records import Store
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+def complain(sentence: str, status: int) -> int:
+    """Say what is wrong on standard error; the status."""
+    print(f"bench: {sentence}", file=sys.stderr)
+    return status
+
+
+def _request(args: argparse.Namespace) -> "Request":
+    from bench.plan import Request
+
+    return Request(
+        suite=args.suite,
+        methods=args.methods,
+        backbones=args.backbones,
+        tasks=args.tasks,
+        seeds=args.seeds,
+        recipe=args.recipe,
+        changes=dict(args.changes),
+        root=args.data_root,
+        device=_device(args.device),
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from bench import plan
+    from bench.records import Store
+
+    store = Store(args.results)
+    if not args.dry_run:
+        store.require_writable()
+    request = _request(args)
+    planned = plan.make(request, store)
+    if args.dry_run:
+        return _print_plan(planned, store)
+    try:
+        failed = _run_cells(planned, store, request.device, args.force)
+    finally:  # an interrupted run leaves tables of what it finished
+        _report_tables(args.results)
+    print((args.results / "leaderboard.md").read_text())
+    if failed:
+        return complain(f"{failed} of {len(planned.cells)} cells have no result", FAILED)
+    return 0
+
+
+def _device(name: str | None) -> str:
+    """The name of a device that is there."""
+    import torch
+
+    found = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=found).item()
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"no device {found!r} here: {first_line(error)}") from None
+    return found
+
+
+def _run_cells(planned: "Plan", store: "Store", device: str, force: bool) -> int:
+    """Run what is left, or everything; how many of the cells that ran failed."""
+    import torch
+    from rich.console import Console
+
+    from bench import runner
+    from bench.console import Display
+
+    cells = planned.cells if force else planned.left()
+    console = Console(stderr=True)
+    kept = len(planned.cells) - len(cells)
+    console.print(f"{len(cells)} cells to run, {kept} done before, on {device}", highlight=False)
+    failed = 0
+    epochs = max((cell.recipe.epochs for cell in cells), default=1)
+    with Display(console, len(cells), epochs).shown() as display:
+        for cell in cells:
+            display.start(cell.settings)
+            record = runner.run(cell, store, torch.device(device), display.epoch)
+            display.end(record)
+            failed += record.failure is not None and record.failure.kind == "failed"
+    return failed
+
+
+def _print_plan(planned: "Plan", store: "Store") -> int:
+    from bench.console import estimate, title
+
+    for cell in planned.cells:
+        state = "done" if cell.settings.digest() in planned.done else "to run"
+        print(f"{state:7} {title(cell.settings)}")
+    left = planned.left()
+    rest = estimate(store, planned.suite, len(left))
+    print(f"{len(left)} of {len(planned.cells)} cells to run; {rest}")
+    return 0
+
+
+def status(args: argparse.Namespace) -> int:
+    from bench import plan
+    from bench.console import estimate
+    from bench.records import Store
+
+    store = Store(args.results)
+    planned = plan.make(_request(args), store)
+    states = {"done": 0, "failed": 0, "not run": 0}
+    for cell in planned.cells:
+        record = store.find(cell.settings)
+        done = cell.settings.digest() in planned.done
+        states["done" if done else "failed" if record else "not run"] += 1
+    print(", ".join(f"{count} {state}" for state, count in states.items()))
+    print(estimate(store, planned.suite, len(planned.left())))
+    return 0
+
+
+def report(args: argparse.Namespace) -> int:
+    from bench import reading
+
+    _require_folder(args.results)
+    papers = reading.Papers(args.papers, args.suite, args.recipe, args.against)
+    papers.require_known()
+    for path in _report_tables(args.results):
+        print(path)
+    return _say(reading.tables(args.results, papers)) if args.papers else 0
+
+
+def claims(args: argparse.Namespace) -> int:
+    import methods
+    from bench import reading
+    from bench.report.papers import claims
+
+    _require_folder(args.results)
+    claims.require_methods(reading.claims_of(args.papers), methods.names())
+    return _say(reading.judge(args.results, args.papers, args.recipe))
+
+
+def show(args: argparse.Namespace) -> int:
+    from bench import reading
+    from bench.records import Store
+
+    return _say(reading.show(Store(args.results), args.cell))
+
+
+def diff(args: argparse.Namespace) -> int:
+    from bench import reading
+    from bench.records import Store
+
+    return _say(reading.diff(Store(args.results), args.first, args.second))
+
+
+def merge(args: argparse.Namespace) -> int:
+    from bench import reading
+    from bench.records import Store
+
+    store = Store(args.results)
+    store.require_writable()
+    said, refused = reading.bring_in(args.paths, store)
+    _report_tables(args.results)
+    return _account(said, refused)
+
+
+def _account(said: Iterable[str], refused: Sequence[str]) -> int:
+    """Print what was done, and complain of what was refused."""
+    _say(said)
+    for problem in refused:
+        print(f"bench: refused: {problem}", file=sys.stderr)
+    return FAILED if refused else 0
+
+
+def _require_folder(results: Path) -> None:
+    if not results.is_dir():
+        raise UserError(f"no results folder at {results}; name another with --results")
+
+
+def _report_tables(results: Path) -> list[Path]:
+    from bench import report
+
+    made = report.regenerate(results)
+    for problem in made.problems:
+        print(f"bench: skipped: {problem}", file=sys.stderr)
+    return made.written
+
+
+def verify(args: argparse.Namespace) -> int:
+    from bench import reading, report
+    from bench.records import Store
+
+    if args.paths:
+        return _account(*reading.judge_others(args.paths))
+    _require_folder(args.results)
+    _, found = report.files.sound(Store(args.results))
+    stale = [
+        f"{path} is not what the records give; run `python -m bench report`"
+        for path in report.stale(args.results)
+    ]
+    for problem in [*found, *stale]:
+        print(f"bench: {problem}", file=sys.stderr)
+    count = len(Store(args.results).files())
+    print(f"{count} records, {len(found)} unsound; {len(stale)} tables out of date")
+    return FAILED if found or stale else 0
+
+
+def listed(args: argparse.Namespace) -> int:
+    from bench import listing
+
+    for line in listing.LISTS[args.what](args.suite):
+        print(line)
+    return 0
+
+
+def tune(args: argparse.Namespace) -> int:
+    from bench import tools
+    from bench.records import Store
+
+    store = Store(args.results)
+    store.require_writable()
+    return _say(tools.tune(_request(args), store))
+
+
+def check_method(args: argparse.Namespace) -> int:
+    from bench import tools
+
+    broken = False
+    for line in tools.check_method(args.name):
+        print(line, flush=True)
+        broken |= line.startswith(tools.BROKEN)
+    return FAILED if broken else 0
+
+
+def export(args: argparse.Namespace) -> int:
+    from bench import reading, tools
+
+    if args.format:
+        return _say(reading.export(args.results, args.format, args.out))
+    device = _device(args.device)
+    return _say(tools.export(args.record, args.out, args.merged, args.data_root, device))
+
+
+def cost(args: argparse.Namespace) -> int:
+    from bench import tools
+    from bench.records import Store
+
+    Store(args.results).require_writable()
+    work = (args.recipe, args.batch, _device(args.device))
+    return _say(tools.cost(args.methods, args.backbones, work, args.rounds, args.results))
+
+
+def parameters(args: argparse.Namespace) -> int:
+    from bench import tools
+
+    return _say(tools.parameters(args.results))
+
+
+def pretrain(args: argparse.Namespace) -> int:
+    from bench import tools
+
+    return _say(tools.pretrain(args.objective, args.images, args.out, args.epochs, args.seed))
+
+
+def _say(lines: Iterable[str]) -> int:
+    for line in lines:
+        print(line, flush=True)
+    return 0

@@ -1,0 +1,229 @@
+"""Others' records: accepted or refused with a sentence, and brought in; cells side by side."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic import MAE, SUITES, record
+
+from bench.cli import main
+from bench.predictions import Predictions
+from bench.records import Record, Store, write_atomically
+
+FGVC = SUITES["fgvc"]
+CUB = FGVC.find("cub")
+
+
+def scored(method: str, hits: int = 30, seed: int = 0) -> tuple[Record, Predictions]:
+    """A record of 40 test images with its predictions."""
+    labels = np.arange(40, dtype=np.int16) % 4
+    classes = np.where(np.arange(40) < hits, labels, labels + 1).astype(np.int16)
+    kept, plain = Predictions(classes, labels), record(method, MAE, FGVC, CUB, seed)
+    assert plain.outcome is not None
+    outcome = replace(
+        plain.outcome,
+        accuracy=100 * hits / 40,
+        best_epoch_accuracy=100 * hits / 40,
+        test_images=40,
+        predictions=kept.sha256(),
+    )
+    return replace(plain, outcome=outcome), kept
+
+
+def written(folder: Path, *made: tuple[Record, Predictions]) -> Store:
+    store = Store(folder)
+    for one, kept in made:
+        store.write(one)
+        write_atomically(store.predictions_path(one.settings), kept.content())
+    return store
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Store:
+    return written(tmp_path / "theirs", scored("vpt_deep"), scored("spt_deep", 36))
+
+
+def edited(store: Store, change: dict[str, Any]) -> Path:
+    """The first record's file with some of its entries overwritten, by dotted names."""
+    path = store.files()[0]
+    whole = json.loads(path.read_text())
+    for name, value in change.items():
+        *outer, last = name.split(".")
+        table = whole
+        for key in outer:
+            table = table[key]
+        table[last] = value
+    path.write_text(json.dumps(whole))
+    return path
+
+
+def test_sound_records_are_accepted(theirs: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(theirs.root)]) == 0
+    assert "2 records accepted, 0 refused" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema": 7}, "has schema 7"),
+        ({"settings.seed": 9}, "its settings are another's"),
+        ({"outcome.accuracy": 99.0}, "says 99.00 %, but its predictions score 90.00 %"),
+        ({"outcome.predictions": "0" * 64}, "has other predictions than those in"),
+        ({"outcome": None}, "should have either an outcome or a failure"),
+        ({"environment.dirty": True}, "uncommitted changes"),
+    ],
+)
+def test_what_is_wrong_with_a_record_is_said(
+    theirs: Store, change: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = edited(theirs, change)
+    assert main(["verify", str(theirs.root)]) == 1
+    shown = capsys.readouterr()
+    assert "1 records accepted, 1 refused" in shown.out
+    assert said in shown.err
+    assert str(path) in shown.err
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"suite_version": 99}, "is of version 99 of suite 'fgvc'"),
+        ({"recipe": {"name": "spt2024", "version": 99}}, "is of version 99 of recipe 'spt2024'"),
+        ({"recipe": {"name": "secret", "version": 1}}, "is of no recipe of this checkout"),
+        ({"task": "dragons"}, "is of no suite or task of this checkout"),
+    ],
+)
+def test_other_versions_of_the_cards_are_refused(
+    tmp_path: Path, changed: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = record("vpt_deep", MAE, FGVC, CUB)
+    Store(tmp_path).write(replace(plain, settings=replace(plain.settings, **changed)))
+    assert main(["verify", str(tmp_path)]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_recipe_that_was_changed_in_silence_is_refused_and_one_that_says_so_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = record("vpt_deep", MAE, FGVC, CUB)
+    recipe = {**plain.settings.recipe, "epochs": 50}
+    silent = replace(plain, settings=replace(plain.settings, recipe=recipe))
+    Store(tmp_path / "silent").write(silent)
+    Store(tmp_path / "honest").write(
+        replace(silent, request={**plain.request, "changes": {"epochs": 50}})
+    )
+    assert main(["verify", str(tmp_path / "silent")]) == 1
+    assert "has another epochs than recipe 'spt2024'" in capsys.readouterr().err
+    assert main(["verify", str(tmp_path / "honest")]) == 0
+
+
+def test_two_records_of_one_cell_are_both_named(
+    theirs: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = theirs.files()[0]
+    first.with_name("copy.json").write_bytes(first.read_bytes())
+    assert main(["verify", str(theirs.root)]) == 1
+    said = capsys.readouterr().err
+    assert said.count("is one of 2 records of cell") == 2
+    assert "copy.json" in said
+
+
+def test_a_path_without_records_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(tmp_path)]) == 2
+    assert main(["verify", str(tmp_path / "absent")]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("bench: no record below")
+    assert said[1].startswith("bench: no file or folder at")
+
+
+def test_merging_adds_what_is_new_and_keeps_ours_where_both_have_a_result(
+    theirs: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = written(tmp_path / "ours", scored("vpt_deep", 20))
+    assert main(["merge", str(theirs.root), "--results", str(ours.root)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("added: ") == 1
+    assert said.count("differs, ours kept: ") == 1
+    accuracies = {r.settings.method: r.outcome.accuracy for _, r in ours.read()}  # type: ignore[union-attr]
+    assert accuracies == {"vpt_deep": 50.0, "spt_deep": 90.0}
+    assert (ours.root / "leaderboard.md").is_file()
+    assert main(["verify", str(ours.root)]) == 0
+    assert main(["merge", str(theirs.root), "--results", str(ours.root)]) == 0
+    assert capsys.readouterr().out.count("here already: ") == 1
+
+
+def test_merging_leaves_out_what_is_refused_and_says_so(
+    theirs: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edited(theirs, {"outcome.accuracy": 99.0})
+    assert main(["merge", str(theirs.root), "--results", str(tmp_path / "ours")]) == 1
+    assert "refused: " in capsys.readouterr().err
+    assert len(Store(tmp_path / "ours").files()) == 1
+
+
+def test_a_cell_is_shown_by_the_first_digits_of_its_name(
+    theirs: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, _ = scored("vpt_deep")
+    assert main(["show", one.settings.digest()[:6], "--results", str(theirs.root)]) == 0
+    shown = capsys.readouterr().out
+    assert json.loads(shown.split("\n\nrecord:")[0])["cell"] == one.cell
+    assert "again:  python -m bench run --suite fgvc --methods vpt_deep" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("ab", "named by 4 digits or more"), ("zzzz", "no record in"), ("", "4 digits or more")],
+)
+def test_a_name_of_no_cell_is_a_sentence(
+    theirs: Store, name: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", name, "--results", str(theirs.root)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_two_cells_differ_in_what_is_named_and_by_mcnemar_s_test(
+    theirs: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [scored(method)[0].settings.digest() for method in ("vpt_deep", "spt_deep")]
+    assert main(["diff", *cells, "--results", str(theirs.root)]) == 0
+    said = capsys.readouterr().out
+    assert "settings.method" in said
+    assert "settings.task" not in said
+    assert "0 right in the first alone, 6 in the second alone, p = 0.0312" in said
+
+
+def test_a_cell_does_not_differ_from_itself(
+    theirs: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = scored("vpt_deep")[0].settings.digest()
+    assert main(["diff", cell, cell, "--results", str(theirs.root)]) == 0
+    assert "nothing differs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["csv", "latex", "parquet"])
+def test_results_leave_in_other_formats(
+    theirs: Store, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    assert main(["export", "--format", kind, "--results", str(theirs.root)]) == 0
+    path = Path(capsys.readouterr().out.split(":")[0])
+    if kind == "parquet":
+        import pandas as pd
+
+        assert pd.read_parquet(path)["accuracy"].tolist() == [90.0, 75.0]
+    else:
+        assert "75.0" in path.read_text()
+
+
+def test_an_unknown_format_names_near_ones(
+    theirs: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "--format", "latec", "--results", str(theirs.root)]) == 2
+    assert "did you mean latex?" in capsys.readouterr().err
