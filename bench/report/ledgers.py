@@ -11,7 +11,7 @@ from bench.records import Record, Settings
 from bench.report.grouping import canonical, gather
 from bench.report.leaderboard import Board
 from bench.report.rows import Row, machine
-from bench.report.text import table
+from bench.report.text import on, table
 
 NOTICE = "<!-- made by `python -m bench report` from the records; do not edit -->"
 TUNING, COST = "tuning.csv", "cost.csv"
@@ -115,7 +115,7 @@ def cost(measured: Iterable[Mapping[str, str]]) -> Lines:
     return [
         {
             "backbone": line["backbone"],
-            "machine": f"{line['device']}, {line['threads']} threads, {line['precision']}",
+            "machine": f"{on(line['device'], line['threads'])}, {line['precision']}",
             "method": line["method"],
             "batch": line["batch"],
             "step (ms)": f"{float(line['train_step_ms']):.1f}",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.records import Outcome, Record
 from bench.report.grouping import canonical, differences, gather
-from bench.report.text import NONE
+from bench.report.text import NONE, on
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,8 @@ def _cell(records: list[Record]) -> Cell:
 
 def machine(record: Record) -> str:
     """The device that a record ran on, and its threads."""
-    device, threads = (record.environment.get(name, NONE) for name in ("device_name", "threads"))
-    return f"{device}, {threads} thread{'' if threads == 1 else 's'}"
+    about = record.environment
+    return on(about.get("device_name", NONE), about.get("threads", NONE))
 
 
 def _machine(records: Iterable[Record]) -> str:

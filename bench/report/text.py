@@ -17,6 +17,11 @@ def number(value: float | None, decimals: int) -> str:
     return NONE if value is None else f"{value:.{decimals}f}"
 
 
+def on(device: object, threads: object) -> str:
+    """A machine in words: ``AMD EPYC, 2 cores, 1 thread``."""
+    return f"{device}, {threads} thread{'' if str(threads) == '1' else 's'}"
+
+
 def safe(text: str) -> str:
     """`text` on one line, in which Markdown sees neither a column's end nor a tag."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -24,11 +24,11 @@ MEANING = (
 def judged(
     records: Sequence[Record], papers: Sequence[str] = (), recipe: str | None = None
 ) -> list[Verdict]:
-    """The verdicts on every claim of the papers, of all where none is named."""
+    """The verdicts on every claim of the papers, of all where none is named; the newest first."""
     judge = Judge(records, recipe)
     return [
         verdict
-        for paper in papers or claims.papers()
+        for paper in sorted(papers or claims.papers(), key=lambda p: -layouts.load(p).paper.year)
         for verdict in verdicts(claims.load(paper), judge)
     ]
 
