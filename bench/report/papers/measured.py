@@ -82,8 +82,12 @@ class Results:
 
     def machines(self, places: Iterable[Place]) -> list[str]:
         """Where the records behind those places ran."""
-        found = [r for p in places for alike in self._by_task(p, p.suite).values() for r in alike]
-        return sorted({machine(record) for record in found})
+        found = set()
+        for place in places:
+            by_task = self._by_task(place, place.suite)
+            for task in tasks_of(_suite(place.suite), place.on):
+                found |= {machine(record) for record in by_task.get(task, [])}
+        return sorted(found)
 
     def _by_task(self, place: Place, suite: str) -> Mapping[str, list[Record]]:
         records = self._by_method.get((suite, place.backbone, place.method), [])
