@@ -27,6 +27,24 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, config=STRICT)
+class Keys:
+    """What the records of one split of a source are called."""
+
+    template: str  # of its numbered records: CLEVR_train_{index:06d}.png; empty: by their files
+    count: int  # of records
+
+
+@dataclass(frozen=True, config=STRICT)
+class Ranks:
+    """Which records of a source a split takes: those of these ranks by the hash of their keys."""
+
+    source: str  # the source's split, whose name salts the hash
+    first: int
+    last: int  # one beyond
+    digest: str = ""  # of the keys in that order; empty: not known
+
+
+@dataclass(frozen=True, config=STRICT)
 class Task:
     """A data set with splits and a class count."""
 
@@ -38,6 +56,8 @@ class Task:
     folder: str = ""  # below the data root; empty: the task's name
     images: str = ""  # below the folder: where the paths in the lists begin
     counts: dict[Split, list[int]] = field(default_factory=dict)  # images allowed in each split
+    keys: dict[str, Keys] = field(default_factory=dict)  # of each split of the source
+    ranks: dict[Split, Ranks] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.classes < 1:

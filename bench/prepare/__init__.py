@@ -1,0 +1,1 @@
+"""From public archives to tasks; so far, which records of a source a task takes."""

@@ -1,0 +1,36 @@
+"""Which of a source's records VTAB-1k takes: those with the smallest hashes of their keys.
+
+The rule is the order in which TensorFlow Datasets writes records, so that its ``train[:800]`` can
+be had without it: each record has a key (its number or its name in the source), and records stand
+by the md5 of the source split's name followed by the key. Zhai et al., 2019,
+https://arxiv.org/abs/1910.04867, cut the splits out of that order.
+"""
+
+import hashlib
+from collections.abc import Iterable
+
+from bench.cards import Keys, Ranks
+
+DIGITS = 16  # shown of a digest
+
+
+def numbered(keys: Keys) -> list[str]:
+    """The keys of a source whose records are numbered, in the source's order."""
+    return [keys.template.format(index=i) for i in range(keys.count)]
+
+
+def ordered(source: str, keys: Iterable[str]) -> list[str]:
+    """The keys by the hash that the name of the source's split salts."""
+    salt = source.encode()
+    return sorted(keys, key=lambda key: hashlib.md5(salt + key.encode()).digest())
+
+
+def chosen(ranks: Ranks, keys: Iterable[str]) -> list[str]:
+    """Of all keys of the source's split, those that a split of the task takes, in hash order."""
+    return ordered(ranks.source, keys)[ranks.first : ranks.last]
+
+
+def digest(keys: Iterable[str]) -> str:
+    """16 hex digits that stand for keys in their order."""
+    text = "".join(f"{key}\n" for key in keys)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

@@ -1,0 +1,108 @@
+"""The selections of VTAB-1k that need no archive are those that everybody has."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.cards import Keys, Ranks, Task, load_suite
+from bench.prepare.selection import chosen, digest, numbered, ordered
+
+TASKS = load_suite("vtab1k").task
+SPLITS = ("train", "val", "test")
+NUMBERED = [task for task in TASKS if task.keys and all(k.template for k in task.keys.values())]
+EUROSAT = {
+    "AnnualCrop": 3000,
+    "Forest": 3000,
+    "HerbaceousVegetation": 3000,
+    "Highway": 2500,
+    "Industrial": 2500,
+    "Pasture": 2000,
+    "PermanentCrop": 2500,
+    "Residential": 3000,
+    "River": 2500,
+    "SeaLake": 3000,
+}
+
+
+def of_numbers(task: Task, split: str) -> list[str]:
+    ranks = task.ranks[split]  # type: ignore[index]
+    return chosen(ranks, numbered(task.keys[ranks.source]))
+
+
+def test_the_tasks_whose_records_are_numbered_need_no_archive() -> None:
+    assert {task.name for task in NUMBERED} == {
+        *("cifar", "svhn", "patch_camelyon", "clevr_count", "clevr_dist", "dsprites_loc"),
+        *("dsprites_ori", "smallnorb_azi", "smallnorb_ele"),
+    }
+
+
+@pytest.mark.parametrize("task", NUMBERED, ids=lambda task: task.name)
+def test_the_numbered_selections_have_the_digests_of_their_cards(task: Task) -> None:
+    for split in SPLITS:
+        assert digest(of_numbers(task, split)) == task.ranks[split].digest  # type: ignore[index]
+
+
+def test_eurosat_s_selection_follows_from_its_class_counts() -> None:
+    task = load_suite("vtab1k").find("eurosat")
+    keys = [f"{c}_{c}_{i + 1}.jpg" for c, count in EUROSAT.items() for i in range(count)]
+    assert len(keys) == task.keys["train"].count
+    for split in SPLITS:
+        assert digest(chosen(task.ranks[split], keys)) == task.ranks[split].digest  # type: ignore[index]
+
+
+def test_resisc45_s_selection_follows_from_its_class_counts(shared: Path) -> None:
+    task, golden = load_suite("vtab1k").find("resisc45"), selections(shared)["resisc45"]
+    classes = {key.rsplit("_", 1)[0] for key in [*golden["train800"], *golden["val200"]]}
+    halves = {name[: len(name) // 2] for name in classes}  # palace_palace -> palace
+    assert len(halves) == 45
+    keys = [f"{name}_{name}_{i:03d}.jpg" for name in halves for i in range(1, 701)]
+    for split in SPLITS:
+        assert digest(chosen(task.ranks[split], keys)) == task.ranks[split].digest  # type: ignore[index]
+
+
+def selections(shared: Path) -> dict[str, dict[str, list[str]]]:
+    found = json.loads((shared / "golden" / "vtab1k_selection_keys.json").read_text())
+    return {
+        task: {split: list(map(str, found[task][split])) for split in ("train800", "val200")}
+        for task in found
+    }
+
+
+@pytest.mark.parametrize("task", NUMBERED, ids=lambda task: task.name)
+def test_the_numbered_selections_are_the_published_ones_key_by_key(
+    task: Task, shared: Path
+) -> None:
+    golden = selections(shared)[task.name]
+    assert of_numbers(task, "train") == golden["train800"]
+    assert of_numbers(task, "val") == golden["val200"]
+
+
+def test_every_digest_known_is_that_of_the_published_keys_in_hash_order(shared: Path) -> None:
+    for name, golden in selections(shared).items():
+        task = load_suite("vtab1k").find(name)
+        for split, keys in (("train", golden["train800"]), ("val", golden["val200"])):
+            ranks = task.ranks[split]  # type: ignore[index]
+            assert digest(ordered(ranks.source, keys)) == ranks.digest, (name, split)
+
+
+@pytest.mark.parametrize("task", [t for t in TASKS if t.ranks], ids=lambda task: task.name)
+def test_the_ranks_are_as_many_as_the_split_has_images_and_lie_in_the_source(task: Task) -> None:
+    for split in SPLITS:
+        ranks = task.ranks[split]  # type: ignore[index]
+        assert ranks.last - ranks.first in task.counts[split]  # type: ignore[index]
+        assert ranks.last <= task.keys[ranks.source].count
+    assert not set(of_ranks(task, "train")) & set(of_ranks(task, "val"))
+    assert not set(of_ranks(task, "val")) & set(of_ranks(task, "test"))
+
+
+def of_ranks(task: Task, split: str) -> list[tuple[str, int]]:
+    ranks = task.ranks[split]  # type: ignore[index]
+    return [(ranks.source, rank) for rank in range(ranks.first, ranks.last)]
+
+
+def test_the_order_of_the_source_changes_nothing_and_the_salt_does() -> None:
+    keys = numbered(Keys("image_{index:05d}.jpg", 50))
+    assert ordered("train", keys[::-1]) == ordered("train", keys)
+    assert ordered("test", keys) != ordered("train", keys)
+    assert chosen(Ranks("train", 3, 5), keys) == ordered("train", keys)[3:5]
