@@ -20,6 +20,7 @@ from bench import embedded
 from bench.cards import Split, Suite, Task
 from bench.errors import UserError, unknown
 
+SEEN = 16  # images of a split whose pixels stand in its digest
 IN_MEMORY = 4 * 2**30  # bytes of decoded pixels above which a split is read anew for each pass
 BICUBIC = transforms.InterpolationMode.BICUBIC
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # as Pillow says it
@@ -63,13 +64,34 @@ def read(suite: Suite, task: Task, split: Split, root: Path) -> Examples:
 
 
 def digest(examples: Examples) -> str:
-    """16 hex digits that stand for which images with which labels, and in which order."""
+    """16 hex digits that stand for which images with which labels, and in which order.
+
+    Of files that is their names, and the decoded pixels of `SEEN` of them, so that a copy that was
+    compressed anew is not taken for the original.
+    """
     content = hashlib.sha256(examples.labels.numpy().astype(np.int64).tobytes())
     if examples.pixels is not None:
         content.update(examples.pixels.numpy().tobytes())
     for file in examples.files:
         content.update(f"{file.parent.name}/{file.name}\n".encode())
+    for index in _spread(len(examples.files)):
+        content.update(opened(examples, index).numpy().tobytes())
     return content.hexdigest()[:16]
+
+
+def _spread(count: int) -> list[int]:
+    """At most `SEEN` numbers below `count`, evenly spaced."""
+    return sorted({count * i // SEEN for i in range(SEEN)}) if count else []
+
+
+def opened(examples: Examples, index: int) -> Tensor:
+    """One image's file, decoded: uint8, (3, H, W). Raises `UserError` where that cannot be done."""
+    file = examples.files[index]
+    try:
+        with Image.open(file) as image:
+            return transforms.functional.pil_to_tensor(image.convert("RGB"))
+    except UNREADABLE as error:
+        raise UserError(f"{examples.origins[index]}: {file} cannot be decoded: {error}") from None
 
 
 def places(suite: Suite, task: Task, root: Path) -> list[Path]:
@@ -209,19 +231,10 @@ class _Decoded(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Tensor:
         pixels = self.examples.pixels
-        image = self._read(index) if pixels is None else pixels[index]
+        image = opened(self.examples, index) if pixels is None else pixels[index]
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed + index)
             return self.view(image)
-
-    def _read(self, index: int) -> Tensor:
-        file = self.examples.files[index]
-        try:
-            with Image.open(file) as image:
-                return transforms.functional.pil_to_tensor(image.convert("RGB"))
-        except UNREADABLE as error:
-            origin = self.examples.origins[index]
-            raise UserError(f"{origin}: {file} cannot be decoded: {error}") from None
 
 
 def _stream(decoded: _Decoded, chosen: tuple[Tensor, ...]) -> Iterator[Tensor]:

@@ -26,7 +26,7 @@ class Settings:
     suite: str
     suite_version: int
     task: str
-    split: str  # digest of the task's lists (or, embedded, of its pixels) and labels
+    split: str  # digest of the task's labels, lists and pixels: of all, or of 16 images a split
     method: str
     fields: dict[str, Any]  # the method's hyper-parameters
     backbone: str

@@ -296,3 +296,11 @@ def test_a_split_of_other_images_or_labels_has_another_digest(suite, root):
     assert data.digest(read(suite, root)) != before
     path.write_text("\n".join(reversed(text.splitlines())))
     assert data.digest(read(suite, root)) != before
+
+
+def test_a_copy_that_was_compressed_anew_has_another_digest(suite, root):
+    before = data.digest(read(suite, root))
+    for file in {*read(suite, root).files}:
+        with Image.open(file) as image:
+            image.convert("RGB").save(file, "JPEG", quality=75)  # the name stays, the pixels do not
+    assert data.digest(read(suite, root)) != before
