@@ -1,19 +1,15 @@
-"""A task's splits become tensors and batches."""
+"""A task's splits: which images with which labels, read from its lists and checked."""
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2 as transforms
 
 from bench import embedded
@@ -21,8 +17,6 @@ from bench.cards import Split, Suite, Task
 from bench.errors import UserError, unknown
 
 SEEN = 16  # images of a split whose pixels stand in its digest
-IN_MEMORY = 4 * 2**30  # bytes of decoded pixels above which a split is read anew for each pass
-BICUBIC = transforms.InterpolationMode.BICUBIC
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # as Pillow says it
 
 
@@ -188,143 +182,3 @@ def require_images(examples: Examples) -> None:
             Image.open(file).close()
         except UNREADABLE as error:
             raise UserError(f"{origin}: {file} is not an image: {error}") from None
-
-
-VIEWS: dict[str, Callable[[int], Any]] = {
-    "squash": lambda size: transforms.Resize((size, size), BICUBIC),
-    "short_side_crop": lambda size: transforms.Compose(
-        [transforms.Resize(size, BICUBIC), transforms.CenterCrop(size)]
-    ),
-    "resize256_crop": lambda size: transforms.Compose(
-        [transforms.Resize(size * 256 // 224, BICUBIC), transforms.CenterCrop(size)]
-    ),
-    "random_resized_crop_flip": lambda size: transforms.Compose(
-        [
-            transforms.RandomResizedCrop(size, interpolation=BICUBIC),
-            transforms.RandomHorizontalFlip(),
-        ]
-    ),
-    "random_crop_flip": lambda size: transforms.Compose(
-        [
-            transforms.Resize(size * 256 // 224, BICUBIC),
-            transforms.RandomCrop(size),
-            transforms.RandomHorizontalFlip(),
-        ]
-    ),
-}
-_USER_ERROR = f"{UserError.__module__}.{UserError.__name__}: "
-RANDOM_VIEWS = ("random_resized_crop_flip", "random_crop_flip")
-
-
-class _Decoded(Dataset[Tensor]):
-    """The images of `examples` through a view, uint8, (3, size, size) each.
-
-    What a random view does to an image hangs on `seed` and the image alone: not on which worker
-    process decodes it, nor on what else has drawn.
-    """
-
-    def __init__(self, examples: Examples, view: str, size: int, seed: int = 0):
-        self.examples, self.view, self.seed = examples, VIEWS[view](size), seed
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, index: int) -> Tensor:
-        pixels = self.examples.pixels
-        image = opened(self.examples, index) if pixels is None else pixels[index]
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seed + index)
-            return self.view(image)
-
-
-def _stream(decoded: _Decoded, chosen: tuple[Tensor, ...]) -> Iterator[Tensor]:
-    """The images of each index of `chosen`, (B, 3, size, size), decoded by worker processes."""
-    sampler = [index.tolist() for index in chosen]
-    workers = _workers(len(decoded))
-    own = torch.Generator()  # without one, a loader draws from torch's global generator
-    try:
-        yield from DataLoader(decoded, batch_sampler=sampler, num_workers=workers, generator=own)
-    except UserError as error:
-        # a worker's error tells its traceback; its own would keep the workers waiting for seconds
-        last = str(error.with_traceback(None)).splitlines()[-1]
-        raise UserError(last.removeprefix(_USER_ERROR)) from None
-
-
-def _workers(images: int) -> int:
-    """How many processes decode: none for a few images, else one a core that is ours to use."""
-    ours = getattr(os, "sched_getaffinity", None)  # Linux alone has it
-    cores = len(ours(0)) if ours else os.cpu_count() or 1
-    return min(8, cores) if images >= 64 else 0
-
-
-@lru_cache(maxsize=2)  # the training and test images of the task at hand, shared by its cells
-def _decoded(files: tuple[Path, ...], origins: tuple[str, ...], view: str, size: int) -> Tensor:
-    """All the images, uint8, (B, 3, size, size)."""
-    examples = Examples(torch.zeros(len(files)), files=files, origins=origins)
-    whole = torch.arange(len(files)).split(256)
-    return torch.cat(list(_stream(_Decoded(examples, view, size), whole)))
-
-
-@dataclass
-class Batches:
-    """Normalised images and labels on a device, in batches; every pass reads them anew.
-
-    With `order`, a seeded generator, each pass has a new order; without, the split's own.
-    """
-
-    examples: Examples
-    view: str
-    size: int
-    batch: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    device: torch.device
-    order: torch.Generator | None = None
-
-    def __post_init__(self) -> None:
-        self.passed = 0  # images given out so far
-        self._pixels = self._in_memory()
-
-    def __len__(self) -> int:
-        return -(-len(self.examples) // self.batch)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order, seed = self._drawn()
-        chosen = order.split(self.batch)
-        images = self._stream(chosen, seed) if self._pixels is None else self._slices(chosen)
-        for index, pixels in zip(chosen, images, strict=True):
-            self.passed += len(index)
-            labels = self.examples.labels[index].to(self.device, non_blocking=True)
-            yield self._normalised(pixels), labels  # (B, 3, H, W), (B,)
-
-    def _drawn(self) -> tuple[Tensor, int]:
-        """The order of a pass, and the seed of its random views."""
-        count = len(self.examples)
-        if self.order is None:
-            return torch.arange(count), 0
-        order = torch.randperm(count, generator=self.order)
-        return order, int(torch.randint(2**62, (), generator=self.order))
-
-    def _normalised(self, pixels: Tensor) -> Tensor:
-        mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1) * 255
-        std = torch.tensor(self.std, device=self.device).view(3, 1, 1) * 255
-        return (pixels.to(self.device, non_blocking=True).float() - mean) / std
-
-    def _slices(self, chosen: tuple[Tensor, ...]) -> Iterator[Tensor]:
-        assert self._pixels is not None
-        for index in chosen:
-            yield self._pixels[index.to(self._pixels.device)]
-
-    def _stream(self, chosen: tuple[Tensor, ...], seed: int) -> Iterator[Tensor]:
-        return _stream(_Decoded(self.examples, self.view, self.size, seed), chosen)
-
-    def _in_memory(self) -> Tensor | None:
-        """All pixels on the device, (B, 3, size, size), where they fit and no pass changes them."""
-        if self.examples.pixels is not None and self.view not in RANDOM_VIEWS:
-            return VIEWS[self.view](self.size)(self.examples.pixels).to(self.device)
-        bytes_needed = len(self.examples) * 3 * self.size**2
-        if self.view in RANDOM_VIEWS or bytes_needed > IN_MEMORY:
-            return None
-        examples = self.examples
-        pixels = _decoded(examples.files, examples.origins, self.view, self.size)
-        return pixels.to(self.device)

@@ -10,8 +10,8 @@ from sklearn.preprocessing import StandardScaler
 
 from bench import backbones, data
 from bench.backbones import Backbone
+from bench.batches import Batches
 from bench.cards import Recipe, Split, Suite, Task
-from bench.data import Batches
 
 NEIGHBOURS = 10
 

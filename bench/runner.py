@@ -14,8 +14,9 @@ from timm.models import VisionTransformer
 import methods
 from bench import backbones, checkpoints, data, environment, trainer
 from bench.backbones import Backbone
+from bench.batches import Batches
 from bench.cards import Recipe, Split, Suite, Task
-from bench.data import Batches, Examples
+from bench.data import Examples
 from bench.errors import first_line
 from bench.predictions import Predictions
 from bench.records import Failure, Outcome, Record, Settings, Store, write_atomically

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from timm.models import VisionTransformer
 from torch import Tensor
 
+from bench.batches import Batches
 from bench.cards import Recipe
-from bench.data import Batches
 from methods import Method
 
 

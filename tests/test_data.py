@@ -10,9 +10,11 @@ import tiny
 import torch
 from PIL import Image
 
+from bench import batches as loading
 from bench import data
+from bench.batches import Batches
 from bench.cards import Suite, load_suite
-from bench.data import Batches, Examples
+from bench.data import Examples
 from bench.errors import UserError
 
 CPU = torch.device("cpu")
@@ -191,7 +193,7 @@ def test_a_workers_error_is_one_sentence_and_no_worker_stays(suite, tmp_path):
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize("view", data.VIEWS)
+@pytest.mark.parametrize("view", loading.VIEWS)
 def test_every_view_gives_squares_of_the_wanted_size(tmp_path, view):
     names = tiny.write_images(tmp_path, 2, size=(50, 34))
     examples = Examples(torch.zeros(2), files=tuple(tmp_path / name for name in names))
@@ -214,11 +216,11 @@ def test_grey_and_transparent_images_become_rgb(tmp_path):
     assert all_images(batches(examples)).shape == (3, 3, 16, 16)
 
 
-@pytest.mark.parametrize("in_memory", [data.IN_MEMORY, 0])
+@pytest.mark.parametrize("in_memory", [loading.IN_MEMORY, 0])
 def test_one_seed_gives_one_order_and_every_image_once_a_pass(
     suite, written, monkeypatch, in_memory
 ):
-    monkeypatch.setattr(data, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(loading, "IN_MEMORY", in_memory)
     examples = read(suite, written)
     first, second = (batches(examples, order=7) for _ in range(2))
     passes = [all_images(first) for _ in range(2)]
@@ -237,14 +239,14 @@ def test_without_an_order_images_come_as_listed(suite, written):
 
 def test_streaming_gives_what_memory_gives_pass_after_pass(suite, written, monkeypatch):
     kept = batches(read(suite, written), order=3)
-    monkeypatch.setattr(data, "IN_MEMORY", 0)
+    monkeypatch.setattr(loading, "IN_MEMORY", 0)
     streamed = batches(read(suite, written), order=3)
     for _ in range(2):
         assert torch.equal(all_images(kept), all_images(streamed))
 
 
 def test_reading_images_draws_nothing_from_the_global_generator(suite, written, monkeypatch):
-    monkeypatch.setattr(data, "IN_MEMORY", 0)
+    monkeypatch.setattr(loading, "IN_MEMORY", 0)
     before = torch.get_rng_state()
     for view in ("squash", "random_crop_flip"):
         all_images(batches(read(suite, written), view, order=0))
@@ -260,7 +262,7 @@ def test_pixels_are_normalised_as_by_hand(suite, written):
     assert np.allclose(found[2].numpy(), want, atol=1e-5)
 
 
-@pytest.mark.parametrize("view", data.RANDOM_VIEWS)
+@pytest.mark.parametrize("view", loading.RANDOM_VIEWS)
 def test_random_views_differ_by_pass_and_are_the_same_by_seed(suite, written, view):
     examples = read(suite, written)
     first, second = (batches(examples, view, order=5) for _ in range(2))
@@ -275,7 +277,7 @@ def test_the_number_of_workers_changes_no_random_view(suite, tmp_path, monkeypat
     examples = read(suite, tmp_path)
     seen = []
     for workers in (0, 1, 2):
-        monkeypatch.setattr(data, "_workers", lambda _, workers=workers: workers)
+        monkeypatch.setattr(loading, "_workers", lambda _, workers=workers: workers)
         seen.append(all_images(batches(examples, "random_crop_flip", order=5)))
     assert torch.equal(seen[0], seen[1])
     assert torch.equal(seen[0], seen[2])

@@ -10,8 +10,9 @@ import torch
 
 import methods
 from bench import trainer
+from bench.batches import Batches
 from bench.cards import load_recipe
-from bench.data import Batches, Examples
+from bench.data import Examples
 from methods import Method
 
 RECIPE = replace(load_recipe("quick"), epochs=10, warmup_epochs=2, lr=0.1, min_lr=0.001, batch=8)
