@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from bench.report.families import FAMILIES, OTHER, Family, family
 from bench.report.leaderboard import Board
 
-PANELS = 6  # at most
+PANELS = 4  # at most: a picture of more takes long to draw, and is small where a page shrinks it
 COLUMNS = 2  # at most: more would be too small to read where a page shrinks them
 WIDE = 6.5  # inches: with a panel wider than that there is one column
 DOTS = 120  # an inch
