@@ -232,7 +232,7 @@ def load_backbone(name: str) -> BackboneCard:
     """
     if name.endswith(".toml"):
         path = Path(name)
-        card = _read(BackboneCard, f"the card {path}", _toml(path, "backbone"))
+        card = checked(BackboneCard, f"the card {path}", _toml(path, "backbone"))
         if card.weights in ("", RANDOM):
             return card
         beside = (path.parent / card.weights).resolve()
@@ -246,14 +246,14 @@ def load_backbone(name: str) -> BackboneCard:
 
 def change_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     """The recipe with some of its fields changed, checked anew."""
-    return _read(Recipe, "--set", {**asdict(recipe), **changes})
+    return checked(Recipe, "--set", {**asdict(recipe), **changes})
 
 
 def backbone_cards() -> dict[str, BackboneCard]:
     """The project's own cards."""
     tables = _toml(BACKBONES, "backbone")
     origin = f"the card {BACKBONES}"
-    return {name: _read(BackboneCard, origin, {"name": name, **t}) for name, t in tables.items()}
+    return {name: checked(BackboneCard, origin, {"name": name, **t}) for name, t in tables.items()}
 
 
 def names(folder: Path) -> list[str]:
@@ -265,7 +265,7 @@ def _load(cls: type[T], kind: str, name: str, folder: Path) -> T:
     path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
     if not name.endswith(".toml") and not path.exists():
         raise unknown(kind, name, names(folder))
-    return _read(cls, f"the card {path}", _toml(path, kind))
+    return checked(cls, f"the card {path}", _toml(path, kind))
 
 
 def _toml(path: Path, kind: str) -> dict[str, Any]:
@@ -277,7 +277,8 @@ def _toml(path: Path, kind: str) -> dict[str, Any]:
         raise UserError(f"the {kind} card {path} cannot be read: {error}") from None
 
 
-def _read(cls: type[T], origin: str, table: dict[str, Any]) -> T:
+def checked(cls: type[T], origin: str, table: dict[str, Any]) -> T:
+    """The table as a `cls`; raises `UserError` that names `origin` and the entry at fault."""
     try:
         return TypeAdapter(cls).validate_python(table)
     except ValidationError as error:

@@ -157,13 +157,14 @@ def _changed(recipe: Recipe, changes: dict[str, Any]) -> tuple[Recipe, dict[str,
 def _adapted(chosen: list[str], recipe: Recipe, changes: dict[str, Any]) -> dict[str, Method]:
     """The chosen methods by name, with the fields that the recipe and the command line change."""
     for named in (recipe.lr_of, recipe.fields):
-        _known_methods(name for name in named if name != "all")
-    adapted = {name: _method(name, recipe, changes) for name in _known_methods(chosen)}
+        known_methods(name for name in named if name != "all")
+    adapted = {name: _method(name, recipe, changes) for name in known_methods(chosen)}
     _require_used(changes, adapted.values())
     return adapted
 
 
-def _known_methods(chosen: Iterable[str]) -> list[str]:
+def known_methods(chosen: Iterable[str]) -> list[str]:
+    """The names, each once; raises `UserError` for one that is refused or not registered."""
     names = list(dict.fromkeys(chosen))
     for name in names:
         if methods.refusal(name):

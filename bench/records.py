@@ -149,6 +149,15 @@ class Store:
             ) from None
 
 
+def oddity(record: Record) -> str:
+    """What a readable record cannot mean, or nothing."""
+    if record.ok == (record.failure is not None):
+        return "should have either an outcome or a failure"
+    if record.outcome and not 0 <= record.outcome.accuracy <= 100:
+        return f"has accuracy {record.outcome.accuracy}; from 0 to 100 was expected"
+    return ""
+
+
 _adapter = TypeAdapter(Record)
 
 

@@ -83,11 +83,7 @@ def _twice(found: Found, cells: Mapping[str, int]) -> Found:
 
 
 def _ended(record: Record, _: Path) -> str:
-    if record.ok == (record.failure is not None):
-        return "should have either an outcome or a failure"
-    if record.outcome and not 0 <= record.outcome.accuracy <= 100:
-        return f"has accuracy {record.outcome.accuracy}; from 0 to 100 was expected"
-    return ""
+    return records.oddity(record)
 
 
 def _clean(record: Record, _: Path) -> str:

@@ -77,9 +77,7 @@ def cost(
 ) -> Iterator[str]:
     """Measure methods on the same work: a recipe's name, a batch size and a device."""
     recipe, batch, device = work
-    for name in names:
-        if name not in methods.names():
-            raise unknown("method", name, methods.names())
+    chosen = plan.known_methods(names)
     if batch < 1 or rounds < 1:
         raise UserError(f"batch and rounds must be at least 1; got {batch} and {rounds}")
     cards.load_recipe(recipe)
@@ -88,7 +86,7 @@ def cost(
     found = []
     threads = torch.get_num_threads()
     for backbone in backbones_:
-        jobs = [costs.Job(name, backbone, recipe, batch, device, threads) for name in names]
+        jobs = [costs.Job(name, backbone, recipe, batch, device, threads) for name in chosen]
         for line in costs.measure(jobs, rounds):
             if isinstance(line, str):
                 yield line

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.cards import SUITES, Suite, load_suite, names
 from bench.errors import UserError
-from bench.records import Record, Store, write_atomically
+from bench.records import Record, Store, oddity, write_atomically
 from bench.report import gallery, ledgers, page, statistics_page
 from bench.report.leaderboard import build
 from bench.report.papers import claims_page, paper_tables
@@ -74,11 +74,8 @@ def _problem(path: Path, record: Record, store: Store) -> str:
     place = store.path(record.settings, record.cell)  # whose hash was checked in reading
     if path != place:
         return f"{path} is the record of a cell whose place is {place}"
-    if record.ok == (record.failure is not None):
-        return f"{path} should have either an outcome or a failure"
-    if record.outcome and not 0 <= record.outcome.accuracy <= 100:
-        return f"{path} has accuracy {record.outcome.accuracy}; from 0 to 100 was expected"
-    return ""
+    odd = oddity(record)
+    return f"{path} {odd}" if odd else ""
 
 
 def _contents(records: list[Record], results: Path) -> Contents:

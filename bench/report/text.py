@@ -33,7 +33,15 @@ def table(lines: Sequence[dict[str, str]], words: frozenset[str] = frozenset({"m
     A column that a line lacks is a dash.
     """
     heads = list(dict.fromkeys(name for line in lines for name in line))
-    cells = [[safe(line.get(name, NONE)) for name in heads] for line in lines]
+    return grid(heads, [[line.get(name, NONE) for name in heads] for line in lines], words)
+
+
+def grid(
+    heads: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    words: frozenset[str] = frozenset({"method"}),
+) -> str:
+    """The same of lines whose columns may share a name."""
     align = ["left" if head in words else "right" for head in heads]
-    shown = [safe(head) for head in heads]
-    return tabulate(cells, shown, "pipe", colalign=align, disable_numparse=True)
+    shown = [[safe(text) for text in line] for line in cells]
+    return tabulate(shown, list(map(safe, heads)), "pipe", colalign=align, disable_numparse=True)

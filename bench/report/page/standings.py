@@ -22,11 +22,7 @@ COLUMNS = (
     Column("backbone", menu=True),
     Column("recipe", menu=True),
     Column("group", menu=True, chosen=ALL),
-    Column(
-        "rank",
-        kind="number",
-        hint=SHARED,
-    ),
+    Column("rank", kind="number", hint=SHARED),
     Column("method", kind="name", hint="opens the row's cells"),
     Column("params (M)", kind="number", hint="trainable, the head among them"),
     Column("accuracy", kind="number", hint="top-1 percent; mean over tasks ± sd over seeds"),

@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,12 @@ def parse_fields(text: str) -> dict[str, Any]:
     return tomllib.loads("\n".join(parts)) if parts else {}
 
 
+@cache
+def suite_card(name: str) -> Suite:
+    """A suite's card, read once however many claims and cells name it."""
+    return load_suite(name)
+
+
 def tasks_of(suite: Suite, on: str) -> list[str]:
     """The tasks that `on` names; raises `UserError` where it names none."""
     if on in (OVER_TASKS, OVER_GROUPS, ALL):
@@ -142,6 +149,6 @@ def _claim(paper: str, line: dict[str, str], where: str) -> Claim:
 def _require_tasks(place: Place, where: str) -> None:
     try:
         for name in place.suite.split("+"):
-            tasks_of(load_suite(name), place.on)
+            tasks_of(suite_card(name), place.on)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None

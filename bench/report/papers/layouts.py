@@ -1,18 +1,17 @@
 """How a paper's tables look: rows and columns read from ``layouts.toml``, laid out as places."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass as plain
 from dataclasses import field, replace
-from functools import cache
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from bench.cards import Suite, load_suite
+from bench.cards import checked
 from bench.errors import UserError, unknown
-from bench.report.papers.claims import PAPERS, Place, fields_text, papers, tasks_of
+from bench.report.papers.claims import PAPERS, Place, fields_text, papers, suite_card, tasks_of
 
 STRICT = ConfigDict(extra="forbid")
 TASKS, GROUPS = "tasks", "groups"  # columns that stand for all of a suite's
@@ -122,8 +121,7 @@ def load(paper: str) -> Layouts:
     if paper not in papers():
         raise unknown("paper", paper, papers())
     path = PAPERS / paper / "layouts.toml"
-    found: Layouts = _read(Layouts, str(path), tomllib.loads(path.read_text()))
-    return found
+    return checked(Layouts, str(path), tomllib.loads(path.read_text()))
 
 
 def stand_ins(suite: str) -> StandIns:
@@ -132,8 +130,7 @@ def stand_ins(suite: str) -> StandIns:
     known = tomllib.loads(path.read_text())
     if suite not in known:
         raise unknown("suite that can stand in for a paper's", suite, known)
-    found: StandIns = _read(StandIns, str(path), known[suite])
-    return found
+    return checked(StandIns, str(path), known[suite])
 
 
 def lay(table: Table, instead: StandIns | None = None) -> Laid | None:
@@ -185,7 +182,7 @@ def _expand(column: Column, instead: StandIns | None) -> Iterator[Column]:
         if found.on not in (TASKS, GROUPS):
             yield found if found.label else replace(found, label=_label(found, instead))
             continue
-        suite = _suite(found.suite)
+        suite = suite_card(found.suite)
         names = suite.groups() if found.on == GROUPS else [task.name for task in suite.task]
         for name in names:
             one = replace(found, on=name)
@@ -200,7 +197,7 @@ def _stand_in(column: Column, instead: StandIns) -> Column | None:
     suite, on = "+".join(names), instead.tasks.get(column.on, column.on)
     try:
         if on not in (TASKS, GROUPS):
-            tasks_of(_suite(next(iter(names))), on)
+            tasks_of(suite_card(next(iter(names))), on)
     except UserError:
         return None
     return replace(column, suite=suite, on=on, label="")  # the paper's label names its own data
@@ -213,7 +210,7 @@ def _label(column: Column, instead: StandIns | None) -> str:
 
 
 def _on(column: Column) -> str:
-    suite = _suite(column.suite)
+    suite = suite_card(column.suite)
     task = next((task for task in suite.task if task.name == column.on), None)
     if task:
         return task.title if 0 < len(task.title) <= TITLE else task.name
@@ -227,18 +224,3 @@ def _distinct(columns: list[Column]) -> list[Column]:
         key = (c.suite, c.on, c.metric, c.backbone, fields_text(c.fields), c.variant)
         seen.setdefault(key, c)
     return list(seen.values())
-
-
-@cache
-def _suite(name: str) -> Suite:
-    return load_suite(name)
-
-
-def _read(cls: Any, origin: str, table: Mapping[str, Any]) -> Any:
-    try:
-        return TypeAdapter(cls).validate_python(table)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        what = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{origin}: {where}: {what}") from None

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from statistics import fmean
 
-from bench.cards import Suite, load_suite
+from bench.cards import Suite
 from bench.records import Outcome, Record
 from bench.report.grouping import canonical, gather
 from bench.report.leaderboard import comparable
-from bench.report.papers.claims import OVER_GROUPS, Place, parse_fields, tasks_of
+from bench.report.papers.claims import OVER_GROUPS, Place, parse_fields, suite_card, tasks_of
 from bench.report.rows import machine, spread
+from bench.report.text import NONE, with_spread
 
 PRECISION_OF = {"accuracy": 2, "params": 3, "total_params": 2, "init_seconds": 2}
 
@@ -32,9 +33,6 @@ class Measured:
     @property
     def sd(self) -> float | None:
         return spread(self.values)
-
-
-NOTHING = Measured([], 0, 0)
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Results:
         """What was measured there."""
         if place.metric == "total_params":
             return self._total(place)
-        suite = _suite(place.suite)
+        suite = suite_card(place.suite)
         tasks = tasks_of(suite, place.on)
         by_task = self._by_task(place, place.suite)
         outcomes = {task: _outcomes(by_task.get(task, [])) for task in tasks}
@@ -85,7 +83,7 @@ class Results:
         found = set()
         for place in places:
             by_task = self._by_task(place, place.suite)
-            for task in tasks_of(_suite(place.suite), place.on):
+            for task in tasks_of(suite_card(place.suite), place.on):
                 found |= {machine(record) for record in by_task.get(task, [])}
         return sorted(found)
 
@@ -108,7 +106,7 @@ class Results:
         tuned, done, tasks = 0, 0, 0
         for suite in place.suite.split("+"):
             by_task = self._by_task(place, suite)
-            for task in tasks_of(_suite(suite), place.on):
+            for task in tasks_of(suite_card(suite), place.on):
                 found = list(_outcomes(by_task.get(task, [])).values())
                 tasks, done = tasks + 1, done + bool(found)
                 tuned += found[0].method_params + found[0].head_params if found else 0
@@ -128,10 +126,10 @@ class Results:
 def text(place: Place, found: Measured) -> str:
     """A cell of a table: ``83.10 ± 0.35``, a dash, or n/a."""
     if not found.values:
-        return "n/a" if found.unsupported else "–"
+        return "n/a" if found.unsupported else NONE
     decimals = PRECISION_OF[place.metric]
     sd = found.sd if place.metric in ("accuracy", "init_seconds") else None
-    return f"{found.mean:.{decimals}f}" + ("" if sd is None else f" ± {sd:.{decimals}f}")
+    return with_spread(found.mean, sd, decimals)
 
 
 def _where(record: Record) -> tuple[str, str]:
@@ -153,8 +151,3 @@ def _outcomes(records: Sequence[Record]) -> dict[int, Outcome]:
     """By seed; of several records of a seed the one that is first by its cell's name."""
     ordered = sorted(records, key=lambda record: record.cell, reverse=True)
     return {r.settings.seed: r.outcome for r in ordered if r.outcome}
-
-
-@cache
-def _suite(name: str) -> Suite:
-    return load_suite(name)

@@ -13,7 +13,7 @@ from bench.report.papers.claims import Claim, Place
 from bench.report.papers.layouts import Laid, Layouts, StandIns
 from bench.report.papers.measured import Results, parts_of, text
 from bench.report.papers.verdicts import Judge, Verdict
-from bench.report.text import safe
+from bench.report.text import grid, safe
 
 NOTICE = "<!-- made by `python -m bench report {}` from the records; do not edit -->"
 COLUMN = {
@@ -100,15 +100,7 @@ def _markdown(notice: str, found: Layouts, laid: Laid, results: Results, suite: 
 
 def _table(columns: list[str], rows: list[tuple[str, list[Place | None]]], results: Results) -> str:
     lines = [[label, *(_cell(place, results) for place in cells)] for label, cells in rows]
-    align = ["left", *["right"] * len(columns)]
-    heads = ["method", *columns]
-    return tabulate(
-        [[safe(text) for text in line] for line in lines],
-        [safe(head) for head in heads],
-        "pipe",
-        colalign=align,
-        disable_numparse=True,
-    )
+    return grid(["method", *columns], lines)
 
 
 def _cell(place: Place | None, results: Results) -> str:
