@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, field, replace
 from math import inf
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from bench.errors import UserError, unknown
+from bench.tasks import STRICT, Split, Task
 
 ROOT = Path(__file__).parent.parent
 SUITES = ROOT / "datasets"
@@ -19,49 +20,8 @@ BACKBONES = ROOT / "bench" / "backbones.toml"
 WEIGHTS = ROOT / "bench" / "weights"
 RANDOM = "random"  # in place of a weights file: shows what pretraining gives
 
-STRICT = ConfigDict(extra="forbid")
 NOT_PROTOCOL = ("title", "views", "lr_of", "fields", "grid", "precision")
-Split = Literal["train", "val", "trainval", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, config=STRICT)
-class Keys:
-    """What the records of one split of a source are called."""
-
-    template: str  # of its numbered records: CLEVR_train_{index:06d}.png; empty: by their files
-    count: int  # of records
-
-
-@dataclass(frozen=True, config=STRICT)
-class Ranks:
-    """Which records of a source a split takes: those of these ranks by the hash of their keys."""
-
-    source: str  # the source's split, whose name salts the hash
-    first: int
-    last: int  # one beyond
-    digest: str = ""  # of the keys in that order; empty: not known
-
-
-@dataclass(frozen=True, config=STRICT)
-class Task:
-    """A data set with splits and a class count."""
-
-    name: str
-    group: str
-    classes: int
-    title: str = ""
-    embedded: str = ""  # the function of bench.embedded that makes it; empty: it lies on disk
-    folder: str = ""  # below the data root; empty: the task's name
-    images: str = ""  # below the folder: where the paths in the lists begin
-    counts: dict[Split, list[int]] = field(default_factory=dict)  # images allowed in each split
-    keys: dict[str, Keys] = field(default_factory=dict)  # of each split of the source
-    ranks: dict[Split, Ranks] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.classes < 1:
-            raise ValueError(f"classes must be above 0; {self.classes} was given")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -100,7 +60,7 @@ class Suite:
         if twice:
             raise ValueError(f"the task {twice[0]!r} stands twice")
         absent = [split for split in ("trainval", "test") if not self.lists.get(split)]
-        if absent and not all(task.embedded for task in self.task):
+        if absent and not all(task.embedded or task.source for task in self.task):
             raise ValueError(f"lists names no file for {absent[0]}")
 
     def groups(self) -> list[str]:
@@ -217,12 +177,12 @@ class BackboneCard:
 
 def load_suite(name: str) -> Suite:
     """The suite called `name`, or the one of the card at that path."""
-    return _load(Suite, "suite", name, SUITES)
+    return load(Suite, "suite", name, SUITES)
 
 
 def load_recipe(name: str) -> Recipe:
     """The recipe called `name`, or the one of the card at that path."""
-    return _load(Recipe, "recipe", name, RECIPES)
+    return load(Recipe, "recipe", name, RECIPES)
 
 
 def load_backbone(name: str) -> BackboneCard:
@@ -261,7 +221,8 @@ def names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.toml"))
 
 
-def _load(cls: type[T], kind: str, name: str, folder: Path) -> T:
+def load(cls: type[T], kind: str, name: str, folder: Path) -> T:
+    """The card called `name` in `folder`, or the one at that path where it ends in .toml."""
     path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
     if not name.endswith(".toml") and not path.exists():
         raise unknown(kind, name, names(folder))

@@ -13,8 +13,9 @@ from torch import Tensor
 from torchvision.transforms import v2 as transforms
 
 from bench import embedded
-from bench.cards import Split, Suite, Task
+from bench.cards import Suite
 from bench.errors import UserError, unknown
+from bench.tasks import Split, Task
 
 SEEN = 16  # images of a split whose pixels stand in its digest
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # as Pillow says it

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from bench import embedded_scenes as scenes
-from bench.cards import Split
+from bench.tasks import Split
 
 SIDE = scenes.SIDE
 TRAIN, TRAINVAL, TEST = 800, 1000, 800  # images; the digits' test has what is left

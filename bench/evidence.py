@@ -11,7 +11,8 @@ from sklearn.preprocessing import StandardScaler
 from bench import backbones, data
 from bench.backbones import Backbone
 from bench.batches import Batches
-from bench.cards import Recipe, Split, Suite, Task
+from bench.cards import Recipe, Suite
+from bench.tasks import Split, Task
 
 NEIGHBOURS = 10
 

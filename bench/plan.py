@@ -12,10 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 import methods
 from bench import backbones, cards, data, environment
 from bench.backbones import Backbone
-from bench.cards import Recipe, Selection, Split, Suite, Task
+from bench.cards import Recipe, Selection, Suite
 from bench.errors import UserError, unknown
 from bench.records import Settings, Store
 from bench.runner import Cell
+from bench.tasks import Split, Task
 from methods import Method
 
 SCORED_SPLITS: tuple[Split, Split] = ("trainval", "test")  # of a final run

@@ -15,11 +15,12 @@ import methods
 from bench import backbones, checkpoints, data, environment, trainer
 from bench.backbones import Backbone
 from bench.batches import Batches
-from bench.cards import Recipe, Split, Suite, Task
+from bench.cards import Recipe, Suite
 from bench.data import Examples
 from bench.errors import first_line
 from bench.predictions import Predictions
 from bench.records import Failure, Outcome, Record, Settings, Store, write_atomically
+from bench.tasks import Split, Task
 from methods import Method, Unsupported
 
 ORDER = 1_000_003  # keeps the generator of the batches' order apart from the one that draws weights

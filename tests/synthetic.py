@@ -12,9 +12,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench.cards import Suite, Task, load_recipe, load_suite
+from bench.cards import Suite, load_recipe, load_suite
 from bench.records import Failure, Outcome, Record, Settings
 from bench.report.papers import claims, claims_page, paper_tables
+from bench.tasks import Task
 
 GOLDEN = Path(__file__).parent / "golden" / "papers"
 MAE, MOCO = "vit_base_patch16_224.mae", "vit_base_patch16_224.mocov3"

@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 COMPUTES = {"torch", "timm", "torchvision", "peft"}
-LIGHT = ("bench.errors", "bench.records", "bench.cards", "bench.report", "bench.cli",
+LIGHT = ("bench.errors", "bench.records", "bench.tasks", "bench.cards", "bench.sources",
+         "bench.report", "bench.cli",
          "bench.acts", "bench.reading", "bench.sharing", "bench.comparing", "bench.predictions",
          "bench.console", "bench.__main__")  # fmt: skip
 PRINTS = {"bench.acts", "bench.cli", "bench.console"}
@@ -21,7 +22,9 @@ PRINTS = {"bench.acts", "bench.cli", "bench.console"}
 FLOORS = {
     "bench.errors": 0,
     "bench.records": 1,
+    "bench.tasks": 1,
     "bench.cards": 1,
+    "bench.sources": 1,
     "methods": 2,
     "bench.embedded_scenes": 3,
     "bench.embedded": 3,

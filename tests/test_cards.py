@@ -9,7 +9,6 @@ import timm
 import methods
 from bench.cards import (
     RECIPES,
-    SPLITS,
     SUITES,
     backbone_cards,
     load_backbone,
@@ -18,6 +17,7 @@ from bench.cards import (
     names,
 )
 from bench.errors import UserError
+from bench.tasks import SPLITS
 
 TABLE_S1 = json.loads((Path(__file__).parent / "golden" / "table_s1.json").read_text())
 SUITE_NAMES, RECIPE_NAMES = names(SUITES), names(RECIPES)

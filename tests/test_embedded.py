@@ -12,8 +12,9 @@ import pytest
 
 from bench import embedded
 from bench import embedded_scenes as scenes
-from bench.cards import Split, Task, load_suite
+from bench.cards import load_suite
 from bench.embedded import TASKS
+from bench.tasks import Split, Task
 
 CARDS = load_suite("mini").task
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "embedded.json").read_text())

@@ -9,14 +9,14 @@ https://arxiv.org/abs/1910.04867, cut the splits out of that order.
 import hashlib
 from collections.abc import Iterable
 
-from bench.cards import Keys, Ranks
+from bench.tasks import Keys, Ranks
 
 DIGITS = 16  # shown of a digest
 
 
 def numbered(keys: Keys) -> list[str]:
     """The keys of a source whose records are numbered, in the source's order."""
-    return [keys.template.format(index=i) for i in range(keys.count)]
+    return [keys.template.format(index=i) for i in range(keys.counts[0])]
 
 
 def ordered(source: str, keys: Iterable[str]) -> list[str]:

@@ -1,0 +1,60 @@
+"""A source's card: the archives that a data set is published in, and on what terms."""
+
+from dataclasses import field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from bench.cards import SUITES, load
+
+STRICT = ConfigDict(extra="forbid")
+SOURCES = SUITES / "sources"
+
+
+@dataclass(frozen=True, config=STRICT)
+class File:
+    """One archive, or other file, as published."""
+
+    name: str  # below archives/<source>/; it may also be a folder of that name, extracted
+    bytes: int = 0  # 0: not published
+    sha256: str = ""
+    md5: str = ""
+    urls: list[str] = field(default_factory=list)  # tried in turn
+    hub: str = ""  # on the Hugging Face hub: REPOSITORY@REVISION:PATH
+    replaces: str = ""  # a file that is not needed where this one is
+    how: str = ""  # how to get it, where no address serves it
+
+
+@dataclass(frozen=True, config=STRICT)
+class Source:
+    """A data set as published."""
+
+    name: str
+    title: str
+    format: str  # its reader: a name of bench.prepare.formats
+    native: Literal[
+        "png", "jpeg"
+    ]  # how its images are kept: jpeg as published, png what has no loss
+    licence: str
+    home: str  # where its terms and its authors' words stand
+    access: Literal["open", "terms", "login", "dead"]
+    prepared_bytes: int  # about, of what is kept of it
+    file: list[File]
+    options: dict[str, Any] = field(default_factory=dict)  # of the format
+    scratch_bytes: int = 0  # about, what unpacking needs beside
+    repeats: bool = False  # whether its own test images repeat training images, byte for byte
+
+    def __post_init__(self) -> None:
+        names = {file.name for file in self.file}
+        for file in self.file:
+            if file.replaces and file.replaces not in names:
+                raise ValueError(f"{file.name} replaces {file.replaces!r}, which is no file here")
+            if not (file.urls or file.hub or file.how):
+                raise ValueError(f"{file.name} needs urls, hub or how")
+
+
+def load_source(name: str, beside: Path = SOURCES) -> Source:
+    """The source called `name`; ``name.toml`` is a card in the folder `beside`."""
+    return load(Source, "source", str(beside / name) if name.endswith(".toml") else name, SOURCES)

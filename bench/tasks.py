@@ -1,0 +1,83 @@
+"""A task's card: its classes, and how its splits and labels come out of a source's records."""
+
+from dataclasses import field
+from typing import Literal, get_args
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid")
+Split = Literal["train", "val", "trainval", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Keys:
+    """What the records of one split of a source are called."""
+
+    template: str  # of its numbered records: CLEVR_train_{index:06d}.png; empty: by their files
+    counts: list[int]  # how many records there may be
+
+
+@dataclass(frozen=True, config=STRICT)
+class Ranks:
+    """Which records of a source a split takes: those of these ranks by the hash of their keys."""
+
+    source: str  # the source's split, whose name salts the hash
+    first: int
+    last: int  # one beyond
+    digest: str = ""  # of the keys in that order; empty: not known
+    after_percent: int = 0  # of the records, from where the ranks count
+
+
+@dataclass(frozen=True, config=STRICT)
+class Share:
+    """Which records a split takes: a share of every class, so that smaller shares are in larger.
+
+    The records of a class stand by the hash of their keys, and classes take turns in proportion to
+    their sizes; a share is what stands between two percentages.
+    """
+
+    source: str
+    first: float  # percent
+    last: float
+    salt: str  # another salt, another sample
+
+
+@dataclass(frozen=True, config=STRICT)
+class Label:
+    """How a record's annotation becomes its class: each step is left out where it is not set."""
+
+    fact: str  # the annotation, as the source's format names it
+    subtract: int = 0
+    divide: float = 0  # then rounded down
+    modulo: int = 0
+    above: list[float] = field(default_factory=list)  # class i: above the i-th, not the next
+    ranked: bool = False  # the place among all values of the source's records, over all its splits
+
+
+@dataclass(frozen=True, config=STRICT)
+class Task:
+    """A data set with splits and a class count."""
+
+    name: str
+    group: str
+    classes: int
+    title: str = ""
+    embedded: str = ""  # the function of bench.embedded that makes it; empty: it lies on disk
+    folder: str = ""  # below the data root; empty: the task's name
+    images: str = ""  # below the folder: where the paths in the lists begin
+    counts: dict[Split, list[int]] = field(default_factory=dict)  # images allowed in each split
+    source: str = ""  # the card in datasets/sources, or beside the suite's, that it is made from
+    label: Label | None = None
+    keys: dict[str, Keys] = field(default_factory=dict)  # of each split of the source
+    ranks: dict[Split, Ranks] = field(default_factory=dict)  # or members, or shares
+    members: dict[Split, str] = field(default_factory=dict)  # a list file of the source
+    shares: dict[Split, Share] = field(default_factory=dict)
+    present: dict[Split, int] = field(default_factory=dict)  # classes that a split holds, if known
+
+    def __post_init__(self) -> None:
+        if self.classes < 1:
+            raise ValueError(f"classes must be above 0; {self.classes} was given")
+        if self.source and (not self.label or not (self.ranks or self.members or self.shares)):
+            raise ValueError("a source needs a label, and ranks, members or shares")
