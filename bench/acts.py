@@ -5,7 +5,7 @@ torch is imported only by what computes.
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from bench.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from bench.plan import Plan, Request
+    from bench.prepare.building import Progress
     from bench.records import Store
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -36,6 +37,7 @@ def _request(args: argparse.Namespace) -> "Request":
         recipe=args.recipe,
         changes=dict(args.changes),
         root=args.data_root,
+        variant=args.variant,
         device=_device(args.device),
     )
 
@@ -267,6 +269,51 @@ def pretrain(args: argparse.Namespace) -> int:
     from bench import tools
 
     return _say(tools.pretrain(args.objective, args.images, args.out, args.epochs, args.seed))
+
+
+def data_status(args: argparse.Namespace) -> int:
+    from bench.prepare import status
+
+    return _say(status.lines(args.suites, args.data_root))
+
+
+def data_prepare(args: argparse.Namespace) -> int:
+    from bench.prepare import commands
+
+    jobs = commands.jobs(commands.Wanted(args.suite, args.tasks, args.data_root))
+    return _reported(
+        lambda progress, report: commands.prepare(
+            jobs, args.accept_license, args.force, progress, report
+        )
+    )
+
+
+def data_import(args: argparse.Namespace) -> int:
+    from bench.prepare import commands
+
+    wanted = commands.Wanted(args.suite, args.tasks, args.data_root, args.variant)
+    return _reported(
+        lambda progress, report: commands.bring(args.path, wanted, progress, report)
+    )
+
+
+def data_check(args: argparse.Namespace) -> int:
+    from bench.prepare import commands
+
+    wanted = commands.Wanted(args.suite, args.tasks, args.data_root, args.variant)
+    return _reported(lambda _, report: commands.check(wanted, args.deep, report))
+
+
+def _reported(command: "Callable[[Progress, list[str]], Iterable[str]]") -> int:
+    """Print what a command does as it does it, and complain of what it could not do."""
+    from bench.console import Meters
+
+    failed: list[str] = []
+    with Meters().shown() as progress:
+        _say(command(progress, failed))
+    for problem in failed:
+        complain(problem, FAILED)
+    return FAILED if failed else 0
 
 
 def _say(lines: Iterable[str]) -> int:

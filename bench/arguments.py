@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bench import stores
+
 
 class Parser(argparse.ArgumentParser):
     """One that complains in one sentence."""
@@ -66,18 +68,32 @@ def selecting(command: argparse.ArgumentParser) -> None:
         metavar="FIELD=VALUE",
         help="change a field of the recipe or of the methods that have it; may be repeated",
     )
+    varying(command)
     _computing(command)
 
 
-def _computing(command: argparse.ArgumentParser) -> None:
-    add = command.add_argument
-    add(
+def rooting(command: argparse.ArgumentParser) -> None:
+    """Where the data lie."""
+    command.add_argument(
         "--data-root",
         type=Path,
         default=Path(os.environ.get("BENCH_DATA", "data")),
         help="where the tasks' folders lie (default: $BENCH_DATA, or data)",
     )
-    add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
+
+
+def _computing(command: argparse.ArgumentParser) -> None:
+    rooting(command)
+    command.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+
+
+def varying(command: argparse.ArgumentParser) -> None:
+    """Which variant of prepared data."""
+    command.add_argument(
+        "--variant",
+        choices=stores.VARIANTS,
+        help="of prepared data (default: lossless, else a folder as found)",
+    )
 
 
 def storing(command: argparse.ArgumentParser) -> None:
@@ -192,3 +208,57 @@ def exporting(command: argparse.ArgumentParser) -> None:
     add("--out", type=Path, help="the file to write (default: named after the cell or the format)")
     add("--merged", type=Path, help="instead, a plain timm model with the method folded in")
     _computing(command)
+
+
+def preparing(command: argparse.ArgumentParser) -> None:
+    """Which sources to fetch and prepare."""
+    add = command.add_argument
+    add("--suite", default="vtab1k", help="name or card.toml (default: vtab1k)")
+    add("--tasks", type=_names("task"), default=[], metavar="A,B", help="default: all")
+    add(
+        "--accept-license",
+        type=_names("source"),
+        action="extend",
+        default=[],
+        metavar="A,B",
+        help="sources whose terms you have read and accept",
+    )
+    add("--force", action="store_true", help="prepare anew what is prepared already")
+    rooting(command)
+
+
+def importing(command: argparse.ArgumentParser) -> None:
+    """Which copy to bring in."""
+    add = command.add_argument
+    add("path", type=Path, metavar="PATH", help="vtab-1k.zip, say, or a folder")
+    add("--suite", default="vtab1k", help="name or card.toml (default: vtab1k)")
+    add("--tasks", type=_names("task"), default=[], metavar="A,B", help="default: all it holds")
+    add(
+        "--variant",
+        choices=stores.VARIANTS,
+        help="what its images are (default: as their files show)",
+    )
+    rooting(command)
+
+
+def checking_data(command: argparse.ArgumentParser) -> None:
+    """Which prepared tasks to check."""
+    add = command.add_argument
+    add("--suite", default="vtab1k", help="name or card.toml (default: vtab1k)")
+    add("--tasks", type=_names("task"), default=[], metavar="A,B", help="default: all there are")
+    add("--deep", action="store_true", help="hash every byte and decode every image")
+    varying(command)
+    rooting(command)
+
+
+def surveying(command: argparse.ArgumentParser) -> None:
+    """Which suites' tasks to tell of."""
+    command.add_argument(
+        "--suite",
+        type=_names("suite"),
+        default=["vtab1k", "fgvc"],
+        dest="suites",
+        metavar="A,B",
+        help="names or cards (default: vtab1k,fgvc)",
+    )
+    rooting(command)

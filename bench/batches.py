@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2 as transforms
 
-from bench.data import Examples, opened
+from bench.data import Examples, Span, opened
 from bench.errors import UserError
 
 IN_MEMORY = 4 * 2**30  # bytes of decoded pixels above which a split is read anew for each pass
@@ -86,9 +86,11 @@ def _workers(images: int) -> int:
 
 
 @lru_cache(maxsize=2)  # the training and test images of the task at hand, shared by its cells
-def _decoded(files: tuple[Path, ...], origins: tuple[str, ...], view: str, size: int) -> Tensor:
+def _decoded(
+    files: tuple[Path, ...], spans: tuple[Span, ...], origins: tuple[str, ...], view: str, size: int
+) -> Tensor:
     """All the images, uint8, (B, 3, size, size)."""
-    examples = Examples(torch.zeros(len(files)), files=files, origins=origins)
+    examples = Examples(torch.zeros(len(files)), files=files, spans=spans, origins=origins)
     whole = torch.arange(len(files)).split(256)
     return torch.cat(list(_stream(_Decoded(examples, view, size), whole)))
 
@@ -154,5 +156,5 @@ class Batches:
         if self.view in RANDOM_VIEWS or bytes_needed > IN_MEMORY:
             return None
         examples = self.examples
-        pixels = _decoded(examples.files, examples.origins, self.view, self.size)
+        pixels = _decoded(examples.files, examples.spans, examples.origins, self.view, self.size)
         return pixels.to(self.device)

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench import acts, arguments
 from bench.acts import BAD_INPUT, FAILED, INTERRUPTED, complain
@@ -43,9 +44,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = arguments.Parser(
         prog="python -m bench", description="Compare PEFT methods for Vision Transformers."
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    top = parser.add_subparsers(required=True, metavar="COMMAND")
+    groups = {name: _group(top, name, sentence) for name, sentence in GROUPS.items()}
     for name, (sentence, act, options) in COMMANDS.items():
-        command = commands.add_parser(name, help=sentence, description=sentence)
+        group, _, word = name.rpartition(" ")
+        commands = groups.get(group, top)
+        command = commands.add_parser(word, help=sentence, description=sentence)
         for option in options:
             option(command)
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -53,6 +57,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _group(commands: Any, name: str, sentence: str) -> Any:
+    """Where the commands that share a first word are added."""
+    group = commands.add_parser(name, help=sentence, description=sentence)
+    return group.add_subparsers(required=True, metavar="COMMAND")
+
+
+GROUPS = {"data": "prepare data from their sources, bring in copies, check them"}
 COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] = {
     "run": (
         "run cells and regenerate the leaderboard",
@@ -114,6 +125,26 @@ COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] =
         "write the ledger of trainable parameters",
         acts.parameters,
         [arguments.storing, arguments.plugging],
+    ),
+    "data status": (
+        "say which tasks are prepared, and what is to be done for the others",
+        acts.data_status,
+        [arguments.surveying],
+    ),
+    "data prepare": (
+        "fetch tasks' sources and prepare them",
+        acts.data_prepare,
+        [arguments.preparing],
+    ),
+    "data import": (
+        "prepare tasks from a copy in a layout that the field shares",
+        acts.data_import,
+        [arguments.importing],
+    ),
+    "data check": (
+        "hold prepared data to what is known of them",
+        acts.data_check,
+        [arguments.checking_data],
     ),
     "check-method": (
         "hold a method to the contract, on a small model",

@@ -20,7 +20,7 @@ PACKAGES = ("torch", "torchvision", "timm", "peft", "numpy", "scikit-learn", "pi
 def describe(device: torch.device) -> dict[str, Any]:
     """Commit, versions, device, threads and time, as they are now."""
     return {
-        **_commit(),
+        **commit(),
         **_versions(),
         "device": device.type,
         "device_name": _device_name(device.type),
@@ -68,10 +68,11 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 @cache
-def _commit() -> dict[str, Any]:
+def commit() -> dict[str, Any]:
+    """This checkout's commit, and whether files differ from it."""
     try:
-        commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--", *_CODE))}
+        found = _git("rev-parse", "HEAD")
+        return {"commit": found, "dirty": bool(_git("status", "--porcelain", "--", *_CODE))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": "", "dirty": True}
 

@@ -39,6 +39,7 @@ def cell_of(record: Record, store: Store, root: Path, device: str) -> Cell:
         recipe=again["recipe"],
         changes=again["changes"],
         root=root,
+        variant=again.get("variant"),
         device=device,
     )
     cell = plan.make(request, store).cells[0]

@@ -10,7 +10,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 import methods
-from bench import backbones, cards, data, environment
+from bench import backbones, cards, data, environment, places
 from bench.backbones import Backbone
 from bench.cards import Recipe, Selection, Suite
 from bench.errors import UserError, unknown
@@ -34,6 +34,7 @@ class Request:
     recipe: str | None = None
     changes: dict[str, Any] = field(default_factory=dict)  # --set
     root: Path = Path("data")
+    variant: str | None = None  # of prepared data; None: lossless, else a folder as found
     device: str = "cpu"
 
 
@@ -85,9 +86,8 @@ class Protocol:
             seed=seed,
         )
         again = self._again(card, task, name, seed)
-        return Cell(
-            settings, self.suite, task, method, backbone, self.recipe, self.request.root, again
-        )
+        where = self.request.root, self.request.variant
+        return Cell(settings, self.suite, task, method, backbone, self.recipe, *where, again)
 
     def _again(self, card: str, task: Task, method: str, seed: int) -> dict[str, Any]:
         """The request for one cell alone; where the data lie is left to the machine."""
@@ -99,6 +99,7 @@ class Protocol:
             "seed": seed,
             "recipe": self.request.recipe,
             "changes": self.request.changes,
+            "variant": self.request.variant,
         }
 
 
@@ -113,8 +114,8 @@ def make(request: Request, store: Store) -> Plan:
     recipe, rest = _changed(cards.load_recipe(request.recipe or suite.recipe), request.changes)
     adapted = _adapted(chosen.methods, recipe, rest)
     tasks = _tasks(suite, chosen.tasks)
-    _require_present(suite, tasks, request.root)
-    splits = {task.name: _digest(suite, task, request.root) for task in tasks}
+    _require_present(suite, tasks, request)
+    splits = {task.name: _digest(suite, task, request) for task in tasks}
     found = {name: backbones.resolve(cards.load_backbone(name)) for name in chosen.backbones}
     for backbone, method in product(found.values(), adapted.values()):
         _require_fit(backbone, method)
@@ -211,23 +212,27 @@ def _tasks(suite: Suite, chosen: list[str]) -> list[Task]:
     return [task for task in suite.task if not wanted or task.name in wanted]
 
 
-def _require_present(suite: Suite, tasks: list[Task], root: Path) -> None:
+def _require_present(suite: Suite, tasks: list[Task], request: Request) -> None:
     """Raise `UserError` naming all tasks whose data are absent, and where they were looked for."""
-    absent = [task for task in tasks if not data.is_present(suite, task, root)]
+    root, variant = request.root, request.variant
+    absent = [task for task in tasks if not places.is_present(suite, task, root, variant)]
     if absent:
         names = ", ".join(task.name for task in absent)
-        looked = " and ".join(map(str, data.places(suite, absent[0], root)))
+        why = places.absence(suite, absent[0], root, variant)
         raise UserError(
-            f"no data for {len(absent)} of {len(tasks)} tasks ({names}): looked for {looked} and "
-            f"so on; name their folder with --data-root or $BENCH_DATA. {suite.home}".strip()
+            f"no data for {len(absent)} of {len(tasks)} tasks ({names}): {why}, and so on; name "
+            f"their folder with --data-root or $BENCH_DATA. {suite.home}".strip()
         )
 
 
-def _digest(suite: Suite, task: Task, root: Path) -> str:
-    """What stands for the task's data, read and checked."""
-    train, test = (data.read(suite, task, split, root) for split in SCORED_SPLITS)
+def _digest(suite: Suite, task: Task, request: Request) -> str:
+    """What stands for the task's data, read and checked, and for the variant that they are in."""
+    root, variant = request.root, request.variant
+    train, test = (data.read(suite, task, split, root, variant) for split in SCORED_SPLITS)
     data.require_images(train)
-    return f"{data.digest(train)}-{data.digest(test)}"
+    place = None if task.embedded else places.find(suite, task, root, variant)
+    mark = f"{place.variant}:" if place and place.variant else ""
+    return f"{mark}{data.digest(train)}-{data.digest(test)}"
 
 
 def _require_fit(backbone: Backbone, method: Method) -> None:

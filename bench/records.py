@@ -26,7 +26,7 @@ class Settings:
     suite: str
     suite_version: int
     task: str
-    split: str  # digest of the task's labels, lists and pixels: of all, or of 16 images a split
+    split: str  # "<variant>:<digest>-<digest>" of trainval and test: labels, names, some pixels
     method: str
     fields: dict[str, Any]  # the method's hyper-parameters
     backbone: str
@@ -35,6 +35,11 @@ class Settings:
     recipe: dict[str, Any]  # the protocol that all methods of a table share
     rates: dict[str, float]  # learning rate and weight decay of this method under it
     seed: int
+
+    @property
+    def variant(self) -> str:
+        """Of the data: lossless, jpeg75; empty where they were embedded, or read as found."""
+        return self.split.rpartition(":")[0]
 
     def digest(self) -> str:
         """16 hex digits that stand for these settings, whatever the order of their fields."""

@@ -37,6 +37,7 @@ class Cell:
     backbone: Backbone
     recipe: Recipe
     root: Path  # of the data
+    variant: str | None  # of the data, as asked for
     request: dict[str, Any]  # the names, as the command line has them, that ask for this cell
 
 
@@ -138,7 +139,7 @@ def _measure(cell: Cell, store: Store, device: torch.device, progress: Progress)
 
 
 def _read(cell: Cell, split: Split) -> Examples:
-    return data.read(cell.suite, cell.task, split, cell.root)
+    return data.read(cell.suite, cell.task, split, cell.root, cell.variant)
 
 
 def batches(

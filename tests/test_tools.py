@@ -118,7 +118,7 @@ def test_prompts_cannot_be_merged_and_the_small_file_is_kept(folder, tmp_path, c
 def test_tuning_never_reads_test_data_and_keeps_every_trial(folder, tmp_path, capsys, monkeypatch):
     from bench import data
 
-    def poisoned(suite, task, split, root, read=data.read):
+    def poisoned(suite, task, split, root, variant=None, read=data.read):
         found = read(suite, task, split, root)
         if split == "test":
             found.labels.fill_(-1)

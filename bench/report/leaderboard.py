@@ -76,11 +76,12 @@ def _named(settings: Settings) -> tuple[str, int, str, str]:
 def _shared(settings: Settings) -> dict[str, Any]:
     """What, with the names, all the records of a board must have alike."""
     inputs = {f"input.{key}": value for key, value in settings.input.items()}
-    return {**settings.recipe, **inputs, "weights": settings.weights[:12]}
+    data = {"variant": settings.variant or "as found"}
+    return {**settings.recipe, **inputs, **data, "weights": settings.weights[:12]}
 
 
 def comparable(records: list[Record]) -> list[list[Record]]:
-    """The records in parts that share a table: one suite, backbone, recipe, and split a task.
+    """The records in parts that share a table: one suite, backbone, recipe, variant, split a task.
 
     Where a task has records of several splits, the commonest stay with the other tasks.
     """
@@ -95,7 +96,8 @@ def comparable(records: list[Record]) -> list[list[Record]]:
 
 def _base(record: Record) -> str:
     s = record.settings
-    return canonical([s.suite, s.suite_version, s.backbone, s.weights, s.recipe, s.input])
+    shared = [s.suite, s.suite_version, s.backbone, s.weights, s.recipe, s.input, s.variant]
+    return canonical(shared)
 
 
 def _splits(records: list[Record]) -> list[str]:

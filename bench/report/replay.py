@@ -25,8 +25,9 @@ def replay(record: Record) -> str:
     words = ["python", "-m", "bench", "run"]
     for option, name in OPTIONS.items():
         words += [option, str(asked[name])]
-    if asked.get("recipe") is not None:
-        words += ["--recipe", asked["recipe"]]
+    for name in ("recipe", "variant"):
+        if asked.get(name) is not None:
+            words += [f"--{name}", asked[name]]
     for name, value in asked.get("changes", {}).items():
         words += ["--set", f"{name}={_argument(value)}"]
     return shlex.join([*words, "--results", FOLDER])

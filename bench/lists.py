@@ -1,0 +1,66 @@
+"""List files of a split: a line `path label` an image, or JSON that maps images to class ids."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from bench.cards import Suite
+from bench.errors import UserError
+from bench.tasks import Task
+
+Line = tuple[str, str, str]  # an image's path, its label as written, and where that stands
+Reader = Callable[[str], bytes]  # a list file's content, by its name
+
+
+def lines(where: str, name: str, read: Reader) -> list[Line]:
+    """The entries of a list file; `where` it lies is for messages."""
+    place = f"{where}/{name}"
+    try:
+        text = read(name).decode()
+        entries = json.loads(text) if name.endswith(".json") else None
+    except OSError as error:
+        raise UserError(f"the list file {place} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"the list file {place} cannot be read: {error}") from None
+    if entries is None:
+        return [_line(f"{place}:{n}", line) for n, line in enumerate(text.splitlines(), start=1)]
+    if not isinstance(entries, dict):
+        raise UserError(
+            f"the list file {place} holds a {type(entries).__name__}, not classes by image"
+        )
+    return [(image, str(raw), f"{place}: {image}") for image, raw in entries.items()]
+
+
+def _line(origin: str, line: str) -> Line:
+    image, _, raw = line.strip().rpartition(" ")
+    if not image:
+        raise UserError(f"{origin}: expected a path and a label, got {line!r}")
+    return image, raw, origin
+
+
+def class_numbers(
+    suite: Suite, task: Task, where: str, read: Reader, chosen: Sequence[Line]
+) -> list[int]:
+    """The class of each entry; ids in JSON may have gaps, so all lists together number them."""
+    names = sorted({name for names in suite.lists.values() for name in names})
+    given = [_label(raw, origin) for _, raw, origin in chosen]
+    if not all(name.endswith(".json") for name in names):
+        for label, (_, _, origin) in zip(given, chosen, strict=True):
+            if label >= task.classes:
+                raise UserError(f"{origin}: label {label}; expected 0 to {task.classes - 1}")
+        return given
+    ids = set(_ids(where, names, read))
+    if len(ids) != task.classes:
+        raise UserError(f"{where}: {len(ids)} classes in its lists; there must be {task.classes}")
+    numbers = {label: number for number, label in enumerate(sorted(ids))}
+    return [numbers[label] for label in given]
+
+
+def _ids(where: str, names: Iterable[str], read: Reader) -> Iterator[int]:
+    for name in names:
+        yield from (_label(raw, origin) for _, raw, origin in lines(where, name, read))
+
+
+def _label(raw: str, origin: str) -> int:
+    if not raw.isdecimal():
+        raise UserError(f"{origin}: label {raw!r}; expected a whole number")
+    return int(raw)

@@ -1,0 +1,148 @@
+"""One source becomes the prepared folder of the tasks that it serves."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from bench import data, environment, stores
+from bench.cards import Suite
+from bench.errors import UserError, unknown
+from bench.prepare import rules, variants, writing
+from bench.prepare.choosing import Chosen, choose
+from bench.prepare.formats import FORMATS
+from bench.prepare.formats.base import Files, Format, Name, Picture
+from bench.prepare.writing import Span, TaskRows
+from bench.sources import Source
+from bench.stores import Row
+from bench.tasks import Split, Task
+
+Pictures = Iterator[tuple[Name, Picture]]
+Progress = Callable[[str, int, int], None]  # of what, how many were done, of how many
+TOOLS = ("pillow", "numpy", "opencv-python-headless", "opencv-python", "h5py", "scipy")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A source and the tasks of a suite that are made from it."""
+
+    suite: Suite
+    source: Source
+    tasks: tuple[Task, ...]
+    root: Path  # of the data
+
+    @property
+    def folder(self) -> Path:
+        """Where it is prepared."""
+        return stores.home(self.root, self.suite.name, self.source.name, stores.LOSSLESS)
+
+    @property
+    def archives(self) -> Path:
+        """Where its archives lie."""
+        return self.root / "archives" / self.source.name
+
+
+def opened(source: Source, files: Files) -> Format:
+    """The reader of a source; raises `UserError` for a format or option that is not known."""
+    if source.format not in FORMATS:
+        raise unknown(f"format for the source {source.name!r}", source.format, FORMATS)
+    try:
+        return FORMATS[source.format](files, **source.options)
+    except TypeError as error:
+        raise UserError(f"the card of the source {source.name}: options: {error}") from None
+
+
+def build(job: Job, files: Files, progress: Progress) -> list[str]:
+    """Prepare a job's folder; the warnings. Raises `UserError` for the first rule it breaks."""
+    reader = opened(job.source, files)
+    entries = list(reader.entries())
+    chosen = [choose(task, entries, files) for task in job.tasks]
+    del entries  # of a large source they are many
+    wanted = {name for one in chosen for names in one.splits.values() for name in names}
+    with writing.published(job.folder) as folder:
+        pictures = counted(reader.images(wanted), job.source.title, len(wanted), progress)
+        spans = writing.write_images(folder, pictures)
+        _require_all(job.source, wanted, spans)
+        rows = {one.task.name: _rows(one, spans) for one in chosen}
+        said = vouched(job.source, job.tasks, folder, rows)
+        writing.write_lists(folder, rows)
+        facts = {**provenance(job.source, files), "certificates": certificates(folder, rows)}
+        named = {"suite": job.suite.name, "variant": stores.LOSSLESS, "warnings": said}
+        writing.write_card(folder, {**facts, **named})
+    return said
+
+
+def counted(pictures: Pictures, title: str, total: int, progress: Progress) -> Pictures:
+    """The images, while it is told how many have come."""
+    for number, picture in enumerate(pictures, start=1):
+        yield picture
+        progress(title, number, total)
+
+
+def _require_all(source: Source, wanted: set[Name], spans: Mapping[Name, Span]) -> None:
+    missing = sorted(wanted - spans.keys())
+    if missing:
+        some = ", ".join("/".join(name) for name in missing[:3])
+        raise UserError(
+            f"E-MEMBERS {source.name}: {len(missing):,} of {len(wanted):,} images are not in its "
+            f"archives: {some}"
+        )
+
+
+def _rows(chosen: Chosen, spans: Mapping[Name, Span]) -> dict[Split, list[Row]]:
+    return {
+        split: [_row(chosen.classes[name], name, spans[name]) for name in names]
+        for split, names in chosen.splits.items()
+    }
+
+
+def _row(label: int, name: Name, span: Span) -> Row:
+    return Row(label, *name, span.tar, span.offset, span.size, span.sha256)
+
+
+def vouched(source: Source, tasks: Iterable[Task], folder: Path, rows: TaskRows) -> list[str]:
+    """Hold what was written to the rules; the warnings."""
+    said: list[str] = []
+    for task in tasks:
+        for problem in rules.problems(task, rows[task.name], source.repeats):
+            raise UserError(problem)
+        variants.require(source.native, stores.LOSSLESS, folder, task, rows[task.name])
+        said += rules.warnings(task, rows[task.name])
+    return said
+
+
+def certificates(folder: Path, rows: TaskRows) -> dict[str, dict[str, str]]:
+    """What stands for each split: its labels, its keys and the pixels of some of its images."""
+    return {
+        task: {split: data.digest(data.in_store(folder, found)) for split, found in splits.items()}
+        for task, splits in rows.items()
+    }
+
+
+def provenance(source: Source, files: Files) -> dict[str, Any]:
+    """What a folder was made from, and with what."""
+    published = {file.name: file.sha256 or file.md5 for file in source.file if file.name in files}
+    return {
+        "source": source.name,
+        "title": source.title,
+        "licence": source.licence,
+        "home": source.home,
+        "archives": published,
+        **made_with(),
+    }
+
+
+def made_with() -> dict[str, Any]:
+    """The versions that pixels can hang on, and the time."""
+    found = {}
+    for package in TOOLS:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return {
+        "versions": found,
+        "commit": environment.commit(),
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,100 @@
+"""Whether prepared data are still what was prepared, and sound."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+from bench import data, stores
+from bench.cards import Suite
+from bench.errors import UserError
+from bench.places import Place
+from bench.prepare import rules, variants
+from bench.prepare.building import certificates
+from bench.sources import load_source
+from bench.stores import Row
+from bench.tasks import Split, Task
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+def check(suite: Suite, task: Task, place: Place, deep: bool) -> Iterator[str]:
+    """Every rule that a task's data break, and what is odd about them.
+
+    With `deep`, every byte is hashed and every image decoded.
+    """
+    found = _prepared(task, place.folder, deep) if place.variant else _found(suite, task, place, deep)
+    try:
+        yield from found
+    except UserError as error:
+        yield str(error)
+
+
+def _found(suite: Suite, task: Task, place: Place, deep: bool) -> Iterator[str]:
+    """What is wrong with a folder as found, which no manifest vouches for."""
+    for split in (split for split in SPLITS if split in suite.lists):
+        examples = data.read_folder(suite, task, split, place.folder)
+        data.require_counts(task, split, len(examples), place.folder)
+        data.require_images(examples)
+        if deep:
+            for index in range(len(examples)):
+                data.opened(examples, index)
+
+
+def _prepared(task: Task, folder: Path, deep: bool) -> Iterator[str]:
+    card = stores.require_whole(folder)
+    rows = {
+        split: stores.rows(folder, task.name, split)
+        for split in SPLITS
+        if (folder / stores.list_name(task.name, split)).is_file()
+    }
+    yield from _rules(task, rows, card, folder)
+    if deep:
+        yield from _damaged(folder)
+        yield from _undecodable(folder, rows)
+        if certificates(folder, {task.name: rows})[task.name] != card["certificates"][task.name]:
+            yield (
+                f"W-PIXELS {task.name}: images decode to other pixels here than where they were "
+                f"prepared, with {card['versions']}"
+            )
+
+
+def _rules(
+    task: Task, rows: dict[Split, list[Row]], card: dict[str, object], folder: Path
+) -> Iterator[str]:
+    source = load_source(task.source) if task.source else None
+    ours = task if "imported" not in card else replace(task, ranks={})
+    yield from rules.problems(ours, rows, repeats=bool(source and source.repeats))
+    yield from rules.warnings(ours, rows)
+    try:
+        native = source.native if source else "jpeg"
+        variants.require(native, str(card["variant"]), folder, task, rows)
+    except UserError as error:
+        yield str(error)
+
+
+def _damaged(folder: Path) -> Iterator[str]:
+    """The files whose bytes are not those of the manifest."""
+    for name, wanted in stores.manifest(folder).items():
+        with open(folder / name, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
+                yield f"E-MANIFEST {folder / name}: its bytes have changed since it was prepared"
+
+
+def _undecodable(folder: Path, rows: dict[Split, list[Row]]) -> Iterator[str]:
+    """The images that are not what their list says, or cannot be decoded."""
+    for found in rows.values():
+        examples = data.in_store(folder, found)
+        for index, row in enumerate(found):
+            content = data.content(examples, index)
+            if hashlib.sha256(content).hexdigest() != row.sha256:
+                yield f"E-MANIFEST {examples.origins[index]}: its bytes are another image's"
+                continue
+            try:
+                with Image.open(io.BytesIO(content)) as image:
+                    image.load()
+            except data.UNREADABLE as error:
+                yield f"E-DECODE {examples.origins[index]}: {error}"

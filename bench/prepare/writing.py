@@ -1,0 +1,189 @@
+"""Writes images and lists into a folder that is published whole or not at all."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from PIL import Image
+
+from bench import stores
+from bench.errors import UserError
+from bench.prepare.formats.base import Name, Picture
+from bench.stores import Row
+from bench.tasks import Split
+
+FULL = 2**30  # bytes after which another tar is begun
+AHEAD = 64  # images that wait to be written
+THREADS = min(8, os.cpu_count() or 1)
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+TaskRows = Mapping[str, Mapping[Split, Sequence[Row]]]
+SUFFIXES = {"JPEG": "jpg", "MPO": "jpg"}  # others: the format's own name
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An image as it is kept."""
+
+    name: Name
+    content: bytes
+    suffix: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where an image lies in the folder."""
+
+    tar: str
+    offset: int
+    size: int
+    sha256: str
+
+
+def encoded(name: Name, picture: Picture) -> Encoded:
+    """Bytes as published, if they decode; pixels as PNG. Raises `UserError` for what does not."""
+    if isinstance(picture, np.ndarray):
+        stream = io.BytesIO()
+        Image.fromarray(picture).save(stream, "PNG")
+        content, suffix = stream.getvalue(), "png"
+    else:
+        content, suffix = picture, _kind(name, picture)
+    return Encoded(name, content, suffix, hashlib.sha256(content).hexdigest())
+
+
+def _kind(name: Name, content: bytes) -> str:
+    """The usual ending of an image's file, whose every pixel can be read."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            return SUFFIXES.get(image.format or "", str(image.format).lower())
+    except UNREADABLE as error:
+        start = content[:16]
+        raise UserError(f"E-DECODE {'/'.join(name)}: {error}; it begins {start!r}") from None
+
+
+def encode(pictures: Iterable[tuple[Name, Picture]]) -> Iterator[Encoded]:
+    """The images in their order, encoded by several threads, a few of them ahead."""
+    waiting: deque[Future[Encoded]] = deque()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for name, picture in pictures:
+            waiting.append(pool.submit(encoded, name, picture))
+            if len(waiting) >= AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+class Tars:
+    """Images go into numbered tar files, each of a size that copies well."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.count, self.written = folder, 0, 0
+        self._tar: tarfile.TarFile | None = None
+
+    def add(self, image: Encoded) -> Span:
+        """Write an image behind the others."""
+        tar = self._open()
+        info = tarfile.TarInfo(f"{self.written:07d}.{image.suffix}")  # no time, no owner
+        info.size = len(image.content)
+        offset = tar.offset + tarfile.BLOCKSIZE
+        tar.addfile(info, io.BytesIO(image.content))
+        tar.members = []  # type: ignore[attr-defined]  # it would keep every header
+        self.written += 1
+        return Span(Path(str(tar.name)).name, offset, info.size, image.sha256)
+
+    def close(self) -> None:
+        """End the last tar."""
+        if self._tar is not None:
+            self._tar.close()
+
+    def _open(self) -> tarfile.TarFile:
+        if self._tar is not None and self._tar.offset > FULL:
+            self._tar.close()
+            self._tar = None
+        if self._tar is None:
+            name = self.folder / f"images-{self.count:03d}.tar"
+            self._tar = tarfile.open(name, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+            self.count += 1
+        return self._tar
+
+
+def write_images(folder: Path, pictures: Iterable[tuple[Name, Picture]]) -> dict[Name, Span]:
+    """Keep the images; where each lies."""
+    tars, spans = Tars(folder), {}
+    try:
+        for image in encode(pictures):
+            spans[image.name] = tars.add(image)
+    finally:
+        tars.close()
+    return spans
+
+
+def write_lists(folder: Path, rows: TaskRows) -> None:
+    """Keep the lists of all splits."""
+    for task, splits in rows.items():
+        for split, found in splits.items():
+            text = "".join(row.line() for row in found)
+            (folder / stores.list_name(task, split)).write_text(text)
+
+
+def write_card(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Keep what is known of the folder, and the manifest of all that it holds."""
+    tars = {path.name: path.stat().st_size for path in sorted(folder.glob("images-*.tar"))}
+    whole = {"format": stores.FORMAT, **facts, "tars": tars}
+    (folder / stores.CARD).write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+    lines = [f"{_sha256(p)}  {p.name}\n" for p in sorted(folder.iterdir())]
+    (folder / stores.MANIFEST).write_text("".join(lines))
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def published(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` to write into, which takes its place at the end.
+
+    What is left half-made, by an error or a kill, is never taken for `folder` and is removed.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    with _locked(folder):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+            _flush(partial)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
+            yield
+    except Timeout:
+        raise UserError(f"{folder} is being prepared by another process; wait for it") from None
+
+
+def _flush(folder: Path) -> None:
+    """Have the disk hold all of it before its name says that it is whole."""
+    for path in folder.iterdir():
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
