@@ -9,11 +9,11 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import IO, Protocol
 
 from bench.errors import UserError
 
@@ -31,6 +31,13 @@ class Archive(Protocol):
 
     def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """Those files, in the archive's order; raises `UserError` for one that is not there."""
+        ...
+
+    def streams(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:
+        """The files whose names are `wanted`, however large, each to be read before the next.
+
+        Reading them may raise what `sound` makes a sentence of.
+        """
         ...
 
 
@@ -61,6 +68,11 @@ class Folder:
             except OSError as error:
                 raise UserError(f"{self.path}: {name} cannot be read: {error.strerror}") from None
 
+    def streams(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:
+        for name in filter(wanted, self.names()):
+            with sound(self.path), (self.path / name).open("rb") as stream:
+                yield name, stream
+
 
 @dataclass(frozen=True)
 class Zip:
@@ -69,7 +81,7 @@ class Zip:
     path: Path
 
     def names(self) -> Iterator[str]:
-        with _sound(self.path), zipfile.ZipFile(self.path) as file:
+        with sound(self.path), zipfile.ZipFile(self.path) as file:
             for info in file.infolist():
                 _require_inside(self.path, info.filename)
                 if not info.is_dir():
@@ -77,13 +89,19 @@ class Zip:
 
     def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
         left = set(wanted)
-        with _sound(self.path), zipfile.ZipFile(self.path) as file:
+        with sound(self.path), zipfile.ZipFile(self.path) as file:
             for info in file.infolist():
                 if info.filename in left:
                     left.remove(info.filename)
                     _require_small(self.path, info.filename, info.file_size, info.compress_size)
                     yield info.filename, file.read(info)
         _require_none_left(self.path, left)
+
+    def streams(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:
+        with sound(self.path), zipfile.ZipFile(self.path) as file:
+            for name in filter(wanted, self.names()):
+                with file.open(name) as stream:
+                    yield name, stream
 
 
 @dataclass(frozen=True)
@@ -110,8 +128,15 @@ class Tar:
                 return
         _require_none_left(self.path, left)
 
+    def streams(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:
+        for info, file in self._members():
+            if wanted(_plain(info.name)):
+                stream = file.extractfile(info)
+                assert stream is not None
+                yield _plain(info.name), stream
+
     def _members(self) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
-        with _sound(self.path), tarfile.open(self.path, "r|*") as file:
+        with sound(self.path), tarfile.open(self.path, "r|*") as file:
             for info in file:
                 _require_inside(self.path, info.name)
                 if info.isfile():
@@ -120,7 +145,7 @@ class Tar:
 
 
 @contextmanager
-def _sound(path: Path) -> Iterator[None]:
+def sound(path: Path) -> Iterator[None]:
     """What a broken archive raises, as one sentence."""
     try:
         yield
@@ -156,5 +181,5 @@ def _require_none_left(path: Path, left: set[str]) -> None:
 @contextmanager
 def gunzipped(path: Path) -> Iterator[gzip.GzipFile]:
     """A file that is packed by itself, as a stream."""
-    with _sound(path), gzip.open(path) as file:
+    with sound(path), gzip.open(path) as file:
         yield file

@@ -1,0 +1,46 @@
+"""Oxford Flowers 102, Nilsback and Zisserman, 2008: numbered images and two MATLAB files."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.prepare.archives import opened, sound
+from bench.prepare.formats.base import Entry, Files, Name, Picture
+from bench.prepare.members import below, file_of, pictures, understood
+
+ARCHIVE, LABELS, SPLITS = "102flowers.tgz", "imagelabels.mat", "setid.mat"
+VARIABLES = {"train": "trnid", "validation": "valid", "test": "tstid"}
+
+
+@dataclass(frozen=True)
+class Flowers:
+    """``image_00001.jpg`` and so on; classes count from 1."""
+
+    files: Files
+
+    def entries(self) -> Iterator[Entry]:
+        [labels] = self._variables(LABELS, ["labels"])
+        numbers = self._variables(SPLITS, list(VARIABLES.values()))
+        for split, chosen in zip(VARIABLES, numbers, strict=True):
+            for number in chosen:
+                with understood(file_of(self.files, LABELS)):
+                    label = int(labels[number - 1])
+                yield Entry(split, f"image_{number:05d}.jpg", {"class": label})
+
+    def images(self, wanted: Collection[Name]) -> Iterator[tuple[Name, Picture]]:
+        path = file_of(self.files, ARCHIVE)
+        top = below(opened(path), "jpg")
+        yield from pictures(path, {top + name[1]: name for name in wanted})
+
+    def _variables(self, file: str, names: list[str]) -> list[np.ndarray]:
+        from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
+
+        path = file_of(self.files, file)
+        with sound(path), understood(path):
+            try:
+                content = loadmat(path)
+            except MatReadError as error:
+                raise ValueError(error) from None
+            return [content[name].ravel().astype(int) for name in names]

@@ -1,0 +1,53 @@
+"""What formats do with their archives' members: find them, and understand what they say."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from bench.errors import UserError
+from bench.prepare.archives import Archive, Folder, opened
+
+MISREAD = (ValueError, LookupError, TypeError)  # what a parser raises for text of another layout
+N = TypeVar("N")  # how the records are told apart
+
+
+def file_of(files: Mapping[str, Path], *names: str) -> Path:
+    """The first of those files that is there."""
+    for name in names:
+        if name in files:
+            return files[name]
+    raise UserError(f"{' or '.join(names)} is not there; there is {', '.join(files) or 'nothing'}")
+
+
+def below(archive: Archive, top: str) -> str:
+    """How names in `archive` begin: with the folder `top`, unless it was unpacked without it."""
+    if isinstance(archive, Folder) and not (archive.path / top).is_dir():
+        return ""
+    return f"{top}/"
+
+
+def text(path: Path, member: str, top: str = "") -> str:
+    """What a member of the archive at `path` says."""
+    archive = opened(path)
+    full = below(archive, top) + member if top else member
+    [(_, content)] = archive.read([full])
+    with understood(path, full):
+        return content.decode()
+
+
+def pictures(path: Path, members: Mapping[str, N]) -> Iterator[tuple[N, bytes]]:
+    """The images of records, by the members of the archive at `path` that hold them."""
+    for member, content in opened(path).read(members):
+        yield members[member], content
+
+
+@contextmanager
+def understood(path: Path, member: str = "") -> Iterator[None]:
+    """What is laid out otherwise than a format knows, as one sentence."""
+    try:
+        yield
+    except MISREAD as error:
+        where = f"{path}: its member {member}" if member else str(path)
+        said = f"{type(error).__name__}: {error}"
+        raise UserError(f"{where} is not laid out as its format has it ({said})") from None
