@@ -1,13 +1,14 @@
 """The selections of VTAB-1k that need no archive are those that everybody has."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from bench.cards import load_suite
-from bench.prepare.selection import chosen, digest, numbered, ordered
-from bench.tasks import Keys, Ranks, Task
+from bench.prepare.selection import chosen, digest, numbered, ordered, shared
+from bench.tasks import Keys, Ranks, Share, Task
 
 TASKS = load_suite("vtab1k").task
 SPLITS = ("train", "val", "test")
@@ -107,3 +108,43 @@ def test_the_order_of_the_source_changes_nothing_and_the_salt_does() -> None:
     assert ordered("train", keys[::-1]) == ordered("train", keys)
     assert ordered("test", keys) != ordered("train", keys)
     assert chosen(Ranks("train", 3, 5), keys) == ordered("train", keys)[3:5]
+
+
+CLASSES = {f"n{c:02}": [f"{c}_{i}.jpg" for i in range(20 + 31 * c)] for c in range(7)}
+
+
+def of_share(first: float, last: float, salt: str = "one") -> list[str]:
+    return shared(Share("train", first, last, salt), CLASSES)
+
+
+def test_a_smaller_share_lies_inside_a_larger_one_and_begins_it() -> None:
+    sizes = (1, 2, 5, 10, 30, 50, 100)
+    for small, large in pairwise(of_share(0, size) for size in sizes):
+        assert large[: len(small)] == small
+        assert len(large) > len(small)
+
+
+def test_two_shares_that_meet_are_disjoint_and_make_the_larger_one() -> None:
+    train, val = of_share(0, 9), of_share(9, 10)
+    assert not set(train) & set(val)
+    assert train + val == of_share(0, 10)
+    assert sorted(of_share(0, 100)) == sorted(key for keys in CLASSES.values() for key in keys)
+
+
+def test_every_class_has_its_part_of_a_share_to_within_one_record() -> None:
+    for last in (1, 4.5, 10, 33, 90):
+        chosen = set(of_share(0, last))
+        for keys in CLASSES.values():
+            assert abs(len(chosen & set(keys)) - len(keys) * last / 100) < 1
+
+
+def test_a_share_depends_on_its_salt_and_not_on_the_order_of_the_source() -> None:
+    reversed_classes = {name: keys[::-1] for name, keys in reversed(CLASSES.items())}
+    assert shared(Share("train", 0, 10, "one"), reversed_classes) == of_share(0, 10)
+    assert set(of_share(0, 10, "two")) != set(of_share(0, 10))
+
+
+def test_the_first_of_a_class_in_a_share_is_the_first_by_hash() -> None:
+    assert [key for key in of_share(0, 100) if key in CLASSES["n03"]] == ordered(
+        "one", CLASSES["n03"]
+    )

@@ -3,13 +3,15 @@
 The rule is the order in which TensorFlow Datasets writes records, so that its ``train[:800]`` can
 be had without it: each record has a key (its number or its name in the source), and records stand
 by the md5 of the source split's name followed by the key. Zhai et al., 2019,
-https://arxiv.org/abs/1910.04867, cut the splits out of that order.
+https://arxiv.org/abs/1910.04867, cut the splits out of that order. The shares of larger data sets
+are the project's own rule, on hashes of the same kind.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from bench.tasks import Keys, Ranks
+from bench.tasks import Keys, Ranks, Share
 
 DIGITS = 16  # shown of a digest
 
@@ -21,13 +23,31 @@ def numbered(keys: Keys) -> list[str]:
 
 def ordered(source: str, keys: Iterable[str]) -> list[str]:
     """The keys by the hash that the name of the source's split salts."""
-    salt = source.encode()
-    return sorted(keys, key=lambda key: hashlib.md5(salt + key.encode()).digest())
+    return sorted(keys, key=lambda key: _hash(source, key))
+
+
+def _hash(salt: str, key: str) -> bytes:
+    return hashlib.md5(salt.encode() + key.encode()).digest()
 
 
 def chosen(ranks: Ranks, keys: Iterable[str]) -> list[str]:
     """Of all keys of the source's split, those that a split of the task takes, in hash order."""
     return ordered(ranks.source, keys)[ranks.first : ranks.last]
+
+
+def shared(share: Share, keys_by_class: Mapping[Any, Iterable[str]]) -> list[str]:
+    """Of all keys of the source's split, those of a share of every class.
+
+    Record i of the n of its class, by hash, has the place (i + 0.5) / n in percent. What stands
+    between two places is the share, so that a smaller one lies inside a larger one, and each class
+    has its part of it to within one record.
+    """
+    places = [
+        (100 * (i + 0.5) / len(keys), _hash(share.salt, key), key)
+        for keys in (ordered(share.salt, keys) for keys in keys_by_class.values())
+        for i, key in enumerate(keys)
+    ]
+    return [key for place, _, key in sorted(places) if share.first <= place < share.last]
 
 
 def digest(keys: Iterable[str]) -> str:
