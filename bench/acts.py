@@ -292,9 +292,7 @@ def data_import(args: argparse.Namespace) -> int:
     from bench.prepare import commands
 
     wanted = commands.Wanted(args.suite, args.tasks, args.data_root, args.variant)
-    return _reported(
-        lambda progress, report: commands.bring(args.path, wanted, progress, report)
-    )
+    return _reported(lambda progress, report: commands.bring(args.path, wanted, progress, report))
 
 
 def data_check(args: argparse.Namespace) -> int:

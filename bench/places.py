@@ -57,5 +57,3 @@ def there(suite: Suite, task: Task, root: Path, variant: str | None) -> list[Pla
     test = suite.lists["test"][0]
     as_found = [place for place in folders(suite, task, root) if (place / test).is_file()]
     return prepared + [Place(place) for place in as_found]
-
-

@@ -26,7 +26,9 @@ def check(suite: Suite, task: Task, place: Place, deep: bool) -> Iterator[str]:
 
     With `deep`, every byte is hashed and every image decoded.
     """
-    found = _prepared(task, place.folder, deep) if place.variant else _found(suite, task, place, deep)
+    found = (
+        _prepared(task, place.folder, deep) if place.variant else _found(suite, task, place, deep)
+    )
     try:
         yield from found
     except UserError as error:

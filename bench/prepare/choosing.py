@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench import lists
 from bench.errors import UserError
@@ -79,7 +78,7 @@ def _listed(task: Task, names: list[Name], classes: Classes, files: Files) -> Sp
     found: Splits = {}
     ids: dict[str, int] = {}
     for split, file in task.members.items():
-        entries = lists.lines(str(files[file].parent), file, lambda _, f=file: _content(files[f]))
+        entries = lists.lines(str(files[file].parent), file, _reader(files))
         found[split] = [_known(task, where, line) for line in entries]
         for name, (_, raw, origin) in zip(found[split], entries, strict=True):
             if ids.setdefault(raw, classes[name]) != classes[name]:
@@ -91,8 +90,11 @@ def _listed(task: Task, names: list[Name], classes: Classes, files: Files) -> Sp
     return found
 
 
-def _content(path: Path) -> bytes:
-    return path.read_bytes()
+def _reader(files: Files) -> lists.Reader:
+    def read(name: str) -> bytes:
+        return files[name].read_bytes()
+
+    return read
 
 
 def _known(task: Task, where: dict[str, Name], line: lists.Line) -> Name:

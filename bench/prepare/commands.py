@@ -98,9 +98,7 @@ def _sizes(job: Job, task: Task) -> str:
     return " + ".join(f"{size:,}" for size in sizes)
 
 
-def bring(
-    path: Path, wanted: Wanted, progress: Progress, failed: Failures
-) -> Iterator[str]:
+def bring(path: Path, wanted: Wanted, progress: Progress, failed: Failures) -> Iterator[str]:
     """Prepare the tasks of a copy; one that fails is noted, and the next goes on."""
     suite = wanted.suite()
     copies = {copy.task.name: copy for copy in importing.found(suite, path)}

@@ -18,7 +18,10 @@ COLUMNS = ("suite", "task", "state", "source", "archives", "to do", "on disk", "
 def table(suites: Iterable[Suite], root: Path, beside: Path) -> str:
     """A line a task that does not come with the project."""
     lines = [
-        _line(suite, task, root, beside) for suite in suites for task in suite.task if not task.embedded
+        _line(suite, task, root, beside)
+        for suite in suites
+        for task in suite.task
+        if not task.embedded
     ]
     return tabulate(lines, headers=COLUMNS, tablefmt="simple")
 
