@@ -1,12 +1,22 @@
 """What a run shows: a live display on a terminal, plain lines elsewhere."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import mean
 from time import perf_counter
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from bench.cards import Suite
 from bench.records import Record, Settings, Store
@@ -68,6 +78,42 @@ class Display:
         count = f"[{self.ended:{len(str(self.cells))}}/{self.cells}]"
         line = f"{count} {title(record.settings)}: {verdict(record)}{rest}"
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class Transfer:
+    """Bytes of files that come or are read: a bar each, or a line where each begins and ends."""
+
+    def __init__(self, console: Console):
+        self.console, self.under_way = console, dict[str, TaskID]()
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    @contextmanager
+    def shown(self) -> Iterator[Callable[[str, int, int], None]]:
+        """What is to be told: a name, how many bytes are done, and how many there are, or 0."""
+        with self.bars:
+            yield self._tell
+
+    def _tell(self, name: str, done: int, total: int) -> None:
+        if name not in self.under_way:
+            self.under_way[name] = self.bars.add_task(name, total=total or None, completed=done)
+            goes_on = f"{decimal(done)} of " * (0 < done < total)
+            if not self.console.is_terminal:
+                self._line(f"{name}: {goes_on}{decimal(total) if total else 'of unknown size'}")
+        self.bars.update(self.under_way[name], completed=done, total=total or None)
+        if 0 < total <= done:
+            self.bars.remove_task(self.under_way.pop(name))
+            self._line(f"{name}: done, {decimal(done)}")
+
+    def _line(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def estimate(store: Store, suite: Suite, left: int) -> str:
