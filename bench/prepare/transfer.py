@@ -40,7 +40,8 @@ class Cut(Exception):
 
 def fill(part: Part, url: str, progress: Progress) -> None:
     """Grow `part` to the file at `url`; raises `Refused`, with what was had still in `part`."""
-    if 0 < part.file.bytes == part.size:
+    part.cut(part.file.bytes or UNKNOWN)
+    if part.size == part.file.bytes > 0:
         return
     meter = Meter(progress, part.file.name, part.size, part.file.bytes)
     fruitless = 0
@@ -77,7 +78,7 @@ def _range(part: Part, url: str) -> dict[str, str]:
     A server's mark makes it send all where its file changed. Without one, as on another mirror,
     only a hash on the card can tell whether the two ends belong together.
     """
-    if not part.size or 0 < part.file.bytes <= part.size:
+    if not part.size:
         return {}
     asked, origin = {"Range": f"bytes={part.size}-"}, part.origin()
     etag = origin.get("etag", "")
@@ -196,7 +197,8 @@ def _network() -> Iterator[None]:
     except urllib.error.HTTPError as error:
         with error:
             kind = Cut if error.code in PASSING else Refused
-            raise kind(f"HTTP {error.code} {error.reason}".strip()) from None
+            said = str(error.reason).partition("\n")[0]
+            raise kind(f"HTTP {error.code} {said}".strip()) from None
     except (http.client.HTTPException, OSError) as error:
         raise Cut(_said(error)) from None
     except ValueError as error:
