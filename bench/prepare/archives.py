@@ -121,9 +121,7 @@ class Tar:
             if name in left:
                 left.remove(name)
                 _require_small(self.path, name, info.size, info.size)
-                content = file.extractfile(info)
-                assert content is not None
-                yield name, content.read()
+                yield name, self._content(info, file)
             if not left:
                 return
         _require_none_left(self.path, left)
@@ -134,6 +132,12 @@ class Tar:
                 stream = file.extractfile(info)
                 assert stream is not None
                 yield _plain(info.name), stream
+
+    def _content(self, info: tarfile.TarInfo, file: tarfile.TarFile) -> bytes:
+        with sound(self.path):
+            content = file.extractfile(info)
+            assert content is not None
+            return content.read()
 
     def _members(self) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
         with sound(self.path), tarfile.open(self.path, "r|*") as file:
