@@ -24,6 +24,8 @@ PREFIXES = ("module.base_encoder.", "module.", "encoder.")  # MoCo-v3's full and
 PRETRAINING = ("decoder_", "mask_token", "momentum_encoder.", "predictor.")  # MAE's and MoCo-v3's
 NOT_BACKBONE = ("head.", "fc.", "pre_logits.", *PRETRAINING)
 PATCHES = "patch_embed.proj.weight"
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+NONE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # pixels stay in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,9 @@ def use_plain_attention(model: VisionTransformer) -> None:
 def normalisation(
     backbone: Backbone, recipe: Recipe
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The mean and standard deviation that the recipe wants: the backbone's own, or ImageNet's."""
-    if recipe.normalisation == "imagenet":
-        return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    return backbone.input.mean, backbone.input.std
+    """The mean and standard deviation that the recipe wants, of pixels in [0, 1]."""
+    own = backbone.input.mean, backbone.input.std
+    return {"backbone": own, "imagenet": IMAGENET, "none": NONE}[recipe.normalisation]
 
 
 def _input(card: BackboneCard) -> Input:

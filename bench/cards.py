@@ -98,7 +98,7 @@ class Recipe:
     epochs: int
     warmup_epochs: int
     min_lr: float
-    normalisation: Literal["backbone", "imagenet"]
+    normalisation: Literal["backbone", "imagenet", "none"]
     head_init: Literal["trunc_normal", "vpt2022"]
     pooled_norm: Literal["pretrained", "fresh"]  # the norm behind average pooling (MAE)
     test_evaluations: int  # epochs, evenly spaced up to the last, at which test is scored
