@@ -1,58 +1,32 @@
 """Images of a split become normalised batches on a device."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2 as transforms
 
 from bench.data import Examples, Span, opened
 from bench.errors import UserError
+from bench.views import View
 
 IN_MEMORY = 4 * 2**30  # bytes of decoded pixels above which a split is read anew for each pass
-BICUBIC = transforms.InterpolationMode.BICUBIC
-
-VIEWS: dict[str, Callable[[int], Any]] = {
-    "squash": lambda size: transforms.Resize((size, size), BICUBIC),
-    "short_side_crop": lambda size: transforms.Compose(
-        [transforms.Resize(size, BICUBIC), transforms.CenterCrop(size)]
-    ),
-    "resize256_crop": lambda size: transforms.Compose(
-        [transforms.Resize(size * 256 // 224, BICUBIC), transforms.CenterCrop(size)]
-    ),
-    "random_resized_crop_flip": lambda size: transforms.Compose(
-        [
-            transforms.RandomResizedCrop(size, interpolation=BICUBIC),
-            transforms.RandomHorizontalFlip(),
-        ]
-    ),
-    "random_crop_flip": lambda size: transforms.Compose(
-        [
-            transforms.Resize(size * 256 // 224, BICUBIC),
-            transforms.RandomCrop(size),
-            transforms.RandomHorizontalFlip(),
-        ]
-    ),
-}
 _USER_ERROR = f"{UserError.__module__}.{UserError.__name__}: "
-RANDOM_VIEWS = ("random_resized_crop_flip", "random_crop_flip")
 
 
 class _Decoded(Dataset[Tensor]):
-    """The images of `examples` through a view, uint8, (3, size, size) each.
+    """The images of `examples` through a view, (3, size, size) each.
 
     What a random view does to an image hangs on `seed` and the image alone: not on which worker
     process decodes it, nor on what else has drawn.
     """
 
-    def __init__(self, examples: Examples, view: str, size: int, seed: int = 0):
-        self.examples, self.view, self.seed = examples, VIEWS[view](size), seed
+    def __init__(self, examples: Examples, view: View, size: int, seed: int = 0):
+        self.examples, self.view, self.size, self.seed = examples, view, size, seed
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -62,7 +36,7 @@ class _Decoded(Dataset[Tensor]):
         image = opened(self.examples, index) if pixels is None else pixels[index]
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed + index)
-            return self.view(image)
+            return self.view(image, self.size)
 
 
 def _stream(decoded: _Decoded, chosen: tuple[Tensor, ...]) -> Iterator[Tensor]:
@@ -87,9 +61,13 @@ def _workers(images: int) -> int:
 
 @lru_cache(maxsize=2)  # the training and test images of the task at hand, shared by its cells
 def _decoded(
-    files: tuple[Path, ...], spans: tuple[Span, ...], origins: tuple[str, ...], view: str, size: int
+    files: tuple[Path, ...],
+    spans: tuple[Span, ...],
+    origins: tuple[str, ...],
+    view: View,
+    size: int,
 ) -> Tensor:
-    """All the images, uint8, (B, 3, size, size)."""
+    """All the images, (B, 3, size, size)."""
     examples = Examples(torch.zeros(len(files)), files=files, spans=spans, origins=origins)
     whole = torch.arange(len(files)).split(256)
     return torch.cat(list(_stream(_Decoded(examples, view, size), whole)))
@@ -103,7 +81,7 @@ class Batches:
     """
 
     examples: Examples
-    view: str
+    view: View
     size: int
     batch: int
     mean: tuple[float, ...]
@@ -150,10 +128,10 @@ class Batches:
 
     def _in_memory(self) -> Tensor | None:
         """All pixels on the device, (B, 3, size, size), where they fit and no pass changes them."""
-        if self.examples.pixels is not None and self.view not in RANDOM_VIEWS:
-            return VIEWS[self.view](self.size)(self.examples.pixels).to(self.device)
-        bytes_needed = len(self.examples) * 3 * self.size**2
-        if self.view in RANDOM_VIEWS or bytes_needed > IN_MEMORY:
+        if self.examples.pixels is not None and not self.view.is_random:
+            return self.view(self.examples.pixels, self.size).to(self.device)
+        bytes_needed = len(self.examples) * 3 * self.size**2 * self.view.bytes_a_value
+        if self.view.is_random or bytes_needed > IN_MEMORY:
             return None
         examples = self.examples
         pixels = _decoded(examples.files, examples.spans, examples.origins, self.view, self.size)

@@ -79,8 +79,19 @@ class Suite:
 class Views:
     """How an image becomes the network's input, in training and in evaluation."""
 
-    train: Literal["squash", "short_side_crop", "random_resized_crop_flip", "random_crop_flip"]
-    test: Literal["squash", "short_side_crop", "resize256_crop"]
+    train: Literal[
+        "squash",
+        "short_side_crop",
+        "random_resized_crop_flip",
+        "random_crop_flip",
+        "squash256_random_crop_flip",
+    ]
+    test: Literal["squash", "short_side_crop", "resize256_crop", "squash256_crop"]
+    interpolation: Literal["bicubic", "bilinear", "tf1_bilinear"]
+
+    def recorded(self) -> dict[str, str]:
+        """As records have it. Bicubic goes unsaid: so all were, before there was a choice."""
+        return {k: v for k, v in asdict(self).items() if (k, v) != ("interpolation", "bicubic")}
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -132,7 +143,11 @@ class Recipe:
 
     def view(self, suite: str) -> Views:
         """The views for a suite."""
-        return self.views.get(suite, self.views["default"])
+        return self.views[self.view_name(suite)]
+
+    def view_name(self, suite: str) -> str:
+        """What the views for a suite are called: after it, or ``default``."""
+        return suite if suite in self.views else "default"
 
     def rates(self, method: str) -> dict[str, float]:
         """The learning rate and weight decay of a method."""
@@ -150,7 +165,7 @@ class Recipe:
         `precision` is what the device makes of the recipe's.
         """
         shared = {k: v for k, v in asdict(self).items() if k not in NOT_PROTOCOL}
-        return {**shared, "view": asdict(self.view(suite)), "precision": precision}
+        return {**shared, "view": self.view(suite).recorded(), "precision": precision}
 
 
 def _family(method: str, known: Iterable[str]) -> str:

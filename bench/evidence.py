@@ -13,6 +13,7 @@ from bench.backbones import Backbone
 from bench.batches import Batches
 from bench.cards import Recipe, Suite
 from bench.tasks import Split, Task
+from bench.views import View
 
 NEIGHBOURS = 10
 
@@ -47,7 +48,8 @@ def _features(
     model = backbones.load(backbone, task.classes, recipe).eval()
     mean, std = backbones.normalisation(backbone, recipe)
     examples = data.read(suite, task, split, root)
-    shown = Batches(examples, "squash", backbone.input.size, 250, mean, std, torch.device("cpu"))
+    size, view = backbone.input.size, View("squash", "bicubic")
+    shown = Batches(examples, view, size, 250, mean, std, torch.device("cpu"))
     found = [
         model.forward_head(model.forward_features(images), pre_logits=True) for images, _ in shown
     ]

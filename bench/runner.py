@@ -21,6 +21,7 @@ from bench.errors import first_line
 from bench.predictions import Predictions
 from bench.records import Failure, Outcome, Record, Settings, Store, write_atomically
 from bench.tasks import Split, Task
+from bench.views import View
 from methods import Method, Unsupported
 
 ORDER = 1_000_003  # keeps the generator of the batches' order apart from the one that draws weights
@@ -143,11 +144,12 @@ def _read(cell: Cell, split: Split) -> Examples:
 
 
 def batches(
-    cell: Cell, examples: Examples, view: str, device: torch.device, order: int | None
+    cell: Cell, examples: Examples, geometry: str, device: torch.device, order: int | None
 ) -> Batches:
     """The examples as the cell's backbone and recipe want them; `order` seeds the shuffling."""
     mean, std = backbones.normalisation(cell.backbone, cell.recipe)
     size = cell.backbone.input.size
+    view = View(geometry, cell.recipe.view(cell.suite.name).interpolation)
     generator = None if order is None else torch.Generator().manual_seed(order)
     return Batches(examples, view, size, cell.recipe.batch, mean, std, device, generator)
 

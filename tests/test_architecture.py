@@ -33,6 +33,7 @@ FLOORS = {
     "bench.embedded": 3,
     "bench.environment": 3,
     "bench.batches": 3,
+    "bench.views": 3,
     "bench.data": 3,
     "bench.backbones": 3,
     "bench.trainer": 3,

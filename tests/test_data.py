@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 
 from bench import batches as loading
-from bench import data
+from bench import data, views
 from bench.batches import Batches
 from bench.cards import Suite, load_suite
 from bench.data import Examples
 from bench.errors import UserError
+from bench.views import View
 
 CPU = torch.device("cpu")
 JSON_LISTS = {
@@ -66,8 +67,9 @@ def fgvc(tmp_path):
 
 
 def batches(examples, view="squash", size=16, batch=5, order=None, mean=(0.0,) * 3, std=(1.0,) * 3):
+    wanted = View(view, "bicubic")
     generator = None if order is None else torch.Generator().manual_seed(order)
-    return Batches(examples, view, size, batch, mean, std, CPU, generator)
+    return Batches(examples, wanted, size, batch, mean, std, CPU, generator)
 
 
 def all_images(found: Batches):
@@ -193,7 +195,7 @@ def test_a_workers_error_is_one_sentence_and_no_worker_stays(suite, tmp_path):
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize("view", loading.VIEWS)
+@pytest.mark.parametrize("view", {**views.FIXED, **views.RANDOM})
 def test_every_view_gives_squares_of_the_wanted_size(tmp_path, view):
     names = tiny.write_images(tmp_path, 2, size=(50, 34))
     examples = Examples(torch.zeros(2), files=tuple(tmp_path / name for name in names))
@@ -262,7 +264,7 @@ def test_pixels_are_normalised_as_by_hand(suite, written):
     assert np.allclose(found[2].numpy(), want, atol=1e-5)
 
 
-@pytest.mark.parametrize("view", loading.RANDOM_VIEWS)
+@pytest.mark.parametrize("view", views.RANDOM)
 def test_random_views_differ_by_pass_and_are_the_same_by_seed(suite, written, view):
     examples = read(suite, written)
     first, second = (batches(examples, view, order=5) for _ in range(2))

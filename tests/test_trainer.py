@@ -13,6 +13,7 @@ from bench import trainer
 from bench.batches import Batches
 from bench.cards import load_recipe
 from bench.data import Examples
+from bench.views import View
 from methods import Method
 
 RECIPE = replace(load_recipe("quick"), epochs=10, warmup_epochs=2, lr=0.1, min_lr=0.001, batch=8)
@@ -32,7 +33,7 @@ def shown(count: int = 16, batch: int = 8) -> Batches:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (count, 3, 32, 32), generator=generator, dtype=torch.uint8)
     examples = Examples(torch.arange(count) % 2, pixels)
-    return Batches(examples, "squash", 32, batch, (0.5,) * 3, (0.5,) * 3, CPU)
+    return Batches(examples, View("squash", "bicubic"), 32, batch, (0.5,) * 3, (0.5,) * 3, CPU)
 
 
 def fit(model, method: Method, recipe=RECIPE, lr=0.01, after_epoch=lambda *_: None):

@@ -1,0 +1,139 @@
+"""How an image becomes the network's input: a geometry, and an interpolation to resize with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import v2 as transforms
+from torchvision.transforms.v2 import functional as F
+
+Resize = Callable[[Tensor, list[int]], Tensor]  # (..., H, W) -> (..., *size)
+Geometry = Callable[[Tensor, int, Resize], Tensor]  # (..., H, W) -> (..., size, size)
+
+FLIP = transforms.RandomHorizontalFlip()
+
+
+def tf1_bilinear(images: Tensor, size: list[int]) -> Tensor:
+    """Bilinear as TensorFlow 1 resizes, float32: (..., H, W) -> (..., *size).
+
+    Output pixel i lies at i * in / out: no shift by half a pixel, no antialiasing, so that making
+    an image smaller skips pixels (``tf.compat.v1.image.resize``; equal to it bit by bit). What it
+    gives lies between the 256 levels and is not rounded to them.
+    """
+    left, right, x = _neighbours(images.shape[-1], size[1], images.device)
+    wide = _between(_columns(images, left), _columns(images, right), x)  # (..., H, size[1])
+    above, below, y = _neighbours(images.shape[-2], size[0], images.device)
+    return _between(wide.index_select(-2, above), wide.index_select(-2, below), y[:, None])
+
+
+def _neighbours(before: int, after: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each of `after` pixels the two of `before` it lies among, and how near the second is."""
+    at = torch.arange(after) * (torch.tensor(before, dtype=torch.float32) / after)  # (after,)
+    low = at.long()
+    high = (low + 1).clamp(max=before - 1)
+    return low.to(device), high.to(device), (at - low).to(device)
+
+
+def _columns(images: Tensor, chosen: Tensor) -> Tensor:
+    """Those columns, float32; several times faster than `index_select`, which is for rows."""
+    return images.gather(-1, chosen.expand(*images.shape[:-1], -1)).float()
+
+
+def _between(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
+    """Linear between the two, in place, for whole splits pass here.
+
+    Rounded at each step, unlike `torch.lerp`: alike for one image and for many.
+    """
+    return first.add_(second.sub_(first).mul_(weight))
+
+
+def _short_side(image: Tensor, side: int) -> list[int]:
+    """Height and width of the image with its shorter side made `side`."""
+    height, width = image.shape[-2:]
+    short = min(height, width)
+    return [side * height // short, side * width // short]
+
+
+def _margin(size: int) -> int:
+    """The side that a square of `size` is cropped from: 256 for 224."""
+    return size * 256 // 224
+
+
+def _centre(image: Tensor, size: int) -> Tensor:
+    return F.center_crop(image, [size, size])
+
+
+def _somewhere(image: Tensor, size: int) -> Tensor:
+    return FLIP(transforms.RandomCrop(size)(image))
+
+
+def _squash(image: Tensor, size: int, resize: Resize) -> Tensor:
+    return resize(image, [size, size])
+
+
+def _short_side_crop(image: Tensor, size: int, resize: Resize) -> Tensor:
+    return _centre(resize(image, _short_side(image, size)), size)
+
+
+def _resize256_crop(image: Tensor, size: int, resize: Resize) -> Tensor:
+    return _centre(resize(image, _short_side(image, _margin(size))), size)
+
+
+def _squash256_crop(image: Tensor, size: int, resize: Resize) -> Tensor:
+    return _centre(resize(image, [_margin(size)] * 2), size)
+
+
+def _random_crop_flip(image: Tensor, size: int, resize: Resize) -> Tensor:
+    return _somewhere(resize(image, _short_side(image, _margin(size))), size)
+
+
+def _squash256_random_crop_flip(image: Tensor, size: int, resize: Resize) -> Tensor:
+    return _somewhere(resize(image, [_margin(size)] * 2), size)
+
+
+def _random_resized_crop_flip(image: Tensor, size: int, resize: Resize) -> Tensor:
+    box = transforms.RandomResizedCrop(size).make_params([image])
+    return FLIP(resize(F.crop(image, **box), [size, size]))
+
+
+INTERPOLATIONS: dict[str, Resize] = {
+    "bicubic": partial(F.resize, interpolation=InterpolationMode.BICUBIC, antialias=True),
+    "bilinear": partial(F.resize, interpolation=InterpolationMode.BILINEAR, antialias=True),
+    "tf1_bilinear": tf1_bilinear,
+}
+FIXED: dict[str, Geometry] = {
+    "squash": _squash,
+    "short_side_crop": _short_side_crop,
+    "resize256_crop": _resize256_crop,
+    "squash256_crop": _squash256_crop,
+}
+RANDOM: dict[str, Geometry] = {
+    "random_resized_crop_flip": _random_resized_crop_flip,
+    "random_crop_flip": _random_crop_flip,
+    "squash256_random_crop_flip": _squash256_random_crop_flip,
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """A geometry and an interpolation by their names; called with images and a size."""
+
+    geometry: str
+    interpolation: str
+
+    def __call__(self, image: Tensor, size: int) -> Tensor:
+        """The image, or all of a batch alike, in 0..255: (..., H, W) -> (..., size, size)."""
+        return {**FIXED, **RANDOM}[self.geometry](image, size, INTERPOLATIONS[self.interpolation])
+
+    @property
+    def is_random(self) -> bool:
+        """Whether two looks at an image differ."""
+        return self.geometry in RANDOM
+
+    @property
+    def bytes_a_value(self) -> int:
+        """Of a channel of a pixel: uint8, but for `tf1_bilinear`'s float32."""
+        return 4 if self.interpolation == "tf1_bilinear" else 1
