@@ -219,11 +219,6 @@ def load_backbone(name: str) -> BackboneCard:
     return backbone_cards().get(name) or BackboneCard(name=name, timm=name)
 
 
-def change_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
-    """The recipe with some of its fields changed, checked anew."""
-    return checked(Recipe, "--set", {**asdict(recipe), **changes})
-
-
 def backbone_cards() -> dict[str, BackboneCard]:
     """The project's own cards."""
     tables = _toml(BACKBONES, "backbone")

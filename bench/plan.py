@@ -13,6 +13,7 @@ import methods
 from bench import backbones, cards, data, environment, places
 from bench.backbones import Backbone
 from bench.cards import Recipe, Selection, Suite
+from bench.changes import change_recipe, is_of_recipe, near_fields
 from bench.errors import UserError, unknown
 from bench.records import Settings, Store
 from bench.runner import Cell
@@ -112,6 +113,7 @@ def make(request: Request, store: Store) -> Plan:
     suite = cards.load_suite(request.suite or "mini")
     chosen = _selection(request, suite)
     recipe, rest = _changed(cards.load_recipe(request.recipe or suite.recipe), request.changes)
+    _require_shown(recipe, suite, request.changes)
     adapted = _adapted(chosen.methods, recipe, rest)
     tasks = _tasks(suite, chosen.tasks)
     _require_present(suite, tasks, request)
@@ -148,12 +150,23 @@ def _selection(request: Request, suite: Suite) -> Selection:
 
 def _changed(recipe: Recipe, changes: dict[str, Any]) -> tuple[Recipe, dict[str, Any]]:
     """The recipe with the changes that are its own, and those left for the methods."""
-    own = {f.name for f in fields(Recipe)}
-    mine = {k: v for k, v in changes.items() if k in own}
+    mine = {k: v for k, v in changes.items() if is_of_recipe(k)}
     if "lr" in mine:
         mine["lr_of"] = {}  # a learning rate from the command line holds for every method
-    changed = cards.change_recipe(recipe, mine) if mine else recipe
-    return changed, {k: v for k, v in changes.items() if k not in own}
+    changed = change_recipe(recipe, mine) if mine else recipe
+    return changed, {k: v for k, v in changes.items() if k not in mine}
+
+
+def _require_shown(recipe: Recipe, suite: Suite, changes: dict[str, Any]) -> None:
+    """Raise `UserError` for a change of views that are another suite's."""
+    own = recipe.view_name(suite.name)
+    for name in changes:
+        table, _, entry = name.partition(".")
+        if table == "views" and entry and entry.partition(".")[0] != own:
+            raise UserError(
+                f"--set {name} changes nothing of suite {suite.name!r}, whose views in recipe "
+                f"{recipe.name!r} are views.{own}"
+            )
 
 
 def _adapted(chosen: list[str], recipe: Recipe, changes: dict[str, Any]) -> dict[str, Method]:
@@ -161,7 +174,7 @@ def _adapted(chosen: list[str], recipe: Recipe, changes: dict[str, Any]) -> dict
     for named in (recipe.lr_of, recipe.fields):
         known_methods(name for name in named if name != "all")
     adapted = {name: _method(name, recipe, changes) for name in known_methods(chosen)}
-    _require_used(changes, adapted.values())
+    _require_used(recipe, changes, adapted.values())
     return adapted
 
 
@@ -199,12 +212,13 @@ def _typed(method: Method, wanted: dict[str, Any]) -> dict[str, Any]:
     return typed
 
 
-def _require_used(changes: dict[str, Any], adapted: Iterable[Method]) -> None:
+def _require_used(recipe: Recipe, changes: dict[str, Any], adapted: Iterable[Method]) -> None:
     """Raise `UserError` for a change that neither the recipe nor any chosen method knows."""
     has = {f.name for method in adapted for f in fields(method)}
     for name in changes:
         if name not in has:
-            raise unknown("field", name, has | {f.name for f in fields(Recipe)})
+            near = near_fields(asdict(recipe), name)
+            raise unknown("field", name, near if "." in name else has.union(near))
 
 
 def _tasks(suite: Suite, chosen: list[str]) -> list[Task]:

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import cards, predictions, records
-from bench.cards import Recipe
+from bench.changes import change_recipe, is_of_recipe
 from bench.errors import UserError
 from bench.records import Record, Store
 
@@ -108,9 +108,9 @@ def _recipe(record: Record, _: Path) -> str:
     name, version = s.recipe.get("name", ""), s.recipe.get("version")
     try:
         card = cards.load_recipe(name)
-        own = {f.name for f in fields(Recipe)}
-        changes = {k: v for k, v in record.request.get("changes", {}).items() if k in own}
-        changed = cards.change_recipe(card, changes) if changes else card
+        asked = record.request.get("changes", {})
+        changes = {k: v for k, v in asked.items() if is_of_recipe(k)}
+        changed = change_recipe(card, changes) if changes else card
     except UserError as error:
         return f"is of no recipe of this checkout: {error}"
     wanted = changed.protocol(s.suite, s.recipe.get("precision", ""))

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 COMPUTES = {"torch", "timm", "torchvision", "peft"}
 LIGHT = ("bench.errors", "bench.records", "bench.tasks", "bench.cards", "bench.sources",
-         "bench.report", "bench.cli",
+         "bench.report", "bench.cli", "bench.changes",
          "bench.acts", "bench.reading", "bench.sharing", "bench.comparing", "bench.predictions",
          "bench.console", "bench.__main__")  # fmt: skip
 PRINTS = {"bench.acts", "bench.cli", "bench.console"}
@@ -24,6 +24,7 @@ FLOORS = {
     "bench.records": 1,
     "bench.tasks": 1,
     "bench.cards": 1,
+    "bench.changes": 1,
     "bench.sources": 1,
     "bench.stores": 1,
     "bench.lists": 2,

@@ -7,7 +7,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from bench import backbones, pretrain
-from bench.cards import change_recipe, load_backbone, load_recipe
+from bench.cards import load_backbone, load_recipe
+from bench.changes import change_recipe
 from bench.cli import main
 
 
