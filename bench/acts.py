@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from bench.errors import UserError, first_line
 
 if TYPE_CHECKING:
+    from bench.console import Transfer
     from bench.plan import Plan, Request
-    from bench.prepare.building import Progress
     from bench.records import Store
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -281,34 +281,33 @@ def data_prepare(args: argparse.Namespace) -> int:
     from bench.prepare import commands
 
     jobs = commands.jobs(commands.Wanted(args.suite, args.tasks, args.data_root))
-    return _reported(
-        lambda progress, report: commands.prepare(
-            jobs, args.accept_license, args.force, progress, report
-        )
-    )
+    accepted, force = args.accept_license, args.force
+    return _shown(lambda show, failed: commands.prepare(jobs, accepted, force, show, failed))
 
 
 def data_import(args: argparse.Namespace) -> int:
     from bench.prepare import commands
 
     wanted = commands.Wanted(args.suite, args.tasks, args.data_root, args.variant)
-    return _reported(lambda progress, report: commands.bring(args.path, wanted, progress, report))
+    return _shown(lambda show, failed: commands.bring(args.path, wanted, show.images, failed))
 
 
 def data_check(args: argparse.Namespace) -> int:
     from bench.prepare import commands
 
     wanted = commands.Wanted(args.suite, args.tasks, args.data_root, args.variant)
-    return _reported(lambda _, report: commands.check(wanted, args.deep, report))
+    return _shown(lambda _, failed: commands.check(wanted, args.deep, failed))
 
 
-def _reported(command: "Callable[[Progress, list[str]], Iterable[str]]") -> int:
+def _shown(command: "Callable[[Transfer, list[str]], Iterable[str]]") -> int:
     """Print what a command does as it does it, and complain of what it could not do."""
-    from bench.console import Meters
+    from rich.console import Console
+
+    from bench.console import Transfer
 
     failed: list[str] = []
-    with Meters().shown() as progress:
-        _say(command(progress, failed))
+    with Transfer(Console(stderr=True)).shown() as show:
+        _say(command(show, failed))
     for problem in failed:
         complain(problem, FAILED)
     return FAILED if failed else 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from statistics import mean
 from time import perf_counter
 
@@ -9,13 +10,11 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
 
 from bench.cards import Suite
@@ -80,37 +79,44 @@ class Display:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+Tell = Callable[[str, int, int], None]  # of what, how much is done, of how much (0: not known)
+
+
 class Transfer:
-    """Bytes of files that come or are read: a bar each, or a line where each begins and ends."""
+    """Files that come and images that are made: a bar each, or a line where each begins and ends.
+
+    `bytes` and `images` are told, in their unit, a name, how much is done and how much there is.
+    """
 
     def __init__(self, console: Console):
         self.console, self.under_way = console, dict[str, TaskID]()
+        self.bytes: Tell = partial(self._tell, decimal)
+        self.images: Tell = partial(self._tell, "{:,} images".format)
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
+            TextColumn("{task.fields[amount]}"),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
         )
 
     @contextmanager
-    def shown(self) -> Iterator[Callable[[str, int, int], None]]:
-        """What is to be told: a name, how many bytes are done, and how many there are, or 0."""
+    def shown(self) -> Iterator["Transfer"]:
         with self.bars:
-            yield self._tell
+            yield self
 
-    def _tell(self, name: str, done: int, total: int) -> None:
+    def _tell(self, unit: Callable[[int], str], name: str, done: int, total: int) -> None:
+        amount = f"{unit(done)} of {unit(total)}" if total else unit(done)
         if name not in self.under_way:
-            self.under_way[name] = self.bars.add_task(name, total=total or None, completed=done)
-            goes_on = f"{decimal(done)} of " * (0 < done < total)
+            self.under_way[name] = self.bars.add_task(name, total=total or None, amount=amount)
             if not self.console.is_terminal:
-                self._line(f"{name}: {goes_on}{decimal(total) if total else 'of unknown size'}")
-        self.bars.update(self.under_way[name], completed=done, total=total or None)
+                goes_on = f"{unit(done)} of " * (0 < done < total)
+                self._line(f"{name}: {goes_on}{unit(total) if total else 'of unknown size'}")
+        self.bars.update(self.under_way[name], completed=done, total=total or None, amount=amount)
         if 0 < total <= done:
             self.bars.remove_task(self.under_way.pop(name))
-            self._line(f"{name}: done, {decimal(done)}")
+            self._line(f"{name}: done, {unit(done)}")
 
     def _line(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -55,6 +55,11 @@ class Source:
                 raise ValueError(f"{file.name} needs urls, hub or how")
 
 
-def load_source(name: str, beside: Path = SOURCES) -> Source:
-    """The source called `name`; ``name.toml`` is a card in the folder `beside`."""
-    return load(Source, "source", str(beside / name) if name.endswith(".toml") else name, SOURCES)
+def load_source(name: str, place: Path = SOURCES) -> Source:
+    """The source called `name`; ``name.toml`` is a card in the folder `place`."""
+    return load(Source, "source", str(place / name) if name.endswith(".toml") else name, SOURCES)
+
+
+def beside(suite: str) -> Path:
+    """Where cards of sources that a suite's card names by file are looked for."""
+    return Path(suite).parent if suite.endswith(".toml") else SOURCES

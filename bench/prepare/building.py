@@ -39,11 +39,6 @@ class Job:
         """Where it is prepared."""
         return stores.home(self.root, self.suite.name, self.source.name, stores.LOSSLESS)
 
-    @property
-    def archives(self) -> Path:
-        """Where its archives lie."""
-        return self.root / "archives" / self.source.name
-
 
 def opened(source: Source, files: Files) -> Format:
     """The reader of a source; raises `UserError` for a format or option that is not known."""

@@ -35,8 +35,8 @@ def check(suite: Suite, task: Task, place: Place, deep: bool) -> Iterator[str]:
         yield str(error)
 
 
-def _found(suite: Suite, task: Task, place: Place, deep: bool) -> Iterator[str]:
-    """What is wrong with a folder as found, which no manifest vouches for."""
+def _require_sound(suite: Suite, task: Task, place: Place, deep: bool) -> None:
+    """Raise `UserError` for what is wrong with a folder as found, which no manifest vouches for."""
     for split in (split for split in SPLITS if split in suite.lists):
         examples = data.read_folder(suite, task, split, place.folder)
         data.require_counts(task, split, len(examples), place.folder)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from bench import cards, places, stores
 from bench.cards import Suite
+from bench.console import Transfer
 from bench.errors import UserError, unknown
 from bench.prepare import building, checking, downloads, importing
 from bench.prepare.building import Job, Progress
-from bench.sources import SOURCES, load_source
+from bench.sources import beside, load_source
 from bench.tasks import SPLITS, Task
 
 Failures = list[str]
@@ -27,11 +28,6 @@ class Wanted:
     def suite(self) -> Suite:
         """The suite; raises `UserError` for a name that is not known."""
         return cards.load_suite(self.name)
-
-
-def beside(suite: str) -> Path:
-    """Where cards of sources that a suite's card names by file are looked for."""
-    return Path(suite).parent if suite.endswith(".toml") else SOURCES
 
 
 def jobs(wanted: Wanted) -> list[Job]:
@@ -54,7 +50,7 @@ def prepare(
     wanted: Sequence[Job],
     accepted: Collection[str],
     force: bool,
-    progress: Progress,
+    show: Transfer,
     failed: Failures,
 ) -> Iterator[str]:
     """Fetch and build each source; one that fails is noted, and the next goes on."""
@@ -64,20 +60,18 @@ def prepare(
             raise unknown("source whose terms could be accepted", name, sources)
     for job in wanted:
         try:
-            yield from _prepared(job, accepted, force, progress)
+            yield from _prepared(job, accepted, force, show)
         except UserError as error:
             failed.append(str(error))
 
 
-def _prepared(
-    job: Job, accepted: Collection[str], force: bool, progress: Progress
-) -> Iterator[str]:
+def _prepared(job: Job, accepted: Collection[str], force: bool, show: Transfer) -> Iterator[str]:
     if not force and _is_whole(job):
         yield f"{job.source.name}: prepared before, in {job.folder}"
         return
-    files = downloads.fetch_all(job.source, job.root, accepted, progress)
+    files = downloads.fetch_all(job.source, job.root, accepted, show.bytes)
     downloads.require_free(job.source.prepared_bytes + job.source.scratch_bytes, job.root)
-    yield from building.build(job, files, progress)
+    yield from building.build(job, files, show.images)
     for task in job.tasks:
         yield f"{task.name}: {_sizes(job, task)} images, in {job.folder}"
 

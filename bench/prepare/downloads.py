@@ -26,7 +26,7 @@ def fetch_all(
     Raises `UserError` before anything is downloaded where a file must be had by hand, where the
     source's terms are not among the `accepted`, or where the disk is too small for what is to come.
     """
-    folder = root / "archives" / source.name
+    folder = folder_of(source, root)
     files = needed(source, folder)
     absent = [file for file in files if found(file, folder) is None]
     _require_allowed(source, absent, folder, accepted)
@@ -43,7 +43,7 @@ def needed(source: Source, folder: Path) -> list[File]:
     files = {file.name: file for file in source.file}
     for file in source.file:
         if first := files.get(file.replaces):
-            easier = _by_hand(source, first) and not _by_hand(source, file)
+            easier = is_by_hand(first) and not is_by_hand(file)
             taken = file.name in here or (first.name not in here and easier)
             spare.add(first.name if taken else file.name)
     return [file for file in source.file if file.name not in spare]
@@ -129,9 +129,9 @@ def _require_allowed(
     source: Source, absent: list[File], folder: Path, accepted: Collection[str]
 ) -> None:
     """Raise `UserError` where a person has to act before these files can be downloaded."""
-    if by_hand := [file for file in absent if _by_hand(source, file)]:
+    if by_hand := [file for file in absent if is_by_hand(file)]:
         paths = ", ".join(str(_place(file, folder).absolute()) for file in by_hand)
-        how = "; ".join(dict.fromkeys(file.how or ", ".join(file.urls) for file in by_hand))
+        how = "; ".join(dict.fromkeys(file.how for file in by_hand))
         raise UserError(
             f"{source.name}: put {paths} there by hand: {how} "
             f"(its terms: {source.licence}, {source.home})"
@@ -143,18 +143,28 @@ def _require_allowed(
         )
 
 
-def _by_hand(source: Source, file: File) -> bool:
-    return source.access in ("login", "dead") or not (file.urls or file.hub)
+def is_by_hand(file: File) -> bool:
+    """Whether no address serves a file."""
+    return not (file.urls or file.hub)
 
 
 def _require_space(files: Iterable[File], folder: Path) -> None:
     """Raise `UserError` where the disk cannot take what is still to come of these files."""
-    need = sum(max(file.bytes - _had(file, folder), 0) for file in files)
+    require_free(sum(max(file.bytes - _had(file, folder), 0) for file in files), folder)
+
+
+def require_free(need: int, folder: Path) -> None:
+    """Raise `UserError` where the disk of a folder, which may not be there yet, has less room."""
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     with on_disk(there, "read"):
         free = shutil.disk_usage(there).free
     if need > free:
         raise UserError(f"E-SPACE need {amount(need)}, free {amount(free)} in {folder}")
+
+
+def folder_of(source: Source, root: Path) -> Path:
+    """Where the archives of a source lie, below the data root."""
+    return root / "archives" / source.name
 
 
 def _had(file: File, folder: Path) -> int:

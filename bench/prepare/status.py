@@ -1,46 +1,54 @@
 """Which tasks are prepared, and what is to be done for the others."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
 from bench import places, stores
-from bench.cards import Suite
+from bench.cards import Suite, load_suite
 from bench.prepare import downloads
 from bench.prepare.verifying import amount
-from bench.sources import File, Source, load_source
+from bench.sources import File, Source, beside, load_source
 from bench.tasks import Task
 
 COLUMNS = ("suite", "task", "state", "source", "archives", "to do", "on disk", "licence")
 
 
-def table(suites: Iterable[Suite], root: Path, beside: Path) -> str:
-    """A line a task that does not come with the project."""
-    lines = [
-        _line(suite, task, root, beside)
-        for suite in suites
-        for task in suite.task
-        if not task.embedded
-    ]
-    return tabulate(lines, headers=COLUMNS, tablefmt="simple")
+def lines(suites: Sequence[str], root: Path) -> Iterator[str]:
+    """A table of the suites' tasks, and what a person must fetch; names are checked first."""
+    cards_ = [(load_suite(name), beside(name)) for name in suites]
+    yield tabulate(
+        [
+            _line(suite, task, root, place)
+            for suite, place in cards_
+            for task in suite.task
+            if not task.embedded
+        ],
+        headers=COLUMNS,
+        tablefmt="simple",
+    )
+    hand = dict.fromkeys(line for suite, place in cards_ for line in _by_hand(suite, root, place))
+    if hand:
+        yield "\nTo be fetched by hand:"
+        yield from hand
 
 
-def by_hand(suites: Iterable[Suite], root: Path, beside: Path) -> Iterator[str]:
-    """What a person must fetch, a line a source."""
-    names = {task.source: None for suite in suites for task in suite.task if task.source}
-    for source in (load_source(name, beside) for name in names):
+def _by_hand(suite: Suite, root: Path, place: Path) -> Iterator[str]:
+    for task in suite.task:
+        if not task.source or stores.find(root, suite.name, task, stores.LOSSLESS):
+            continue
+        source = load_source(task.source, place)
         folder = downloads.folder_of(source, root)
-        for file in _absent(source, folder):
-            if downloads.is_by_hand(file):
-                yield f"{source.name}: {folder / file.name}: {file.how}"
+        hand = [file for file in _absent(source, folder) if downloads.is_by_hand(file)]
+        yield from (f"  {folder / file.name}: {file.how}" for file in hand)
 
 
-def _line(suite: Suite, task: Task, root: Path, beside: Path) -> tuple[str, ...]:
+def _line(suite: Suite, task: Task, root: Path, place: Path) -> tuple[str, ...]:
     state = _state(suite, task, root)
     if not task.source:
         return suite.name, task.name, state, "", "", "", "", ""
-    source = load_source(task.source, beside)
+    source = load_source(task.source, place)
     folder = downloads.folder_of(source, root)
     files, absent = downloads.needed(source, folder), _absent(source, folder)
     return (
