@@ -26,11 +26,11 @@ def check(suite: Suite, task: Task, place: Place, deep: bool) -> Iterator[str]:
 
     With `deep`, every byte is hashed and every image decoded.
     """
-    found = (
-        _prepared(task, place.folder, deep) if place.variant else _found(suite, task, place, deep)
-    )
     try:
-        yield from found
+        if place.variant:
+            yield from _prepared(task, place.folder, deep)
+        else:
+            _require_sound(suite, task, place, deep)
     except UserError as error:
         yield str(error)
 
