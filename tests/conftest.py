@@ -1,12 +1,16 @@
 """What all tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from scripted_server import Server, serving
 
 from bench import contract
+from bench.prepare import transfer, verifying
 
 torch.set_num_threads(1)  # more only wait for each other where several tests run at once
 
@@ -26,3 +30,38 @@ def shared() -> Path:
     if not (SHARED / "weights").is_dir():
         pytest.skip(f"needs the folder of real data and weights at {SHARED}")
     return SHARED
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads that give up at once, and past any proxy."""
+    monkeypatch.setattr(transfer, "DELAYS", (0.0, 0.0))
+    monkeypatch.setattr(transfer, "STALL", 0.2)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A local one that does what the test says."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def mirror() -> Iterator[Server]:
+    """Another."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Every file that was read from its beginning to its end for its hash."""
+    read, digest = [], verifying.digest
+
+    def counted(kind: str, path: Path, *rest: Any) -> str:
+        read.append(path)
+        return digest(kind, path, *rest)
+
+    monkeypatch.setattr(verifying, "digest", counted)
+    return read
