@@ -1,6 +1,7 @@
 """What a recipe says of images, how --set changes it, and that no record was renamed by it."""
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -104,3 +105,13 @@ def test_a_changed_view_is_trained_with_and_written_down(tmp_path):
     assert said == {None, "tf1_bilinear"}
     board = (results / "leaderboard.md").read_text()
     assert "tf1_bilinear" in board
+
+
+def test_the_page_on_preprocessing_names_every_view_and_what_can_be_set():
+    page = (ROOT / "docs" / "preprocessing.md").read_text()
+    for name in (*views.FIXED, *views.RANDOM, *views.INTERPOLATIONS):
+        assert f"`{name}`" in page
+    recipe, shown = load_recipe("vpt2022"), re.findall(r"--set (\S+)=(\S+)", page)
+    assert len(shown) == 5
+    for name, value in shown:
+        assert change_recipe(recipe, {name: value}) != recipe
