@@ -171,8 +171,8 @@ def test_a_file_s_beginning_and_end_are_shown(
     out = StringIO()
     file = a_file(server.does(FINE))
     (tmp_path / f"{NAME}.part").write_bytes(CONTENT[:CUT])
-    with Transfer(Console(file=out, force_terminal=terminal, width=100)).shown() as progress:
-        fetch(a_source(file), file, tmp_path, progress)
+    with Transfer(Console(file=out, force_terminal=terminal, width=100)).shown() as show:
+        fetch(a_source(file), file, tmp_path, show.bytes)
     lines = [
         "images.zip: 300.0 kB of 1.0 MB",
         "images.zip: done, 1.0 MB",

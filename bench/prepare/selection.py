@@ -32,7 +32,9 @@ def _hash(salt: str, key: str) -> bytes:
 
 def chosen(ranks: Ranks, keys: Iterable[str]) -> list[str]:
     """Of all keys of the source's split, those that a split of the task takes, in hash order."""
-    return ordered(ranks.source, keys)[ranks.first : ranks.last]
+    found = ordered(ranks.source, keys)
+    start = len(found) * ranks.after_percent // 100
+    return found[start + ranks.first : start + ranks.last]
 
 
 def shared(share: Share, keys_by_class: Mapping[Any, Iterable[str]]) -> list[str]:
