@@ -73,7 +73,7 @@ class Folders:
     path: Path
 
     def classes(self) -> Iterator[tuple[str, str]]:
-        for name in Folder(self.path).names():
+        for name in filter(_is_image, Folder(self.path).names()):
             *_, wnid, key = ("", *PurePosixPath(name).parts)
             if not _is_class(wnid):
                 raise UserError(f"{self.path}: {name} is in no folder of a class, as n01440764 is")
@@ -147,6 +147,10 @@ class Flat:
 
 def _is_class(name: str) -> bool:
     return name[:1] == "n" and name[1:].isdecimal()
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(".jpeg")
 
 
 def _require_all(path: Path, wanted: set[str], seen: set[str]) -> None:
