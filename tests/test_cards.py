@@ -66,8 +66,30 @@ def test_what_a_suite_selects_exists(name):
 @pytest.mark.parametrize("name", SUITE_NAMES)
 def test_train_and_val_make_trainval(name):
     for task in load_suite(name).task:
+        if task.shares:  # how many images are in one follows from the source's class sizes
+            continue
         assert list(task.counts) == list(SPLITS)
         assert sum(task.counts["train"] + task.counts["val"]) == task.counts["trainval"][0]
+
+
+@pytest.mark.parametrize("name", ["inat2018", "imagenet1k"])
+def test_shares_are_nine_tenths_for_training_and_the_rest_for_validation(name):
+    suite = load_suite(name)
+    sizes = [int(task.name.removeprefix(f"{name}_")) for task in suite.task]
+    assert sizes == [1, 2, 5, 10, 30, 50, 100]
+    for task, size in zip(suite.task, sizes, strict=True):
+        train, val = task.shares["train"], task.shares["val"]
+        assert (train.first, train.last) == (0, pytest.approx(0.9 * size))
+        assert (val.first, val.last) == (train.last, size)
+        assert (train.source, train.salt) == (val.source, val.salt) == ("train", name)
+
+
+@pytest.mark.parametrize("name", ["inat2018", "imagenet1k"])
+def test_shares_are_tested_on_all_of_the_official_validation_split(name):
+    for task in load_suite(name).task:
+        test = task.ranks["test"]
+        assert test.source == "validation"
+        assert [test.last - test.first] == task.keys["validation"].counts == task.counts["test"]
 
 
 @pytest.mark.parametrize("suite", PAPERS_SUITES, ids=lambda suite: suite.name)
