@@ -44,7 +44,7 @@ def suite_card(
     """A card of a suite with two classes a task."""
     path.write_text(
         'name = "tiny"\ntitle = "Tiny"\nversion = 1\nrecipe = "quick"\n'
-        f"[lists]\n{_toml(lists or LISTS)}\n"
+        f"[lists]\n{toml(lists or LISTS)}\n"
         f'[default]\nmethods = ["linear"]\nbackbones = [{json.dumps(str(backbone))}]\nseeds = [0]\n'
         + "".join(f'[[task]]\nname = "{t}"\ngroup = "Natural"\nclasses = 2\n' for t in tasks)
     )
@@ -61,7 +61,7 @@ def backbone_card(path: Path, **changed: object) -> Path:
         "pooling": "token",
         "architecture": ARCHITECTURE,
     }
-    path.write_text(_toml({**plain, **changed}))
+    path.write_text(toml({**plain, **changed}))
     return path
 
 
@@ -81,7 +81,7 @@ def command(act: str, folder: Path, results: Path, methods: str, *more: str) -> 
     return [act, *suite, "--results", str(results), *chosen, *changes, *more]
 
 
-def _toml(table: dict) -> str:
+def toml(table: dict) -> str:
     return "".join(f"{key} = {_value(value)}\n" for key, value in table.items())
 
 

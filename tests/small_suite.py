@@ -1,0 +1,78 @@
+"""A suite like the papers', of archives that tests fabricate: the real cards, cut to their size."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import fabricated
+import fabricated_arrays
+import fabricated_photos
+import tiny
+
+from bench.cards import load_suite
+from bench.sources import Source, load_source
+from bench.tasks import Task
+
+MAKERS: dict[str, Callable[[Path], object]] = {
+    **fabricated.SOURCES,
+    "cifar100": fabricated_arrays.cifar100_binary,
+    "svhn": fabricated_arrays.svhn,
+    "patch_camelyon": fabricated_arrays.patch_camelyon,
+    "dsprites": fabricated_arrays.dsprites_hdf5,
+    "smallnorb": fabricated_arrays.smallnorb,
+    "cub": fabricated_photos.cub,
+    "nabirds": fabricated_photos.nabirds,
+    "stanforddogs": fabricated_photos.stanforddogs,
+    "stanfordcars": fabricated_photos.stanfordcars,
+    "inat2018": fabricated_photos.inat2018,
+    "imagenet1k": fabricated_photos.imagenet1k,
+}
+SUITES = ("vtab1k", "fgvc", "inat2018", "imagenet1k")
+TASKS = {task.name: task for suite in SUITES for task in load_suite(suite).task}
+SLICES = {"train": (0, 2), "val": (2, 3), "test": (3, 5)}  # of the records of one source split
+
+
+def write(folder: Path, source: str, make: bool = True) -> Path:
+    """The card of a suite with the real tasks of a source, whose archives are fabricated."""
+    archives = folder / "data" / "archives" / source
+    archives.mkdir(parents=True, exist_ok=True)
+    if make:
+        MAKERS[source](archives)
+    tasks = [task for task in TASKS.values() if task.source == source]
+    (folder / f"{source}.toml").write_text(_source_card(load_source(source)))
+    backbone = tiny.backbone_card(folder / "small.toml")
+    path = folder / "suite.toml"
+    path.write_text(
+        f'name = "small"\ntitle = "Small"\nversion = 1\nrecipe = "quick"\n[default]\n'
+        f'methods = ["linear"]\nbackbones = [{json.dumps(str(backbone))}]\nseeds = [0]\n'
+        + "".join(f"[[task]]\n{tiny.toml(_small(task))}" for task in tasks)
+    )
+    return path
+
+
+def _source_card(source: Source) -> str:
+    """The real card, of files that have no published size or hash."""
+    table = asdict(source)
+    files = [_plain(file) for file in table.pop("file")]
+    return tiny.toml(table | {"prepared_bytes": 1, "scratch_bytes": 0}) + "".join(
+        f"[[file]]\n{tiny.toml(file)}" for file in files
+    )
+
+
+def _plain(file: Mapping[str, object]) -> dict[str, object]:
+    hand = {"bytes": 0, "sha256": "", "md5": "", "urls": [], "hub": "", "how": "put it there"}
+    return {**file, **hand}
+
+
+def _small(task: Task) -> dict[str, object]:
+    table = asdict(task) | {"source": f"{task.source}.toml"}
+    for entry in ("counts", "keys", "present", "members"):
+        table[entry] = {}
+    if task.members:
+        table["ranks"] = {s: {"source": "train", "first": 0, "last": 1} for s in SLICES}
+    sources = [ranks["source"] for ranks in table["ranks"].values()]
+    for split, ranks in table["ranks"].items():
+        first, last = SLICES[split] if sources.count(ranks["source"]) > 1 else (0, 1000)
+        ranks |= {"first": first, "last": last, "digest": "", "after_percent": 0}
+    return table
