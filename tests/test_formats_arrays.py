@@ -87,6 +87,31 @@ def test_cifar_s_fact_is_its_fine_class(make: Callable[[Path], object], tmp_path
         assert [fine[split, str(i)] for i in range(len(labels))] == [{"fine": n} for n in labels]
 
 
+def python2(planes: np.ndarray, fine: list[int]) -> bytes:
+    """A pickle as Python 2 wrote it: its strings are bytes, and an array holds one."""
+    raw = planes.tobytes()
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+        b"(K\x01" + b"M" + len(planes).to_bytes(2, "little") + b"M\x00\x0c\x86"
+        b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        b"\x89T" + len(raw).to_bytes(4, "little") + raw + b"tb"
+    )
+    labels = b"](" + b"".join(b"K" + bytes([label]) for label in fine) + b"e"
+    return b"\x80\x02}(U\x0bfine_labels" + labels + b"U\x04data" + array + b"u."
+
+
+def test_cifar_s_pickles_are_read_as_python_2_wrote_them(tmp_path: Path) -> None:
+    records = made.cifar100_records()
+    content = {
+        f"cifar-100-python/{split}": python2(made.planes(images), fine.tolist())
+        for split, (fine, images) in records.items()
+    }
+    made.tar(tmp_path / PICKLED, content)
+    read = dict(everything("cifar100", tmp_path))
+    for split, (_, images) in records.items():
+        assert all((read[split, str(i)] == image).all() for i, image in enumerate(images))
+
+
 def test_an_extracted_cifar_is_read_from_its_folder(tmp_path: Path) -> None:
     pixels = made.cifar100_binary(tmp_path)
     with tarfile.open(tmp_path / CIFAR) as file:
