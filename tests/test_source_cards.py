@@ -37,6 +37,7 @@ def test_a_file_s_checksums_and_addresses_are_whole(source: Source, file: File) 
     assert not file.urls or file.sha256 or file.md5, "what is fetched is checked"
     assert not file.how or f"archives/{source.name}/" in file.how
     assert file.how == " ".join(file.how.split())
+    assert "- " not in file.how, "an address is broken in two"
 
 
 @cache
