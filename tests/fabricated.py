@@ -117,7 +117,7 @@ def eurosat(folder: Path) -> Files:
 
 
 def resisc45(folder: Path) -> Files:
-    keys = ["sea_ice/sea_ice_001.jpg", "airport/airport_001.jpg"]
+    keys = ["sea_ice/sea_ice_001.jpg", "airport/airport_001.jpg", "airport/airport_002.jpg"]
     return class_folders(folder, "NWPU-RESISC45.zip", "NWPU-RESISC45", keys)
 
 
@@ -181,17 +181,20 @@ def sun397(folder: Path) -> Files:
     }
 
 
-def eye(height: int, width: int, radius: int) -> np.ndarray:
+def eye(height: int, width: int, radius: int, wave: int = 7) -> np.ndarray:
     """A reddish disc, with vessels of a kind, on black."""
     y, x = np.mgrid[:height, :width]
     inside = (y - height // 2) ** 2 + (x - width // 2) ** 2 < radius**2
-    waves = 20 * np.sin(x / 7)[..., None]
+    waves = 20 * np.sin(x / wave)[..., None]
     return np.where(inside[..., None], np.array([180, 90, 40]) + waves, 0).astype(np.uint8)
 
 
-def _eye_file(radius: int) -> bytes:
+EYES = {"left": 7, "right": 11}  # and how wide their vessels are
+
+
+def _eye_file(radius: int, wave: int) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(eye(240, 300, radius)).save(file, "JPEG")
+    Image.fromarray(eye(240, 300, radius, wave)).save(file, "JPEG")
     return file.getvalue()
 
 
@@ -199,8 +202,8 @@ def diabetic_retinopathy(folder: Path) -> Files:
     solution = "image,level,Usage\n1_left,0,Private\n1_right,3,Public\n"
     (folder / "trainLabels.csv").write_text("image,level\n10_left,0\n10_right,4\n")
     (folder / "retinopathy_solution.csv").write_text(solution)
-    train = {f"train/{key}.jpeg": _eye_file(100) for key in ("10_left", "10_right")}
-    test = {f"{key}.jpeg": _eye_file(110) for key in ("1_left", "1_right")}
+    train = {f"train/10_{side}.jpeg": _eye_file(100, wave) for side, wave in EYES.items()}
+    test = {f"1_{side}.jpeg": _eye_file(110, wave) for side, wave in EYES.items()}
     return {
         **{name: folder / name for name in ("trainLabels.csv", "retinopathy_solution.csv")},
         "train.zip": zipped(folder / "train.zip", train),

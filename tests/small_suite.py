@@ -11,6 +11,7 @@ import fabricated_photos
 import tiny
 
 from bench.cards import load_suite
+from bench.prepare.building import opened
 from bench.sources import Source, load_source
 from bench.tasks import Task
 
@@ -30,7 +31,8 @@ MAKERS: dict[str, Callable[[Path], object]] = {
 }
 SUITES = ("vtab1k", "fgvc", "inat2018", "imagenet1k")
 TASKS = {task.name: task for suite in SUITES for task in load_suite(suite).task}
-SLICES = {"train": (0, 2), "val": (2, 3), "test": (3, 5)}  # of the records of one source split
+SLICES = {"train": (0, 1), "val": (1, 2), "test": (2, 3)}  # of the records of one source split
+SHARES = {"train": (0, 60), "val": (60, 100)}  # percent
 
 
 def write(folder: Path, source: str, make: bool = True) -> Path:
@@ -39,7 +41,9 @@ def write(folder: Path, source: str, make: bool = True) -> Path:
     archives.mkdir(parents=True, exist_ok=True)
     if make:
         MAKERS[source](archives)
+        _write_lists(archives, load_source(source))
     tasks = [task for task in TASKS.values() if task.source == source]
+    tasks = tasks[:1] if tasks[0].shares else tasks  # the others differ in percentages alone
     (folder / f"{source}.toml").write_text(_source_card(load_source(source)))
     backbone = tiny.backbone_card(folder / "small.toml")
     path = folder / "suite.toml"
@@ -60,6 +64,17 @@ def _source_card(source: Source) -> str:
     )
 
 
+def _write_lists(archives: Path, source: Source) -> None:
+    """Lists as VPT's, where the source has them: some images of each split, by their class."""
+    if not any(file.name == "train.json" for file in source.file):
+        return
+    here = {file.name: archives / file.name for file in source.file if "json" not in file.name}
+    entries = list(opened(source, here).entries())
+    for split, (first, last) in SLICES.items():
+        listed = {entry.key: entry.facts["class"] for entry in entries[first:last]}
+        (archives / f"{split}.json").write_text(json.dumps(listed))
+
+
 def _plain(file: Mapping[str, object]) -> dict[str, object]:
     hand = {"bytes": 0, "sha256": "", "md5": "", "urls": [], "hub": "", "how": "put it there"}
     return {**file, **hand}
@@ -67,12 +82,13 @@ def _plain(file: Mapping[str, object]) -> dict[str, object]:
 
 def _small(task: Task) -> dict[str, object]:
     table = asdict(task) | {"source": f"{task.source}.toml"}
-    for entry in ("counts", "keys", "present", "members"):
+    for entry in ("counts", "keys", "present"):
         table[entry] = {}
-    if task.members:
-        table["ranks"] = {s: {"source": "train", "first": 0, "last": 1} for s in SLICES}
     sources = [ranks["source"] for ranks in table["ranks"].values()]
+    for split, share in table["shares"].items():
+        share |= {"first": SHARES[split][0], "last": SHARES[split][1]}
+    whole = 1 if task.source == "sun397" else 1000  # SUN397 has a file that is no image
     for split, ranks in table["ranks"].items():
-        first, last = SLICES[split] if sources.count(ranks["source"]) > 1 else (0, 1000)
+        first, last = SLICES[split] if sources.count(ranks["source"]) > 1 else (0, whole)
         ranks |= {"first": first, "last": last, "digest": "", "after_percent": 0}
     return table

@@ -84,6 +84,7 @@ RECORDS: dict[str, dict[Name, dict[str, Fact]]] = {
     "resisc45": {
         (TRAIN, "sea_ice_sea_ice_001.jpg"): {"class": "sea_ice"},
         (TRAIN, "airport_airport_001.jpg"): {"class": "airport"},
+        (TRAIN, "airport_airport_002.jpg"): {"class": "airport"},
     },
     "sun397": {
         (TRAIN, "/a/abbey/sun_big.jpg"): {"class": "/a/abbey"},

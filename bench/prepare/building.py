@@ -72,6 +72,7 @@ def build(job: Job, files: Files, progress: Progress) -> list[str]:
 
 def counted(pictures: Pictures, title: str, total: int, progress: Progress) -> Pictures:
     """The images, while it is told how many have come."""
+    progress(title, 0, total)
     for number, picture in enumerate(pictures, start=1):
         yield picture
         progress(title, number, total)
