@@ -77,13 +77,16 @@ def _kind(name: Name, content: bytes) -> str:
 def encode(pictures: Iterable[tuple[Name, Picture]]) -> Iterator[Encoded]:
     """The images in their order, encoded by several threads, a few of them ahead."""
     waiting: deque[Future[Encoded]] = deque()
-    with ThreadPoolExecutor(THREADS) as pool:
+    pool = ThreadPoolExecutor(THREADS)
+    try:
         for name, picture in pictures:
             waiting.append(pool.submit(encoded, name, picture))
             if len(waiting) >= AHEAD:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # an error or Ctrl-C does not wait for those ahead
 
 
 class Tars:

@@ -23,6 +23,7 @@ class Board:
     weights: str  # sha256
     recipe: dict[str, Any]
     changed: str  # what tells it from boards of the same suite, backbone and recipe name
+    variant: str  # of the data; empty: embedded, or read as found
     splits: dict[str, str]  # task -> digest, where its records are of several; else empty
     groups: dict[str, list[str]]  # group -> tasks shown
     rows: list[Row]  # complete, the best mean over tasks first
@@ -141,6 +142,7 @@ def _board(part: list[Record], card: Suite | None, changed: str, same: list[list
         weights=settings.weights,
         recipe=settings.recipe,
         changed=changed,
+        variant=settings.variant,
         splits=_task_splits(part, same),
         groups=groups,
         rows=complete,

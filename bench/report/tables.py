@@ -110,8 +110,9 @@ def _params(row: Row) -> str:
 
 def _foot(board: Board) -> str:
     recipe = board.recipe
+    data = f"; data {board.variant}" if board.variant else ""
     made = (
-        f"{board.title} ({board.suite}, version {board.suite_version}); "
+        f"{board.title} ({board.suite}, version {board.suite_version}){data}; "
         f"backbone {board.backbone}, weights sha256 {board.weights[:DIGITS] or NONE}; "
         f"recipe {recipe.get('name')}, version {recipe.get('version')} "
         f"(batch {recipe.get('batch')}, {recipe.get('epochs')} epochs); {board.records} records."
