@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import data
+from bench import lists as reading
 from bench.cards import load_suite
+from bench.prepare.choosing import choose
+from bench.prepare.formats.base import Entry
 from bench.tasks import Task
 
 TABLE_S1 = json.loads((Path(__file__).parent / "golden" / "table_s1.json").read_text())
@@ -40,14 +42,18 @@ def test_no_image_is_in_two_lists(task: Task, shared: Path) -> None:
 @pytest.mark.parametrize("task", LISTED, ids=lambda task: task.name)
 def test_each_list_holds_as_many_classes_as_the_card_says(task: Task, shared: Path) -> None:
     held = {split: set(part.values()) for split, part in lists(shared, task).items()}
-    held["trainval"] = held["train"] | held["val"]
     assert {split: len(classes) for split, classes in held.items()} == task.present
 
 
 def numbers(shared: Path, task: Task, split: str) -> list[int]:
-    """What labels `bench.data` makes of a list."""
+    """What labels reading a folder as found gives a list."""
     folder = shared / "golden" / "fgvc" / task.name
-    return data._class_numbers(SUITE, task, folder, data._lines(folder / f"{split}.json"))
+
+    def content(name: str) -> bytes:
+        return (folder / name).read_bytes()
+
+    found = reading.lines(str(folder), f"{split}.json", content)
+    return reading.class_numbers(SUITE, task, str(folder), content, found)
 
 
 def test_numbering_nabirds_val_alone_would_shift_1440_of_its_2393_labels(shared: Path) -> None:
@@ -66,3 +72,18 @@ def test_a_class_has_one_number_in_all_lists_of_nabirds(shared: Path) -> None:
         for label, number in zip(part.values(), numbers(shared, task, split), strict=True):
             seen.setdefault(label, set()).add(number)
     assert [seen[label] for label in sorted(seen)] == [{number} for number in range(555)]
+
+
+def test_preparing_nabirds_gives_the_same_numbers(shared: Path) -> None:
+    task = SUITE.find("nabirds")
+    folder, held = shared / "golden" / "fgvc" / "nabirds", lists(shared, task)
+    files = {f"{split}.json": folder / f"{split}.json" for split in held}
+    entries = [
+        Entry("test" if split == "test" else "train", path, {"class": label})
+        for split, part in held.items()
+        for path, label in part.items()
+    ]
+    chosen = choose(task, entries, files)
+    assert {split: chosen.labels(split) for split in held} == {
+        split: numbers(shared, task, split) for split in held
+    }
