@@ -43,6 +43,8 @@ def absence(suite: Suite, task: Task, root: Path, variant: str | None) -> str:
         return f"{task.name} is prepared as {others[0]}, not as {wanted}: say --variant {others[0]}"
     if variant:
         return f"{task.name} is not prepared as {variant} in {root / 'prepared'}"
+    if not suite.lists:
+        return f"{task.name} is not prepared in {root / 'prepared'}"
     looked = " and ".join(map(str, folders(suite, task, root)))
     return f"no data for {task.name}: looked for {suite.lists['test'][0]} in {looked}"
 

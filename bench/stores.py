@@ -84,11 +84,14 @@ def _sound(path: Path) -> str:
     except OSError as error:
         raise UserError(f"E-MANIFEST {path} cannot be read: {error.strerror}") from None
     wanted = manifest(path.parent).get(path.name)
-    if hashlib.sha256(content).hexdigest() != wanted:
-        raise UserError(
-            f"E-MANIFEST {path} is not the file that was prepared; prepare it again with --force"
-        )
-    return content.decode()
+    try:
+        if hashlib.sha256(content).hexdigest() == wanted:
+            return content.decode()
+    except UnicodeDecodeError:
+        pass
+    raise UserError(
+        f"E-MANIFEST {path} is not the file that was prepared; prepare it again with --force"
+    )
 
 
 def _parsed(path: Path, text: str) -> Iterator[Row]:
@@ -104,16 +107,21 @@ def manifest(folder: Path) -> dict[str, str]:
     """File -> sha256."""
     try:
         lines = (folder / MANIFEST).read_text().splitlines()
-    except OSError as error:
-        raise UserError(f"E-MANIFEST {folder / MANIFEST} cannot be read: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise UserError(f"E-MANIFEST {folder / MANIFEST} cannot be read: {why}") from None
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def card(folder: Path) -> dict[str, Any]:
     """What is known of a prepared folder; raises `UserError` where it is of another version."""
-    found = json.loads(_sound(folder / CARD))
-    if found["format"] != FORMAT:
-        raise UserError(f"{folder} has format {found['format']}; this version reads {FORMAT}")
+    try:
+        found = json.loads(_sound(folder / CARD))
+    except json.JSONDecodeError as error:
+        raise UserError(f"E-MANIFEST {folder / CARD} is not JSON: {error}") from None
+    given = found.get("format") if isinstance(found, dict) else None
+    if given != FORMAT:
+        raise UserError(f"{folder} has format {given}; this version reads {FORMAT}")
     return found
 
 

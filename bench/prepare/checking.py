@@ -3,7 +3,6 @@
 import hashlib
 import io
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -14,21 +13,24 @@ from bench.errors import UserError
 from bench.places import Place
 from bench.prepare import rules, variants
 from bench.prepare.building import certificates
-from bench.sources import load_source
+from bench.sources import Source
 from bench.stores import Row
 from bench.tasks import Split, Task
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
-def check(suite: Suite, task: Task, place: Place, deep: bool) -> Iterator[str]:
+def check(
+    suite: Suite, task: Task, source: Source | None, place: Place, deep: bool
+) -> Iterator[str]:
     """Every rule that a task's data break, and what is odd about them.
 
-    With `deep`, every byte is hashed and every image decoded.
+    `source` is what the task is made from, if anything. With `deep`, every byte is hashed and
+    every image decoded.
     """
     try:
         if place.variant:
-            yield from _prepared(task, place.folder, deep)
+            yield from _prepared(task, source, place.folder, deep)
         else:
             _require_sound(suite, task, place, deep)
     except UserError as error:
@@ -46,18 +48,15 @@ def _require_sound(suite: Suite, task: Task, place: Place, deep: bool) -> None:
                 data.opened(examples, index)
 
 
-def _prepared(task: Task, folder: Path, deep: bool) -> Iterator[str]:
+def _prepared(task: Task, source: Source | None, folder: Path, deep: bool) -> Iterator[str]:
     card = stores.require_whole(folder)
-    rows = {
-        split: stores.rows(folder, task.name, split)
-        for split in SPLITS
-        if (folder / stores.list_name(task.name, split)).is_file()
-    }
-    yield from _rules(task, rows, card, folder)
+    certified = card["certificates"][task.name]  # of every split that was prepared
+    rows = {split: stores.rows(folder, task.name, split) for split in SPLITS if split in certified}
+    yield from _rules(task, source, rows, card, folder)
     if deep:
         yield from _damaged(folder)
         yield from _undecodable(folder, rows)
-        if certificates(folder, {task.name: rows})[task.name] != card["certificates"][task.name]:
+        if certificates(folder, {task.name: rows})[task.name] != certified:
             yield (
                 f"W-PIXELS {task.name}: images decode to other pixels here than where they were "
                 f"prepared, with {card['versions']}"
@@ -65,12 +64,15 @@ def _prepared(task: Task, folder: Path, deep: bool) -> Iterator[str]:
 
 
 def _rules(
-    task: Task, rows: dict[Split, list[Row]], card: dict[str, object], folder: Path
+    task: Task,
+    source: Source | None,
+    rows: dict[Split, list[Row]],
+    card: dict[str, object],
+    folder: Path,
 ) -> Iterator[str]:
-    source = load_source(task.source) if task.source else None
-    ours = task if "imported" not in card else replace(task, ranks={})
-    yield from rules.problems(ours, rows, repeats=bool(source and source.repeats))
-    yield from rules.warnings(ours, rows)
+    repeats = source is not None and source.repeats
+    yield from rules.problems(task, rows, repeats, copied="imported" in card)
+    yield from rules.warnings(task, rows)
     try:
         native = source.native if source else "jpeg"
         variants.require(native, str(card["variant"]), folder, task, rows)
@@ -81,9 +83,13 @@ def _rules(
 def _damaged(folder: Path) -> Iterator[str]:
     """The files whose bytes are not those of the manifest."""
     for name, wanted in stores.manifest(folder).items():
-        with open(folder / name, "rb") as file:
+        path = folder / name
+        if not path.is_file():
+            yield f"E-MANIFEST {path} is missing"
+            continue
+        with open(path, "rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
-                yield f"E-MANIFEST {folder / name}: its bytes have changed since it was prepared"
+                yield f"E-MANIFEST {path}: its bytes have changed since it was prepared"
 
 
 def _undecodable(folder: Path, rows: dict[Split, list[Row]]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from bench.console import Transfer
 from bench.errors import UserError, unknown
 from bench.prepare import building, checking, downloads, importing
 from bench.prepare.building import Job, Progress
-from bench.sources import beside, load_source
+from bench.sources import Source, beside, load_source
 from bench.tasks import SPLITS, Task
 
 Failures = list[str]
@@ -29,10 +29,15 @@ class Wanted:
         """The suite; raises `UserError` for a name that is not known."""
         return cards.load_suite(self.name)
 
+    def sources(self) -> dict[str, Source]:
+        """What the suite's tasks are made from, as they name it."""
+        names = dict.fromkeys(task.source for task in self.suite().task if task.source)
+        return {name: load_source(name, beside(self.name)) for name in names}
+
 
 def jobs(wanted: Wanted) -> list[Job]:
     """A job for each source of the wanted tasks, with all the suite's tasks that it serves."""
-    suite = wanted.suite()
+    suite, sources = wanted.suite(), wanted.sources()
     known = {task.name: task.source for task in suite.task if task.source}
     if not known:
         raise UserError(f"no task of suite {suite.name!r} is made from a source")
@@ -42,7 +47,7 @@ def jobs(wanted: Wanted) -> list[Job]:
     found = []
     for source in dict.fromkeys(known[name] for name in wanted.tasks or known):
         tasks = tuple(task for task in suite.task if task.source == source)
-        found.append(Job(suite, load_source(source, beside(wanted.name)), tasks, wanted.root))
+        found.append(Job(suite, sources[source], tasks, wanted.root))
     return found
 
 
@@ -95,7 +100,7 @@ def _sizes(job: Job, task: Task) -> str:
 def bring(path: Path, wanted: Wanted, progress: Progress, failed: Failures) -> Iterator[str]:
     """Prepare the tasks of a copy; one that fails is noted, and the next goes on."""
     suite = wanted.suite()
-    copies = {copy.task.name: copy for copy in importing.found(suite, path)}
+    copies = {copy.task.name: copy for copy in importing.found(suite, path, wanted.sources())}
     for name in wanted.tasks:
         if name not in copies:
             raise unknown(f"task in {path}", name, copies)
@@ -110,12 +115,12 @@ def bring(path: Path, wanted: Wanted, progress: Progress, failed: Failures) -> I
 
 def check(wanted: Wanted, deep: bool, failed: Failures) -> Iterator[str]:
     """Hold what is there to the rules, and note what is broken."""
-    suite = wanted.suite()
+    suite, sources = wanted.suite(), wanted.sources()
     found = 0
     for task in [suite.find(name) for name in wanted.tasks] or suite.task:
         for place in _there(suite, task, wanted):
             found += 1
-            said = list(checking.check(suite, task, place, deep))
+            said = list(checking.check(suite, task, sources.get(task.source), place, deep))
             broken = [line for line in said if not line.startswith("W-")]
             failed += broken
             yield from (line for line in said if line.startswith("W-"))

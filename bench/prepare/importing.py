@@ -4,8 +4,10 @@ It is a folder or a zip in a layout that the field shares: a folder a task, with
 the images (the suite's card names both).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from bench import lists, stores
@@ -15,12 +17,14 @@ from bench.prepare import archives, rules, variants, writing
 from bench.prepare.archives import Archive
 from bench.prepare.building import Progress, certificates, counted, made_with
 from bench.prepare.formats.base import Name, Picture
-from bench.sources import load_source
+from bench.prepare.writing import Span
+from bench.sources import Source
 from bench.stores import Row
 from bench.tasks import Split, Task
 
 SAMPLE = 64  # images by which a copy's variant is told
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+Lines = dict[Split, list[lists.Line]]
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Copy:
 
     suite: Suite
     task: Task
+    source: Source | None  # that the task is made from
     archive: Archive
     path: Path  # of the archive, for messages
     folder: str  # in the archive; empty, or ends with a slash
@@ -38,28 +43,60 @@ class Copy:
         """The folder, for messages."""
         return f"{self.path}: {self.folder}".rstrip("/ :")
 
-    def content(self, name: str) -> bytes:
-        """A file of the folder."""
-        return dict(self.archive.read([self.folder + name]))[self.folder + name]
+    @property
+    def native(self) -> str:
+        """How the source's images are kept."""
+        return self.source.native if self.source else "jpeg"
+
+    @cached_property
+    def contents(self) -> dict[str, bytes]:
+        """The list files by name, read in one pass."""
+        wanted = [self.folder + name for split in SPLITS for name in self.suite.lists[split]]
+        found = self.archive.read(wanted)
+        return {name.removeprefix(self.folder): content for name, content in found}
+
+    def lines(self, split: Split) -> list[lists.Line]:
+        """What the lists of a split say."""
+        names = self.suite.lists[split]
+        return [
+            line for n in names for line in lists.lines(self.where, n, self.contents.__getitem__)
+        ]
+
+    def member(self, path: str) -> str:
+        """An image in the archive, by its path in a list."""
+        return self.folder + (PurePosixPath(self.task.images) / path).as_posix()
+
+    def name(self, path: str) -> Name:
+        """What an image of the copy is called: no split of the source, whose names are lost."""
+        return _folder(self.task), path
 
 
-def found(suite: Suite, path: Path) -> list[Copy]:
+def found(suite: Suite, path: Path, sources: Mapping[str, Source]) -> list[Copy]:
     """The tasks of the suite that a folder or zip holds; raises `UserError` where it holds none."""
+    unlisted = [split for split in SPLITS if not suite.lists.get(split)]
+    if unlisted:
+        raise UserError(
+            f"no copy of {suite.name} can be read: its card lists no {unlisted[0]} file"
+        )
     if not path.exists():
         raise UserError(f"no folder or zip of a copy at {path}")
     archive = archives.opened(path)
     test = suite.lists["test"][0]
     holding = [name.removesuffix(test) for name in archive.names() if _is_called(name, test)]
     copies = [
-        Copy(suite, task, archive, path, folder)
+        Copy(suite, task, sources.get(task.source), archive, path, folder)
         for task in suite.task
         for folder in holding
         if _belongs(folder, task, path)
     ]
     if not copies:
-        wanted = ", ".join(f"{task.folder or task.name}/{test}" for task in suite.task[:3])
+        wanted = ", ".join(f"{_folder(task)}/{test}" for task in suite.task[:3])
         raise UserError(f"{path} holds no task of {suite.name}: looked for {wanted} and so on")
     return copies
+
+
+def _folder(task: Task) -> str:
+    return task.folder or task.name
 
 
 def _is_called(name: str, test: str) -> bool:
@@ -68,7 +105,9 @@ def _is_called(name: str, test: str) -> bool:
 
 def _belongs(folder: str, task: Task, path: Path) -> bool:
     """Whether a folder of the archive, or the archive itself, is called as the task's is."""
-    return (PurePosixPath(folder).name or path.name) == (task.folder or task.name)
+    itself = path.resolve()
+    called = {PurePosixPath(folder).name} if folder else {itself.name, itself.stem}
+    return _folder(task) in called
 
 
 def bring(copy: Copy, root: Path, variant: str | None, progress: Progress) -> tuple[str, list[str]]:
@@ -77,20 +116,16 @@ def bring(copy: Copy, root: Path, variant: str | None, progress: Progress) -> tu
     Without a `variant`, the images themselves tell it. Raises `UserError` for the first rule that
     the copy breaks.
     """
-    splits = {split: _lines(copy, split) for split in SPLITS}
-    classes = _classes(copy, splits)
-    told = _variant(copy, splits, variant)
+    listed = {split: copy.lines(split) for split in SPLITS}
+    classes = _classes(copy, listed)
+    told = _variant(copy, listed, variant)
+    _require_unbuilt(copy, root, told)
     with writing.published(stores.home(root, copy.suite.name, copy.task.name, told)) as folder:
-        count = sum(map(len, splits.values()))
-        pictures = counted(_images(copy, splits), copy.task.title, count, progress)
+        pictures = counted(
+            _images(copy, classes), copy.task.title or copy.task.name, len(classes), progress
+        )
         spans = writing.write_images(folder, pictures)
-        rows = {
-            split: [
-                Row(classes[split, path], split, path, s.tar, s.offset, s.size, s.sha256)
-                for path, s in ((line[0], spans[split, line[0]]) for line in found)
-            ]
-            for split, found in splits.items()
-        }
+        rows = _rows(copy, listed, classes, spans)
         said = _vouched(copy, told, folder, rows)
         named = {copy.task.name: rows}
         writing.write_lists(folder, named)
@@ -100,59 +135,67 @@ def bring(copy: Copy, root: Path, variant: str | None, progress: Progress) -> tu
     return told, said
 
 
-def _lines(copy: Copy, split: Split) -> list[lists.Line]:
-    names = copy.suite.lists[split]
-    return [line for name in names for line in lists.lines(copy.where, name, copy.content)]
-
-
-def _classes(copy: Copy, splits: dict[Split, list[lists.Line]]) -> dict[Name, int]:
-    """The class of each image, by its split and path."""
-    classes: dict[Name, int] = {}
-    for split, found in splits.items():
-        numbers = lists.class_numbers(copy.suite, copy.task, copy.where, copy.content, found)
-        classes |= {(split, line[0]): n for line, n in zip(found, numbers, strict=True)}
-        if len({line[0] for line in found}) < len(found):
-            raise UserError(f"E-OVERLAP {copy.task.name}: images stand twice in its {split} list")
+def _classes(copy: Copy, listed: Lines) -> dict[str, int]:
+    """The class of each image, by its path."""
+    classes: dict[str, int] = {}
+    for split, lines in listed.items():
+        read = copy.contents.__getitem__
+        numbers = lists.class_numbers(copy.suite, copy.task, copy.where, read, lines)
+        seen: set[str] = set()
+        for (path, _, origin), number in zip(lines, numbers, strict=True):
+            if path in seen:
+                raise UserError(f"E-OVERLAP {origin}: {path} stands twice in the {split} list")
+            seen.add(path)
+            classes[path] = number
     return classes
 
 
-def _images(copy: Copy, splits: dict[Split, list[lists.Line]]) -> Iterator[tuple[Name, Picture]]:
-    of_path: dict[str, Name] = {}
-    for split, found in splits.items():
-        of_path |= {_member(copy, path): (split, path) for path, _, _ in found}
-    for member, content in copy.archive.read(of_path):
-        yield of_path[member], content
+def _rows(
+    copy: Copy, listed: Lines, classes: Mapping[str, int], spans: Mapping[Name, Span]
+) -> dict[Split, list[Row]]:
+    def row(path: str) -> Row:
+        name, span = copy.name(path), spans[copy.name(path)]
+        return Row(classes[path], *name, span.tar, span.offset, span.size, span.sha256)
+
+    return {split: [row(path) for path, _, _ in lines] for split, lines in listed.items()}
 
 
-def _member(copy: Copy, path: str) -> str:
-    return copy.folder + (PurePosixPath(copy.task.images) / path).as_posix()
+def _images(copy: Copy, paths: Mapping[str, int]) -> Iterator[tuple[Name, Picture]]:
+    of_member = {copy.member(path): path for path in paths}
+    for member, content in copy.archive.read(of_member):
+        yield copy.name(of_member[member]), content
 
 
-def _variant(copy: Copy, splits: dict[Split, list[lists.Line]], wanted: str | None) -> str:
-    """The variant that the images show; raises `UserError` where another was claimed."""
-    some = [line[0] for line in splits["train"]][:SAMPLE]
-    contents = (content for _, content in copy.archive.read([_member(copy, p) for p in some]))
-    told = variants.guessed(contents, _native(copy))
+def _variant(copy: Copy, listed: Lines, wanted: str | None) -> str:
+    """The variant that the images show; raises `UserError` where they belie what was claimed."""
+    some = [copy.member(path) for path, _, _ in listed["train"][:SAMPLE]]
+    told = variants.guessed((content for _, content in copy.archive.read(some)), copy.native)
     if wanted == stores.LOSSLESS and told != wanted:
         raise UserError(
-            f"E-VARIANT {copy.task.name}: the images of {copy.where} were compressed anew as JPEG "
-            f"of quality 75, so they are not {wanted}: leave --variant out"
+            f"E-VARIANT {copy.task.name}: the images of {copy.where} were compressed anew as JPEG, "
+            f"so they are not {wanted}: leave --variant out"
         )
     return wanted or told
 
 
-def _native(copy: Copy) -> str:
-    return load_source(copy.task.source).native if copy.task.source else "jpeg"
+def _require_unbuilt(copy: Copy, root: Path, variant: str) -> None:
+    """Raise `UserError` where a copy would take the place of what was made from the source."""
+    folder = stores.find(root, copy.suite.name, copy.task, variant)
+    built = False
+    with suppress(UserError):  # what is damaged may be replaced
+        built = folder is not None and "imported" not in stores.card(folder)
+    if built:
+        raise UserError(
+            f"{copy.task.name} was prepared from its source, in {folder}: move that folder away to "
+            "bring in a copy instead"
+        )
 
 
 def _vouched(copy: Copy, variant: str, folder: Path, rows: dict[Split, list[Row]]) -> list[str]:
     """Hold what was written to the rules, but those of the source's keys; the warnings."""
-    task = replace(copy.task, ranks={})  # a copy names its images anew
-    for problem in rules.problems(task, rows, repeats=_repeats(copy)):
+    task = copy.task
+    repeats = copy.source is not None and copy.source.repeats
+    for problem in rules.problems(task, rows, repeats, copied=True):
         raise UserError(problem)
-    variants.require(_native(copy), variant, folder, task, rows)
+    variants.require(copy.native, variant, folder, task, rows)
     return list(rules.warnings(task, rows))
-
-
-def _repeats(copy: Copy) -> bool:
-    return bool(copy.task.source) and load_source(copy.task.source).repeats

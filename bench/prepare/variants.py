@@ -55,8 +55,11 @@ def is_quality_75(content: bytes) -> bool:
     """Whether a file was quantised by the tables that Pillow takes by default."""
     if not is_jpeg(content):
         return False
-    with Image.open(io.BytesIO(content)) as image:
-        tables = image.quantization  # type: ignore[attr-defined]
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            tables = image.quantization  # type: ignore[attr-defined]
+    except data.UNREADABLE:  # to be found by who decodes it
+        return False
     return list(tables.values()) == _default_tables()[: len(tables)]
 
 

@@ -108,11 +108,13 @@ def _splits(records: list[Record]) -> list[str]:
 
 
 def _task_splits(part: list[Record], same: list[list[Record]]) -> dict[str, str]:
-    """Task -> digest, for the tasks of `part` that other parts have with another split."""
+    """Task -> digest, for tasks of `part` that others of its variant have with another split."""
     mine = {r.settings.task: r.settings.split for r in part}
-    every = {(r.settings.task, r.settings.split) for other in same for r in other}
+    alike = [o for o in same if o[0].settings.variant == part[0].settings.variant]
+    every = {(r.settings.task, r.settings.split) for other in alike for r in other}
     several = Counter(task for task, _ in every)
-    return {task: mine[task][:12] for task in sorted(mine) if several[task] > 1}
+    digests = {task: mine[task].rpartition(":")[2] for task in sorted(mine) if several[task] > 1}
+    return {task: digest[:12] for task, digest in digests.items()}
 
 
 def _distinct(part: list[Record], same: list[list[Record]]) -> dict[str, Any]:

@@ -151,6 +151,7 @@ def _facts(standing: Standing) -> list[tuple[str, str]]:
         "init (s)": _decimals(row.init_seconds, 2).text,
         "fields": entries(row.fields),
         "rates": entries(row.rates) or "chosen for each task",
+        "data": board.variant,
         "splits": entries(board.splits),
         "not run": ", ".join(board.not_run),
         "remark": row.remark,
