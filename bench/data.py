@@ -55,6 +55,7 @@ def read(
         return Examples(torch.from_numpy(made.labels), pixels)
     place = places.find(suite, task, root, variant)
     if place.variant:
+        stores.require_whole(place.folder)
         examples = in_store(place.folder, stores.rows(place.folder, task.name, split))
     else:
         examples = read_folder(suite, task, split, place.folder)

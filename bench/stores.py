@@ -24,6 +24,7 @@ LOSSLESS = "lossless"  # images as published, or pixels without loss
 JPEG75 = "jpeg75"  # compressed anew, as the field's shared copies are
 VARIANTS = (LOSSLESS, JPEG75)
 CARD, MANIFEST = "card.json", "MANIFEST.sha256"
+SAYS = {"variant": str, "tars": dict, "certificates": dict}  # of what a card must say
 PARTS: dict[Split, tuple[Split, ...]] = {"trainval": ("train", "val")}
 
 
@@ -122,12 +123,17 @@ def card(folder: Path) -> dict[str, Any]:
     given = found.get("format") if isinstance(found, dict) else None
     if given != FORMAT:
         raise UserError(f"{folder} has format {given}; this version reads {FORMAT}")
+    for name, kind in SAYS.items():
+        if not isinstance(found.get(name), kind):
+            raise UserError(f"E-MANIFEST {folder / CARD} does not say its {name}")
     return found
 
 
 def require_whole(folder: Path) -> dict[str, Any]:
-    """The card, where every tar has the size that it names."""
+    """The card, where every tar has the size that it names, and the folder its variant's name."""
     found = card(folder)
+    if found["variant"] != folder.name:
+        raise UserError(f"E-VARIANT {folder}: its card says {found['variant']}")
     for name, size in found["tars"].items():
         path = folder / name
         there = path.stat().st_size if path.is_file() else 0

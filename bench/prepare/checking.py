@@ -50,16 +50,18 @@ def _require_sound(suite: Suite, task: Task, place: Place, deep: bool) -> None:
 
 def _prepared(task: Task, source: Source | None, folder: Path, deep: bool) -> Iterator[str]:
     card = stores.require_whole(folder)
-    certified = card["certificates"][task.name]  # of every split that was prepared
+    certified = card["certificates"].get(task.name, {})  # every split that was prepared
+    if not certified:
+        raise UserError(f"E-MANIFEST {folder / stores.CARD} certifies no split of {task.name}")
     rows = {split: stores.rows(folder, task.name, split) for split in SPLITS if split in certified}
     yield from _rules(task, source, rows, card, folder)
     if deep:
-        yield from _damaged(folder)
-        yield from _undecodable(folder, rows)
-        if certificates(folder, {task.name: rows})[task.name] != certified:
+        damage = [*_damaged(folder), *_undecodable(folder, rows)]
+        yield from damage
+        if not damage and certificates(folder, {task.name: rows})[task.name] != certified:
             yield (
                 f"W-PIXELS {task.name}: images decode to other pixels here than where they were "
-                f"prepared, with {card['versions']}"
+                f"prepared, with {card.get('versions')}"
             )
 
 

@@ -18,16 +18,17 @@ COLUMNS = ("suite", "task", "state", "source", "archives", "to do", "on disk", "
 def lines(suites: Sequence[str], root: Path) -> Iterator[str]:
     """A table of the suites' tasks, and what a person must fetch; names are checked first."""
     cards_ = [(load_suite(name), beside(name)) for name in suites]
-    yield tabulate(
-        [
-            _line(suite, task, root, place)
-            for suite, place in cards_
-            for task in suite.task
-            if not task.embedded
-        ],
-        headers=COLUMNS,
-        tablefmt="simple",
-    )
+    table = [
+        _line(suite, task, root, place)
+        for suite, place in cards_
+        for task in suite.task
+        if not task.embedded
+    ]
+    if table:
+        yield tabulate(table, headers=COLUMNS, tablefmt="simple")
+    for suite, _ in cards_:
+        if all(task.embedded for task in suite.task):
+            yield f"{suite.name}: its tasks come with the program; there is nothing to prepare"
     hand = dict.fromkeys(line for suite, place in cards_ for line in _by_hand(suite, root, place))
     if hand:
         yield "\nTo be fetched by hand:"
@@ -84,5 +85,12 @@ def _to_do(source: Source, absent: list[File]) -> str:
     if rest and source.access == "terms":
         steps.append("accept its terms")
     if rest:
-        steps.append(f"download {amount(sum(file.bytes for file in rest))}")
+        steps.append(f"download {_size(rest)}")
     return ", ".join([*steps, "prepare"])
+
+
+def _size(files: list[File]) -> str:
+    known = sum(file.bytes for file in files)
+    if all(file.bytes for file in files):
+        return amount(known)
+    return f"{amount(known)} or more" if known else "(its size is not published)"
