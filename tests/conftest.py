@@ -10,7 +10,7 @@ import torch
 from scripted_server import Server, serving
 
 from bench import contract
-from bench.prepare import transfer, verifying
+from bench.prepare.downloads import transfer, verifying
 
 torch.set_num_threads(1)  # more only wait for each other where several tests run at once
 

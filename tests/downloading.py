@@ -8,7 +8,7 @@ import pytest
 from scripted_server import Step
 
 from bench.errors import UserError
-from bench.prepare.downloads import fetch
+from bench.prepare.downloads.fetching import fetch
 from bench.sources import File, Source
 
 CONTENT = bytes(range(256)) * 4000  # 1,024,000 bytes

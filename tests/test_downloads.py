@@ -28,8 +28,8 @@ from downloading import (
 from scripted_server import Server, Step
 
 from bench.cards import ROOT
-from bench.prepare import verifying
-from bench.prepare.downloads import fetch
+from bench.prepare.downloads import verifying
+from bench.prepare.downloads.fetching import fetch
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -238,7 +238,7 @@ def elsewhere(server: Server, tmp_path: Path) -> Iterator[subprocess.Popen[bytes
     url = server.does(Step(CONTENT, stop=CUT, stalls=True))
     code = (
         "import sys; from pathlib import Path; from bench.sources import *; "
-        "from bench.prepare.downloads import fetch; "
+        "from bench.prepare.downloads.fetching import fetch; "
         f"file = File({NAME!r}, bytes={len(CONTENT)}, urls=[{url!r}]); "
         "card = Source('a', 'A', 'f', 'png', 'l', 'h', 'open', 1, [file]); "
         f"fetch(card, file, Path({str(tmp_path)!r}), lambda *a: None)"

@@ -32,9 +32,9 @@ from scripted_server import Server, Step
 
 from bench.console import Transfer
 from bench.errors import UserError
-from bench.prepare import verifying
-from bench.prepare.downloads import fetch, fetch_all, needed, present
-from bench.prepare.verifying import verify
+from bench.prepare.downloads import verifying
+from bench.prepare.downloads.fetching import fetch, fetch_all, needed, present
+from bench.prepare.downloads.verifying import verify
 from bench.sources import File
 
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -92,7 +92,7 @@ def test_a_folder_that_is_only_read_serves_what_lies_there(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("access", ["open", "login", "dead"])
 def test_a_file_to_be_had_by_hand_is_asked_for(access: str, tmp_path: Path) -> None:
-    file = a_file() if access == "open" else a_file("http://127.0.0.1:9/")
+    file = a_file()
     with pytest.raises(UserError) as raised:
         fetch_all(a_source(file, access=access), tmp_path, (), told)
     path = tmp_path / "archives" / "digits" / NAME

@@ -265,7 +265,7 @@ def test_a_file_of_something_else_is_named(source: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in SOURCES.values()}))
 def test_a_source_without_its_files_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="none of the source's files is"):
+    with pytest.raises(UserError, match="is not there; there is "):
         entries(name, tmp_path)
 
 

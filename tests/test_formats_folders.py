@@ -13,13 +13,13 @@ from PIL import Image
 
 from bench.cards import load_suite
 from bench.errors import UserError
+from bench.prepare.containers.tfrecords import masked_crc32c
 from bench.prepare.formats import FORMATS
 from bench.prepare.formats.base import Entry, Fact, Files, Format, Name, Picture
 from bench.prepare.formats.kitti import nearest, split_by_video
 from bench.prepare.formats.retinopathy import as_the_winner_saw
 from bench.prepare.labels import classes_of
 from bench.prepare.selection import chosen, digest
-from bench.prepare.tfrecords import masked_crc32c
 from bench.sources import load_source
 from bench.tasks import Label
 

@@ -14,7 +14,8 @@ from copies import bring, brought_in
 from bench import data, stores
 from bench.cards import load_suite
 from bench.cli import main
-from bench.prepare import archives, writing
+from bench.prepare import writing
+from bench.prepare.containers import archives
 from bench.records import Record, Store
 from bench.report import leaderboard
 from bench.report.replay import replay

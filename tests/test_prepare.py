@@ -18,7 +18,9 @@ from PIL import Image
 from bench import data, stores
 from bench.cards import load_suite
 from bench.cli import main
-from bench.prepare import building, downloads, writing
+from bench.prepare import building, writing
+from bench.prepare.ahead import ahead
+from bench.prepare.downloads import fetching
 from bench.records import Store
 
 SPLITS = ("train", "val", "test")
@@ -205,7 +207,7 @@ def test_another_selection_than_the_known_one_is_told_from_another_order(tmp_pat
 
 def test_a_disk_without_room_is_found_out_first(tmp_path, capsys, monkeypatch):
     small_suite.write(tmp_path, "cifar100")
-    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
+    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
     assert prepare(tmp_path) == 1
     assert "E-SPACE need 1 bytes, free 0 bytes" in capsys.readouterr().err
     assert left(tmp_path) == []
@@ -281,7 +283,7 @@ def test_options_that_a_format_does_not_have_are_named(tmp_path, capsys):
 def test_images_come_out_of_the_threads_in_their_order():
     names = [("train", str(i)) for i in range(300)]
     pixels = [torch.full((4, 4), i % 256, dtype=torch.uint8).numpy() for i in range(300)]
-    kept = writing.encode(zip(names, pixels, strict=True))
+    kept = ahead(lambda one: writing.encoded(*one), zip(names, pixels, strict=True))
     assert [image.name for image in kept] == names
 
 

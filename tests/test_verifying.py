@@ -10,7 +10,7 @@ from downloading import CONTENT, FINE, NAME, OTHER, PAGE, a_file, brought, told
 from scripted_server import Server
 
 from bench.errors import UserError
-from bench.prepare.verifying import Wrong, verify
+from bench.prepare.downloads.verifying import Wrong, verify
 from bench.sources import File
 
 pytestmark = pytest.mark.usefixtures("impatient")

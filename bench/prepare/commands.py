@@ -8,8 +8,9 @@ from bench import cards, places, stores
 from bench.cards import Suite
 from bench.console import Transfer
 from bench.errors import UserError, unknown
-from bench.prepare import building, checking, downloads, importing
+from bench.prepare import building, checking, importing
 from bench.prepare.building import Job, Progress
+from bench.prepare.downloads import fetching
 from bench.sources import Source, beside, load_source
 from bench.tasks import SPLITS, Task
 
@@ -74,8 +75,8 @@ def _prepared(job: Job, accepted: Collection[str], force: bool, show: Transfer) 
     if not force and _is_whole(job):
         yield f"{job.source.name}: prepared before, in {job.folder}"
         return
-    files = downloads.fetch_all(job.source, job.root, accepted, show.bytes)
-    downloads.require_free(job.source.prepared_bytes + job.source.scratch_bytes, job.root)
+    files = fetching.fetch_all(job.source, job.root, accepted, show.bytes)
+    fetching.require_free(job.source.prepared_bytes + job.source.scratch_bytes, job.root)
     yield from building.build(job, files, show.images)
     for task in job.tasks:
         yield f"{task.name}: {_sizes(job, task)} images, in {job.folder}"

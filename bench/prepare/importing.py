@@ -13,9 +13,10 @@ from pathlib import Path, PurePosixPath
 from bench import lists, stores
 from bench.cards import Suite
 from bench.errors import UserError
-from bench.prepare import archives, rules, variants, writing
-from bench.prepare.archives import Archive
+from bench.prepare import rules, variants, writing
 from bench.prepare.building import Progress, certificates, counted, made_with
+from bench.prepare.containers import archives
+from bench.prepare.containers.archives import Archive
 from bench.prepare.formats.base import Name, Picture
 from bench.prepare.writing import Span
 from bench.sources import Source

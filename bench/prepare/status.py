@@ -7,8 +7,8 @@ from tabulate import tabulate
 
 from bench import places, stores
 from bench.cards import Suite, load_suite
-from bench.prepare import downloads
-from bench.prepare.verifying import amount
+from bench.prepare.downloads import fetching
+from bench.prepare.downloads.verifying import amount
 from bench.sources import File, Source, beside, load_source
 from bench.tasks import Task
 
@@ -40,8 +40,8 @@ def _by_hand(suite: Suite, root: Path, place: Path) -> Iterator[str]:
         if not task.source or stores.find(root, suite.name, task, stores.LOSSLESS):
             continue
         source = load_source(task.source, place)
-        folder = downloads.folder_of(source, root)
-        hand = [file for file in _absent(source, folder) if downloads.is_by_hand(file)]
+        folder = fetching.folder_of(source, root)
+        hand = [file for file in _absent(source, folder) if fetching.is_by_hand(file)]
         yield from (f"  {folder / file.name}: {file.how}" for file in hand)
 
 
@@ -50,8 +50,8 @@ def _line(suite: Suite, task: Task, root: Path, place: Path) -> tuple[str, ...]:
     if not task.source:
         return suite.name, task.name, state, "", "", "", "", ""
     source = load_source(task.source, place)
-    folder = downloads.folder_of(source, root)
-    files, absent = downloads.needed(source, folder), _absent(source, folder)
+    folder = fetching.folder_of(source, root)
+    files, absent = fetching.needed(source, folder), _absent(source, folder)
     return (
         suite.name,
         task.name,
@@ -72,13 +72,13 @@ def _state(suite: Suite, task: Task, root: Path) -> str:
 
 
 def _absent(source: Source, folder: Path) -> list[File]:
-    here = downloads.present(source, folder)
-    return [file for file in downloads.needed(source, folder) if file.name not in here]
+    here = fetching.present(source, folder)
+    return [file for file in fetching.needed(source, folder) if file.name not in here]
 
 
 def _to_do(source: Source, absent: list[File]) -> str:
-    hand = [file for file in absent if downloads.is_by_hand(file)]
-    rest = [file for file in absent if not downloads.is_by_hand(file)]
+    hand = [file for file in absent if fetching.is_by_hand(file)]
+    rest = [file for file in absent if not fetching.is_by_hand(file)]
     steps = []
     if hand:
         steps.append(f"put {', '.join(file.name for file in hand)} there")

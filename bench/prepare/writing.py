@@ -6,9 +6,7 @@ import json
 import os
 import shutil
 import tarfile
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +18,12 @@ from PIL import Image
 
 from bench import stores
 from bench.errors import UserError
+from bench.prepare.ahead import ahead
 from bench.prepare.formats.base import Name, Picture
 from bench.stores import Row
 from bench.tasks import Split
 
 FULL = 2**30  # bytes after which another tar is begun
-AHEAD = 64  # images that wait to be written
-THREADS = min(8, os.cpu_count() or 1)
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 TaskRows = Mapping[str, Mapping[Split, Sequence[Row]]]
 SUFFIXES = {"JPEG": "jpg", "MPO": "jpg"}  # others: the format's own name
@@ -74,19 +71,8 @@ def _kind(name: Name, content: bytes) -> str:
         raise UserError(f"E-DECODE {'/'.join(name)}: {error}; it begins {start!r}") from None
 
 
-def encode(pictures: Iterable[tuple[Name, Picture]]) -> Iterator[Encoded]:
-    """The images in their order, encoded by several threads, a few of them ahead."""
-    waiting: deque[Future[Encoded]] = deque()
-    pool = ThreadPoolExecutor(THREADS)
-    try:
-        for name, picture in pictures:
-            waiting.append(pool.submit(encoded, name, picture))
-            if len(waiting) >= AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)  # an error or Ctrl-C does not wait for those ahead
+def _encoded(picture: tuple[Name, Picture]) -> Encoded:
+    return encoded(*picture)
 
 
 class Tars:
@@ -127,7 +113,7 @@ def write_images(folder: Path, pictures: Iterable[tuple[Name, Picture]]) -> dict
     """Keep the images; where each lies."""
     tars, spans = Tars(folder), {}
     try:
-        for image in encode(pictures):
+        for image in ahead(_encoded, pictures):
             spans[image.name] = tars.add(image)
     finally:
         tars.close()

@@ -16,7 +16,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from scripted_server import Server, Step, serving
 
-from bench.prepare.downloads import fetch
+from bench.prepare.downloads.fetching import fetch
 from bench.sources import File, Source
 
 MANY, FEW = 64 * 2**20, 2**20  # few where nothing is measured, and only the code is tried

@@ -11,25 +11,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.prepare import writing
+from bench.prepare import ahead, writing
 from bench.prepare.formats.class_folders import ClassFolders
 
 IMAGES = 1000
 
 
 @pytest.mark.benchmark(group=f"write {IMAGES} images of 32x32 pixels as PNG")
-@pytest.mark.parametrize("threads", [1, writing.THREADS])
+@pytest.mark.parametrize("threads", [1, ahead.THREADS])
 def test_pixels_become_png(benchmark, tmp_path, monkeypatch, threads):
-    monkeypatch.setattr(writing, "THREADS", threads)
+    monkeypatch.setattr(ahead, "THREADS", threads)
     pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
     pictures = [(("train", str(i)), image) for i, image in enumerate(pixels)]
     benchmark(writing.write_images, tmp_path, pictures)
 
 
 @pytest.mark.benchmark(group=f"keep {IMAGES} JPEG files of 500x375 pixels, each decoded")
-@pytest.mark.parametrize("threads", [1, writing.THREADS])
+@pytest.mark.parametrize("threads", [1, ahead.THREADS])
 def test_files_are_kept(benchmark, tmp_path, monkeypatch, threads):
-    monkeypatch.setattr(writing, "THREADS", threads)
+    monkeypatch.setattr(ahead, "THREADS", threads)
     files = {"photos.zip": photos(tmp_path / "photos.zip")}
     reader = ClassFolders(files, "photos.zip", ".jpg", "{folder}_{file}")
     wanted = {(entry.split, entry.key) for entry in reader.entries()}

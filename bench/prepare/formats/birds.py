@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.prepare.archives import opened
+from bench.prepare.containers.archives import opened
+from bench.prepare.containers.members import below, file_of
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.formats.files import found, top
 
 LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
 SPLITS = {"1": "train", "0": "test"}
@@ -22,7 +22,7 @@ class Birds:
     folder: str  # at the top of the archive
 
     def entries(self) -> Iterator[Entry]:
-        path = found(self.files, self.archive)
+        path = file_of(self.files, self.archive)
         paths, classes, splits = self._lists(path)
         for number, key in paths.items():
             try:
@@ -34,13 +34,13 @@ class Birds:
                 ) from None
 
     def images(self, wanted: Collection[Name]) -> Iterator[tuple[Name, Picture]]:
-        path = found(self.files, self.archive)
-        names = {f"{top(path, self.folder)}images/{name[1]}": name for name in wanted}
+        path = file_of(self.files, self.archive)
+        names = {f"{below(opened(path), self.folder)}images/{name[1]}": name for name in wanted}
         for member, content in opened(path).read(names):
             yield names[member], content
 
     def _lists(self, path: Path) -> list[dict[str, str]]:
-        names = [top(path, self.folder) + name for name in LISTS]
+        names = [below(opened(path), self.folder) + name for name in LISTS]
         held = dict(opened(path).read(names))
         return [_columns(held[name], f"{path}: {name}") for name in names]
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from bench.errors import UserError
-from bench.prepare.archives import opened
+from bench.prepare.containers.archives import opened
+from bench.prepare.containers.members import below, file_of, understood
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.formats.files import found, indices, readable, require_equal, top
+from bench.prepare.formats.records import indices, require_equal
 
 BINARY, PICKLED = "cifar-100-binary.tar.gz", "cifar-100-python.tar.gz"
 PIXELS = 3 * 32 * 32  # bytes of an image: its three planes
@@ -41,12 +42,12 @@ class Cifar100:
                 yield (split, str(index)), image
 
     def _archive(self) -> Path:
-        return found(self.files, BINARY, PICKLED)
+        return file_of(self.files, BINARY, PICKLED)
 
     def _splits(self, splits: set[str]) -> Iterator[tuple[str, Records]]:
         path = self._archive()
         folder, ending, read = LAYOUTS[BINARY if BINARY in self.files else PICKLED]
-        names = {f"{top(path, folder)}{split}{ending}": split for split in splits}
+        names = {f"{below(opened(path), folder)}{split}{ending}": split for split in splits}
         for name, content in opened(path).read(names) if names else ():
             yield names[name], read(content, f"{path}: {name}")
 
@@ -60,7 +61,7 @@ def _binary(content: bytes, origin: str) -> Records:
 
 def _pickled(content: bytes, origin: str) -> Records:
     held = _unpickled(content, origin)
-    with readable(origin):
+    with understood(origin):
         fine, planes = np.asarray(held["fine_labels"], np.int64), np.asarray(held["data"])
         if planes.dtype != np.uint8:
             raise TypeError(f"images of {planes.dtype}")
@@ -78,7 +79,7 @@ LAYOUTS: dict[str, tuple[str, str, Callable[[bytes, str], Records]]] = {
 def _unpickled(content: bytes, origin: str) -> Any:
     """What a pickle holds, if that is arrays in plain containers: others could run code."""
     try:
-        with readable(origin):
+        with understood(origin):
             return Arrays(io.BytesIO(content), encoding="latin1").load()
     except (pickle.UnpicklingError, ImportError) as error:
         raise UserError(f"{origin} is refused: {error}") from None

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from bench.errors import UserError
-from bench.prepare.archives import opened
+from bench.prepare.containers.archives import opened
+from bench.prepare.containers.members import file_of, pictures
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.members import file_of, pictures
 
 ONLY = "train"  # what TensorFlow Datasets calls the one split
 

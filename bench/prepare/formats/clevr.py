@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.prepare.archives import opened
+from bench.prepare.containers.archives import opened
+from bench.prepare.containers.members import below, file_of, pictures, text, understood
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.members import below, file_of, pictures, text, understood
 
 ARCHIVE, TOP = "CLEVR_v1.0.zip", "CLEVR_v1.0"
 SPLITS = {"train": "train", "validation": "val"}  # its test scenes are not published

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.lib import format as npy
 
 from bench.errors import UserError
+from bench.prepare.containers.hdf5 import array, rows
+from bench.prepare.containers.members import file_of, understood
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.formats.files import found, indices, readable, require_equal
-from bench.prepare.formats.hdf5 import array, rows
+from bench.prepare.formats.records import indices, require_equal
 
 STEM = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
 FACTS = ("shape", "scale", "orientation", "x", "y")  # columns of the classes; the colour is before
@@ -49,7 +50,7 @@ class Dsprites:
             yield ("train", str(index)), image * np.uint8(255)
 
     def _path(self) -> Path:
-        return found(self.files, f"{STEM}.hdf5", f"{STEM}.npz")
+        return file_of(self.files, f"{STEM}.hdf5", f"{STEM}.npz")
 
     def _classes(self) -> np.ndarray:
         if (path := self._path()).suffix == ".hdf5":
@@ -84,9 +85,9 @@ class Dsprites:
     @contextmanager
     def _member(self, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype]]:
         """An array of the npz file, as a stream that stands where its numbers begin."""
-        path = found(self.files, f"{STEM}.npz")
+        path = file_of(self.files, f"{STEM}.npz")
         origin = f"{path}: {name}.npy"
-        with readable(origin), zipfile.ZipFile(path) as file, file.open(f"{name}.npy") as stream:
+        with understood(origin), zipfile.ZipFile(path) as file, file.open(f"{name}.npy") as stream:
             version = npy.read_magic(stream)
             read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
             shape, by_columns, dtype = read(stream)

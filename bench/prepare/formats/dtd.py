@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.prepare.archives import opened
+from bench.prepare.containers.archives import opened
+from bench.prepare.containers.members import below, file_of, pictures, understood
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.members import below, file_of, pictures, understood
 
 TOP = "dtd"
 LISTS = {"train": "train1", "validation": "val1", "test": "test1"}

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.prepare.archives import opened, sound
+from bench.prepare.containers.archives import opened
+from bench.prepare.containers.matlab import variables
+from bench.prepare.containers.members import below, file_of, pictures, understood
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.members import below, file_of, pictures, understood
 
 ARCHIVE, LABELS, SPLITS = "102flowers.tgz", "imagelabels.mat", "setid.mat"
 VARIABLES = {"train": "trnid", "validation": "valid", "test": "tstid"}
@@ -34,13 +35,5 @@ class Flowers:
         yield from pictures(path, {top + name[1]: name for name in wanted})
 
     def _variables(self, file: str, names: list[str]) -> list[np.ndarray]:
-        from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
-
         path = file_of(self.files, file)
-        with sound(path), understood(path):
-            try:
-                content = loadmat(path)
-            except MatReadError as error:
-                raise ValueError(error) from None
-            return [content[name].ravel().astype(int) for name in names]
+        return [np.atleast_1d(held).astype(int) for held in variables(path, path, *names)]

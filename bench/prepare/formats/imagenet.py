@@ -13,10 +13,11 @@ from typing import Protocol
 import numpy as np
 
 from bench.errors import UserError
-from bench.prepare.archives import Folder, opened
+from bench.prepare.containers.archives import Folder, opened
+from bench.prepare.containers.matlab import variables
+from bench.prepare.containers.members import file_of, member, understood
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.formats.files import found, keys, member, readable
-from bench.prepare.formats.matlab import variables
+from bench.prepare.formats.records import keys
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 KIT, KIT_DATA = "ILSVRC2012_devkit_t12.tar.gz", "ILSVRC2012_devkit_t12/data"
@@ -56,14 +57,14 @@ class Imagenet:
         return {"train": self._train(), "validation": self._validation()}
 
     def _train(self) -> Part:
-        path = found(self.files, "train", TRAIN)
+        path = file_of(self.files, "train", TRAIN)
         return Folders(path) if path.is_dir() else Nested(path)
 
     def _validation(self) -> Part:
-        path = found(self.files, "val", VALIDATION)
+        path = file_of(self.files, "val", VALIDATION)
         if path.is_dir() and any(below.is_dir() for below in path.iterdir()):
             return Folders(path)
-        return Flat(path, found(self.files, KIT))
+        return Flat(path, file_of(self.files, KIT))
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Nested:
         _require_all(self.path, wanted, seen)
 
     def _members(self) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
-        with readable(self.path), tarfile.open(self.path, "r:") as outer:
+        with understood(self.path), tarfile.open(self.path, "r:") as outer:
             for part in outer:
                 wnid = PurePosixPath(part.name).stem
                 if not _is_class(wnid):
@@ -140,7 +141,7 @@ class Flat:
         """The classes by the numbers that the kit gives them."""
         origin = f"{self.kit}: meta.mat"
         synsets = variables(member(self.kit, f"{KIT_DATA}/meta.mat"), origin, "synsets")[0]
-        with readable(origin):
+        with understood(origin):
             numbers, wnids = (np.atleast_1d(synsets[n]) for n in ("ILSVRC2012_ID", "WNID"))
             return {str(int(n)): str(wnid) for n, wnid in zip(numbers, wnids, strict=True)}
 

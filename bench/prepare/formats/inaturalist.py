@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bench.prepare.archives import opened
+from bench.prepare.containers.archives import opened
+from bench.prepare.containers.members import below, file_of, member, understood
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.formats.files import found, member, readable, require_equal, top
+from bench.prepare.formats.records import require_equal
 
 ARCHIVE, FOLDER = "train_val2018.tar.gz", "train_val2018"
 NAMES = {"train": "train2018.json", "validation": "val2018.json"}
@@ -24,9 +25,9 @@ class Inaturalist:
 
     def entries(self) -> Iterator[Entry]:
         for split, name in NAMES.items():
-            origin = f"{found(self.files, f'{name}.tar.gz')}: {name}"
+            origin = f"{file_of(self.files, f'{name}.tar.gz')}: {name}"
             held = self._json(name, origin)
-            with readable(origin):
+            with understood(origin):
                 classes = {one["image_id"]: int(one["category_id"]) for one in held["annotations"]}
                 images = [(one["id"], str(one["file_name"])) for one in held["images"]]
             require_equal(origin, sum(number in classes for number, _ in images), len(images))
@@ -34,13 +35,13 @@ class Inaturalist:
                 yield Entry(split, key, {"class": classes[number]})
 
     def images(self, wanted: Collection[Name]) -> Iterator[tuple[Name, Picture]]:
-        path = found(self.files, ARCHIVE)
-        inside = top(path, FOLDER)
+        path = file_of(self.files, ARCHIVE)
+        inside = below(opened(path), FOLDER)
         names = {inside + name[1].removeprefix(f"{FOLDER}/"): name for name in wanted}
         for file, content in opened(path).read(names):
             yield names[file], content
 
     def _json(self, name: str, origin: str) -> Any:
-        content = member(found(self.files, f"{name}.tar.gz"), name)
-        with readable(origin):
+        content = member(file_of(self.files, f"{name}.tar.gz"), name)
+        with understood(origin):
             return json.loads(content)

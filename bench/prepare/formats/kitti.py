@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.prepare.archives import opened
+from bench.prepare.containers.archives import opened
+from bench.prepare.containers.members import file_of, pictures, text, understood
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.members import file_of, pictures, text, understood
 
 IMAGES, LABELS, DEVKIT = "data_object_image_2.zip", "data_object_label_2.zip", "devkit_object.zip"
 VEHICLES = {"Car", "Van", "Truck"}

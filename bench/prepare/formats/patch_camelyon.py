@@ -12,10 +12,11 @@ from pathlib import Path
 import h5py
 
 from bench.errors import UserError
-from bench.prepare.archives import gunzipped
+from bench.prepare.containers.archives import gunzipped
+from bench.prepare.containers.hdf5 import array, rows
+from bench.prepare.containers.members import file_of
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.formats.files import found, indices, require_equal
-from bench.prepare.formats.hdf5 import array, rows
+from bench.prepare.formats.records import indices, require_equal
 
 PARTS = {"train": "train", "validation": "valid", "test": "test"}
 SHAPE = (96, 96, 3)
@@ -51,7 +52,7 @@ class PatchCamelyon:
 
     def _file(self, part: str, kind: str) -> Path:
         name = f"camelyonpatch_level_2_split_{part}_{kind}.h5"
-        return found(self.files, name, f"{name}.gz")
+        return file_of(self.files, name, f"{name}.gz")
 
     @contextmanager
     def _array(self, part: str, kind: str) -> Iterator[h5py.Dataset]:

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from bench.prepare.archives import opened
+from bench.prepare.containers.archives import opened
+from bench.prepare.containers.members import below, file_of, pictures, text, understood
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.members import below, file_of, pictures, text, understood
 
 IMAGES, ANNOTATIONS = "images.tar.gz", "annotations.tar.gz"
 LISTS = {"train": "trainval.txt", "test": "test.txt"}

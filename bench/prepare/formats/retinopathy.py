@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from bench.prepare.ahead import ahead
-from bench.prepare.archives import opened
+from bench.prepare.containers.archives import opened
+from bench.prepare.containers.members import file_of, pictures, understood
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.members import file_of, pictures, understood
 from bench.prepare.opencv import as_jpeg, decoded, opencv
 
 TRAIN, TEST = "trainLabels.csv", "retinopathy_solution.csv"

@@ -13,9 +13,10 @@ from gzip import GzipFile
 import numpy as np
 
 from bench.errors import UserError
-from bench.prepare.archives import LARGEST, gunzipped
+from bench.prepare.containers.archives import LARGEST, gunzipped
+from bench.prepare.containers.members import file_of
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.formats.files import found, indices, require_equal
+from bench.prepare.formats.records import indices, require_equal
 
 STEMS = {
     "train": "smallnorb-5x46789x9x18x6x2x96x96-training",
@@ -61,7 +62,7 @@ class Smallnorb:
 
     @contextmanager
     def _matrix(self, split: str, kind: str) -> Iterator["Matrix"]:
-        path = found(self.files, f"{STEMS[split]}-{kind}.mat.gz")
+        path = file_of(self.files, f"{STEMS[split]}-{kind}.mat.gz")
         with gunzipped(path) as stream:
             yield _begun(stream, str(path))
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.prepare.archives import opened
+from bench.prepare.containers.archives import opened
+from bench.prepare.containers.matlab import variables
+from bench.prepare.containers.members import below, file_of, understood
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.formats.files import found, readable, top
-from bench.prepare.formats.matlab import variables
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,16 @@ class StanfordCars:
     files: Files
 
     def entries(self) -> Iterator[Entry]:
-        path = found(self.files, "cars_annos.mat")
+        path = file_of(self.files, "cars_annos.mat")
         cars = np.atleast_1d(variables(path, path, "annotations")[0])
-        with readable(path):
+        with understood(path):
             columns = [cars[name].tolist() for name in ("relative_im_path", "class", "test")]
         for key, label, test in zip(*columns, strict=True):
             yield Entry("test" if test else "train", str(key), {"class": int(label)})
 
     def images(self, wanted: Collection[Name]) -> Iterator[tuple[Name, Picture]]:
-        path = found(self.files, "car_ims.tgz")
-        inside = top(path, "car_ims")
+        path = file_of(self.files, "car_ims.tgz")
+        inside = below(opened(path), "car_ims")
         names = {inside + name[1].removeprefix("car_ims/"): name for name in wanted}
         for file, content in opened(path).read(names):
             yield names[file], content

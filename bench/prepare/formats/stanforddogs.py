@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.prepare.archives import opened
+from bench.prepare.containers.archives import opened
+from bench.prepare.containers.matlab import variables
+from bench.prepare.containers.members import below, file_of, member
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.formats.files import found, member, require_equal, top
-from bench.prepare.formats.matlab import variables
+from bench.prepare.formats.records import require_equal
 
 LISTS = {"train": "train_list.mat", "test": "test_list.mat"}
 
@@ -20,7 +21,7 @@ class StanfordDogs:
     files: Files
 
     def entries(self) -> Iterator[Entry]:
-        path = found(self.files, "lists.tar")
+        path = file_of(self.files, "lists.tar")
         for split, name in LISTS.items():
             origin = f"{path}: {name}"
             held = variables(member(path, name), origin, "file_list", "labels")
@@ -30,7 +31,7 @@ class StanfordDogs:
                 yield Entry(split, str(key), {"class": int(label)})
 
     def images(self, wanted: Collection[Name]) -> Iterator[tuple[Name, Picture]]:
-        path = found(self.files, "images.tar")
-        names = {top(path, "Images") + name[1]: name for name in wanted}
+        path = file_of(self.files, "images.tar")
+        names = {below(opened(path), "Images") + name[1]: name for name in wanted}
         for file, content in opened(path).read(names):
             yield names[file], content

@@ -15,9 +15,9 @@ from PIL import Image, UnidentifiedImageError
 
 from bench.errors import UserError
 from bench.prepare.ahead import ahead
-from bench.prepare.archives import opened
+from bench.prepare.containers.archives import opened
+from bench.prepare.containers.members import below, file_of, pictures, text
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.members import below, file_of, pictures, text
 from bench.prepare.opencv import as_jpeg, decoded, opencv
 
 TOP = "SUN397"

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.errors import UserError
+from bench.prepare.containers.matlab import shape, variables
+from bench.prepare.containers.members import file_of
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.formats.files import found, indices, require_equal
-from bench.prepare.formats.matlab import shape, variables
+from bench.prepare.formats.records import indices, require_equal
 
 NAMES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
 
@@ -24,7 +25,7 @@ class Svhn:
 
     def entries(self) -> Iterator[Entry]:
         for split, name in NAMES.items():
-            path = found(self.files, name)
+            path = file_of(self.files, name)
             digits = np.atleast_1d(variables(path, path, "y")[0])
             images = shape(path, path, "X")
             if images[:3] != (32, 32, 3):
@@ -35,7 +36,7 @@ class Svhn:
 
     def images(self, wanted: Collection[Name]) -> Iterator[tuple[Name, Picture]]:
         for split in sorted({split for split, _ in wanted}):
-            path = found(self.files, NAMES[split])
+            path = file_of(self.files, NAMES[split])
             pixels = variables(path, path, "X")[0].reshape(32, 32, 3, -1)  # (32, 32, 3, N)
             for index in indices(wanted, split, pixels.shape[3], path):
                 yield (split, str(index)), np.ascontiguousarray(pixels[..., index])

@@ -7,10 +7,10 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from bench.errors import UserError
-from bench.prepare.archives import opened
+from bench.prepare.containers.archives import opened
+from bench.prepare.containers.members import file_of, understood
+from bench.prepare.containers.tfrecords import Value, examples
 from bench.prepare.formats.base import Entry, Files, Name, Picture
-from bench.prepare.members import file_of, understood
-from bench.prepare.tfrecords import Value, examples
 
 
 class Record(NamedTuple):

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO
 
 from bench.errors import UserError
-from bench.prepare.archives import LARGEST, sound
-from bench.prepare.members import understood
+from bench.prepare.containers.archives import LARGEST, sound
+from bench.prepare.containers.members import understood
 
 POLYNOMIAL = 0x82F63B78  # CRC-32C's, its bits reversed
 VARINT, EIGHT, COUNTED, FOUR = 0, 1, 2, 5  # wire types

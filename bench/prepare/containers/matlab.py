@@ -8,12 +8,12 @@ import scipy.io
 from scipy.io.matlab import MatReadError
 
 from bench.errors import UserError
-from bench.prepare.formats.files import readable
+from bench.prepare.containers.members import understood
 
 
 def variables(content: Path | bytes, origin: object, *names: str) -> list[Any]:
     """Those variables, without their dimensions of length 1 and wholly in memory."""
-    with readable(origin):
+    with understood(origin):
         try:
             held = scipy.io.loadmat(_file(content), squeeze_me=True, variable_names=list(names))
         except (MatReadError, NotImplementedError) as error:
@@ -26,7 +26,7 @@ def variables(content: Path | bytes, origin: object, *names: str) -> list[Any]:
 
 def shape(content: Path | bytes, origin: object, name: str) -> tuple[int, ...]:
     """A variable's dimensions; the variable is not read."""
-    with readable(origin):
+    with understood(origin):
         for held, dimensions, _ in scipy.io.whosmat(_file(content)):
             if held == name:
                 return tuple(dimensions)

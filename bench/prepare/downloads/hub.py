@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.errors import first_line
-from bench.prepare.transfer import Refused
-from bench.prepare.verifying import Meter, Progress, Wrong, inspect, on_disk, remember
+from bench.prepare.downloads.transfer import Refused
+from bench.prepare.downloads.verifying import Meter, Progress, Wrong, inspect, on_disk, remember
 from bench.sources import File
 
 PLACE = re.compile(r"([\w.-]+/[\w.-]+)@([^:]+):(.+)")

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from bench.prepare.verifying import (
+from bench.prepare.downloads.verifying import (
     Progress,
     hasher,
     head,

@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from bench.errors import UserError
-from bench.prepare.archives import Archive, Folder, opened
+from bench.errors import UserError, first_line
+from bench.prepare.containers.archives import BROKEN, Archive, Folder, opened
 
-MISREAD = (ValueError, LookupError, TypeError)  # what a parser raises for text of another layout
+# what a parser raises for a file of another layout
+MISREAD = (*BROKEN, ValueError, LookupError, TypeError, AttributeError, RuntimeError)
 N = TypeVar("N")  # how the records are told apart
 
 
@@ -42,12 +43,17 @@ def pictures(path: Path, members: Mapping[str, N]) -> Iterator[tuple[N, bytes]]:
         yield members[member], content
 
 
+def member(path: Path, name: str) -> bytes:
+    """One file of the archive at `path`."""
+    return dict(opened(path).read([name]))[name]
+
+
 @contextmanager
-def understood(path: Path, member: str = "") -> Iterator[None]:
-    """What is laid out otherwise than a format knows, as one sentence."""
+def understood(origin: object, member: str = "") -> Iterator[None]:
+    """What libraries raise for a file of another layout, as one sentence that names `origin`."""
     try:
         yield
     except MISREAD as error:
-        where = f"{path}: its member {member}" if member else str(path)
-        said = f"{type(error).__name__}: {error}"
-        raise UserError(f"{where} is not laid out as its format has it ({said})") from None
+        where = f"{origin}: its member {member}" if member else str(origin)
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(f"{where} is not laid out as published ({said})") from None

@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock, Timeout
 
 from bench.errors import UserError
-from bench.prepare import hub
-from bench.prepare.part import Part
-from bench.prepare.transfer import Refused, fill
-from bench.prepare.verifying import Progress, Wrong, amount, on_disk, verify
+from bench.prepare.downloads import hub
+from bench.prepare.downloads.part import Part
+from bench.prepare.downloads.transfer import Refused, fill
+from bench.prepare.downloads.verifying import Progress, Wrong, amount, on_disk, verify
 from bench.sources import File, Source
 
 PACKED = (".tar.gz", ".tgz", ".tar", ".zip")

@@ -10,8 +10,8 @@ from itertools import chain
 from time import sleep
 
 from bench.errors import first_line
-from bench.prepare.part import Part
-from bench.prepare.verifying import (
+from bench.prepare.downloads.part import Part
+from bench.prepare.downloads.verifying import (
     CHUNK,
     HEAD,
     Meter,

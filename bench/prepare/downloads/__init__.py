@@ -1,0 +1,1 @@
+"""Files of a source, brought in from where its card says: resumed, verified, or asked for."""
