@@ -10,7 +10,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 import methods
-from bench import backbones, cards, data, environment, places
+from bench import backbones, cards, data, environment, places, stores
 from bench.backbones import Backbone
 from bench.cards import Recipe, Selection, Suite
 from bench.changes import change_recipe, is_of_recipe, near_fields
@@ -233,6 +233,8 @@ def _require_present(suite: Suite, tasks: list[Task], request: Request) -> None:
     if absent:
         names = ", ".join(task.name for task in absent)
         why = places.absence(suite, absent[0], root, variant)
+        if stores.variants(root, suite.name, absent[0]):
+            raise UserError(f"{len(absent)} of {len(tasks)} tasks ({names}) cannot be read: {why}")
         raise UserError(
             f"no data for {len(absent)} of {len(tasks)} tasks ({names}): {why}, and so on; name "
             f"their folder with --data-root or $BENCH_DATA. {suite.home}".strip()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import copies
 import pytest
+import small_suite
 import tiny
 import torch
 from copies import bring, brought_in
@@ -180,12 +181,31 @@ def test_a_copy_never_takes_the_place_of_what_was_made_from_the_source(
     copy = copies.write_noah(tmp_path / "copy", ["light"], format="PNG")
     assert bring(tmp_path, copy) == 0
     folder = prepared(tmp_path, "light", "lossless")
-    card = json.loads((folder / stores.CARD).read_text())
-    del card["imported"]
-    (folder / stores.MANIFEST).unlink()
-    writing.write_card(folder, card)
+    rewrite(folder, imported=None)
     assert bring(tmp_path, copy) == 1
     assert f"light was prepared from its source, in {folder}" in capsys.readouterr().err
+
+
+def rewrite(folder: Path, imported: str | None) -> None:
+    """Have the card say that the folder was made from a copy, or from its source."""
+    card = json.loads((folder / stores.CARD).read_text()) | {"imported": imported}
+    (folder / stores.MANIFEST).unlink()
+    writing.write_card(folder, {k: v for k, v in card.items() if v is not None})
+
+
+def test_what_is_made_from_the_source_takes_the_place_of_a_copy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = str(small_suite.write(tmp_path, "cifar100"))
+    words = ["data", "prepare", "--suite", suite, "--data-root", str(tmp_path / "data")]
+    assert main(words) == 0
+    folder = tmp_path / "data" / "prepared" / "small" / "cifar100" / "lossless"
+    rewrite(folder, imported="copy.zip")
+    assert main(words) == 0
+    assert "prepared before" not in capsys.readouterr().out
+    assert "imported" not in stores.card(folder)
+    assert main(words) == 0
+    assert "prepared before" in capsys.readouterr().out
 
 
 def test_a_copy_is_run_under_its_name_alone(
@@ -193,9 +213,9 @@ def test_a_copy_is_run_under_its_name_alone(
 ) -> None:
     assert bring(tmp_path, noah) == 0
     assert run(tmp_path) == 2
-    assert "light is prepared as jpeg75, not as lossless: say --variant jpeg75" in (
-        capsys.readouterr().err
-    )
+    said = capsys.readouterr().err
+    assert "1 of 1 tasks (light) cannot be read: light is prepared as jpeg75, not as" in said
+    assert said.endswith("lossless: say --variant jpeg75\n")
     assert run(tmp_path, "--variant", "jpeg75") == 0
     (record,) = records(tmp_path)
     assert record.ok
@@ -227,7 +247,7 @@ def test_the_list_of_train_and_val_together_is_not_needed(noah: Path, tmp_path: 
     assert bring(tmp_path, noah) == 0
 
 
-def test_lists_of_a_copy_are_read_once(
+def test_lists_of_a_copy_are_read_once_and_before_any_image(
     noah: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A large tar is gone through from its beginning each time."""
@@ -241,3 +261,8 @@ def test_lists_of_a_copy_are_read_once(
     monkeypatch.setattr(archives.Folder, "read", counted)
     assert bring(tmp_path, noah, "--tasks", "light") == 0
     assert len(asked) == 3  # the lists, some images, all images
+    lines = (noah / "cifar" / "test.txt").read_text().splitlines(keepends=True)
+    (noah / "cifar" / "test.txt").write_text("".join(lines[1:]))
+    asked.clear()
+    assert bring(tmp_path, noah, "--tasks", "light") == 1
+    assert len(asked) == 1  # no image was read to find that there are too few

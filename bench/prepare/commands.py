@@ -83,9 +83,10 @@ def _prepared(job: Job, accepted: Collection[str], force: bool, show: Transfer) 
 
 
 def _is_whole(job: Job) -> bool:
-    """Whether all the job's tasks are prepared already."""
+    """Whether all the job's tasks are prepared already, and not from a copy."""
     try:
-        stores.require_whole(job.folder)
+        if "imported" in stores.require_whole(job.folder):
+            return False
     except UserError:
         return False
     lists = (stores.list_name(task.name, "test") for task in job.tasks)

@@ -119,6 +119,8 @@ def bring(copy: Copy, root: Path, variant: str | None, progress: Progress) -> tu
     """
     listed = {split: copy.lines(split) for split in SPLITS}
     classes = _classes(copy, listed)
+    hollow = {copy.name(path): Span("", 0, 0, path) for path in classes}
+    _require_rules(copy, _rows(copy, listed, classes, hollow))  # before anything is written
     told = _variant(copy, listed, variant)
     _require_unbuilt(copy, root, told)
     with writing.published(stores.home(root, copy.suite.name, copy.task.name, told)) as folder:
@@ -194,9 +196,12 @@ def _require_unbuilt(copy: Copy, root: Path, variant: str) -> None:
 
 def _vouched(copy: Copy, variant: str, folder: Path, rows: dict[Split, list[Row]]) -> list[str]:
     """Hold what was written to the rules, but those of the source's keys; the warnings."""
-    task = copy.task
+    _require_rules(copy, rows)
+    variants.require(copy.native, variant, folder, copy.task, rows)
+    return list(rules.warnings(copy.task, rows))
+
+
+def _require_rules(copy: Copy, rows: dict[Split, list[Row]]) -> None:
     repeats = copy.source is not None and copy.source.repeats
-    for problem in rules.problems(task, rows, repeats, copied=True):
+    for problem in rules.problems(copy.task, rows, repeats, copied=True):
         raise UserError(problem)
-    variants.require(copy.native, variant, folder, task, rows)
-    return list(rules.warnings(task, rows))
