@@ -5,14 +5,13 @@ torch is imported only by what computes.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import UserError, first_line
 
 if TYPE_CHECKING:
-    from bench.console import Transfer
     from bench.plan import Plan, Request
     from bench.records import Store
 
@@ -135,7 +134,7 @@ def report(args: argparse.Namespace) -> int:
     papers.require_known()
     for path in _report_tables(args.results):
         print(path)
-    return _say(reading.tables(args.results, papers)) if args.papers else 0
+    return say(reading.tables(args.results, papers)) if args.papers else 0
 
 
 def claims(args: argparse.Namespace) -> int:
@@ -145,21 +144,21 @@ def claims(args: argparse.Namespace) -> int:
 
     _require_folder(args.results)
     claims.require_methods(reading.claims_of(args.papers), methods.names())
-    return _say(reading.judge(args.results, args.papers, args.recipe))
+    return say(reading.judge(args.results, args.papers, args.recipe))
 
 
 def show(args: argparse.Namespace) -> int:
     from bench import reading
     from bench.records import Store
 
-    return _say(reading.show(Store(args.results), args.cell))
+    return say(reading.show(Store(args.results), args.cell))
 
 
 def diff(args: argparse.Namespace) -> int:
     from bench import reading
     from bench.records import Store
 
-    return _say(reading.diff(Store(args.results), args.first, args.second))
+    return say(reading.diff(Store(args.results), args.first, args.second))
 
 
 def merge(args: argparse.Namespace) -> int:
@@ -175,7 +174,7 @@ def merge(args: argparse.Namespace) -> int:
 
 def _account(said: Iterable[str], refused: Sequence[str]) -> int:
     """Print what was done, and complain of what was refused."""
-    _say(said)
+    say(said)
     for problem in refused:
         print(f"bench: refused: {problem}", file=sys.stderr)
     return FAILED if refused else 0
@@ -228,7 +227,7 @@ def tune(args: argparse.Namespace) -> int:
 
     store = Store(args.results)
     store.require_writable()
-    return _say(tools.tune(_request(args), store))
+    return say(tools.tune(_request(args), store))
 
 
 def check_method(args: argparse.Namespace) -> int:
@@ -245,9 +244,9 @@ def export(args: argparse.Namespace) -> int:
     from bench import reading, tools
 
     if args.format:
-        return _say(reading.export(args.results, args.format, args.out))
+        return say(reading.export(args.results, args.format, args.out))
     device = _device(args.device)
-    return _say(tools.export(args.record, args.out, args.merged, args.data_root, device))
+    return say(tools.export(args.record, args.out, args.merged, args.data_root, device))
 
 
 def cost(args: argparse.Namespace) -> int:
@@ -256,64 +255,22 @@ def cost(args: argparse.Namespace) -> int:
 
     Store(args.results).require_writable()
     work = (args.recipe, args.batch, _device(args.device))
-    return _say(tools.cost(args.methods, args.backbones, work, args.rounds, args.results))
+    return say(tools.cost(args.methods, args.backbones, work, args.rounds, args.results))
 
 
 def parameters(args: argparse.Namespace) -> int:
     from bench import tools
 
-    return _say(tools.parameters(args.results))
+    return say(tools.parameters(args.results))
 
 
 def pretrain(args: argparse.Namespace) -> int:
     from bench import tools
 
-    return _say(tools.pretrain(args.objective, args.images, args.out, args.epochs, args.seed))
+    return say(tools.pretrain(args.objective, args.images, args.out, args.epochs, args.seed))
 
 
-def data_status(args: argparse.Namespace) -> int:
-    from bench.prepare import status
-
-    return _say(status.lines(args.suites, args.data_root))
-
-
-def data_prepare(args: argparse.Namespace) -> int:
-    from bench.prepare import commands
-
-    jobs = commands.jobs(commands.Wanted(args.suite, args.tasks, args.data_root))
-    accepted, force = args.accept_license, args.force
-    return _shown(lambda show, failed: commands.prepare(jobs, accepted, force, show, failed))
-
-
-def data_import(args: argparse.Namespace) -> int:
-    from bench.prepare import commands
-
-    wanted = commands.Wanted(args.suite, args.tasks, args.data_root, args.variant)
-    return _shown(lambda show, failed: commands.bring(args.path, wanted, show.images, failed))
-
-
-def data_check(args: argparse.Namespace) -> int:
-    from bench.prepare import commands
-
-    wanted = commands.Wanted(args.suite, args.tasks, args.data_root, args.variant)
-    return _shown(lambda _, failed: commands.check(wanted, args.deep, failed))
-
-
-def _shown(command: "Callable[[Transfer, list[str]], Iterable[str]]") -> int:
-    """Print what a command does as it does it, and complain of what it could not do."""
-    from rich.console import Console
-
-    from bench.console import Transfer
-
-    failed: list[str] = []
-    with Transfer(Console(stderr=True)).shown() as show:
-        _say(command(show, failed))
-    for problem in failed:
-        complain(problem, FAILED)
-    return FAILED if failed else 0
-
-
-def _say(lines: Iterable[str]) -> int:
+def say(lines: Iterable[str]) -> int:
     for line in lines:
         print(line, flush=True)
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import acts, arguments
+from bench import acts, arguments, data_acts
 from bench.acts import BAD_INPUT, FAILED, INTERRUPTED, complain
 from bench.errors import UserError
 
@@ -128,22 +128,22 @@ COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] =
     ),
     "data status": (
         "say which tasks are prepared, and what is to be done for the others",
-        acts.data_status,
+        data_acts.status,
         [arguments.surveying],
     ),
     "data prepare": (
         "fetch tasks' sources and prepare them",
-        acts.data_prepare,
+        data_acts.prepare,
         [arguments.preparing],
     ),
     "data import": (
         "prepare tasks from a copy in a layout that the field shares",
-        acts.data_import,
+        data_acts.bring_in,
         [arguments.importing],
     ),
     "data check": (
         "hold prepared data to what is known of them",
-        acts.data_check,
+        data_acts.check,
         [arguments.checking_data],
     ),
     "check-method": (

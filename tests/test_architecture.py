@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 COMPUTES = {"torch", "timm", "torchvision", "peft"}
 LIGHT = ("bench.errors", "bench.records", "bench.tasks", "bench.cards", "bench.sources",
          "bench.report", "bench.cli", "bench.changes",
-         "bench.acts", "bench.reading", "bench.sharing", "bench.comparing", "bench.predictions",
+         "bench.acts", "bench.data_acts", "bench.reading",
+         "bench.sharing", "bench.comparing", "bench.predictions",
          "bench.console", "bench.__main__")  # fmt: skip
 PRINTS = {"bench.acts", "bench.cli", "bench.console"}
 
@@ -39,6 +40,7 @@ FLOORS = {
     "bench.backbones": 3,
     "bench.trainer": 3,
     "bench.acts": 5,
+    "bench.data_acts": 5,
     "bench.cli": 6,
     "bench.__main__": 7,
 }
