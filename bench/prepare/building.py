@@ -139,6 +139,6 @@ def made_with() -> dict[str, Any]:
             found[package] = version(package)
     return {
         "versions": found,
-        "commit": environment.commit(),
+        **environment.commit(),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }
