@@ -1,13 +1,13 @@
 """Images of a split become normalised batches on a device."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from bench.data import Examples, Span, opened
@@ -92,18 +92,40 @@ class Batches:
     def __post_init__(self) -> None:
         self.passed = 0  # images given out so far
         self._pixels = self._in_memory()
+        self._labels = self.examples.labels.to(self.device)
+        self._mean, self._std = (
+            torch.tensor(of_channels, device=self.device).view(-1, 1, 1) * 255
+            for of_channels in (self.mean, self.std)
+        )
 
     def __len__(self) -> int:
         return -(-len(self.examples) // self.batch)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order, seed = self._drawn()
-        chosen = order.split(self.batch)
-        images = self._stream(chosen, seed) if self._pixels is None else self._slices(chosen)
-        for index, pixels in zip(chosen, images, strict=True):
+        yield from self._given(*self._drawn())
+
+    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """A pass in the split's own order, which draws nothing from `order`."""
+        yield from self._given(torch.arange(len(self.examples)), 0)
+
+    def rows(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Which images a pass would give, (B,), and their labels; draws what that pass would."""
+        for index in self._drawn()[0].to(self.device).split(self.batch):
+            yield index, self._labels[index]
+
+    def reader(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
+        """What makes scores of what the next pass gives: of images, the whole of `model`."""
+        return model
+
+    def _given(self, order: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        indices = order.to(self.device).split(self.batch)
+        if self._pixels is None:
+            images = self._stream(order.split(self.batch), seed)
+        else:
+            images = map(self._pixels.__getitem__, indices)
+        for index, pixels in zip(indices, images, strict=True):
             self.passed += len(index)
-            labels = self.examples.labels[index].to(self.device, non_blocking=True)
-            yield self._normalised(pixels), labels  # (B, 3, H, W), (B,)
+            yield self._normalised(pixels), self._labels[index]  # (B, 3, H, W), (B,)
 
     def _drawn(self) -> tuple[Tensor, int]:
         """The order of a pass, and the seed of its random views."""
@@ -114,14 +136,9 @@ class Batches:
         return order, int(torch.randint(2**62, (), generator=self.order))
 
     def _normalised(self, pixels: Tensor) -> Tensor:
-        mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1) * 255
-        std = torch.tensor(self.std, device=self.device).view(3, 1, 1) * 255
-        return (pixels.to(self.device, non_blocking=True).float() - mean) / std
-
-    def _slices(self, chosen: tuple[Tensor, ...]) -> Iterator[Tensor]:
-        assert self._pixels is not None
-        for index in chosen:
-            yield self._pixels[index.to(self._pixels.device)]
+        """A batch of values in 0..255, which this may overwrite, as the network wants them."""
+        wide = pixels.to(self.device, non_blocking=True).float()
+        return wide.sub_(self._mean).div_(self._std)
 
     def _stream(self, chosen: tuple[Tensor, ...], seed: int) -> Iterator[Tensor]:
         return _stream(_Decoded(self.examples, self.view, self.size, seed), chosen)

@@ -18,6 +18,7 @@ from bench.batches import Batches
 from bench.cards import Recipe, Suite
 from bench.data import Examples
 from bench.errors import first_line
+from bench.features import Features
 from bench.predictions import Predictions
 from bench.records import Failure, Outcome, Record, Settings, Store, write_atomically
 from bench.tasks import Split, Task
@@ -65,7 +66,8 @@ def run(cell: Cell, store: Store, device: torch.device, progress: Progress) -> R
     about = environment.describe(device)
     outcome, failure = None, None
     try:
-        outcome = _measure(cell, store, device, progress)
+        outcome, kept = _measure(cell, store, device, progress)
+        about |= kept
     except Unsupported as error:
         failure = Failure("unsupported", type(error).__name__, str(error))
     except Exception as error:
@@ -95,6 +97,7 @@ class Trained:
     init_seconds: float
     init_images: int
     train_seconds: float
+    kept: dict[str, str]  # what of each split was computed once: features, or nothing and why
 
 
 def train(
@@ -109,19 +112,23 @@ def train(
     init_seconds, init_images = _prepare(cell, model, learnt, device)
     model.to(device)
     watch, start = Watch(), perf_counter()
-    losses = _fit(cell, model, learnt, scored, device, watch, progress)
+    losses, kept = _fit(cell, model, learnt, scored, device, watch, progress)
     environment.synchronise(device)
     seconds = perf_counter() - start - watch.seconds
-    return Trained(model, bare, losses, watch, len(scored), init_seconds, init_images, seconds)
+    return Trained(
+        model, bare, losses, watch, len(scored), init_seconds, init_images, seconds, kept
+    )
 
 
-def _measure(cell: Cell, store: Store, device: torch.device, progress: Progress) -> Outcome:
+def _measure(
+    cell: Cell, store: Store, device: torch.device, progress: Progress
+) -> tuple[Outcome, dict[str, str]]:
     environment.reset_peak_memory(device)
     done = train(cell, "trainval", "test", device, progress)
     best, last = done.watch.best(), done.watch.scores[cell.recipe.epochs]
     head = sum(p.numel() for p in done.model.get_classifier().parameters())
     trainable = sum(p.numel() for p in done.model.parameters() if p.requires_grad)
-    return Outcome(
+    outcome = Outcome(
         accuracy=last.accuracy,
         best_epoch_accuracy=done.watch.scores[best].accuracy,
         best_epoch=best,
@@ -137,6 +144,7 @@ def _measure(cell: Cell, store: Store, device: torch.device, progress: Progress)
         test_accuracies={str(epoch): s.accuracy for epoch, s in done.watch.scores.items()},
         predictions=_keep(last, cell, store),
     )
+    return outcome, done.kept
 
 
 def _read(cell: Cell, split: Split) -> Examples:
@@ -181,11 +189,14 @@ def _fit(
     device: torch.device,
     watch: Watch,
     progress: Progress,
-) -> list[float]:
+) -> tuple[list[float], dict[str, str]]:
+    """The mean loss of each epoch, and of each split whether its features were kept."""
     views, recipe = cell.recipe.view(cell.suite.name), cell.recipe
-    to_score = batches(cell, scored, views.test, device, None)
-    to_learn = batches(cell, learnt, views.train, device, cell.settings.seed + ORDER)
     wanted, precision = evaluated_epochs(recipe), cell.settings.recipe["precision"]
+    images = batches(cell, scored, views.test, device, None)
+    to_score = Features(images, precision, len(wanted))
+    images = batches(cell, learnt, views.train, device, cell.settings.seed + ORDER)
+    to_learn = Features(images, precision, recipe.epochs)
 
     def after_epoch(epoch: int, loss: float) -> None:
         if epoch in wanted:
@@ -195,7 +206,8 @@ def _fit(
         progress(epoch, loss)
 
     lr = cell.settings.rates["lr"]
-    return trainer.fit(model, cell.method, to_learn, recipe, lr, precision, after_epoch)
+    losses = trainer.fit(model, cell.method, to_learn, recipe, lr, precision, after_epoch)
+    return losses, {"read_in_training": to_learn.note, "read_in_testing": to_score.note}
 
 
 def evaluated_epochs(recipe: Recipe) -> set[int]:

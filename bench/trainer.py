@@ -1,18 +1,28 @@
 """The one training loop that every method shares; nothing in it knows about any of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import cos, pi
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from timm.models import VisionTransformer
 from torch import Tensor
 
-from bench.batches import Batches
 from bench.cards import Recipe
 from methods import Method
+
+
+class Batches(Protocol):
+    """Inputs and labels in batches, and which function of the model scores such inputs."""
+
+    @property
+    def device(self) -> torch.device: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...
+    def reader(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
+        """What makes scores of the inputs of the next pass."""
 
 
 class Diverged(Exception):
@@ -49,9 +59,9 @@ def fit(
     losses: list[float] = []
     for epoch in range(1, recipe.epochs + 1):
         model.train()
-        steps = []
-        for images, labels in batches:
-            steps.append(step(model, optimiser, images, labels, precision))
+        steps, scores = [], batches.reader(model)
+        for inputs, labels in batches:
+            steps.append(step(scores, optimiser, inputs, labels, precision))
             scheduler.step()
         losses.append(_mean(steps, (epoch - 1) * len(batches)))
         method.after_epoch(model, epoch)
@@ -60,17 +70,17 @@ def fit(
 
 
 def step(
-    model: VisionTransformer,
+    scores: Callable[[Tensor], Tensor],
     optimiser: torch.optim.Optimizer,
-    images: Tensor,
+    inputs: Tensor,
     labels: Tensor,
     precision: str,
 ) -> Tensor:
-    """One step on a batch, (B, 3, H, W) and (B,); the loss before it."""
+    """One step on a batch of what `scores` reads, and labels, (B,); the loss before it."""
     optimiser.zero_grad(set_to_none=True)
-    with autocast(images.device, precision):
-        scores = model(images)  # (B, classes)
-    loss = F.cross_entropy(scores.float(), labels)
+    with autocast(inputs.device, precision):
+        found = scores(inputs)  # (B, classes)
+    loss = F.cross_entropy(found.float(), labels)
     loss.backward()
     optimiser.step()
     return loss.detach()
@@ -142,8 +152,9 @@ def predict(model: VisionTransformer, batches: Batches, precision: str) -> Predi
     """The model's answers on a split, in evaluation mode; leaves the model's mode as it was."""
     was_training = model.training
     model.eval()
+    scores = batches.reader(model)
     with autocast(batches.device, precision):
-        answers = [(model(images).argmax(1), labels) for images, labels in batches]
+        answers = [(scores(inputs).argmax(1), labels) for inputs, labels in batches]
     model.train(was_training)
     classes, labels = (torch.cat(parts) for parts in zip(*answers, strict=True))
     right = (classes == labels).double().mean().item()

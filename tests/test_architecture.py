@@ -39,6 +39,8 @@ FLOORS = {
     "bench.data": 3,
     "bench.backbones": 3,
     "bench.trainer": 3,
+    "bench.stages": 3,
+    "bench.features": 3,
     "bench.acts": 5,
     "bench.data_acts": 5,
     "bench.cli": 6,

@@ -1,0 +1,135 @@
+"""What the fixed part of a model makes of a split's images, computed once and kept for the run.
+
+An epoch then costs what the part that learns costs. Nothing else changes: the order of the images
+and what dropout draws are those of a run without.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+
+from bench import environment
+from bench.batches import Batches
+from bench.stages import Split, split
+from bench.trainer import autocast
+
+SHARE = 1 / 3  # of the free memory that the features of a split may take
+ROUNDING = {"fp32": 1e-4, "bf16": 2e-2}  # how far scores may differ, of the largest
+
+
+@dataclass
+class Features:
+    """Batches that are read in so many `passes`: as features where they can be kept, or as images.
+
+    What is kept is computed at the first pass; a change of the fixed part between two passes makes
+    it computed anew. `note` says what was done and, where nothing is kept, why.
+    """
+
+    batches: Batches
+    precision: str
+    passes: int
+
+    def __post_init__(self) -> None:
+        self.note = "not read"
+        self._values: Tensor | None = None  # (images, ...)
+        self._mark: tuple[object, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    @property
+    def device(self) -> torch.device:
+        return self.batches.device
+
+    def reader(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
+        """What makes scores of what the next pass gives: of features, the rest of `model`."""
+        parts = self._split(model)
+        mark = parts.mark() if parts else None
+        if mark != self._mark:
+            self._values, self._mark = None, mark
+            self._values = self._computed(model, parts) if parts else None
+        return parts.scores if parts and self._values is not None else model
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self._values is None:
+            yield from self.batches
+        else:
+            for rows, labels in self.batches.rows():
+                yield self._values[rows], labels  # (B, ...), (B,)
+
+    def _split(self, model: VisionTransformer) -> Split | None:
+        reasons = {"read once": self.passes == 1, "views vary": self.batches.view.is_random}
+        parts = None if any(reasons.values()) else split(model)
+        if parts is None:
+            why = next((why for why, holds in reasons.items() if holds), "no block is fixed")
+            self.note = f"images: {why}"
+        return parts
+
+    @torch.no_grad()
+    def _computed(self, model: VisionTransformer, parts: Split) -> Tensor | None:
+        """The features of all images, unless there is no room, or they give other scores."""
+        with _evaluating(model), autocast(self.device, self.precision):
+            given = self.batches.in_order()
+            images, _ = next(given)
+            first = parts.features(images)
+            if not self._has_room_for(first):
+                return None
+            values = first.new_empty(len(self.batches.examples), *first.shape[1:])
+            values[: len(first)] = first
+            for number, (more, _) in enumerate(given, start=1):
+                rows = slice(number * self.batches.batch, (number + 1) * self.batches.batch)
+                values[rows] = parts.features(more)
+            self.note = f"features: computed once, up to {parts.above[0].name}"
+            return values if self._agrees(model, parts, images, values) else None
+
+    def _has_room_for(self, first: Tensor) -> bool:
+        needed = prod(first.shape[1:]) * first.element_size() * len(self.batches.examples)
+        room = SHARE * environment.free_memory(self.device)
+        self.note = f"images: features of {needed / 2**20:.0f} MiB, room for {room / 2**20:.0f}"
+        return needed <= room
+
+    def _agrees(
+        self, model: VisionTransformer, parts: Split, images: Tensor, values: Tensor
+    ) -> bool:
+        """Whether the first images, in another order, get the scores that the whole model gives.
+
+        Asked with the fixed part in training mode, where it must neither draw nor change.
+        """
+        back, rows = images.flip(0), values[: len(images)].flip(0)
+        mark, drawn = parts.mark(), _drawn(self.device)
+        for stage in parts.below:
+            for module in stage.modules():
+                module.training = True
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            want = model(back)
+            same = torch.equal(drawn, _drawn(self.device)) and mark == parts.mark()
+        try:
+            found = parts.scores(rows)
+        except Exception:  # a module that needs what another saw may raise any kind
+            same = False
+        else:
+            most = ROUNDING[self.precision] * want.abs().max().item()
+            same = same and torch.allclose(found, want, rtol=0, atol=most)
+        if not same:
+            self.note = "images: features alone give other scores"
+        return same
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def _drawn(device: torch.device) -> Tensor:
+    """What tells whether random numbers were drawn."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
