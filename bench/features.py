@@ -84,13 +84,15 @@ class Features:
             for number, (more, _) in enumerate(given, start=1):
                 rows = slice(number * self.batches.batch, (number + 1) * self.batches.batch)
                 values[rows] = parts.features(more)
-            self.note = f"features: computed once, up to {parts.above[0].name}"
-            return values if self._agrees(model, parts, images, values) else None
+            if not self._agrees(model, parts, images, values):
+                return None
+            self.note = f"features: computed once, below {parts.above[0].name}"
+            return values
 
     def _has_room_for(self, first: Tensor) -> bool:
         needed = prod(first.shape[1:]) * first.element_size() * len(self.batches.examples)
         room = SHARE * environment.free_memory(self.device)
-        self.note = f"images: features of {needed / 2**20:.0f} MiB, room for {room / 2**20:.0f}"
+        self.note = f"images: features of {_mib(needed)} MiB, room for {_mib(room)}"
         return needed <= room
 
     def _agrees(
@@ -98,26 +100,22 @@ class Features:
     ) -> bool:
         """Whether the first images, in another order, get the scores that the whole model gives.
 
-        Asked with the fixed part in training mode, where it must neither draw nor change.
+        The latter with the fixed part in training mode, where it must neither draw nor change.
         """
-        back, rows = images.flip(0), values[: len(images)].flip(0)
-        mark, drawn = parts.mark(), _drawn(self.device)
-        for stage in parts.below:
-            for module in stage.modules():
-                module.training = True
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            want = model(back)
-            same = torch.equal(drawn, _drawn(self.device)) and mark == parts.mark()
+        self.note = "images: features alone give other scores"
         try:
-            found = parts.scores(rows)
+            found = parts.scores(values[: len(images)].flip(0))
         except Exception:  # a module that needs what another saw may raise any kind
-            same = False
-        else:
-            most = ROUNDING[self.precision] * want.abs().max().item()
-            same = same and torch.allclose(found, want, rtol=0, atol=most)
-        if not same:
-            self.note = "images: features alone give other scores"
-        return same
+            return False
+        mark, drawn = parts.mark(), _drawn(self.device)
+        for module in (module for stage in parts.below for module in stage.modules()):
+            module.training = True
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            want = model(images.flip(0))
+            if mark != parts.mark() or not torch.equal(drawn, _drawn(self.device)):
+                return False
+        most = ROUNDING[self.precision] * want.abs().max().item()
+        return torch.allclose(found, want, rtol=0, atol=most)
 
 
 @contextmanager
@@ -133,3 +131,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 def _drawn(device: torch.device) -> Tensor:
     """What tells whether random numbers were drawn."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _mib(count: float) -> str:
+    return f"{count / 2**20:.2f}"

@@ -1,0 +1,1 @@
+"""What is meant to be fast, measured in pairs: each against what it replaces."""

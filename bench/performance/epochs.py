@@ -1,0 +1,146 @@
+"""Epochs on kept features against epochs on images, and what of an epoch is not the network's.
+
+Images are seeded noise at the backbone's size, for time does not hang on what they show. Pairs take
+turns in one process, so that whatever else the machine does falls on both alike.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from statistics import median
+from time import perf_counter
+
+import torch
+from timm.models import VisionTransformer
+from torch import Tensor
+
+import methods
+from bench import backbones, environment, trainer
+from bench.batches import Batches
+from bench.cards import Recipe, load_backbone, load_recipe
+from bench.data import Examples
+from bench.features import Features
+from bench.views import View
+
+CLASSES, RATE, RECIPE = 10, 1e-3, "unified"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: what was measured, as a ratio or a share, the seconds behind it, how many times."""
+
+    name: str
+    ratio: float
+    seconds: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is trained on what: a method's model on so many images, in batches."""
+
+    method: str
+    backbone: str
+    images: int
+    batch: int
+    device: str
+    precision: str = "fp32"
+
+    @property
+    def name(self) -> str:
+        return f"{self.method}, {self.backbone}, {self.images} images, batch {self.batch}"
+
+    def model(self) -> VisionTransformer:
+        torch.manual_seed(0)
+        backbone = backbones.resolve(load_backbone(self.backbone))
+        model = backbones.load(backbone, CLASSES, load_recipe(RECIPE))
+        backbones.placed(model, torch.device(self.device))
+        methods.create(self.method).prepare(model, self.batches())
+        return model.to(self.device)
+
+    def batches(self) -> Batches:
+        size = backbones.resolve(load_backbone(self.backbone)).input.size
+        order = torch.Generator().manual_seed(0)
+        shape = (self.images, 3, size, size)
+        pixels = torch.randint(256, shape, generator=order, dtype=torch.uint8)
+        examples, view = (
+            Examples(torch.arange(self.images) % CLASSES, pixels),
+            View("squash", "bicubic"),
+        )
+        half, device = (0.5,) * 3, torch.device(self.device)
+        return Batches(examples, view, size, self.batch, half, half, device, order)
+
+    def recipe(self, epochs: int) -> Recipe:
+        return replace(load_recipe(RECIPE), batch=self.batch, epochs=epochs, warmup_epochs=0)
+
+    def fit(self, model: VisionTransformer, batches: trainer.Batches, epochs: int) -> list[float]:
+        """When training began and when each epoch ended, on `perf_counter`'s clock."""
+        device = torch.device(self.device)
+
+        def ended(*_: object) -> None:
+            environment.synchronise(device)
+            times.append(perf_counter())
+
+        environment.synchronise(device)
+        times = [perf_counter()]
+        method = methods.create(self.method)
+        trainer.fit(model, method, batches, self.recipe(epochs), RATE, self.precision, ended)
+        return times
+
+
+def kept_features(work: Work, epochs: int, rounds: int) -> Row:
+    """How many times faster so many epochs are on features, the first pass of images included.
+
+    In each of the `rounds` all epochs are trained on features, and one on images, which counts
+    `epochs` times. The seconds are those of the former.
+    """
+    model, ratios, seconds = work.model(), [], []
+    images = work.batches()
+    work.fit(model, images, 1)  # the first pass of a process is slower
+    for _ in range(rounds):
+        features = work.fit(model, Features(images, work.precision, epochs), epochs)
+        plain = work.fit(model, images, 1)
+        seconds.append(features[-1] - features[0])
+        ratios.append(epochs * (plain[-1] - plain[0]) / seconds[-1])
+    return Row(f"{epochs} epochs on features: {work.name}", median(ratios), median(seconds), rounds)
+
+
+@dataclass
+class Watched:
+    """Batches that count the seconds for which the loop works on what they gave."""
+
+    batches: Batches
+    at_work: float = 0.0
+
+    @property
+    def device(self) -> torch.device:
+        return self.batches.device
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in self.batches:
+            environment.synchronise(self.device)
+            start = perf_counter()
+            yield batch
+            environment.synchronise(self.device)
+            self.at_work += perf_counter() - start
+
+    def reader(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
+        return self.batches.reader(model)
+
+
+def outside_steps(work: Work, epochs: int) -> Row:
+    """The share of an epoch that is neither forward, nor backward, nor the optimiser's.
+
+    The scheduler, some microseconds a step, is not told apart from the optimiser. The seconds are
+    those of an epoch.
+    """
+    model, batches = work.model(), Watched(work.batches())
+    work.fit(model, batches, 1)
+    batches.at_work = 0.0
+    times = work.fit(model, batches, epochs)
+    whole = times[-1] - times[0]
+    return Row(
+        f"outside the steps: {work.name}", 1 - batches.at_work / whole, whole / epochs, epochs
+    )

@@ -1,0 +1,329 @@
+"""Features that are kept for a run: where a model is split, and that no number shows it."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import methods
+from bench import contract, environment, stages, trainer
+from bench.batches import Batches
+from bench.cards import load_recipe
+from bench.data import Examples
+from bench.features import Features
+from bench.views import View
+
+CPU = torch.device("cpu")
+RECIPE = replace(load_recipe("quick"), epochs=3, warmup_epochs=0, batch=4)
+SPLITS = {
+    "linear": "head",
+    "mlp3": "head_drop",
+    "mp": "norm",  # its moments read the patch tokens behind the last block
+    "partial1": "blocks.2",
+    "vpt_shallow_frozen": "head",
+    "vpt_deep_frozen": "head",
+    "spt_deep_kmeans_frozen": "head",
+}
+WHOLE = (
+    "full",
+    "bias",
+    "lora",
+    "ssf",
+    "vpt_deep",
+    "vqt",
+    "sidetune",
+    "e2vpt",
+    "mp_plus",
+    "peft_ln",
+)
+
+
+def adapted(name: str, pooling: str = "token", **fields: object):
+    return contract.prepared(methods.create(name, **fields), contract.backbone(pooling))
+
+
+def shown(order: int | None = None, view: str = "squash") -> Batches:
+    """Ten images in three batches, the last of them smaller."""
+    pixels = torch.randint(
+        256, (10, 3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
+    examples = Examples(torch.arange(10) % contract.CLASSES, pixels)
+    generator = None if order is None else torch.Generator().manual_seed(order)
+    half = (0.5,) * 3
+    return Batches(examples, View(view, "bicubic"), 64, 4, half, half, CPU, generator)
+
+
+def kept(model, batches: Batches | None = None, passes: int = 3, precision: str = "fp32"):
+    """Features that have been asked for once."""
+    found = Features(batches or shown(), precision, passes)
+    found.reader(model)
+    return found
+
+
+def fitted(name: str, batches: Batches | Features, precision: str = "fp32"):
+    """The method's model after training on the batches, its losses, and how it then scores."""
+    method, model = methods.create(name), adapted(name)
+    torch.manual_seed(5)
+    losses = trainer.fit(model, method, batches, RECIPE, 1e-3, precision, lambda *_: None)
+    return model, losses, trainer.predict(model, shown(), precision)
+
+
+@pytest.mark.parametrize("pooling", ["token", "avg"])
+@pytest.mark.parametrize(("name", "first"), SPLITS.items())
+def test_a_model_is_split_at_the_first_stage_that_learns(name, first, pooling):
+    assert stages.split(adapted(name, pooling)).above[0].name == first
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_learns_from_the_first_block_on_or_sees_the_images_is_not_split(name):
+    assert stages.split(adapted(name)) is None
+    assert kept(adapted(name)).note == "images: no block is fixed"
+
+
+@pytest.mark.parametrize(
+    "lively",
+    [nn.Dropout(0.1), nn.BatchNorm1d(64), contract.timm.layers.DropPath(0.1)],
+    ids=["dropout", "batch norm", "drop path"],
+)
+def test_the_split_lies_below_what_training_mode_changes(lively):
+    model = adapted("linear")
+    model.blocks[1].ls1 = lively
+    assert stages.split(model).above[0].name == "blocks.1"
+    model.blocks[1].ls1 = nn.Dropout(0.0)
+    assert stages.split(model).above[0].name == "head"
+
+
+def test_a_model_whose_forward_pass_is_its_own_is_not_split():
+    model = adapted("linear")
+    model.forward_head = lambda x: x
+    hooked, more = adapted("linear"), adapted("linear")
+    hooked.register_forward_hook(lambda *_: None)
+    more.extra = nn.Linear(2, 2)
+    assert [stages.split(m) for m in (model, hooked, more)] == [None, None, None]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", SPLITS)
+def test_scores_and_gradients_are_those_of_the_whole_model(name, precision):
+    model, batches = adapted(name).train(), shown(order=1)
+    found = kept(model, batches, precision=precision)
+    assert found.note.startswith("features")
+    read, twin = found.reader(model), copy.deepcopy(model)
+    for (rows, labels), (images, _) in zip(found, shown(order=1), strict=True):
+        got = []
+        for one, reader, inputs in ((model, read, rows), (twin, twin, images)):
+            one.zero_grad()
+            torch.manual_seed(3)  # of dropout
+            with trainer.autocast(CPU, precision):
+                scores = reader(inputs)
+            F.cross_entropy(scores.float(), labels).backward()
+            got.append([scores, *(p.grad for p in one.parameters() if p.requires_grad)])
+        for ours, whole in zip(*got, strict=True):
+            torch.testing.assert_close(ours, whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_every_method_trains_alike_on_features_and_on_images(name):
+    _, losses, answers = fitted(name, shown(order=1))
+    random, batches = torch.get_rng_state(), shown(order=1)
+    _, found, again = fitted(name, Features(batches, "fp32", RECIPE.epochs))
+    assert found == pytest.approx(losses, rel=1e-5)
+    assert torch.equal(answers.classes, again.classes)
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_orders_are_drawn_as_without_features():
+    model, batches, plain = adapted("linear"), shown(order=1), shown(order=1)
+    found = kept(model, batches)
+    for _ in range(2):
+        labels = torch.cat([labels for _, labels in found])
+        assert torch.equal(labels, torch.cat([labels for _, labels in plain]))
+    assert torch.equal(batches.order.get_state(), plain.order.get_state())
+
+
+def counted(model) -> list[int]:
+    """A list that grows by each batch of images that enters the model."""
+    batches, project = [], model.patch_embed.proj
+
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.proj = project
+
+        def forward(self, images):
+            batches.append(len(images))
+            return self.proj(images)
+
+    model.patch_embed.proj = Counting()
+    return batches
+
+
+def test_a_split_that_is_scored_often_enters_the_model_once_and_a_first_batch_again():
+    model = adapted("linear")
+    entered, found = counted(model), Features(shown(), "fp32", 5)
+    answers = [trainer.predict(model, found, "fp32").classes for _ in range(5)]
+    assert entered == [4, 4, 2, 4]
+    assert all(torch.equal(one, answers[0]) for one in answers)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_computing_them_leaves_the_mode_as_it_was(training):
+    model = adapted("mlp3").train(training)
+    before = copy.deepcopy(model.state_dict())
+    kept(model)
+    assert {m.training for m in model.modules()} == {training}
+    assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
+
+
+def given(found: Features) -> list[tuple[int, ...]]:
+    return [tuple(inputs.shape) for inputs, _ in found]
+
+
+IMAGES = [(4, 3, 64, 64), (4, 3, 64, 64), (2, 3, 64, 64)]
+
+
+def test_images_that_change_from_pass_to_pass_are_read_as_images():
+    found = kept(adapted("linear"), shown(order=0, view="random_crop_flip"))
+    assert found.note == "images: views vary"
+    assert given(found) == IMAGES
+
+
+def test_what_is_read_once_is_read_as_images():
+    found = kept(adapted("linear"), passes=1)
+    assert found.note == "images: read once"
+    assert given(found) == IMAGES
+
+
+def test_features_that_do_not_fit_are_not_kept_and_the_note_says_so(monkeypatch):
+    monkeypatch.setattr(environment, "free_memory", lambda _: 3 * 2**19)
+    model = adapted("partial1")  # 10 images of 65 tokens of 64 channels are 0.16 MiB
+    assert kept(model).note == "features: computed once, below blocks.2"
+    monkeypatch.setattr(environment, "free_memory", lambda _: 3 * 2**16)
+    found = kept(model)
+    assert found.note == "images: features of 0.16 MiB, room for 0.06"
+    assert given(found) == IMAGES
+    assert found.reader(model) is model
+
+
+def scores(model, found: Features) -> torch.Tensor:
+    reader = found.reader(model)
+    with torch.no_grad():
+        return torch.cat([reader(inputs) for inputs, _ in found])
+
+
+@torch.no_grad()
+def written_to(model):
+    model.blocks[0].mlp.fc1.weight.mul_(2)
+
+
+def replaced(model):
+    model.blocks[0].mlp = copy.deepcopy(model.blocks[1].mlp)
+
+
+def put_in(model):
+    model.pos_embed.data = -model.pos_embed.data
+
+
+def unfrozen(model):
+    model.blocks[1].requires_grad_(True)
+
+
+@pytest.mark.parametrize("change", [written_to, replaced, put_in, unfrozen])
+def test_a_change_of_what_is_fixed_makes_them_computed_anew(change):
+    model = adapted("linear")
+    found = kept(model)
+    change(model)
+    plain = torch.cat([model(images) for images, _ in shown()])
+    torch.testing.assert_close(scores(model, found), plain, rtol=0, atol=1e-5)
+
+
+def test_a_new_head_reads_the_same_features():
+    model = adapted("linear")
+    entered, found = counted(model), kept(model)
+    before = len(entered)
+    model.head = nn.Linear(64, contract.CLASSES)
+    found.reader(model)
+    assert len(entered) == before
+    plain = torch.cat([model(images) for images, _ in shown()])
+    torch.testing.assert_close(scores(model, found), plain, rtol=0, atol=1e-5)
+
+
+class Drawing(nn.Module):
+    """Draws where no one would look for it."""
+
+    def forward(self, x):
+        return F.dropout(x, 0.1, self.training)
+
+
+class Telling(nn.Module):
+    """Tells `heard` what it saw, by a way of its own."""
+
+    def __init__(self, heard: dict):
+        super().__init__()
+        self.heard = heard
+
+    def forward(self, x):
+        self.heard["x"] = x[:, 1]
+        return x
+
+
+class Hearing(nn.Module):
+    """Learns, and adds what it heard."""
+
+    def __init__(self, heard: dict):
+        super().__init__()
+        self.heard, self.scale = heard, nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return x + self.scale * self.heard["x"]
+
+
+def test_a_fixed_part_that_draws_is_not_trusted():
+    model = adapted("linear")
+    model.blocks[0].ls1 = Drawing()
+    before = torch.get_rng_state()
+    assert kept(model).note == "images: features alone give other scores"
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("count", [4, 10])
+def test_a_fixed_part_that_tells_the_rest_more_than_its_features_is_not_trusted(count):
+    model, heard = adapted("linear"), {}
+    model.norm_pre, model.head_drop = Telling(heard), Hearing(heard)
+    batches = shown()
+    batches.examples = replace(batches.examples, labels=batches.examples.labels[:count])
+    assert kept(model, batches).note == "images: features alone give other scores"
+
+
+def packed(run, x: torch.Tensor) -> list[tuple[int, ...]]:
+    """The shapes of what autograd keeps for the way back."""
+    shapes = []
+
+    def keep(tensor):
+        shapes.append(tuple(tensor.shape))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        run(x)
+    return shapes
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_nothing_below_the_first_that_learns_keeps_activations(name):
+    model = adapted(name).train()
+    x = next(iter(shown()))[0]
+    for stage in stages.stages(model):
+        if any(tensor.requires_grad for tensor in stage.tensors()):
+            break
+        assert packed(stage.run, x) == [], stage.name
+        x = stage.run(x)
+
+
+def test_a_linear_probe_keeps_only_what_its_head_reads():
+    model = adapted("linear").train()
+    images = next(iter(shown()))[0]
+    assert (4, 64) in packed(model, images)
+    assert all(len(shape) <= 2 for shape in packed(model, images))
