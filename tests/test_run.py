@@ -390,6 +390,18 @@ def test_a_record_holds_the_accuracy_of_each_evaluated_epoch(run, tmp_path):
     assert len(outcome["losses"]) == 4
 
 
+def test_a_record_says_what_each_split_was_read_as_and_its_name_does_not(run, tmp_path):
+    run("linear,lora", "--set", "epochs=3")
+    found = by_method(tmp_path / "results")
+    assert (
+        found["linear"]["environment"]["read_in_training"] == "features: computed once, below head"
+    )
+    assert found["linear"]["environment"]["read_in_testing"] == "images: read once"
+    assert found["lora"]["environment"]["read_in_training"] == "images: no block is fixed"
+    settings = json.dumps([record["settings"] for record in found.values()])
+    assert "read_in" not in settings
+
+
 def test_a_dry_run_prints_the_cells_and_trains_nothing(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(runner, "run", None)
     assert run("linear,bias", "--dry-run") == 0
