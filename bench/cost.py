@@ -19,7 +19,7 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 import methods
-from bench import backbones, cards, checkpoints, environment, trainer
+from bench import backbones, cards, checkpoints, environment, stages, trainer
 from bench.records import write_atomically
 from methods import Unsupported
 
@@ -73,14 +73,15 @@ class Ready:
     def learn(self) -> None:
         """One training step."""
         self.model.train()
-        trainer.step(self.model, self.optimiser, self.images, self.labels, self.precision)
+        scores = stages.whole(self.model)
+        trainer.step(scores, self.optimiser, self.images, self.labels, self.precision)
 
     @torch.no_grad()
     def answer(self) -> None:
         """One evaluation."""
         self.model.eval()
         with trainer.autocast(self.images.device, self.precision):
-            self.model(self.images)
+            stages.whole(self.model)(self.images)
 
 
 def measure(jobs: Sequence[Job], rounds: int) -> Iterator[Cost | str]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bench import environment
 from bench.batches import Batches
-from bench.stages import Split, split
+from bench.stages import Split, split, whole
 from bench.trainer import autocast
 
 SHARE = 1 / 3  # of the free memory that the features of a split may take
@@ -47,13 +47,16 @@ class Features:
         return self.batches.device
 
     def reader(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
-        """What makes scores of what the next pass gives: of features, the rest of `model`."""
+        """What makes scores of what the next pass gives: of features, the rest of `model`.
+
+        Asked before each pass, for the model may have changed.
+        """
         parts = self._split(model)
         mark = parts.mark() if parts else None
         if mark != self._mark:
             self._values, self._mark = None, mark
             self._values = self._computed(model, parts) if parts else None
-        return parts.scores if parts and self._values is not None else model
+        return parts.scores if parts and self._values is not None else whole(model)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         if self._values is None:

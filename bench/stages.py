@@ -5,7 +5,7 @@ mode changes nothing. Which stages those are is read from the model, never from 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
+from bench.last_block import for_class_token, is_hooked
 from methods.handover import Handover
 from methods.surgery import embed
 
@@ -85,14 +86,21 @@ def stages(model: VisionTransformer) -> list[Stage]:
     """The steps of timm's forward pass: the embedding, each block, and what follows."""
     embedding = (model.patch_embed, model.cls_token, model.reg_token, model.pos_embed)
     dropped = (model.pos_drop, model.patch_drop, model.norm_pre)
-    blocks = ((f"blocks.{i}", block) for i, block in enumerate(model.blocks))
+    blocks = [Stage(f"blocks.{i}", block, (block,)) for i, block in enumerate(model.blocks)]
+    blocks[-1] = replace(blocks[-1], run=for_class_token(model))
     behind = (("fc_norm", model.fc_norm), ("head_drop", model.head_drop), ("head", model.head))
     return [
         Stage("embedding", partial(embed, model), (*embedding, *dropped)),
-        *(Stage(name, part, (part,)) for name, part in (*blocks, ("norm", model.norm))),
+        *blocks,
+        Stage("norm", model.norm, (model.norm,)),
         Stage("pool", model.pool, (model.attn_pool,)),
         *(Stage(name, part, (part,)) for name, part in behind),
     ]
+
+
+def whole(model: VisionTransformer) -> Callable[[Tensor], Tensor]:
+    """What makes scores of images, (B, 3, H, W): the model's stages, or itself where not plain."""
+    return partial(_through, stages(model)) if _is_plain(model) else model
 
 
 def _through(steps: Sequence[Stage], x: Tensor) -> Tensor:
@@ -111,7 +119,7 @@ def _is_plain(model: VisionTransformer) -> bool:
         return False
     held = {id(tensor) for stage in stages(model) for tensor in stage.tensors()}
     everything = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
-    return held == everything and not _is_hooked(model) and not _is_hooked(model.blocks)
+    return held == everything and not is_hooked(model) and not is_hooked(model.blocks)
 
 
 def _is_fixed(stage: Stage) -> bool:
@@ -125,11 +133,7 @@ def _is_lively(module: nn.Module) -> bool:
         return module.p > 0
     if isinstance(module, DropPath):
         return bool(module.drop_prob)
-    return isinstance(module, PatchDropout | _NormBase) or _is_hooked(module)
-
-
-def _is_hooked(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+    return isinstance(module, PatchDropout | _NormBase) or is_hooked(module)
 
 
 def _handed_over(steps: Sequence[Stage]) -> set[int]:

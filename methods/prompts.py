@@ -81,11 +81,25 @@ def without(x: Tensor, start: int, count: int) -> Tensor:
 
 def attend(attn: Attention, x: Tensor, *more: tuple[Tensor, Tensor]) -> Tensor:
     """timm's attention over `x`, (B, N, D), with `more` keys and values, (H, P, D / H) each."""
-    q, k, v = project(attn, x)  # (B, H, N, D / H) each
+    q, k, v = _asked(attn, x, more)
+    return mix(attn, x, q, k, v)
+
+
+def attend_first(attn: Attention, x: Tensor, *more: tuple[Tensor, Tensor]) -> Tensor:
+    """What `attend` returns for the first token alone, (B, 1, D)."""
+    q, k, v = _asked(attn, x, more)
+    return mix(attn, x[:, :1], q[:, :, :1], k, v)
+
+
+def _asked(
+    attn: Attention, x: Tensor, more: Sequence[tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of `x`, (B, H, N, D / H) each, `more` before the latter two."""
+    q, k, v = project(attn, x)
     for keys, values in more:
         k = torch.cat([keys.expand(len(x), -1, -1, -1), k], 2)
         v = torch.cat([values.expand(len(x), -1, -1, -1), v], 2)
-    return mix(attn, x, q, k, v)
+    return q, k, v
 
 
 def keys_and_values(attn: Attention, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -39,6 +39,7 @@ FLOORS = {
     "bench.data": 3,
     "bench.backbones": 3,
     "bench.trainer": 3,
+    "bench.last_block": 3,
     "bench.stages": 3,
     "bench.features": 3,
     "bench.acts": 5,
