@@ -121,8 +121,9 @@ def test_scores_and_gradients_are_those_of_the_whole_model(name, precision):
                 scores = reader(inputs)
             F.cross_entropy(scores.float(), labels).backward()
             got.append([scores, *(p.grad for p in one.parameters() if p.requires_grad)])
-        for ours, whole in zip(*got, strict=True):  # mlp3's norm over 2 images enlarges rounding
-            torch.testing.assert_close(ours, whole, rtol=1e-4, atol=1e-5 if len(rows) > 2 else 1e-3)
+        room = 1e-3 if name == "mlp3" else 1e-5  # norms over a few images enlarge rounding
+        for ours, whole in zip(*got, strict=True):
+            torch.testing.assert_close(ours, whole, rtol=1e-4, atol=room)
 
 
 @pytest.mark.parametrize("name", methods.names())

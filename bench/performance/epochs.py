@@ -14,7 +14,7 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 import methods
-from bench import backbones, environment, trainer
+from bench import backbones, cost, environment, stages, trainer
 from bench.batches import Batches
 from bench.cards import Recipe, load_backbone, load_recipe
 from bench.data import Examples
@@ -102,6 +102,23 @@ def kept_features(work: Work, epochs: int, rounds: int) -> Row:
         seconds.append(features[-1] - features[0])
         ratios.append(epochs * (plain[-1] - plain[0]) / seconds[-1])
     return Row(f"{epochs} epochs on features: {work.name}", median(ratios), median(seconds), rounds)
+
+
+def class_token_alone(work: Work, rounds: int) -> Row:
+    """How many times faster a step is where the last block is computed for the class token alone.
+
+    The seconds are those of a step in that form.
+    """
+    model, method = work.model().train(), methods.create(work.method)
+    groups = trainer.groups(model, method, work.recipe(1), RATE)
+    optimiser, (inputs, labels) = torch.optim.SGD(groups), next(iter(work.batches()))
+
+    def step(scores: Callable[[Tensor], Tensor]) -> None:
+        trainer.step(scores, optimiser, inputs, labels, work.precision)
+
+    forms = (lambda: step(model), lambda: step(stages.whole(model)))
+    plain, alone = cost.timed(forms, rounds, work.device)
+    return Row(f"class token alone: {work.name}", plain / alone, alone / 1000, rounds)
 
 
 @dataclass

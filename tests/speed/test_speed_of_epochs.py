@@ -7,7 +7,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.features import Features
-from bench.performance.epochs import Work, kept_features, outside_steps
+from bench.performance.epochs import Work, class_token_alone, kept_features, outside_steps
 
 MANY, FEW = 1000, 40  # few where nothing is measured, and only the code is tried
 METHODS = ("linear", "mlp3", "mp", "partial1")
@@ -41,4 +41,5 @@ def test_on_features(benchmark: BenchmarkFixture, method: str, images: int) -> N
 def test_the_rows_of_the_page_are_ratios_and_shares() -> None:
     kept, outside = kept_features(work("linear", FEW), 3, 1), outside_steps(work("linear", FEW), 1)
     assert kept.ratio > 0
+    assert class_token_alone(work("vpt_deep", FEW), 1).ratio > 0
     assert 0 < outside.ratio < 1
