@@ -258,6 +258,14 @@ def cost(args: argparse.Namespace) -> int:
     return say(tools.cost(args.methods, args.backbones, work, args.rounds, args.results))
 
 
+def performance(args: argparse.Namespace) -> int:
+    from bench.performance import page
+    from bench.records import Store
+
+    Store(args.results).require_writable()
+    return say(page.write(args.results, _device(args.device)))
+
+
 def parameters(args: argparse.Namespace) -> int:
     from bench import tools
 

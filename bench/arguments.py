@@ -262,3 +262,8 @@ def surveying(command: argparse.ArgumentParser) -> None:
         help="names or cards (default: vtab1k,fgvc)",
     )
     rooting(command)
+
+
+def measuring(command: argparse.ArgumentParser) -> None:
+    """Where to measure."""
+    command.add_argument("--device", help="cpu, cuda ... (default: a GPU if there is one)")

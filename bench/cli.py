@@ -121,6 +121,11 @@ COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] =
         acts.cost,
         [arguments.storing, arguments.costing, arguments.plugging],
     ),
+    "performance": (
+        "measure what is meant to be fast, in pairs that take turns",
+        acts.performance,
+        [arguments.storing, arguments.measuring],
+    ),
     "parameters": (
         "write the ledger of trainable parameters",
         acts.parameters,

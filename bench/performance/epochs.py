@@ -19,19 +19,10 @@ from bench.batches import Batches
 from bench.cards import Recipe, load_backbone, load_recipe
 from bench.data import Examples
 from bench.features import Features
+from bench.performance.rows import Row
 from bench.views import View
 
 CLASSES, RATE, RECIPE = 10, 1e-3, "unified"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line: what was measured, as a ratio or a share, the seconds behind it, how many times."""
-
-    name: str
-    ratio: float
-    seconds: float
-    n: int
 
 
 @dataclass(frozen=True)
