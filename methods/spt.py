@@ -4,6 +4,7 @@ VPT whose prompts start as patch tokens of the training images. (Not *sensitivit
 which shares the letters.)
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from math import ceil
@@ -15,7 +16,8 @@ from torch import Tensor
 from methods.base import Batches, Method
 from methods.prompts import prompts_of, require_count, require_form
 from methods.registry import register
-from methods.strategies import LAYERS, STRATEGIES, WINDOWS, block_inputs
+from methods.strategies import LAYERS, SAMPLED, STRATEGIES, WINDOWS, draw, kmeans
+from methods.tokens import block_inputs
 from methods.vpt import VPT
 
 
@@ -24,7 +26,7 @@ class SPT(Method):
     """Prompts of block i start from the patch tokens at the input of block i of the bare backbone.
 
     `strategy` chooses them (sections 3.3 and 3.4): ``random`` draws tokens without replacement,
-    ``mean`` and ``max`` pool windows of consecutive tokens, ``kmeans`` takes cluster centres.
+    ``mean`` and ``max`` pool windows of consecutive tokens; `ClusteredSPT` is the fourth strategy.
     `share` is the part of the training images to look at, rounded up to whole batches; None is one
     batch, the paper's choice for the sampled strategies. `layers` is ``own``, or, as in Table S2,
     ``first`` (P0 everywhere) or ``last`` (PL everywhere). Two fields hold what the released code
@@ -46,7 +48,7 @@ class SPT(Method):
     def __post_init__(self) -> None:
         require_count(self.prompts)
         require_form(self.form)
-        for field, known in (("strategy", STRATEGIES), ("layers", LAYERS), ("windows", WINDOWS)):
+        for field, known in (("strategy", SAMPLED), ("layers", LAYERS), ("windows", WINDOWS)):
             if getattr(self, field) not in known:
                 given = getattr(self, field)
                 raise ValueError(f"no {field} {given!r}; there are {', '.join(known)}")
@@ -63,37 +65,78 @@ class SPT(Method):
         )
         plain.attach(model)
 
-    @torch.no_grad()
     def prepare(self, model: VisionTransformer, batches: Batches) -> None:
-        starts = self._starts(model, batches)
+        choose = STRATEGIES[self.strategy]
+        self.start(model, batches, lambda tokens: choose(tokens, self.prompts, self.windows))
+
+    @torch.no_grad()
+    def start(
+        self, model: VisionTransformer, batches: Batches, choose: Callable[[Tensor], Tensor]
+    ) -> None:
+        """Attach; `choose` makes prompts, (prompts, D), of a layer's tokens, (B, N, D)."""
+        count = len(model.blocks) if self.deep else 1
+        wanted = {"own": set(range(count)), "first": {0}, "last": {len(model.blocks)}}[self.layers]
+        shown = 1 if self.share is None else ceil(self.share * len(batches))  # type: ignore[arg-type]
+        images = (images for images, _ in islice(batches, shown))
+        layers = block_inputs(model, images, shown, max(wanted), self.positions)
+        chosen = [choose(tokens) for i, tokens in layers if i in wanted]
         self.attach(model)
+        starts = chosen if self.layers == "own" else chosen * count
         for prompts, start in zip(prompts_of(model), starts, strict=True):
             prompts.copy_(start)
 
-    def _starts(self, model: VisionTransformer, batches: Batches) -> list[Tensor]:
-        """The initial prompts of each prompted block, (prompts, D) each."""
-        count = len(model.blocks) if self.deep else 1
-        wanted = {"own": set(range(count)), "first": {0}, "last": {len(model.blocks)}}[self.layers]
-        images = [images for images, _ in self._chosen(batches)]
-        chosen = [
-            STRATEGIES[self.strategy](tokens, self.prompts, self.windows)
-            for i, tokens in block_inputs(model, images, max(wanted), self.positions)
-            if i in wanted
-        ]
-        return chosen if self.layers == "own" else chosen * count
 
-    def _chosen(self, batches: Batches) -> Batches:
-        if self.share is None:
-            return islice(batches, 1)
-        return islice(batches, ceil(self.share * len(batches)))  # type: ignore[arg-type]
+@dataclass(frozen=True)
+class ClusteredSPT(Method):
+    """`SPT` whose prompts are the centres of a layer's tokens in as many clusters.
+
+    `tokens` is how many of a layer's tokens are clustered, drawn anew for each layer; None is all.
+    """
+
+    prompts: int
+    deep: bool
+    share: float | None = 1.0
+    tokens: int | None = None
+    layers: str = "own"
+    positions: bool = True
+    frozen: bool = False
+    pool_prompts: bool = False
+    form: str = "keys_and_values"
+
+    def __post_init__(self) -> None:
+        self._plain()
+        if self.tokens is not None and self.tokens < self.prompts:
+            raise ValueError(f"{self.prompts} prompts need as many tokens; {self.tokens} was given")
+
+    def attach(self, model: VisionTransformer) -> None:
+        self._plain().attach(model)
+
+    def prepare(self, model: VisionTransformer, batches: Batches) -> None:
+        self._plain().start(model, batches, self._centres)
+
+    def _centres(self, tokens: Tensor) -> Tensor:
+        return kmeans(tokens if self.tokens is None else draw(tokens, self.tokens), self.prompts)
+
+    def _plain(self) -> SPT:
+        """The method but for how prompts are chosen."""
+        return SPT(
+            self.prompts,
+            self.deep,
+            layers=self.layers,
+            share=self.share,
+            positions=self.positions,
+            frozen=self.frozen,
+            pool_prompts=self.pool_prompts,
+            form=self.form,
+        )
 
 
-def _family(deep: bool, prompts: int) -> dict[str, SPT]:
+def _family(deep: bool, prompts: int) -> dict[str, Method]:
     return {
         "": SPT(prompts, deep),
         "_mean": SPT(prompts, deep, "mean"),
         "_max": SPT(prompts, deep, "max"),
-        "_kmeans": SPT(prompts, deep, "kmeans", share=1.0),
+        "_kmeans": ClusteredSPT(prompts, deep),
         "_last": SPT(prompts, deep, layers="last"),
         "_frozen": SPT(prompts, deep, frozen=True),
     }
@@ -108,4 +151,4 @@ register("spt_deep_first", SPT(prompts=20, deep=True, layers="first"))
 # Table 4(a): each strategy's prompts as they start, the head alone learning.
 register("spt_deep_mean_frozen", SPT(20, True, "mean", frozen=True))
 register("spt_deep_max_frozen", SPT(20, True, "max", frozen=True))
-register("spt_deep_kmeans_frozen", SPT(20, True, "kmeans", share=1.0, frozen=True))
+register("spt_deep_kmeans_frozen", ClusteredSPT(20, True, frozen=True))

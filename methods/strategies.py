@@ -4,43 +4,18 @@ A strategy gets the tokens of all chosen images, (B, N, D), and gives the prompt
 Source: Wang et al., 2024, sections 3.3 and 3.4, https://arxiv.org/abs/2402.02382.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 
 import torch
-from timm.models import VisionTransformer
 from torch import Tensor
 
-from methods.surgery import embed
+from methods.clustering import cluster
 
 LAYERS = ("own", "first", "last")
 WINDOWS = ("batch", "image")
 
 
-def block_inputs(
-    model: VisionTransformer, batches: Iterable[Tensor], last: int, positions: bool = True
-) -> Iterator[tuple[int, Tensor]]:
-    """(i, the patch tokens at the input of block i), (B, N, D), for i = 0 ... `last`.
-
-    Block L's "input", L being the number of blocks, is the output of the last block. One forward
-    pass in all; the tokens of one layer at a time are kept. Without `positions` the first layer's
-    tokens come from before the position embedding.
-    """
-    was_training, first = model.training, model.num_prefix_tokens
-    model.eval()
-    batches = list(batches)
-    states = [embed(model, images) for images in batches]
-    for i in range(last + 1):
-        if i == 0 and not positions:
-            bare = [model.patch_embed(images).flatten(1, -2) for images in batches]
-            yield 0, torch.cat(bare)
-        else:
-            yield i, torch.cat([state[:, first:] for state in states])
-        if i < last:
-            states = [model.blocks[i](state) for state in states]
-    model.train(was_training)
-
-
-def random(tokens: Tensor, count: int, _windows: str) -> Tensor:
+def random(tokens: Tensor, count: int, windows: str) -> Tensor:
     """Tokens drawn uniformly without replacement."""
     return _draw(tokens.flatten(0, 1), count)
 
@@ -55,15 +30,17 @@ def largest(tokens: Tensor, count: int, windows: str) -> Tensor:
     return _pool(tokens, count, windows, lambda window: window.amax(-2))
 
 
-def kmeans(tokens: Tensor, count: int, _windows: str) -> Tensor:
+def kmeans(tokens: Tensor, count: int, windows: str = "batch") -> Tensor:
     """The centres of `count` clusters (equations 9 and 10)."""
-    from sklearn.cluster import KMeans  # slow to import, and only this strategy needs it
-
     flat = tokens.flatten(0, 1)
     _require_enough(len(flat), count)
-    seed = int(torch.randint(2**31, ()))
-    found = KMeans(count, n_init=1, random_state=seed).fit(flat.cpu().numpy())
-    return torch.as_tensor(found.cluster_centers_, dtype=tokens.dtype, device=tokens.device)
+    return cluster(flat, count)
+
+
+def draw(tokens: Tensor, count: int) -> Tensor:
+    """`count` of the tokens as one image's, (1, `count`, D), without replacement; all if fewer."""
+    flat = tokens.flatten(0, 1)
+    return flat[torch.randperm(len(flat))[:count].to(flat.device)][None]
 
 
 STRATEGIES: dict[str, Callable[[Tensor, int, str], Tensor]] = {
@@ -72,6 +49,7 @@ STRATEGIES: dict[str, Callable[[Tensor, int, str], Tensor]] = {
     "max": largest,
     "kmeans": kmeans,
 }
+SAMPLED = ("random", "mean", "max")
 
 
 def _pool(tokens: Tensor, count: int, windows: str, reduce: Callable[[Tensor], Tensor]) -> Tensor:

@@ -19,7 +19,12 @@ def replace(model: VisionTransformer, pattern: str, build: Callable[..., nn.Modu
 
 def embed(model: VisionTransformer, images: Tensor) -> Tensor:
     """What the first block receives: patches with positions behind the prefix tokens, (B, N, D)."""
-    return model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(images))))
+    return position(model, model.patch_embed(images))
+
+
+def position(model: VisionTransformer, patches: Tensor) -> Tensor:
+    """What the first block receives, (B, N, D), from what the patch embedding gives."""
+    return model.norm_pre(model.patch_drop(model._pos_embed(patches)))
 
 
 def require_plain_blocks(model: VisionTransformer) -> None:

@@ -4,13 +4,13 @@ import copy
 
 import pytest
 import torch
-from sklearn.cluster import KMeans
 
 import methods
 from bench import contract
 from methods.prompts import prompts_of
-from methods.strategies import STRATEGIES, block_inputs
+from methods.strategies import STRATEGIES
 from methods.surgery import embed
+from methods.tokens import block_inputs
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
@@ -148,14 +148,16 @@ def test_vpt_starts_within_its_bound():
 
 def test_block_inputs_are_the_bare_backbone_s_patch_tokens():
     model = bare()
-    found = [tokens for _, tokens in block_inputs(model, [images()], last=3)]
+    parts = images().split(3)
+    layers = block_inputs(model, iter(parts), count=len(parts), last=3)
+    found = [tokens.clone() for _, tokens in layers]  # each layer's are written over the last's
     for got, want in zip(found, patch_tokens(model), strict=True):
         torch.testing.assert_close(got, want)
 
 
 def test_the_released_first_layer_has_no_positions():
     model = bare()
-    _, tokens = next(block_inputs(model, [images()], last=0, positions=False))
+    _, tokens = next(block_inputs(model, [images()], count=1, last=0, positions=False))
     torch.testing.assert_close(tokens, model.patch_embed(images()))
 
 
@@ -261,21 +263,6 @@ def test_of_equal_tokens_every_strategy_gives_that_token(strategy):
     torch.testing.assert_close(found, torch.full((1, 5), 7.0))
 
 
-def test_kmeans_finds_separated_clusters():
-    centres = torch.eye(4) * 100
-    tokens = (centres[torch.arange(400) % 4] + torch.randn(400, 4) * 0.1)[None]
-    found = STRATEGIES["kmeans"](tokens, 4, "batch")
-    assert torch.cdist(centres, found).amin(1).max() < 0.1
-
-
-def test_kmeans_is_as_good_as_scikit_learn_s():
-    tokens = torch.randn(1, 600, 8)
-    found = STRATEGIES["kmeans"](tokens, 10, "batch")
-    inertia = torch.cdist(tokens[0], found).amin(1).square().sum().item()
-    want = KMeans(10, n_init=5, random_state=0).fit(tokens[0].numpy()).inertia_
-    assert inertia < 1.05 * want
-
-
 @pytest.mark.parametrize("strategy", list(STRATEGIES))
 def test_more_prompts_than_tokens_are_refused_in_a_sentence(strategy):
     with pytest.raises(ValueError, match="10 prompts need as many tokens; these images have 6"):
@@ -286,7 +273,7 @@ def test_more_prompts_than_tokens_are_refused_in_a_sentence(strategy):
     ("fields", "sentence"),
     [
         ({"prompts": 0}, "at least 1; 0 was given"),
-        ({"strategy": "median"}, "no strategy 'median'; there are random, mean, max, kmeans"),
+        ({"strategy": "median"}, "no strategy 'median'; there are random, mean, max"),
         ({"layers": "middle"}, "no layers 'middle'"),
         ({"share": 1.5}, "share must lie above 0 and at most at 1; 1.5 was given"),
         ({"form": "fast"}, "no form of prompts 'fast'"),

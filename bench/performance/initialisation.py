@@ -1,0 +1,108 @@
+"""What each start of self-prompts takes beside the one forward pass that it needs.
+
+The bare pass and every strategy take turns, round by round, on the same images in one process; a
+ratio is the median over rounds of a strategy's time to that of its round's bare pass.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+
+import timm
+import torch
+import torch.nn.functional as F
+from timm.models import VisionTransformer
+from torch import Tensor
+
+import methods
+from bench import environment
+from methods import Method
+from methods.surgery import embed
+
+METHODS = {  # by strategy
+    "random": "spt_deep",
+    "mean": "spt_deep_mean",
+    "max": "spt_deep_max",
+    "kmeans": "spt_deep_kmeans",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one strategy took."""
+
+    name: str
+    ratio: float  # to the bare pass
+    seconds: list[float]  # a round
+    bare: list[float]  # the bare pass's, a round
+    images: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Synthetic images on a device in batches, as a method is shown them; made once."""
+
+    images: Tensor  # (B, 3, H, W)
+    batch: int
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for part in self.images.split(self.batch):
+            yield part, torch.zeros(len(part))
+
+
+def rows(
+    network: str, count: int, batch: int, prompts: int, rounds: int, device: torch.device
+) -> list[Row]:
+    """Every strategy of deep prompts on a network of random weights and `count` images."""
+    torch.manual_seed(0)
+    bare = timm.create_model(network, num_classes=10, device=device).eval()
+    shown = Shown(blurred(count, bare.patch_embed.img_size[0], device), batch)
+    starts = {k: methods.create(v, prompts=prompts, share=1.0) for k, v in METHODS.items()}
+    taken: dict[str, list[float]] = {name: [] for name in ("bare", *starts)}
+    passed(bare, Shown(shown.images[:batch], batch))  # what is set up once is not counted
+    for _ in range(rounds):
+        taken["bare"].append(passed(bare, shown))
+        for name, method in starts.items():
+            taken[name].append(prepared(bare, method, shown))
+    return [_row(name, taken[name], taken["bare"], count) for name in starts]
+
+
+def blurred(count: int, side: int, device: torch.device) -> Tensor:
+    """Noise with the broad patches of photographs, (count, 3, side, side)."""
+    noise = torch.randn(count, 3, side // 8, side // 8, device=device)
+    return F.interpolate(noise, side, mode="bilinear")
+
+
+@torch.no_grad()
+def passed(model: VisionTransformer, shown: Shown) -> float:
+    """Seconds of a pass up to the input of the last block, which is all that deep prompts see."""
+    start = _now(shown)
+    for images, _ in shown:
+        state = embed(model, images)
+        for block in model.blocks[:-1]:
+            state = block(state)
+    return _now(shown) - start
+
+
+def prepared(model: VisionTransformer, method: Method, shown: Shown) -> float:
+    """Seconds that a method's `prepare` takes; the model is left as it was."""
+    blocks, start = list(model.blocks), _now(shown)
+    method.prepare(model, shown)
+    seconds = _now(shown) - start
+    for i, block in enumerate(blocks):
+        model.blocks[i] = block
+    return seconds
+
+
+def _now(shown: Shown) -> float:
+    environment.synchronise(shown.images.device)
+    return perf_counter()
+
+
+def _row(name: str, seconds: list[float], bare: list[float], count: int) -> Row:
+    ratio = median(one / other for one, other in zip(seconds, bare, strict=True))
+    return Row(name, ratio, seconds, bare, count)
