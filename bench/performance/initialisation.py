@@ -17,6 +17,7 @@ from torch import Tensor
 
 import methods
 from bench import environment
+from bench.performance.rows import Row
 from methods import Method
 from methods.surgery import embed
 
@@ -26,17 +27,7 @@ METHODS = {  # by strategy
     "max": "spt_deep_max",
     "kmeans": "spt_deep_kmeans",
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """What one strategy took."""
-
-    name: str
-    ratio: float  # to the bare pass
-    seconds: list[float]  # a round
-    bare: list[float]  # the bare pass's, a round
-    images: int
+BAR, BARS = 1.10, {"kmeans": 1.6}  # what a strategy may take of the bare pass
 
 
 @dataclass(frozen=True)
@@ -68,7 +59,7 @@ def rows(
         taken["bare"].append(passed(bare, shown))
         for name, method in starts.items():
             taken[name].append(prepared(bare, method, shown))
-    return [_row(name, taken[name], taken["bare"], count) for name in starts]
+    return [_row(name, network, taken[name], taken["bare"], count) for name in starts]
 
 
 def blurred(count: int, side: int, device: torch.device) -> Tensor:
@@ -103,6 +94,7 @@ def _now(shown: Shown) -> float:
     return perf_counter()
 
 
-def _row(name: str, seconds: list[float], bare: list[float], count: int) -> Row:
+def _row(name: str, network: str, seconds: list[float], bare: list[float], count: int) -> Row:
     ratio = median(one / other for one, other in zip(seconds, bare, strict=True))
-    return Row(name, ratio, seconds, bare, count)
+    said = f"{name} prompts to the bare pass: {network}, {count} images"
+    return Row(said, ratio, median(seconds), len(seconds), BARS.get(name, BAR))

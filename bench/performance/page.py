@@ -8,7 +8,7 @@ import torch
 from tabulate import tabulate
 
 from bench import environment
-from bench.performance import epochs, steps
+from bench.performance import epochs, initialisation, steps
 from bench.performance.epochs import Work
 from bench.performance.rows import Row
 from bench.records import write_atomically
@@ -16,6 +16,7 @@ from bench.records import write_atomically
 FILE = "performance.md"
 BASE, MINI = "vit_base_patch16_224", "vit_mini_mae"
 BATCH = {"cpu": 8, "cuda": 32}
+STARTED = {"cpu": 512, "cuda": 5394}  # images that prompts start from
 
 
 def measured(device: str) -> Iterator[Row]:
@@ -27,6 +28,7 @@ def measured(device: str) -> Iterator[Row]:
     kept = epochs.kept_features(Work("linear", MINI, 1000, 32, device), epochs=100, rounds=3)
     yield replace(kept, bar=30.0, least=True)
     yield from steps.rows(BASE, BATCH[kind], 5, device)
+    yield from initialisation.rows(BASE, STARTED[kind], BATCH[kind], 20, 1, torch.device(device))
 
 
 def write(results: Path, device: str) -> Iterator[str]:
