@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import pytest
 import tiny
@@ -64,7 +65,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
 def test_memory_after_fifty_cells_is_what_it_was_after_ten(told: list[list[str]]) -> None:
     resident = [int(line[1]) for line in told]
     assert len(resident) == 51
-    assert resident[49] - resident[9] <= ROOM, json.dumps(resident)
+    early, late = median(resident[5:15]), median(resident[40:50])  # a cell's own model may linger
+    assert late - early <= ROOM, json.dumps(resident)
 
 
 def test_a_cell_gives_the_same_first_and_last(told: list[list[str]]) -> None:
