@@ -45,6 +45,12 @@ class Row:
         return "\t".join(map(str, astuple(self))) + "\n"
 
 
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes, read a piece at a time."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def home(root: Path, suite: str, source: str, variant: str) -> Path:
     """Where a source's images, or a task's that was brought in by itself, lie."""
     return root / "prepared" / suite / Path(source).stem / variant

@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 STRICT = ConfigDict(extra="forbid")
 Split = Literal["train", "val", "trainval", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+APART: tuple[Split, ...] = ("train", "val", "test")  # trainval is the first two
 
 
 @dataclass(frozen=True, config=STRICT)

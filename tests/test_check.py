@@ -57,7 +57,7 @@ def vouch(folder: Path, content: str) -> None:
     (folder / stores.CARD).write_text(content)
     manifest = folder / stores.MANIFEST
     lines = [line for line in manifest.read_text().splitlines() if stores.CARD not in line]
-    lines.append(f"{writing._sha256(folder / stores.CARD)}  {stores.CARD}")
+    lines.append(f"{stores.sha256_of(folder / stores.CARD)}  {stores.CARD}")
     manifest.write_text("\n".join(lines) + "\n")
 
 

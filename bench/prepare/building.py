@@ -1,6 +1,6 @@
 """One source becomes the prepared folder of the tasks that it serves."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,9 +12,10 @@ from bench import data, environment, stores
 from bench.cards import Suite
 from bench.errors import UserError, unknown
 from bench.prepare import rules, variants, writing
-from bench.prepare.choosing import Chosen, choose
+from bench.prepare.choosing import Chosen, choose_all
 from bench.prepare.formats import FORMATS
 from bench.prepare.formats.base import Files, Format, Name, Picture
+from bench.prepare.rules import Rows
 from bench.prepare.writing import Span, TaskRows
 from bench.sources import Source
 from bench.stores import Row
@@ -54,7 +55,7 @@ def build(job: Job, files: Files, progress: Progress) -> list[str]:
     """Prepare a job's folder; the warnings. Raises `UserError` for the first rule it breaks."""
     reader = opened(job.source, files)
     entries = list(reader.entries())
-    chosen = [choose(task, entries, files) for task in job.tasks]
+    chosen = choose_all(job.tasks, entries, files)
     del entries  # of a large source they are many
     wanted = {name for one in chosen for names in one.splits.values() for name in names}
     with writing.published(job.folder) as folder:
@@ -62,7 +63,11 @@ def build(job: Job, files: Files, progress: Progress) -> list[str]:
         spans = writing.write_images(folder, pictures)
         _require_all(job.source, wanted, spans)
         rows = {one.task.name: _rows(one, spans) for one in chosen}
-        said = vouched(job.source, job.tasks, folder, rows)
+        said = [
+            warning
+            for task in job.tasks
+            for warning in vouched(task, job.source, stores.LOSSLESS, folder, rows[task.name])
+        ]
         writing.write_lists(folder, rows)
         facts = {**provenance(job.source, files), "certificates": certificates(folder, rows)}
         named = {"suite": job.suite.name, "variant": stores.LOSSLESS, "warnings": said}
@@ -90,24 +95,25 @@ def _require_all(source: Source, wanted: set[Name], spans: Mapping[Name, Span]) 
 
 def _rows(chosen: Chosen, spans: Mapping[Name, Span]) -> dict[Split, list[Row]]:
     return {
-        split: [_row(chosen.classes[name], name, spans[name]) for name in names]
+        split: [spans[name].row(chosen.classes[name], name) for name in names]
         for split, names in chosen.splits.items()
     }
 
 
-def _row(label: int, name: Name, span: Span) -> Row:
-    return Row(label, *name, span.tar, span.offset, span.size, span.sha256)
+def vouched(
+    task: Task, source: Source | None, variant: str, folder: Path, rows: Rows, copied: bool = False
+) -> list[str]:
+    """Hold a task that was written to the rules; the warnings."""
+    require_rules(task, source, rows, copied)
+    variants.require(variants.native(source), variant, folder, task, rows)
+    return list(rules.warnings(task, rows))
 
 
-def vouched(source: Source, tasks: Iterable[Task], folder: Path, rows: TaskRows) -> list[str]:
-    """Hold what was written to the rules; the warnings."""
-    said: list[str] = []
-    for task in tasks:
-        for problem in rules.problems(task, rows[task.name], source.repeats):
-            raise UserError(problem)
-        variants.require(source.native, stores.LOSSLESS, folder, task, rows[task.name])
-        said += rules.warnings(task, rows[task.name])
-    return said
+def require_rules(task: Task, source: Source | None, rows: Rows, copied: bool) -> None:
+    """Raise `UserError` for the first rule that a task's splits break."""
+    repeats = source is not None and source.repeats
+    for problem in rules.problems(task, rows, repeats, copied):
+        raise UserError(problem)
 
 
 def certificates(folder: Path, rows: TaskRows) -> dict[str, dict[str, str]]:

@@ -15,9 +15,7 @@ from bench.prepare import rules, variants
 from bench.prepare.building import certificates
 from bench.sources import Source
 from bench.stores import Row
-from bench.tasks import Split, Task
-
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
+from bench.tasks import APART, Split, Task
 
 
 def check(
@@ -39,7 +37,7 @@ def check(
 
 def _require_sound(suite: Suite, task: Task, place: Place, deep: bool) -> None:
     """Raise `UserError` for what is wrong with a folder as found, which no manifest vouches for."""
-    for split in (split for split in SPLITS if split in suite.lists):
+    for split in (split for split in APART if split in suite.lists):
         examples = data.read_folder(suite, task, split, place.folder)
         data.require_counts(task, split, len(examples), place.folder)
         data.require_images(examples)
@@ -53,7 +51,7 @@ def _prepared(task: Task, source: Source | None, folder: Path, deep: bool) -> It
     certified = card["certificates"].get(task.name, {})  # every split that was prepared
     if not certified:
         raise UserError(f"E-MANIFEST {folder / stores.CARD} certifies no split of {task.name}")
-    rows = {split: stores.rows(folder, task.name, split) for split in SPLITS if split in certified}
+    rows = {split: stores.rows(folder, task.name, split) for split in APART if split in certified}
     yield from _rules(task, source, rows, card, folder)
     if deep:
         damage = [*_damaged(folder), *_undecodable(folder, rows)]
@@ -76,8 +74,7 @@ def _rules(
     yield from rules.problems(task, rows, repeats, copied="imported" in card)
     yield from rules.warnings(task, rows)
     try:
-        native = source.native if source else "jpeg"
-        variants.require(native, str(card["variant"]), folder, task, rows)
+        variants.require(variants.native(source), str(card["variant"]), folder, task, rows)
     except UserError as error:
         yield str(error)
 
@@ -89,9 +86,8 @@ def _damaged(folder: Path) -> Iterator[str]:
         if not path.is_file():
             yield f"E-MANIFEST {path} is missing"
             continue
-        with open(path, "rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
-                yield f"E-MANIFEST {path}: its bytes have changed since it was prepared"
+        if stores.sha256_of(path) != wanted:
+            yield f"E-MANIFEST {path}: its bytes have changed since it was prepared"
 
 
 def _undecodable(folder: Path, rows: dict[Split, list[Row]]) -> Iterator[str]:

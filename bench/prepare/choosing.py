@@ -28,16 +28,34 @@ class Chosen:
         return [self.classes[name] for name in self.splits[split]]
 
 
+def choose_all(tasks: Iterable[Task], entries: Sequence[Entry], files: Files) -> list[Chosen]:
+    """The splits of tasks of one source; tasks with the same label share its classes."""
+    classes: dict[str, Classes] = {}
+    found = []
+    for task in tasks:
+        _require_counts(task, entries)
+        label = repr(task.label)
+        if label not in classes:
+            classes[label] = _classes(task, entries)
+        rule = next(rule for kind, rule in RULES.items() if getattr(task, kind))
+        splits = rule(task, list(classes[label]), classes[label], files)
+        found.append(Chosen(task, splits, classes[label]))
+    return found
+
+
 def choose(task: Task, entries: Sequence[Entry], files: Files) -> Chosen:
     """The task's splits; raises `UserError` where the source is not what the card says."""
+    return choose_all([task], entries, files)[0]
+
+
+def _classes(task: Task, entries: Sequence[Entry]) -> Classes:
+    """The class of every record of the source."""
     assert task.label is not None
-    _require_counts(task, entries)
-    names = [(entry.split, entry.key) for entry in entries]
-    classes = dict(zip(names, classes_of(task.label, entries), strict=True))
-    if len(classes) < len(names):
-        raise UserError(f"E-SELECTION {task.name}: {len(names) - len(classes)} keys stand twice")
-    rule = next(rule for kind, rule in RULES.items() if getattr(task, kind))
-    return Chosen(task, rule(task, names, classes, files), classes)
+    numbers = classes_of(task.label, entries)
+    classes = {(e.split, e.key): number for e, number in zip(entries, numbers, strict=True)}
+    if len(classes) < len(entries):
+        raise UserError(f"E-SELECTION {task.name}: {len(entries) - len(classes)} keys stand twice")
+    return classes
 
 
 def _require_counts(task: Task, entries: Iterable[Entry]) -> None:

@@ -12,7 +12,7 @@ from bench.prepare import building, checking, importing
 from bench.prepare.building import Job, Progress
 from bench.prepare.downloads import fetching
 from bench.sources import Source, beside, load_source
-from bench.tasks import SPLITS, Task
+from bench.tasks import APART, Task
 
 Failures = list[str]
 
@@ -94,7 +94,7 @@ def _is_whole(job: Job) -> bool:
 
 
 def _sizes(job: Job, task: Task) -> str:
-    written = [s for s in SPLITS if (job.folder / stores.list_name(task.name, s)).is_file()]
+    written = [s for s in APART if (job.folder / stores.list_name(task.name, s)).is_file()]
     sizes = (len(stores.rows(job.folder, task.name, split)) for split in written)
     return " + ".join(f"{size:,}" for size in sizes)
 

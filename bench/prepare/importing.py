@@ -13,18 +13,24 @@ from pathlib import Path, PurePosixPath
 from bench import lists, stores
 from bench.cards import Suite
 from bench.errors import UserError
-from bench.prepare import rules, variants, writing
-from bench.prepare.building import Progress, certificates, counted, made_with
+from bench.prepare import variants, writing
+from bench.prepare.building import (
+    Progress,
+    certificates,
+    counted,
+    made_with,
+    require_rules,
+    vouched,
+)
 from bench.prepare.containers import archives
 from bench.prepare.containers.archives import Archive
 from bench.prepare.formats.base import Name, Picture
 from bench.prepare.writing import Span
 from bench.sources import Source
 from bench.stores import Row
-from bench.tasks import Split, Task
+from bench.tasks import APART, Split, Task
 
 SAMPLE = 64  # images by which a copy's variant is told
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Lines = dict[Split, list[lists.Line]]
 
 
@@ -44,15 +50,10 @@ class Copy:
         """The folder, for messages."""
         return f"{self.path}: {self.folder}".rstrip("/ :")
 
-    @property
-    def native(self) -> str:
-        """How the source's images are kept."""
-        return self.source.native if self.source else "jpeg"
-
     @cached_property
     def contents(self) -> dict[str, bytes]:
         """The list files by name, read in one pass."""
-        wanted = [self.folder + name for split in SPLITS for name in self.suite.lists[split]]
+        wanted = [self.folder + name for split in APART for name in self.suite.lists[split]]
         found = self.archive.read(wanted)
         return {name.removeprefix(self.folder): content for name, content in found}
 
@@ -74,7 +75,7 @@ class Copy:
 
 def found(suite: Suite, path: Path, sources: Mapping[str, Source]) -> list[Copy]:
     """The tasks of the suite that a folder or zip holds; raises `UserError` where it holds none."""
-    unlisted = [split for split in SPLITS if not suite.lists.get(split)]
+    unlisted = [split for split in APART if not suite.lists.get(split)]
     if unlisted:
         raise UserError(
             f"no copy of {suite.name} can be read: its card lists no {unlisted[0]} file"
@@ -117,10 +118,11 @@ def bring(copy: Copy, root: Path, variant: str | None, progress: Progress) -> tu
     Without a `variant`, the images themselves tell it. Raises `UserError` for the first rule that
     the copy breaks.
     """
-    listed = {split: copy.lines(split) for split in SPLITS}
+    listed = {split: copy.lines(split) for split in APART}
     classes = _classes(copy, listed)
     hollow = {copy.name(path): Span("", 0, 0, path) for path in classes}
-    _require_rules(copy, _rows(copy, listed, classes, hollow))  # before anything is written
+    unwritten = _rows(copy, listed, classes, hollow)
+    require_rules(copy.task, copy.source, unwritten, copied=True)  # before anything is written
     told = _variant(copy, listed, variant)
     _require_unbuilt(copy, root, told)
     with writing.published(stores.home(root, copy.suite.name, copy.task.name, told)) as folder:
@@ -129,7 +131,7 @@ def bring(copy: Copy, root: Path, variant: str | None, progress: Progress) -> tu
         )
         spans = writing.write_images(folder, pictures)
         rows = _rows(copy, listed, classes, spans)
-        said = _vouched(copy, told, folder, rows)
+        said = vouched(copy.task, copy.source, told, folder, rows, copied=True)
         named = {copy.task.name: rows}
         writing.write_lists(folder, named)
         facts = {"suite": copy.suite.name, "variant": told, "warnings": said, **made_with()}
@@ -157,8 +159,8 @@ def _rows(
     copy: Copy, listed: Lines, classes: Mapping[str, int], spans: Mapping[Name, Span]
 ) -> dict[Split, list[Row]]:
     def row(path: str) -> Row:
-        name, span = copy.name(path), spans[copy.name(path)]
-        return Row(classes[path], *name, span.tar, span.offset, span.size, span.sha256)
+        name = copy.name(path)
+        return spans[name].row(classes[path], name)
 
     return {split: [row(path) for path, _, _ in lines] for split, lines in listed.items()}
 
@@ -172,7 +174,9 @@ def _images(copy: Copy, paths: Mapping[str, int]) -> Iterator[tuple[Name, Pictur
 def _variant(copy: Copy, listed: Lines, wanted: str | None) -> str:
     """The variant that the images show; raises `UserError` where they belie what was claimed."""
     some = [copy.member(path) for path, _, _ in listed["train"][:SAMPLE]]
-    told = variants.guessed((content for _, content in copy.archive.read(some)), copy.native)
+    told = variants.guessed(
+        (content for _, content in copy.archive.read(some)), variants.native(copy.source)
+    )
     if wanted == stores.LOSSLESS and told != wanted:
         raise UserError(
             f"E-VARIANT {copy.task.name}: the images of {copy.where} were compressed anew as JPEG, "
@@ -192,16 +196,3 @@ def _require_unbuilt(copy: Copy, root: Path, variant: str) -> None:
             f"{copy.task.name} was prepared from its source, in {folder}: move that folder away to "
             "bring in a copy instead"
         )
-
-
-def _vouched(copy: Copy, variant: str, folder: Path, rows: dict[Split, list[Row]]) -> list[str]:
-    """Hold what was written to the rules, but those of the source's keys; the warnings."""
-    _require_rules(copy, rows)
-    variants.require(copy.native, variant, folder, copy.task, rows)
-    return list(rules.warnings(copy.task, rows))
-
-
-def _require_rules(copy: Copy, rows: dict[Split, list[Row]]) -> None:
-    repeats = copy.source is not None and copy.source.repeats
-    for problem in rules.problems(copy.task, rows, repeats, copied=True):
-        raise UserError(problem)

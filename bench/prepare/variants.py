@@ -13,6 +13,7 @@ from PIL import Image
 
 from bench import data, stores
 from bench.errors import UserError
+from bench.sources import Source
 from bench.stores import Row
 from bench.tasks import Split, Task
 
@@ -21,10 +22,10 @@ MOST = 0.9  # of them with the tables of a quality of 75: taken for compressed a
 
 
 def require(
-    native: str, variant: str, folder: Path, task: Task, rows: Mapping[Split, Sequence[Row]]
+    kept: str, variant: str, folder: Path, task: Task, rows: Mapping[Split, Sequence[Row]]
 ) -> None:
     """Raise `UserError` where a lossless variant of pixels holds JPEG files."""
-    if native != "png" or variant != stores.LOSSLESS:
+    if kept != "png" or variant != stores.LOSSLESS:
         return
     for split, found in rows.items():
         examples = data.in_store(folder, found[:: max(1, len(found) // SEEN)])
@@ -37,10 +38,15 @@ def require(
                 )
 
 
-def guessed(contents: Iterable[bytes], native: str) -> str:
+def native(source: Source | None) -> str:
+    """How a source's images are kept; of no source, as files."""
+    return source.native if source else "jpeg"
+
+
+def guessed(contents: Iterable[bytes], kept: str) -> str:
     """The variant that some of a copy's images show it to be."""
     found = list(contents)
-    if native == "png":
+    if kept == "png":
         return stores.JPEG75 if any(map(is_jpeg, found)) else stores.LOSSLESS
     anew = sum(map(is_quality_75, found))
     return stores.JPEG75 if found and anew >= MOST * len(found) else stores.LOSSLESS

@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from bench import stores
+from bench import data, stores
 from bench.errors import UserError
 from bench.prepare.ahead import ahead
 from bench.prepare.formats.base import Name, Picture
@@ -24,7 +24,6 @@ from bench.stores import Row
 from bench.tasks import Split
 
 FULL = 2**30  # bytes after which another tar is begun
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 TaskRows = Mapping[str, Mapping[Split, Sequence[Row]]]
 SUFFIXES = {"JPEG": "jpg", "MPO": "jpg"}  # others: the format's own name
 
@@ -48,6 +47,10 @@ class Span:
     size: int
     sha256: str
 
+    def row(self, label: int, name: Name) -> Row:
+        """The image in a list."""
+        return Row(label, *name, self.tar, self.offset, self.size, self.sha256)
+
 
 def encoded(name: Name, picture: Picture) -> Encoded:
     """Bytes as published, if they decode; pixels as PNG. Raises `UserError` for what does not."""
@@ -66,7 +69,7 @@ def _kind(name: Name, content: bytes) -> str:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
             return SUFFIXES.get(image.format or "", str(image.format).lower())
-    except UNREADABLE as error:
+    except data.UNREADABLE as error:
         start = content[:16]
         raise UserError(f"E-DECODE {'/'.join(name)}: {error}; it begins {start!r}") from None
 
@@ -133,13 +136,8 @@ def write_card(folder: Path, facts: Mapping[str, Any]) -> None:
     tars = {path.name: path.stat().st_size for path in sorted(folder.glob("images-*.tar"))}
     whole = {"format": stores.FORMAT, **facts, "tars": tars}
     (folder / stores.CARD).write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
-    lines = [f"{_sha256(p)}  {p.name}\n" for p in sorted(folder.iterdir())]
+    lines = [f"{stores.sha256_of(p)}  {p.name}\n" for p in sorted(folder.iterdir())]
     (folder / stores.MANIFEST).write_text("".join(lines))
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.errors import UserError
 from bench.prepare.containers.archives import opened
-from bench.prepare.containers.members import below, file_of
+from bench.prepare.containers.members import below, file_of, pictures
 from bench.prepare.formats.base import Entry, Files, Name, Picture
 
 LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
@@ -35,12 +35,12 @@ class Birds:
 
     def images(self, wanted: Collection[Name]) -> Iterator[tuple[Name, Picture]]:
         path = file_of(self.files, self.archive)
-        names = {f"{below(opened(path), self.folder)}images/{name[1]}": name for name in wanted}
-        for member, content in opened(path).read(names):
-            yield names[member], content
+        top = below(opened(path), self.folder)
+        yield from pictures(path, {f"{top}images/{name[1]}": name for name in wanted})
 
     def _lists(self, path: Path) -> list[dict[str, str]]:
-        names = [below(opened(path), self.folder) + name for name in LISTS]
+        top = below(opened(path), self.folder)
+        names = [top + name for name in LISTS]
         held = dict(opened(path).read(names))
         return [_columns(held[name], f"{path}: {name}") for name in names]
 

@@ -47,7 +47,8 @@ class Cifar100:
     def _splits(self, splits: set[str]) -> Iterator[tuple[str, Records]]:
         path = self._archive()
         folder, ending, read = LAYOUTS[BINARY if BINARY in self.files else PICKLED]
-        names = {f"{below(opened(path), folder)}{split}{ending}": split for split in splits}
+        top = below(opened(path), folder)
+        names = {f"{top}{split}{ending}": split for split in splits}
         for name, content in opened(path).read(names) if names else ():
             yield names[name], read(content, f"{path}: {name}")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.prepare.containers.archives import opened
-from bench.prepare.containers.members import below, file_of, member, understood
+from bench.prepare.containers.members import below, file_of, member, pictures, understood
 from bench.prepare.formats.base import Entry, Files, Name, Picture
 from bench.prepare.formats.records import require_equal
 
@@ -38,8 +38,7 @@ class Inaturalist:
         path = file_of(self.files, ARCHIVE)
         inside = below(opened(path), FOLDER)
         names = {inside + name[1].removeprefix(f"{FOLDER}/"): name for name in wanted}
-        for file, content in opened(path).read(names):
-            yield names[file], content
+        yield from pictures(path, names)
 
     def _json(self, name: str, origin: str) -> Any:
         content = member(file_of(self.files, f"{name}.tar.gz"), name)

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.prepare.containers.archives import opened
 from bench.prepare.containers.matlab import variables
-from bench.prepare.containers.members import below, file_of, understood
+from bench.prepare.containers.members import below, file_of, pictures, understood
 from bench.prepare.formats.base import Entry, Files, Name, Picture
 
 
@@ -32,5 +32,4 @@ class StanfordCars:
         path = file_of(self.files, "car_ims.tgz")
         inside = below(opened(path), "car_ims")
         names = {inside + name[1].removeprefix("car_ims/"): name for name in wanted}
-        for file, content in opened(path).read(names):
-            yield names[file], content
+        yield from pictures(path, names)

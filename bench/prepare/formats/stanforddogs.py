@@ -7,7 +7,7 @@ import numpy as np
 
 from bench.prepare.containers.archives import opened
 from bench.prepare.containers.matlab import variables
-from bench.prepare.containers.members import below, file_of, member
+from bench.prepare.containers.members import below, file_of, member, pictures
 from bench.prepare.formats.base import Entry, Files, Name, Picture
 from bench.prepare.formats.records import require_equal
 
@@ -32,6 +32,5 @@ class StanfordDogs:
 
     def images(self, wanted: Collection[Name]) -> Iterator[tuple[Name, Picture]]:
         path = file_of(self.files, "images.tar")
-        names = {below(opened(path), "Images") + name[1]: name for name in wanted}
-        for file, content in opened(path).read(names):
-            yield names[file], content
+        top = below(opened(path), "Images")
+        yield from pictures(path, {top + name[1]: name for name in wanted})
