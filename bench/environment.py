@@ -15,7 +15,6 @@ import torch
 from bench.cards import ROOT
 
 PACKAGES = ("torch", "torchvision", "timm", "peft", "numpy", "scikit-learn", "pillow")
-UNKNOWN = 4 * 2**30  # bytes that count as free where the system does not say
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -66,33 +65,6 @@ def peak_memory_mb(device: torch.device) -> float:
     import resource  # not on Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that could be allocated there now."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return min([_available(), *_left_to_group()])
-
-
-def _available() -> int:
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return (
-            int(next(line.split()[1] for line in lines if line.startswith("MemAvailable"))) * 1024
-        )
-    return UNKNOWN
-
-
-def _left_to_group() -> list[int]:
-    """What a container's limit leaves, where there is one; cached files give way to allocations."""
-    group = Path("/sys/fs/cgroup")
-    with suppress(OSError, ValueError):  # no such files, or the word "max"
-        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        return [limit - used + int(stat.get("inactive_file", 0))]
-    return []
 
 
 @cache

@@ -13,10 +13,10 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from bench import environment
 from bench.batches import Batches
 from bench.stages import Split, split, whole
 from bench.trainer import autocast
+from methods import memory
 
 SHARE = 1 / 3  # of the free memory that the features of a split may take
 ROUNDING = {"fp32": 1e-4, "bf16": 2e-2}  # how far scores may differ, of the largest
@@ -94,7 +94,7 @@ class Features:
 
     def _has_room_for(self, first: Tensor) -> bool:
         needed = prod(first.shape[1:]) * first.element_size() * len(self.batches.examples)
-        room = SHARE * environment.free_memory(self.device)
+        room = SHARE * memory.free_memory(self.device)
         self.note = f"images: features of {_mib(needed)} MiB, room for {_mib(room)}"
         return needed <= room
 

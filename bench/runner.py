@@ -1,6 +1,7 @@
 """One cell: a method on a backbone, a task and a seed becomes a record."""
 
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from bench.records import Failure, Outcome, Record, Settings, Store, write_atomi
 from bench.tasks import Split, Task
 from bench.views import View
 from methods import Method, Unsupported
+from methods.memory import Spilled
 
 ORDER = 1_000_003  # keeps the generator of the batches' order apart from the one that draws weights
 
@@ -86,6 +88,15 @@ def run(cell: Cell, store: Store, device: torch.device, progress: Progress) -> R
 
 
 @dataclass(frozen=True)
+class Start:
+    """How the method's `prepare` went."""
+
+    seconds: float
+    images: int  # that it looked at
+    spilled: list[str]  # what did not fit into memory
+
+
+@dataclass(frozen=True)
 class Trained:
     """A model after its last epoch, and what its training showed."""
 
@@ -94,8 +105,7 @@ class Trained:
     losses: list[float]  # mean, an epoch
     watch: Watch
     scored_images: int
-    init_seconds: float
-    init_images: int
+    start: Start
     train_seconds: float
     kept: dict[str, str]  # what of each split was computed once: features, or nothing and why
 
@@ -109,15 +119,13 @@ def train(
     model = backbones.load(cell.backbone, cell.task.classes, cell.recipe)
     backbones.placed(model, device)
     bare = checkpoints.identities(model)
-    init_seconds, init_images = _prepare(cell, model, learnt, device)
+    begun = _prepare(cell, model, learnt, device)
     model.to(device)
     watch, start = Watch(), perf_counter()
     losses, kept = _fit(cell, model, learnt, scored, device, watch, progress)
     environment.synchronise(device)
     seconds = perf_counter() - start - watch.seconds
-    return Trained(
-        model, bare, losses, watch, len(scored), init_seconds, init_images, seconds, kept
-    )
+    return Trained(model, bare, losses, watch, len(scored), begun, seconds, kept)
 
 
 def _measure(
@@ -135,8 +143,8 @@ def _measure(
         test_images=done.scored_images,
         method_params=trainable - head,
         head_params=head,
-        init_seconds=done.init_seconds,
-        init_images=done.init_images,
+        init_seconds=done.start.seconds,
+        init_images=done.start.images,
         train_seconds=done.train_seconds,
         test_seconds=done.watch.seconds,
         peak_memory_mb=environment.peak_memory_mb(device),
@@ -144,7 +152,8 @@ def _measure(
         test_accuracies={str(epoch): s.accuracy for epoch, s in done.watch.scores.items()},
         predictions=_keep(last, cell, store),
     )
-    return outcome, done.kept
+    spilled = {"spilled": "; ".join(done.start.spilled)} if done.start.spilled else {}
+    return outcome, {**done.kept, **spilled}
 
 
 def _read(cell: Cell, split: Split) -> Examples:
@@ -168,17 +177,20 @@ def test_batches(cell: Cell, device: torch.device) -> Batches:
     return batches(cell, _read(cell, "test"), view, device, None)
 
 
-def _prepare(
-    cell: Cell, model: VisionTransformer, learnt: Examples, device: torch.device
-) -> tuple[float, int]:
-    """Seconds that the method's `prepare` took, and how many images it looked at."""
+def _prepare(cell: Cell, model: VisionTransformer, learnt: Examples, device: torch.device) -> Start:
     views = cell.recipe.view(cell.suite.name)
     shown = batches(cell, learnt, views.test, device, cell.settings.seed)
     environment.synchronise(device)
     start = perf_counter()
-    cell.method.prepare(model, shown)
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always", Spilled)  # in each cell of a process, not in its first
+        cell.method.prepare(model, shown)
     environment.synchronise(device)
-    return perf_counter() - start, shown.passed
+    seconds = perf_counter() - start
+    for one in given:
+        warnings.showwarning(one.message, one.category, one.filename, one.lineno)
+    spilled = [str(one.message) for one in given if issubclass(one.category, Spilled)]
+    return Start(seconds, shown.passed, spilled)
 
 
 def _fit(

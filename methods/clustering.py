@@ -16,7 +16,7 @@ from torch import Tensor
 CHUNK = {"cpu": 2**20, "cuda": 2**26}  # values at a time: a processor's cache, a GPU's appetite
 SAMPLE, PER_CLUSTER = 2**13, 2**8  # tokens of the sample: at least, and at least for each cluster
 STARTS = 4  # seedings that are tried on the sample
-TOLERANCE = 1e-4  # of the inertia: a pass that gains less is the last
+TOLERANCE, ROUGH = 1e-4, 1e-3  # of the inertia: a pass that gains less is the last; of a trial
 PASSES = 300  # at most
 ROUNDING = 64  # steps of a number's last digit that make no difference between two tokens
 
@@ -39,17 +39,19 @@ class Points:
 
     def spread(self) -> float:
         """The sum of all squared distances to the middle."""
-        parts = [self.centred(p).square().sum(dtype=torch.float64) for p in self.chunks(1)]
-        return torch.stack(parts).sum().item()
+        total = torch.zeros((), dtype=torch.float64, device=self.middle.device)
+        for part in self.chunks(1):  # no list: small numbers would pin the room between them
+            total += self.centred(part).square().sum(dtype=torch.float64)
+        return total.item()
 
 
-@dataclass(frozen=True)
-class Assigned:
-    """What one pass over the tokens finds of its K centres."""
+@dataclass
+class Clusters:
+    """What is known of K clusters from one pass to the next, so that a pass adds what changed."""
 
+    labels: Tensor  # (N,): K where a token has none yet
     sums: Tensor  # (K, D) float64: of the centred tokens of each cluster
-    counts: Tensor  # (K,)
-    gain: float  # what the centres take off the spread; the rest is the inertia
+    counts: Tensor  # (K,) float64
 
 
 def cluster(tokens: Tensor, count: int) -> Tensor:
@@ -63,8 +65,9 @@ def cluster(tokens: Tensor, count: int) -> Tensor:
     middle = sample.mean(0)
     sample -= middle
     some = Points(sample, torch.zeros_like(middle))
-    starts = [_iterated(some, _seeds(sample, count)) for _ in range(STARTS)]
-    found, _ = min(starts, key=lambda start: start[1])
+    trials = [_iterated(some, _seeds(sample, count), ROUGH) for _ in range(STARTS)]
+    best, _ = min(trials, key=lambda trial: trial[1])
+    found, _ = _iterated(some, best)
     if len(sample) < len(tokens):
         found, _ = _iterated(Points(tokens, middle), found)
     return (found + middle).to(tokens.dtype)
@@ -87,36 +90,44 @@ def _seeds(tokens: Tensor, count: int) -> Tensor:
 
 def _squares(tokens: Tensor, norms: Tensor, centres: Tensor) -> Tensor:
     """The squared distance of each token to each of the centres, (N, centres)."""
-    return (norms[:, None] + centres.square().sum(1) - 2 * tokens @ centres.T).clamp_min(0)
+    return (norms[:, None] + centres.square().sum(1) - tokens @ (2 * centres).T).clamp_min(0)
 
 
-def _iterated(points: Points, centres: Tensor) -> tuple[Tensor, float]:
+def _iterated(
+    points: Points, centres: Tensor, tolerance: float = TOLERANCE
+) -> tuple[Tensor, float]:
     """Lloyd's iterations from `centres`, (K, D), until they gain little; and the last inertia."""
     spread, before = points.spread(), float("inf")
-    inertia = before
+    clusters, inertia = _none_yet(points, centres), before
     for _ in range(PASSES):
-        found = _assigned(points, centres)
-        inertia = max(0.0, spread - found.gain)
-        centres, repaired = _moved(points, centres, found)
-        if before - inertia <= TOLERANCE * inertia and not repaired:
+        inertia = max(0.0, spread - _assign(points, centres, clusters))
+        centres, repaired = _moved(points, centres, clusters)
+        if before - inertia <= tolerance * inertia and not repaired:
             break
         before = inertia
     return centres, inertia
 
 
-def _assigned(points: Points, centres: Tensor) -> Assigned:
-    """Give every token to the nearest of the centres, (K, D)."""
-    count = len(centres)
-    sums, counts = torch.zeros_like(centres, dtype=torch.float64), centres.new_zeros(count)
-    gain = torch.zeros((), dtype=torch.float64, device=centres.device)
-    for part in points.chunks(count):
+def _none_yet(points: Points, centres: Tensor) -> Clusters:
+    sums, count = torch.zeros_like(centres, dtype=torch.float64), len(centres)
+    labels = torch.full(points.tokens.shape[:1], count, device=centres.device)
+    return Clusters(labels, sums, sums.new_zeros(count))
+
+
+def _assign(points: Points, centres: Tensor, clusters: Clusters) -> float:
+    """Give every token to the nearest of the centres; what these take off the spread."""
+    gain, count = clusters.counts.new_zeros(()), len(centres)
+    chunks = points.chunks(count)
+    for part, old in zip(chunks, clusters.labels.split(len(chunks[0])), strict=True):
         tokens = points.centred(part)
-        best, labels = _nearest(tokens, centres)
-        belongs = F.one_hot(labels, count).to(centres.dtype)  # (n, K)
-        sums += belongs.T @ tokens
-        counts += belongs.sum(0)
+        best, new = _nearest(tokens, centres)
         gain += best.sum(dtype=torch.float64)
-    return Assigned(sums, counts, 2 * gain.item())
+        moved = (new != old).nonzero()[:, 0]
+        joins = F.one_hot(new[moved], count + 1) - F.one_hot(old[moved], count + 1)  # (n, K + 1)
+        clusters.sums += joins[:, :count].T.to(tokens.dtype) @ tokens[moved]
+        clusters.counts += joins[:, :count].sum(0)
+        old.copy_(new)
+    return 2 * gain.item()
 
 
 def _nearest(tokens: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,13 +136,13 @@ def _nearest(tokens: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     return best, labels
 
 
-def _moved(points: Points, centres: Tensor, found: Assigned) -> tuple[Tensor, bool]:
+def _moved(points: Points, centres: Tensor, clusters: Clusters) -> tuple[Tensor, bool]:
     """The mean of each cluster, (K, D); an empty one starts anew where it is needed most.
 
     Also whether any did: not where there are fewer distinct tokens than clusters.
     """
-    means = (found.sums / found.counts.clamp_min(1)[:, None]).to(centres.dtype)
-    empty = (found.counts == 0).nonzero()[:, 0]
+    means = (clusters.sums / clusters.counts.clamp_min(1)[:, None]).to(centres.dtype)
+    empty = (clusters.counts == 0).nonzero()[:, 0]
     if not len(empty):
         return means, False
     far = _farthest(points, centres, len(empty))

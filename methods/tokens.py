@@ -16,6 +16,7 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor
 
+from methods.memory import Spilled, free_memory
 from methods.surgery import position
 
 HEADROOM = 0.8  # of what is free may be taken: a block needs room of its own
@@ -78,11 +79,8 @@ def _positioned(
     """Make the first block's input of the embedded patches; its prefix tokens, in batches."""
     sizes, width = [len(part) for part in parts], parts[0].shape[2]
     # one tensor: many small ones would keep the allocator from using the room around them anew
-    prefixes = (
-        parts[0]
-        .new_empty(sum(sizes), model.num_prefix_tokens, width, device=model.pos_embed.device)
-        .split(sizes)
-    )
+    shape = (sum(sizes), model.num_prefix_tokens, width)
+    prefixes = parts[0].new_empty(shape, device=_device(model)).split(sizes)
     for prefix, part in zip(prefixes, parts, strict=True):
         _write(position(model, _read(model, part).unflatten(1, grid)), prefix, part)
     return prefixes
@@ -90,7 +88,11 @@ def _positioned(
 
 def _read(model: VisionTransformer, part: Tensor) -> Tensor:
     """A batch of tokens where the model computes."""
-    return part.to(model.pos_embed.device)
+    return part.to(_device(model))
+
+
+def _device(model: VisionTransformer) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _write(state: Tensor, prefix: Tensor, part: Tensor) -> None:
@@ -106,35 +108,12 @@ def reserve(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> T
         return torch.empty(shape, dtype=dtype, device=device)
     said = f"a layer's tokens take {size / 1e9:.1f} GB, too much for the memory that is free"
     if device.type != "cpu" and size <= HEADROOM * free_memory(torch.device("cpu")):
-        warnings.warn(f"{said} on the device: they lie in main memory", stacklevel=2)
+        warnings.warn(f"{said} on the device: they lie in main memory", Spilled, stacklevel=2)
         return torch.empty(shape, dtype=dtype)
     folder = Path(tempfile.gettempdir())
     if size > disk_usage(folder).free:
         raise MemoryError(f"{said}, and for {folder}: take a smaller share, or set TMPDIR")
-    warnings.warn(f"{said}: they lie in a file in {folder}, which is slower", stacklevel=2)
+    warnings.warn(f"{said}: they lie in a file in {folder}, which is slower", Spilled, stacklevel=2)
     with tempfile.TemporaryFile() as file:  # gone with the last tensor that reads it
         mapped = np.memmap(file, np.uint8, "w+", shape=(size,))
     return torch.from_numpy(mapped).view(dtype).view(*shape)
-
-
-def free_memory(device: torch.device) -> float:
-    """The bytes that are free on a device; without end where nothing tells."""
-    if device.type == "cuda":
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + cached
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()  # Linux alone has it
-    except OSError:
-        return float("inf")
-    known = {name: value for name, _, value in (line.partition(":") for line in lines)}
-    return min(int(known["MemAvailable"].split()[0]) * 2**10, _left_to_container())
-
-
-def _left_to_container() -> float:
-    """The bytes that this process's container may still take."""
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = ((group / name).read_text() for name in ("memory.max", "memory.current"))
-        return float("inf") if limit.startswith("max") else int(limit) - int(used)
-    except OSError:
-        return float("inf")

@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from torch import nn
 
 import methods
-from bench import contract, environment, stages, trainer
+from bench import contract, stages, trainer
 from bench.batches import Batches
 from bench.cards import load_recipe
 from bench.data import Examples
 from bench.features import Features
 from bench.views import View
+from methods import memory
 
 CPU = torch.device("cpu")
 RECIPE = replace(load_recipe("quick"), epochs=3, warmup_epochs=0, batch=4)
@@ -199,10 +200,10 @@ def test_what_is_read_once_is_read_as_images():
 
 
 def test_features_that_do_not_fit_are_not_kept_and_the_note_says_so(monkeypatch):
-    monkeypatch.setattr(environment, "free_memory", lambda _: 3 * 2**19)
+    monkeypatch.setattr(memory, "free_memory", lambda _: 3 * 2**19)
     model = adapted("partial1")  # 10 images of 65 tokens of 64 channels are 0.16 MiB
     assert kept(model).note == "features: computed once, below blocks.2"
-    monkeypatch.setattr(environment, "free_memory", lambda _: 3 * 2**16)
+    monkeypatch.setattr(memory, "free_memory", lambda _: 3 * 2**16)
     found = kept(model)
     assert found.note == "images: features of 0.16 MiB, room for 0.06"
     assert given(found) == IMAGES

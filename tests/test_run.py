@@ -19,7 +19,7 @@ from timm.models import VisionTransformer
 from bench import batches, cli, runner
 from bench.cards import load_recipe, load_suite
 from bench.records import write_atomically
-from methods import Method, Unsupported, registry
+from methods import Method, Unsupported, memory, registry, tokens
 from methods.linear import Linear
 
 ROOT = Path(__file__).parent.parent
@@ -519,3 +519,12 @@ def test_a_suites_card_that_cannot_be_run_is_refused(cards, tmp_path, capsys, ol
     assert cli.main(["run", "--suite", str(tmp_path / "own.toml"), "--device", "cpu",
                      "--results", str(tmp_path / "results")]) == 2  # fmt: skip
     assert says in one_sentence(capsys)
+
+
+def test_a_record_says_what_did_not_fit_into_memory(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(tokens, "free_memory", lambda device: 0)
+    with pytest.warns(memory.Spilled):
+        assert run("spt_deep,spt_deep_mean") == 0
+    found = by_method(tmp_path / "results")
+    for record in found.values():  # of both cells of the process
+        assert "they lie in a file" in record["environment"]["spilled"]
