@@ -7,13 +7,8 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.errors import UserError, first_line
-
-if TYPE_CHECKING:
-    from bench.plan import Plan, Request
-    from bench.records import Store
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -24,45 +19,7 @@ def complain(sentence: str, status: int) -> int:
     return status
 
 
-def _request(args: argparse.Namespace) -> "Request":
-    from bench.plan import Request
-
-    return Request(
-        suite=args.suite,
-        methods=args.methods,
-        backbones=args.backbones,
-        tasks=args.tasks,
-        seeds=args.seeds,
-        recipe=args.recipe,
-        changes=dict(args.changes),
-        root=args.data_root,
-        variant=args.variant,
-        device=_device(args.device),
-    )
-
-
-def run(args: argparse.Namespace) -> int:
-    from bench import plan
-    from bench.records import Store
-
-    store = Store(args.results)
-    if not args.dry_run:
-        store.require_writable()
-    request = _request(args)
-    planned = plan.make(request, store)
-    if args.dry_run:
-        return _print_plan(planned, store)
-    try:
-        failed = _run_cells(planned, store, request.device, args.force)
-    finally:  # an interrupted run leaves tables of what it finished
-        _report_tables(args.results)
-    print((args.results / "leaderboard.md").read_text())
-    if failed:
-        return complain(f"{failed} of {len(planned.cells)} cells have no result", FAILED)
-    return 0
-
-
-def _device(name: str | None) -> str:
+def device_of(name: str | None) -> str:
     """The name of a device that is there."""
     import torch
 
@@ -74,65 +31,13 @@ def _device(name: str | None) -> str:
     return found
 
 
-def _run_cells(planned: "Plan", store: "Store", device: str, force: bool) -> int:
-    """Run what is left, or everything; how many of the cells that ran failed."""
-    import torch
-    from rich.console import Console
-
-    from bench import runner
-    from bench.console import Display
-
-    cells = planned.cells if force else planned.left()
-    console = Console(stderr=True)
-    kept = len(planned.cells) - len(cells)
-    console.print(f"{len(cells)} cells to run, {kept} done before, on {device}", highlight=False)
-    failed = 0
-    epochs = max((cell.recipe.epochs for cell in cells), default=1)
-    with Display(console, len(cells), epochs).shown() as display:
-        for cell in cells:
-            display.start(cell.settings)
-            record = runner.run(cell, store, torch.device(device), display.epoch)
-            display.end(record)
-            failed += record.failure is not None and record.failure.kind == "failed"
-    return failed
-
-
-def _print_plan(planned: "Plan", store: "Store") -> int:
-    from bench.console import estimate, title
-
-    for cell in planned.cells:
-        state = "done" if cell.settings.digest() in planned.done else "to run"
-        print(f"{state:7} {title(cell.settings)}")
-    left = planned.left()
-    rest = estimate(store, planned.suite, len(left))
-    print(f"{len(left)} of {len(planned.cells)} cells to run; {rest}")
-    return 0
-
-
-def status(args: argparse.Namespace) -> int:
-    from bench import plan
-    from bench.console import estimate
-    from bench.records import Store
-
-    store = Store(args.results)
-    planned = plan.make(_request(args), store)
-    states = {"done": 0, "failed": 0, "not run": 0}
-    for cell in planned.cells:
-        record = store.find(cell.settings)
-        done = cell.settings.digest() in planned.done
-        states["done" if done else "failed" if record else "not run"] += 1
-    print(", ".join(f"{count} {state}" for state, count in states.items()))
-    print(estimate(store, planned.suite, len(planned.left())))
-    return 0
-
-
 def report(args: argparse.Namespace) -> int:
     from bench import reading
 
     _require_folder(args.results)
     papers = reading.Papers(args.papers, args.suite, args.recipe, args.against)
     papers.require_known()
-    for path in _report_tables(args.results):
+    for path in report_tables(args.results):
         print(path)
     return say(reading.tables(args.results, papers)) if args.papers else 0
 
@@ -168,7 +73,7 @@ def merge(args: argparse.Namespace) -> int:
     store = Store(args.results)
     store.require_writable()
     said, refused = reading.bring_in(args.paths, store)
-    _report_tables(args.results)
+    report_tables(args.results)
     return _account(said, refused)
 
 
@@ -185,7 +90,7 @@ def _require_folder(results: Path) -> None:
         raise UserError(f"no results folder at {results}; name another with --results")
 
 
-def _report_tables(results: Path) -> list[Path]:
+def report_tables(results: Path) -> list[Path]:
     from bench import report
 
     made = report.regenerate(results)
@@ -221,15 +126,6 @@ def listed(args: argparse.Namespace) -> int:
     return 0
 
 
-def tune(args: argparse.Namespace) -> int:
-    from bench import tools
-    from bench.records import Store
-
-    store = Store(args.results)
-    store.require_writable()
-    return say(tools.tune(_request(args), store))
-
-
 def check_method(args: argparse.Namespace) -> int:
     from bench import tools
 
@@ -245,7 +141,7 @@ def export(args: argparse.Namespace) -> int:
 
     if args.format:
         return say(reading.export(args.results, args.format, args.out))
-    device = _device(args.device)
+    device = device_of(args.device)
     return say(tools.export(args.record, args.out, args.merged, args.data_root, device))
 
 
@@ -254,7 +150,7 @@ def cost(args: argparse.Namespace) -> int:
     from bench.records import Store
 
     Store(args.results).require_writable()
-    work = (args.recipe, args.batch, _device(args.device))
+    work = (args.recipe, args.batch, device_of(args.device))
     return say(tools.cost(args.methods, args.backbones, work, args.rounds, args.results))
 
 
@@ -263,7 +159,7 @@ def performance(args: argparse.Namespace) -> int:
     from bench.records import Store
 
     Store(args.results).require_writable()
-    return say(page.write(args.results, _device(args.device)))
+    return say(page.write(args.results, device_of(args.device)))
 
 
 def parameters(args: argparse.Namespace) -> int:

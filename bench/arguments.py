@@ -4,6 +4,7 @@ import argparse
 import os
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -106,6 +107,49 @@ def running(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--dry-run", action="store_true", help="print the cells and stop")
     add("--force", action="store_true", help="run cells that have a record, too")
+    add("--only", choices=["failed"], help="of the cells, those whose record is a failure")
+    add("--limit-cells", type=_whole(1), metavar="N", help="run so many at most")
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    """Whole numbers from `least`."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f"a whole number from {least} was expected, got {text!r}"
+            )
+        return int(text)
+
+    return number
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) < float("inf"):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"a number of seconds was expected, got {text!r}")
+
+
+def executing(command: argparse.ArgumentParser) -> None:
+    """Where cells run, and what becomes of those that fail."""
+    add = command.add_argument
+    add(
+        "--executor",
+        choices=["local", "ray", "slurm"],
+        default="local",
+        help="where cells run (default: local, on this machine)",
+    )
+    add(
+        "--workers",
+        type=_whole(0),
+        metavar="N",
+        help="processes (default: one a GPU, or one); 0: in the command's own process",
+    )
+    add("--per-gpu", type=_whole(1), default=1, metavar="K", help="processes a GPU (default: 1)")
+    add("--timeout", type=_seconds, metavar="SECONDS", help="that a cell may take")
+    add("--retry", type=_whole(0), default=0, metavar="N", help="further attempts at a failed cell")
+    add("--fail-fast", action="store_true", help="start no other cell after one has failed")
 
 
 def listing(command: argparse.ArgumentParser) -> None:

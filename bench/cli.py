@@ -2,12 +2,14 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
-from bench import acts, arguments, data_acts
+from bench import acts, arguments, data_acts, run_acts
 from bench.acts import BAD_INPUT, FAILED, INTERRUPTED, complain
 from bench.errors import UserError
 
@@ -16,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
     args = _parser().parse_args(argv)
     try:
+        _end_as_interrupted()
         _plug_in(getattr(args, "plugins", []))
         return args.act(args)
     except KeyboardInterrupt:
@@ -29,6 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, UserError):
             return complain(str(error), BAD_INPUT)
         return complain(f"{error}; every finished cell is kept", FAILED)  # a full disk, say
+
+
+def _end_as_interrupted() -> None:
+    """Let a polite end, which batch systems ask for before they kill, be cleaned up after."""
+    if current_thread() is main_thread():  # no other may say what a signal does
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _plug_in(files: Sequence[Path]) -> None:
@@ -67,13 +76,24 @@ GROUPS = {"data": "prepare data from their sources, bring in copies, check them"
 COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] = {
     "run": (
         "run cells and regenerate the leaderboard",
-        acts.run,
-        [arguments.selecting, arguments.storing, arguments.running, arguments.plugging],
+        run_acts.run,
+        [
+            arguments.selecting,
+            arguments.storing,
+            arguments.running,
+            arguments.executing,
+            arguments.plugging,
+        ],
+    ),
+    "worker": (
+        "run the cells that standard input names, a line each; `run` starts these",
+        run_acts.worker,
+        [arguments.storing, arguments.plugging],
     ),
     "list": ("list what there is by name", acts.listed, [arguments.listing, arguments.plugging]),
     "status": (
         "count the cells done, failed and not run",
-        acts.status,
+        run_acts.status,
         [arguments.selecting, arguments.storing, arguments.plugging],
     ),
     "report": (
@@ -108,7 +128,7 @@ COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] =
     ),
     "tune": (
         "try the recipe's grid on validation data",
-        acts.tune,
+        run_acts.tune,
         [arguments.selecting, arguments.storing, arguments.plugging],
     ),
     "export": (

@@ -38,7 +38,7 @@ def verdict(record: Record) -> str:
 
 
 class Display:
-    """Counts cells and epochs; `console` decides whether it may redraw."""
+    """Counts cells, with a bar for each that runs; `console` decides whether it may redraw."""
 
     def __init__(self, console: Console, cells: int, epochs: int):
         self.console, self.cells, self.epochs = console, cells, epochs
@@ -51,8 +51,8 @@ class Display:
             console=console,
             disable=not console.is_terminal,
         )
-        self.all = self.bars.add_task("cells", total=cells * epochs)
-        self.one = self.bars.add_task("epoch", total=epochs)
+        self.all = self.bars.add_task("epochs of all cells", total=cells * epochs)
+        self.each = dict[str, TaskID]()  # of the cells that run
 
     @contextmanager
     def shown(self) -> Iterator["Display"]:
@@ -61,22 +61,41 @@ class Display:
 
     def start(self, settings: Settings) -> None:
         """A cell begins."""
-        self.bars.reset(self.one, description=title(settings), total=self.epochs)
+        name = title(settings)
+        self.each[name] = self.bars.add_task(name, total=self.epochs)
 
-    def epoch(self, number: int, loss: float) -> None:
-        """An epoch has ended."""
-        self.bars.update(self.one, completed=number)
-        self.bars.update(self.all, completed=self.ended * self.epochs + number)
+    def epoch(self, settings: Settings, number: int) -> None:
+        """An epoch of a cell has ended."""
+        self.bars.update(self.each[title(settings)], completed=number)
+        self._count()
+
+    def again(self, record: Record) -> None:
+        """A cell has failed and is tried once more."""
+        self._remove(record)
+        self._line(f"{title(record.settings)}: {verdict(record)}; it is tried again")
 
     def end(self, record: Record) -> None:
         """A cell has ended: say how, and how long the others may take."""
+        self._remove(record)
         self.ended += 1
-        self.bars.update(self.all, completed=self.ended * self.epochs)
+        self._count()
         left = (self.cells - self.ended) * (perf_counter() - self.begun) / self.ended
         rest = f", about {duration(left)} left" if self.ended < self.cells else ""
         count = f"[{self.ended:{len(str(self.cells))}}/{self.cells}]"
-        line = f"{count} {title(record.settings)}: {verdict(record)}{rest}"
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._line(f"{count} {title(record.settings)}: {verdict(record)}{rest}")
+
+    def _remove(self, record: Record) -> None:
+        name = title(record.settings)
+        if name in self.each:  # not where another run had it
+            self.bars.remove_task(self.each.pop(name))
+
+    def _count(self) -> None:
+        bars = {task.id: task.completed for task in self.bars.tasks}
+        under_way = sum(bars[one] for one in self.each.values())
+        self.bars.update(self.all, completed=self.ended * self.epochs + under_way)
+
+    def _line(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 Tell = Callable[[str, int, int], None]  # of what, how much is done, of how much (0: not known)

@@ -15,7 +15,7 @@ from bench.backbones import Backbone
 from bench.cards import Recipe, Selection, Suite
 from bench.changes import change_recipe, is_of_recipe, near_fields
 from bench.errors import UserError, unknown
-from bench.records import Settings, Store
+from bench.records import Record, Settings, Store
 from bench.runner import Cell
 from bench.tasks import Split, Task
 from methods import Method
@@ -46,6 +46,7 @@ class Plan:
     suite: Suite
     cells: list[Cell]
     done: set[str]  # digests
+    device: str
 
     def left(self) -> list[Cell]:
         """The cells without a result."""
@@ -105,6 +106,13 @@ class Protocol:
 
 
 def make(request: Request, store: Store) -> Plan:
+    """Every cell of the request, and which of them are done; raises as `cells` does."""
+    found = cells(request)
+    done = {cell.settings.digest() for cell in found if is_done(store.find(cell.settings))}
+    return Plan(found[0].suite, found, done, request.device)
+
+
+def cells(request: Request) -> list[Cell]:
     """Every cell of the request, in a fixed order whatever the order of the names.
 
     Raises `UserError` for whatever would keep a cell from running: unknown names, absent data,
@@ -123,13 +131,12 @@ def make(request: Request, store: Store) -> Plan:
         _require_fit(backbone, method)
     precision = environment.precision(recipe.precision, torch.device(request.device))
     protocol = Protocol(request, suite, recipe, precision)
-    cells = [
+    every = [
         protocol.cell(card, found[card], task, splits[task.name], name, adapted[name], seed)
         for card, task, name, seed in product(sorted(found), tasks, sorted(adapted), chosen.seeds)
     ]
-    unique = {cell.settings.digest(): cell for cell in cells}  # a card may have come by two names
-    done = {digest for digest, cell in unique.items() if _is_done(store, cell)}
-    return Plan(suite, list(unique.values()), done)
+    unique = {cell.settings.digest(): cell for cell in every}  # a card may have come by two names
+    return list(unique.values())
 
 
 def _network(backbone: Backbone) -> dict[str, Any]:
@@ -266,9 +273,8 @@ def _require_fit(backbone: Backbone, method: Method) -> None:
             return
 
 
-def _is_done(store: Store, cell: Cell) -> bool:
-    """Whether the cell has an outcome, or is known not to be possible."""
-    record = store.find(cell.settings)
+def is_done(record: Record | None) -> bool:
+    """Whether a cell with this record has an outcome, or is known not to be possible."""
     if record is None:
         return False
     return record.ok or (record.failure is not None and record.failure.kind == "unsupported")

@@ -2,10 +2,11 @@
 
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -60,12 +61,19 @@ class Watch:
 Progress = Callable[[int, float], None]
 
 
-def run(cell: Cell, store: Store, device: torch.device, progress: Progress) -> Record:
+def run(
+    cell: Cell,
+    store: Store,
+    device: torch.device,
+    progress: Progress,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> Record:
     """Run one cell and keep its record; what goes wrong becomes a record of that.
 
-    `progress` is told each epoch, from 1, and its training loss.
+    `progress` is told each epoch, from 1, and its training loss. `more` is kept beside what the
+    record says of where it ran.
     """
-    about = environment.describe(device)
+    about = environment.describe(device) | dict(more)
     outcome, failure = None, None
     try:
         outcome, kept = _measure(cell, store, device, progress)
@@ -73,18 +81,29 @@ def run(cell: Cell, store: Store, device: torch.device, progress: Progress) -> R
     except Unsupported as error:
         failure = Failure("unsupported", type(error).__name__, str(error))
     except Exception as error:
-        failure = Failure("failed", type(error).__name__, first_line(error), traceback.format_exc())
-    record = Record(
-        cell.settings,
-        cell.task.group,
-        outcome,
-        failure,
-        about,
-        cell.request,
-        methods.remark(cell.settings.method),
-    )
+        failure = Failure("failed", _kind(error), first_line(error), traceback.format_exc())
+    return keep(cell, store, outcome, failure, about)
+
+
+def keep(
+    cell: Cell,
+    store: Store,
+    outcome: Outcome | None,
+    failure: Failure | None,
+    about: dict[str, Any],
+) -> Record:
+    """Write the record of a cell that ended so."""
+    remark = methods.remark(cell.settings.method)
+    parts = (cell.settings, cell.task.group, outcome, failure, about, cell.request, remark)
+    record = Record(*parts)
     store.write(record)
     return record
+
+
+def _kind(error: Exception) -> str:
+    """The name of what went wrong; memory that runs out has one name wherever it does."""
+    out = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate" in str(error)
+    return "OutOfMemory" if out else type(error).__name__
 
 
 @dataclass(frozen=True)

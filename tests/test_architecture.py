@@ -13,10 +13,10 @@ ROOT = Path(__file__).parent.parent
 COMPUTES = {"torch", "timm", "torchvision", "peft"}
 LIGHT = ("bench.errors", "bench.records", "bench.tasks", "bench.cards", "bench.sources",
          "bench.report", "bench.cli", "bench.changes",
-         "bench.acts", "bench.data_acts", "bench.reading",
+         "bench.acts", "bench.run_acts", "bench.data_acts", "bench.reading",
          "bench.sharing", "bench.comparing", "bench.predictions",
          "bench.console", "bench.__main__")  # fmt: skip
-PRINTS = {"bench.acts", "bench.cli", "bench.console"}
+PRINTS = {"bench.acts", "bench.run_acts", "bench.cli", "bench.console"}
 
 # A module may import from its own floor and those below. What is not named here stands on the
 # floor of the runner: above what it uses, below the command line.
@@ -43,6 +43,7 @@ FLOORS = {
     "bench.stages": 3,
     "bench.features": 3,
     "bench.acts": 5,
+    "bench.run_acts": 5,
     "bench.data_acts": 5,
     "bench.cli": 6,
     "bench.__main__": 7,

@@ -1,0 +1,142 @@
+"""What the commands that run cells do: run, status, tune, worker.
+
+torch is imported only by what computes.
+"""
+
+import argparse
+from time import time
+from typing import TYPE_CHECKING
+
+from bench.acts import FAILED, complain, device_of, report_tables, say
+
+if TYPE_CHECKING:
+    from bench.executors import Executor
+    from bench.plan import Plan, Request
+    from bench.records import Store
+    from bench.runner import Cell
+
+
+def request_of(args: argparse.Namespace) -> "Request":
+    from bench.plan import Request
+
+    return Request(
+        suite=args.suite,
+        methods=args.methods,
+        backbones=args.backbones,
+        tasks=args.tasks,
+        seeds=args.seeds,
+        recipe=args.recipe,
+        changes=dict(args.changes),
+        root=args.data_root,
+        variant=args.variant,
+        device=device_of(args.device),
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from bench import plan
+    from bench.records import Store
+
+    began, store = time(), Store(args.results)
+    if args.dry_run:
+        return _print_plan(plan.make(request_of(args), store), store, args)
+    store.require_writable()
+    request = request_of(args)
+    executor = _executor(args, request.device)
+    try:  # its processes start while the cells are planned
+        planned = plan.make(request, store)
+        failed = _run_cells(planned, store, executor, args, began)
+    finally:
+        executor.close()
+    print((args.results / "leaderboard.md").read_text())
+    if failed:
+        return complain(f"{failed} of {len(planned.cells)} cells have no result", FAILED)
+    return 0
+
+
+def _executor(args: argparse.Namespace, device: str) -> "Executor":
+    from bench.executors import choosing
+
+    asked = choosing.Asked(args.workers, args.per_gpu, args.timeout, args.plugins)
+    return choosing.make(args.executor, args.results, device, asked)
+
+
+def _run_cells(
+    planned: "Plan", store: "Store", executor: "Executor", args: argparse.Namespace, began: float
+) -> int:
+    """Run what is chosen, and regenerate the tables whatever happens; how many cells failed."""
+    from rich.console import Console
+
+    from bench.claims import Claims
+    from bench.console import Display
+    from bench.grid import Grid, Rules
+
+    cells, console = _chosen(planned, store, args), Console(stderr=True)
+    done = len(planned.done)
+    console.print(
+        f"{len(cells)} cells to run, {done} done before, on {planned.device}", highlight=False
+    )
+    epochs = max((cell.recipe.epochs for cell in cells), default=1)
+    rules = Rules(args.retry, args.fail_fast)
+    try:
+        with Display(console, len(cells), epochs).shown() as display:
+            claims = Claims(args.results)
+            return Grid(executor, store, claims, display, planned.device, rules, began).run(cells)
+    finally:  # an interrupted run leaves tables of what it finished
+        report_tables(args.results)
+
+
+def _chosen(planned: "Plan", store: "Store", args: argparse.Namespace) -> "list[Cell]":
+    """The cells that are to be run this time."""
+    cells = planned.cells if args.force else planned.left()
+    if args.only == "failed":
+        cells = [cell for cell in cells if store.find(cell.settings)]
+    return cells[: args.limit_cells]
+
+
+def _print_plan(planned: "Plan", store: "Store", args: argparse.Namespace) -> int:
+    from bench.console import estimate, title
+
+    for cell in planned.cells:
+        state = "done" if cell.settings.digest() in planned.done else "to run"
+        print(f"{state:7} {title(cell.settings)}")
+    chosen = _chosen(planned, store, args)
+    rest = estimate(store, planned.suite, len(chosen))
+    print(f"{len(chosen)} of {len(planned.cells)} cells to run; {rest}")
+    return 0
+
+
+def status(args: argparse.Namespace) -> int:
+    from bench import plan
+    from bench.console import estimate
+    from bench.records import Store
+
+    store = Store(args.results)
+    planned = plan.make(request_of(args), store)
+    states = {"done": 0, "failed": 0, "not run": 0}
+    for cell in planned.cells:
+        record = store.find(cell.settings)
+        done = cell.settings.digest() in planned.done
+        states["done" if done else "failed" if record else "not run"] += 1
+    print(", ".join(f"{count} {state}" for state, count in states.items()))
+    print(estimate(store, planned.suite, len(planned.left())))
+    return 0
+
+
+def tune(args: argparse.Namespace) -> int:
+    from bench import tools
+    from bench.records import Store
+
+    store = Store(args.results)
+    store.require_writable()
+    return say(tools.tune(request_of(args), store))
+
+
+def worker(args: argparse.Namespace) -> int:
+    import sys
+
+    from bench import worker
+
+    replies = worker.apart()
+    worker.serve(args.results, sys.stdin, replies)
+    return 0
