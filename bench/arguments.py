@@ -131,6 +131,13 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"a number of seconds was expected, got {text!r}")
 
 
+def watching(command: argparse.ArgumentParser) -> None:
+    """Whether to go on looking."""
+    command.add_argument(
+        "--watch", action="store_true", help="say it again whenever it changes, until all is over"
+    )
+
+
 def executing(command: argparse.ArgumentParser) -> None:
     """Where cells run, and what becomes of those that fail."""
     add = command.add_argument

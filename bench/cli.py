@@ -92,9 +92,9 @@ COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] =
     ),
     "list": ("list what there is by name", acts.listed, [arguments.listing, arguments.plugging]),
     "status": (
-        "count the cells done, failed and not run",
+        "count the cells done, running, failed and left; what runs, and where",
         run_acts.status,
-        [arguments.selecting, arguments.storing, arguments.plugging],
+        [arguments.selecting, arguments.storing, arguments.watching, arguments.plugging],
     ),
     "report": (
         "regenerate the tables from the records; with --paper, a paper's own",

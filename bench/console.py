@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from statistics import mean
 from time import perf_counter
 
 from rich.console import Console
@@ -17,8 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bench.cards import Suite
-from bench.records import Record, Settings, Store
+from bench.records import Record, Settings
 
 
 def title(settings: Settings) -> str:
@@ -139,18 +137,6 @@ class Transfer:
 
     def _line(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def estimate(store: Store, suite: Suite, left: int) -> str:
-    """How long so many cells may take, from the records of earlier ones of the suite."""
-    known = [
-        record.outcome.train_seconds + record.outcome.test_seconds
-        for _, record in store.read()
-        if isinstance(record, Record) and record.outcome and record.settings.suite == suite.name
-    ]
-    if not known:
-        return "no earlier cell of this suite to estimate the time from"
-    return f"about {duration(mean(known) * left)}, as {len(known)} earlier ones went"
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ torch is imported only by what computes.
 """
 
 import argparse
+from itertools import islice
 from time import time
 from typing import TYPE_CHECKING
 
@@ -95,31 +96,30 @@ def _chosen(planned: "Plan", store: "Store", args: argparse.Namespace) -> "list[
 
 
 def _print_plan(planned: "Plan", store: "Store", args: argparse.Namespace) -> int:
-    from bench.console import estimate, title
+    from bench import estimates
+    from bench.console import duration, title
 
     for cell in planned.cells:
         state = "done" if cell.settings.digest() in planned.done else "to run"
         print(f"{state:7} {title(cell.settings)}")
     chosen = _chosen(planned, store, args)
-    rest = estimate(store, planned.suite, len(chosen))
-    print(f"{len(chosen)} of {len(planned.cells)} cells to run; {rest}")
+    known = estimates.read(store, planned.suite.name)
+    seconds = known.seconds(cell.settings for cell in chosen)
+    rest = f"about {duration(seconds)}, as {known.count} earlier ones went"
+    none = "no earlier cell of this suite to estimate the time from"
+    print(f"{len(chosen)} of {len(planned.cells)} cells to run; {rest if known.count else none}")
     return 0
 
 
 def status(args: argparse.Namespace) -> int:
-    from bench import plan
-    from bench.console import estimate
+    from bench import plan, watching
     from bench.records import Store
 
     store = Store(args.results)
     planned = plan.make(request_of(args), store)
-    states = {"done": 0, "failed": 0, "not run": 0}
-    for cell in planned.cells:
-        record = store.find(cell.settings)
-        done = cell.settings.digest() in planned.done
-        states["done" if done else "failed" if record else "not run"] += 1
-    print(", ".join(f"{count} {state}" for state, count in states.items()))
-    print(estimate(store, planned.suite, len(planned.left())))
+    looks = watching.watch(planned.cells, store)
+    for lines in looks if args.watch else islice(looks, 1):
+        say(lines)
     return 0
 
 

@@ -99,13 +99,13 @@ def test_status_counts_cells_done_failed_and_not_run(cards, tmp_path, monkeypatc
     monkeypatch.setitem(registry._methods, "failing", Failing())
     status = tiny.command("status", cards, tmp_path, "linear,failing", "--seeds", "0,1,2")
     assert cli.main(status) == 0
-    assert capsys.readouterr().out.splitlines()[0] == "0 done, 0 failed, 6 not run"
+    assert capsys.readouterr().out.splitlines()[0] == "0 done, 0 running, 0 failed, 6 left"
     cli.main(tiny.command("run", cards, tmp_path, "linear", "--seeds", "0,1"))
     cli.main(tiny.command("run", cards, tmp_path, "failing"))
     capsys.readouterr()
     assert cli.main(status) == 0
     first, second = capsys.readouterr().out.splitlines()
-    assert first == "2 done, 1 failed, 3 not run"
+    assert first == "2 done, 0 running, 1 failed, 3 left"
     assert second.startswith("about ")
 
 
