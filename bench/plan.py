@@ -87,20 +87,22 @@ class Protocol:
             rates=self.recipe.rates(name),
             seed=seed,
         )
-        again = self._again(card, task, name, seed)
+        again = self._again(card, task, name, method, seed)
         where = self.request.root, self.request.variant
         return Cell(settings, self.suite, task, method, backbone, self.recipe, *where, again)
 
-    def _again(self, card: str, task: Task, method: str, seed: int) -> dict[str, Any]:
+    def _again(self, card: str, task: Task, name: str, method: Method, seed: int) -> dict[str, Any]:
         """The request for one cell alone; where the data lie is left to the machine."""
+        has = {f.name for f in fields(method)}
+        changes = self.request.changes.items()
         return {
             "suite": self.request.suite or self.suite.name,
-            "method": method,
+            "method": name,
             "backbone": card,
             "task": task.name,
             "seed": seed,
             "recipe": self.request.recipe,
-            "changes": self.request.changes,
+            "changes": {k: v for k, v in changes if k in has or is_of_recipe(k)},
             "variant": self.request.variant,
         }
 

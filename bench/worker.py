@@ -46,8 +46,11 @@ def serve(results: Path, given: TextIO, replies: TextIO) -> None:
     faulthandler.enable()  # a crash tells its place on standard error
 
     def tell(**message: Any) -> None:
-        replies.write(json.dumps(message) + "\n")
-        replies.flush()
+        try:
+            replies.write(json.dumps(message) + "\n")
+            replies.flush()
+        except BrokenPipeError:  # nobody listens any more: no failure of the cell's
+            os._exit(0)
 
     tell(ready=os.getpid())
     for line in _lines(given):
