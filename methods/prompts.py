@@ -111,6 +111,8 @@ def _asked(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values of `x`, (B, H, N, D / H) each, `more` before the latter two."""
     q, k, v = project(attn, x)
+    if more:
+        q = q.contiguous()  # else it would keep the keys and values that the longer ones replace
     for keys, values in more:
         k = torch.cat([keys.expand(len(x), -1, -1, -1), k], 2)
         v = torch.cat([values.expand(len(x), -1, -1, -1), v], 2)
