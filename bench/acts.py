@@ -159,7 +159,7 @@ def performance(args: argparse.Namespace) -> int:
     from bench.records import Store
 
     Store(args.results).require_writable()
-    return say(page.write(args.results, device_of(args.device)))
+    return say(page.write(args.results, device_of(args.device), args.only))
 
 
 def parameters(args: argparse.Namespace) -> int:

@@ -316,5 +316,13 @@ def surveying(command: argparse.ArgumentParser) -> None:
 
 
 def measuring(command: argparse.ArgumentParser) -> None:
-    """Where to measure."""
-    command.add_argument("--device", help="cpu, cuda ... (default: a GPU if there is one)")
+    """What to measure, and where."""
+    add = command.add_argument
+    add("--device", help="cpu, cuda ... (default: a GPU if there is one)")
+    add(
+        "--only",
+        type=_names("section"),
+        default=[],
+        metavar="A,B",
+        help="sections of the page; the others stay as they are (default: all)",
+    )

@@ -1,46 +1,262 @@
-"""The page of performance: what its rows say, and that each is measured."""
+"""The page of performance: what its rows say, that each is measured, and that nothing is lost."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 
-from bench import environment
-from bench.performance import page, steps
-from bench.performance.rows import Row
+import methods
+from bench import cli
+from bench.errors import UserError
+from bench.performance import (
+    growth,
+    held,
+    memory,
+    page,
+    picture,
+    profiles,
+    sections,
+    sheet,
+    steps,
+    tables,
+    throughput,
+)
+from bench.performance.rows import HOURS, MIB, TESTING, TRAINING, Line, Machine, Row
+from bench.performance.sections import SECTIONS, Sizes
+
+HERE = Machine("cpu", "a machine", 1, "2", "1", "3", "abc", False, "2026-01-01T00:00:00+00:00")
+SMALL = {"model_name": "test_vit", "num_classes": 10}
+TINY = {"model_name": "test_vit", "depth": 2}
+PLANS = {
+    what: growth.Plan(growth.Setting(4, 4, 2), {"images": (2, 4), "layers": (2, 3)}, rounds=1)
+    for what in growth.PLANS
+}
+NAMES = ["linear", "mp", "vpt_deep"]
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """All sections with next to no work, in this process."""
+    sizes = Sizes(2, 4, 8, "vit_mini_mae", base="test_vit", kept=(40, 2), rounds=1)
+    monkeypatch.setitem(sections.SIZES, "cpu", replace(sizes, shallow=TINY, plans=PLANS))
+    monkeypatch.setattr(methods, "names", lambda: NAMES)
+    monkeypatch.setattr(memory, "alone", lambda act, *words: act(*words))
+    monkeypatch.setattr(profiles, "profile", lambda *_: "aten::addmm 90%")
+
+
+def lines(section, *rows, device="cpu"):
+    return [Line(section, row, replace(HERE, device=device)) for row in rows]
 
 
 @pytest.mark.parametrize(
-    ("ratio", "bar", "least", "said"),
+    ("value", "bar", "least", "said"),
     [
         (0.8, 0.9, False, "met"),
         (1.0, 0.9, False, "not met"),
         (31.0, 30.0, True, "met"),
         (29.0, 30.0, True, "not met"),
         (1.0, None, False, ""),
+        (None, 30.0, True, ""),
     ],
 )
-def test_a_bar_is_met_from_its_side(ratio, bar, least, said):
-    assert Row("a", ratio, 1.0, 3, bar, least).met == said
+def test_a_bar_is_met_from_its_side(value, bar, least, said):
+    assert Row("a", value, 1.0, 3, bar, least).met == said
 
 
 def test_the_page_says_what_was_measured_on_what():
-    about = environment.describe(torch.device("cpu"))
-    text = page.page([Row("a pair", 0.5, 1.5, 3, 0.9), Row("a share", 0.01, 2.0, 1)], about)
-    assert "| a pair  |    0.5  | ≤ 0.9 | met |       1.5 |       3 |" in text
-    assert str(about["device_name"]) in text
+    pair = Row("a pair", 0.5, 1.5, 3, 0.9, note="1 to 2")
+    text = page.page(lines("steps", pair, Row("a share", 0.01, 2.0, 1, 0.001)))
+    assert "| a pair  |  0.5 of the time |   ≤ 0.9 |     met |     1.5 |     3 | 1 to 2   |" in text
+    assert "Bars: 1 met, 1 not met." in text
+    assert "Measured on a machine, 1 thread; torch 2, timm 1, Python 3; commit abc," in text
     assert "made by `python -m bench performance`" in text
+    assert "## Initialisation" not in text
+
+
+def test_what_changed_since_the_commit_is_said():
+    [line] = lines("steps", Row("a", 1.0))
+    dirty = replace(line, machine=replace(HERE, dirty=True))
+    assert "commit abc with changes" in page.page([dirty])
+
+
+def test_a_bar_that_is_not_met_is_explained_on_the_page():
+    row = profiles.explained(
+        Row("a pair", 2.0, bar=1.0), lambda: torch.ones(99) @ torch.ones(99), "cpu"
+    )
+    assert "aten::dot" in row.profile
+    assert "Not met: a pair. The operators that take the most: aten::" in tables.pairs([row])
+
+
+def test_a_bar_that_is_met_costs_no_profile():
+    row = Row("a pair", 0.5, bar=1.0)
+    assert profiles.explained(row, pytest.fail, "cpu") is row
+
+
+def test_a_profile_of_memory_names_what_allocates():
+    def act():
+        return torch.zeros(10, 10) @ torch.zeros(10, 1000)
+
+    assert "aten::mm" in profiles.profile(act, "cpu", profiles.MEMORY)
+
+
+def test_methods_stand_side_by_side_and_a_refusal_below():
+    rows = [
+        Row("linear", 1234.4, unit=TRAINING),
+        Row("linear", 2000.0, unit=TESTING),
+        Row("linear", 0.51, unit=HOURS),
+        Row("mp", None, unit=TRAINING, note="n/a: it cannot"),
+    ]
+    text = tables.methods(rows)
+    assert "| linear   |               1,234 |           2,000 |                0.5 |" in text
+    assert text.endswith("mp: n/a: it cannot")
+
+
+def test_growth_is_told_from_its_ends():
+    rows = [
+        Row("step, kmeans", mib, 2 * mib, unit=MIB, against="images", at=at)
+        for mib, at in ((1.0, 10.0), (3.0, 20.0), (9.0, 40.0))
+    ]
+    assert tables.growth(rows).splitlines()[2].split("|")[1:-1] == [
+        " step, kmeans ", " images    ", "     10 ", "   40 ", "              2 ", "     18 ",
+        "            1 ", "      9 ",
+    ]  # fmt: skip
+
+
+def test_the_file_gives_back_what_was_written(tmp_path):
+    rows = [
+        Row("a, b", 0.5, None, 3, 0.9, least=True, note='"so"', profile="x\ny"),
+        Row("c", None, unit=MIB, against="images", at=64.0),
+    ]
+    kept = [*lines("steps", *rows), *lines("memory", Row("d", 1e-7, 2.5), device="cuda")]
+    sheet.write(tmp_path / sheet.FILE, kept)
+    assert sheet.read(tmp_path / sheet.FILE) == kept
+
+
+def test_another_s_file_is_refused_in_a_sentence(tmp_path):
+    path = tmp_path / sheet.FILE
+    sheet.write(path, lines("steps", Row("a", 1.0), Row("b", 1.0, n=3)))
+    path.write_text(path.read_text().replace(",3,", ",many,"))
+    with pytest.raises(UserError, match=r"performance.csv, line 3: n: .*; a file that"):
+        sheet.read(path)
+
+
+def test_a_section_takes_the_place_of_its_own_device_alone():
+    kept = [*lines("steps", Row("a", 1.0), device="cuda"), *lines("memory", Row("b", 1.0))]
+    assert sheet.replaced([*kept, *lines("steps", Row("c", 1.0))], "steps", "cpu") == kept
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_every_section_is_measured(name, tiny):
+    rows = list(SECTIONS[name].measure(sections.SIZES["cpu"], "cpu"))
+    assert rows
+    assert all(row.value is not None and row.value >= 0 for row in rows)
+    assert {row.name for row in rows} <= set(
+        SECTIONS[name].table(rows).replace("|", "\n").split("  ")
+    )
+
+
+def test_sections_are_measured_one_by_one_and_none_is_lost(tiny, tmp_path, monkeypatch):
+    text, file = tmp_path / page.FILE, tmp_path / sheet.FILE
+    words = ["performance", "--device", "cpu", "--results", str(tmp_path), "--only"]
+    assert cli.main([*words, "growth,throughput"]) == 0
+    before = [line for line in sheet.read(file) if line.section == "growth"]
+    assert (tmp_path / "pictures/performance.svg").read_bytes().startswith(b"<?xml")
+    assert "pictures/performance.png" in text.read_text()
+    monkeypatch.setattr(throughput, "rows", lambda *_: iter([Row("anew", 1.0, unit=TRAINING)]))
+    assert cli.main([*words, "throughput"]) == 0
+    after = sheet.read(file)
+    assert [line for line in after if line.section == "growth"] == before
+    assert [line.row.name for line in after if line.section == "throughput"] == ["anew"]
+    assert "vpt_deep" not in text.read_text()
+
+
+def test_what_was_measured_before_a_failure_is_kept(tiny, tmp_path, monkeypatch):
+    def fails(*_):
+        raise MemoryError("too little")
+        yield
+
+    monkeypatch.setattr(throughput, "rows", fails)
+    with pytest.raises(MemoryError):
+        list(page.write(tmp_path, "cpu", ["growth", "throughput"]))
+    assert {line.section for line in sheet.read(tmp_path / sheet.FILE)} == {"growth"}
+
+
+def test_an_unknown_section_is_refused_before_anything_is_measured(tmp_path, capsys):
+    words = ["performance", "--device", "cpu", "--results", str(tmp_path), "--only", "step"]
+    assert cli.main(words) == 2
+    assert "no section 'step'; did you mean steps?" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_steps_are_measured_for_each_number_of_prompts():
     rows = list(steps.rows("test_vit", 2, 1, "cpu"))
     assert len(rows) == 2 * len(steps.FAST)
-    assert all(row.ratio > 0 and row.seconds > 0 for row in rows)
+    assert all(row.value > 0 and row.seconds > 0 for row in rows)
+
+
+def test_both_forms_compute_the_same():
+    rows = list(steps.differences("test_vit", 2, "cpu"))
+    assert len(rows) == 2 * len(steps.FAST)
+    assert {row.met for row in rows} == {"met"}
+
+
+def test_a_difference_of_the_forms_would_be_seen(monkeypatch):
+    monkeypatch.setattr(steps, "FAST", {20: 1.0})
+    monkeypatch.setattr(steps, "FORMS", ("keys_and_values", "concatenation"))
+    seeds, bare = iter((1.0, 1.001)), steps.bare
+
+    def scaled(network, device):
+        model = bare(network, device)
+        with torch.no_grad():
+            model.blocks[0].attn.qkv.weight.mul_(next(seeds))
+        return model
+
+    monkeypatch.setattr(steps, "bare", scaled)
+    assert {row.met for row in steps.differences("test_vit", 2, "cpu")} == {"not met"}
 
 
 def test_the_floor_s_gradient_reaches_the_first_block():
-    model = steps._bare("test_vit")
+    model = steps.bare("test_vit", "cpu")
     images = torch.randn(2, 3, 160, 160)
     seen = []
     model.blocks[0].register_full_backward_hook(lambda *_: seen.append(1))
-    steps._floor(model, images)()
+    steps.floor(model, images)()
     assert seen
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_what_an_act_holds_at_its_peak_is_told():
+    found = held.held(lambda: torch.ones(2**24).sum(), "cpu")
+    assert 60 < found.mib < 90
+    assert found.seconds > 0
+
+
+def test_a_process_of_its_own_has_as_many_threads():
+    assert held.alone(torch.get_num_threads) == torch.get_num_threads()
+
+
+def test_all_of_vtab_is_projected():
+    assert throughput.images() == (19 * 1000 * 100, 387_904)
+
+
+def test_what_grows_is_measured_once_a_setting(monkeypatch):
+    asked = []
+
+    def act(setting, series, *_):
+        asked.append((setting, series))
+        return lambda: None
+
+    monkeypatch.setattr(growth, "WORK", {growth.STEP: (("bare",), act)})
+    rows = list(growth.rows({growth.STEP: PLANS[growth.STEP]}, "cpu", SMALL))
+    assert [(row.against, row.at) for row in rows] == [
+        ("images", 2), ("images", 4), ("layers", 2), ("layers", 3)
+    ]  # fmt: skip
+    assert len(asked) == len(set(asked)) == 3
+
+
+def test_every_series_has_a_look():
+    assert {name for series, _ in growth.WORK.values() for name in series} == set(picture.LOOKS)
+
+
+def test_there_is_no_picture_without_growth():
+    assert picture.draw(lines("steps", Row("a", 1.0))) is None

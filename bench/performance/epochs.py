@@ -6,6 +6,7 @@ turns in one process, so that whatever else the machine does falls on both alike
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from time import perf_counter
 
@@ -19,10 +20,12 @@ from bench.batches import Batches
 from bench.cards import Recipe, load_backbone, load_recipe
 from bench.data import Examples
 from bench.features import Features
-from bench.performance.rows import Row
+from bench.performance import profiles
+from bench.performance.rows import FASTER, SHARE, Row
 from bench.views import View
 
 CLASSES, RATE, RECIPE = 10, 1e-3, "unified"
+OUTSIDE, KEPT = 0.15, 30.0  # of an epoch, at most; times as fast, at least
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,10 @@ def kept_features(work: Work, epochs: int, rounds: int) -> Row:
         plain = work.fit(model, images, 1)
         seconds.append(features[-1] - features[0])
         ratios.append(epochs * (plain[-1] - plain[0]) / seconds[-1])
-    return Row(f"{epochs} epochs on features: {work.name}", median(ratios), median(seconds), rounds)
+    name = f"{epochs} epochs on features to as many on images: {work.name}"
+    row = Row(name, median(ratios), median(seconds), rounds, KEPT, least=True, unit=FASTER)
+    act = partial(work.fit, model, Features(images, work.precision, epochs), epochs)
+    return profiles.explained(row, act, work.device)
 
 
 def class_token_alone(work: Work, rounds: int) -> Row:
@@ -109,7 +115,8 @@ def class_token_alone(work: Work, rounds: int) -> Row:
 
     forms = (lambda: step(model), lambda: step(stages.whole(model)))
     plain, alone = cost.timed(forms, rounds, work.device)
-    return Row(f"class token alone: {work.name}", plain / alone, alone / 1000, rounds)
+    name = f"class token alone: {work.name}"
+    return Row(name, plain / alone, alone / 1000, rounds, unit=FASTER)
 
 
 @dataclass
@@ -149,6 +156,6 @@ def outside_steps(work: Work, epochs: int) -> Row:
     batches.at_work = 0.0
     times = work.fit(model, batches, epochs)
     whole = times[-1] - times[0]
-    return Row(
-        f"outside the steps: {work.name}", 1 - batches.at_work / whole, whole / epochs, epochs
-    )
+    name, share = f"outside the steps: {work.name}", 1 - batches.at_work / whole
+    row = Row(name, share, whole / epochs, epochs, OUTSIDE, unit=SHARE)
+    return profiles.explained(row, partial(work.fit, model, batches, 1), work.device)

@@ -6,6 +6,7 @@ ratio is the median over rounds of a strategy's time to that of its round's bare
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from time import perf_counter
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 import methods
 from bench import environment
+from bench.performance import profiles
 from bench.performance.rows import Row
 from methods import Method
 from methods.surgery import embed
@@ -27,6 +29,8 @@ METHODS = {  # by strategy
     "max": "spt_deep_max",
     "kmeans": "spt_deep_kmeans",
 }
+PAPER = {"random": "43.6 s", "mean": "42.6 s", "max": "64.9 s", "kmeans": "27.3 d"}  # at `CUB`
+CUB = 5394  # training images of CUB-200, validation included
 BAR, BARS = 1.10, {"kmeans": 1.6}  # what a strategy may take of the bare pass
 
 
@@ -47,7 +51,7 @@ class Shown:
 
 def rows(
     network: str, count: int, batch: int, prompts: int, rounds: int, device: torch.device
-) -> list[Row]:
+) -> Iterator[Row]:
     """Every strategy of deep prompts on a network of random weights and `count` images."""
     torch.manual_seed(0)
     bare = timm.create_model(network, num_classes=10, device=device).eval()
@@ -59,7 +63,10 @@ def rows(
         taken["bare"].append(passed(bare, shown))
         for name, method in starts.items():
             taken[name].append(prepared(bare, method, shown))
-    return [_row(name, network, taken[name], taken["bare"], count) for name in starts]
+    few = Shown(shown.images[: max(batch, count // 8)], batch)
+    for name, method in starts.items():
+        row = _row(name, network, taken[name], taken["bare"], count)
+        yield profiles.explained(row, partial(prepared, bare, method, few), device.type)
 
 
 def blurred(count: int, side: int, device: torch.device) -> Tensor:
@@ -97,4 +104,5 @@ def _now(shown: Shown) -> float:
 def _row(name: str, network: str, seconds: list[float], bare: list[float], count: int) -> Row:
     ratio = median(one / other for one, other in zip(seconds, bare, strict=True))
     said = f"{name} prompts to the bare pass: {network}, {count} images"
-    return Row(said, ratio, median(seconds), len(seconds), BARS.get(name, BAR))
+    note = f"{median(seconds):.3g} s; the paper {PAPER[name]}" if count == CUB else ""
+    return Row(said, ratio, median(seconds), len(seconds), BARS.get(name, BAR), note=note)

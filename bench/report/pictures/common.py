@@ -19,7 +19,7 @@ from bench.report.families import FAMILIES, OTHER, Family, family
 from bench.report.leaderboard import Board
 
 PANELS = 4  # at most: a picture of more takes long to draw, and is small where a page shrinks it
-COLUMNS = 2  # at most: more would be too small to read where a page shrinks them
+COLUMNS = 2  # at most, of leaderboards: more would be too small to read where a page shrinks them
 WIDE = 6.5  # inches: with a panel wider than that there is one column
 DOTS = 120  # an inch
 DOT = DOTS / 72  # dots in 1/72 inch, the unit of fonts and of `bench.report.labels`
@@ -80,9 +80,9 @@ class Drawing:
         return _bytes(self.figure, "png", {"Software": None})
 
 
-def compose(panels: Sequence[Panel], legend: Sequence[Artist]) -> Drawing:
-    """The panels in columns, above the legend; within `style`."""
-    return Drawing(_figure(panels, legend))
+def compose(panels: Sequence[Panel], legend: Sequence[Artist], columns: int = COLUMNS) -> Drawing:
+    """The panels in at most so many columns, above the legend; within `style`."""
+    return Drawing(_figure(panels, legend, columns))
 
 
 def title(board: Board) -> str:
@@ -144,8 +144,8 @@ def _bytes(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
     return stream.getvalue()
 
 
-def _figure(panels: Sequence[Panel], legend: Sequence[Artist]) -> Figure:
-    columns = 1 if max(panel.width for panel in panels) > WIDE else min(len(panels), COLUMNS)
+def _figure(panels: Sequence[Panel], legend: Sequence[Artist], most: int) -> Figure:
+    columns = 1 if max(panel.width for panel in panels) > WIDE else min(len(panels), most)
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     width = columns * max(panel.width for panel in panels)
     below, line, column = LEGEND

@@ -1,0 +1,124 @@
+"""How time and memory grow with images, prompts and layers: of the initialisation and of a step.
+
+One thing is made larger at a time; what is measured twice by that is measured once. The network is
+small, so that all of it takes minutes, but its tokens are as many as ViT-B/16's.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from statistics import median
+from typing import Any
+
+import timm
+import torch
+from timm.models import VisionTransformer
+
+import methods
+from bench.performance import steps
+from bench.performance.held import Held, held
+from bench.performance.initialisation import METHODS, Shown, blurred, passed, prepared
+from bench.performance.rows import MIB, Row
+from methods.prompts import FORMS
+
+BATCH = 32  # images that a start is shown at a time
+NETWORK: dict[str, Any] = {
+    "model_name": "vit_tiny_patch16_224",
+    "img_size": 112,
+    "patch_size": 8,
+    "num_classes": steps.CLASSES,
+}
+SAID = "ViT-Ti/8 (width 192) on images of 112 pixels: 196 tokens; random weights, fp32"
+BARE = "bare"  # the forward pass that a start cannot do without
+START, STEP = "initialisation", "training step"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How much is asked for; the images are a start's, or a step's batch."""
+
+    images: int
+    prompts: int  # of a start with k-means, its clusters
+    layers: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """From where, along which of a setting's fields, over which sizes; how often each."""
+
+    base: Setting
+    sizes: dict[str, tuple[int, ...]]
+    rounds: int
+
+
+PLANS = {
+    START: Plan(
+        Setting(images=256, prompts=20, layers=4),
+        {"images": (64, 256, 1024), "prompts": (5, 20, 80, 320), "layers": (2, 4, 8, 16)},
+        rounds=1,
+    ),
+    STEP: Plan(
+        Setting(images=16, prompts=20, layers=4),
+        {"images": (4, 16, 64), "prompts": (5, 20, 80, 320), "layers": (2, 4, 8, 16)},
+        rounds=3,
+    ),
+}
+
+
+def rows(plans: dict[str, Plan], device: str, network: dict[str, Any] = NETWORK) -> Iterator[Row]:
+    """A row a series and size: MiB beyond what was held, and seconds."""
+    for what, plan in plans.items():
+        series, acts = WORK[what]
+        for name in series:
+            found: dict[Setting, Held] = {}
+            for against, size in ((a, s) for a, sizes in plan.sizes.items() for s in sizes):
+                setting = replace(plan.base, **{against: size})
+                if setting not in found:
+                    act = acts(setting, name, device, network)
+                    found[setting] = repeated(act, plan.rounds, device)
+                one = found[setting]
+                row = Row(f"{what}, {name}", one.mib, one.seconds, plan.rounds, unit=MIB)
+                yield replace(row, against=against, at=float(size))
+
+
+def said(what: str) -> str:
+    """A plan's base in words."""
+    base = PLANS[what].base
+    return f"{base.images} images, {base.prompts} prompts and {base.layers} layers"
+
+
+def repeated(act: Callable[[], object], rounds: int, device: str) -> Held:
+    """The median of the seconds, and the most memory, of as many rounds after a first."""
+    held(act, device)
+    taken = [held(act, device) for _ in range(rounds)]
+    return Held(median(one.seconds for one in taken), max(one.mib for one in taken))
+
+
+def _start(
+    setting: Setting, strategy: str, device: str, network: dict[str, Any]
+) -> Callable[[], object]:
+    model = _network(setting, device, network).eval()
+    side = model.patch_embed.img_size[0]
+    shown = Shown(blurred(setting.images, side, torch.device(device)), BATCH)
+    if strategy == BARE:
+        return partial(passed, model, shown)
+    method = methods.create(METHODS[strategy], prompts=setting.prompts, share=1.0)
+    return partial(prepared, model, method, shown)
+
+
+def _step(
+    setting: Setting, form: str, device: str, network: dict[str, Any]
+) -> Callable[[], object]:
+    model = _network(setting, device, network).requires_grad_(False)
+    model.get_classifier().requires_grad_(True)
+    methods.create("vpt_deep", prompts=setting.prompts, form=form).attach(model)
+    side = model.patch_embed.img_size[0]
+    return steps.step(model.to(device), torch.randn(setting.images, 3, side, side, device=device))
+
+
+def _network(setting: Setting, device: str, network: dict[str, Any]) -> VisionTransformer:
+    torch.manual_seed(0)
+    return timm.create_model(**network, depth=setting.layers).to(device)
+
+
+WORK = {START: ((BARE, *METHODS), _start), STEP: (FORMS, _step)}
