@@ -40,6 +40,6 @@ def test_on_features(benchmark: BenchmarkFixture, method: str, images: int) -> N
 
 def test_the_rows_of_the_page_are_ratios_and_shares() -> None:
     kept, outside = kept_features(work("linear", FEW), 3, 1), outside_steps(work("linear", FEW), 1)
-    assert kept.ratio > 0
-    assert class_token_alone(work("vpt_deep", FEW), 1).ratio > 0
-    assert 0 < outside.ratio < 1
+    assert kept.value > 0
+    assert class_token_alone(work("vpt_deep", FEW), 1).value > 0
+    assert 0 < outside.value < 1

@@ -9,7 +9,8 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import methods
-from bench.performance.initialisation import METHODS, Row, Shown, blurred, passed, prepared, rows
+from bench.performance.initialisation import METHODS, Shown, blurred, passed, prepared, rows
+from bench.performance.rows import Row
 
 NETWORK, BATCH, CPU = "vit_tiny_patch16_224", 32, torch.device("cpu")
 GROUP = "20 deep prompts from the tokens of 128 images, ViT-Ti/16"
@@ -38,9 +39,9 @@ def test_a_start(benchmark: BenchmarkFixture, many: int, strategy: str) -> None:
 @pytest.mark.benchmark(group="all starts by turns, with their ratios to the bare pass")
 def test_starts_by_turns(benchmark: BenchmarkFixture, many: int) -> None:
     def measure() -> list[Row]:
-        return rows(NETWORK, many, BATCH, prompts=20, rounds=3, device=CPU)
+        return list(rows(NETWORK, many, BATCH, prompts=20, rounds=3, device=CPU))
 
     found = benchmark.pedantic(measure, rounds=1, iterations=1)
-    benchmark.extra_info.update({row.name: round(row.ratio, 3) for row in found})
+    benchmark.extra_info.update({row.name: round(row.value, 3) for row in found})
     assert [row.name.split()[0] for row in found] == list(METHODS)
-    assert all(row.ratio > 0 and row.n == 3 for row in found)
+    assert all(row.value > 0 and row.n == 3 for row in found)
