@@ -75,7 +75,8 @@ def rows(plans: dict[str, Plan], device: str, network: dict[str, Any] = NETWORK)
                 setting = replace(plan.base, **{against: size})
                 if setting not in found:
                     act = acts(setting, name, device, network)
-                    found[setting] = repeated(act, plan.rounds, device)
+                    rounds = plan.rounds if found else plan.rounds + 1  # the first sets things up
+                    found[setting] = repeated(act, rounds, plan.rounds, device)
                 one = found[setting]
                 row = Row(f"{what}, {name}", one.mib, one.seconds, plan.rounds, unit=MIB)
                 yield replace(row, against=against, at=float(size))
@@ -87,10 +88,9 @@ def said(what: str) -> str:
     return f"{base.images} images, {base.prompts} prompts and {base.layers} layers"
 
 
-def repeated(act: Callable[[], object], rounds: int, device: str) -> Held:
-    """The median of the seconds, and the most memory, of as many rounds after a first."""
-    held(act, device)
-    taken = [held(act, device) for _ in range(rounds)]
+def repeated(act: Callable[[], object], times: int, count: int, device: str) -> Held:
+    """Of the last `count` of so many times: the median of the seconds, and the most memory."""
+    taken = [held(act, device) for _ in range(times)][-count:]
     return Held(median(one.seconds for one in taken), max(one.mib for one in taken))
 
 
