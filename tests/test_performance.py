@@ -110,13 +110,14 @@ def test_a_profile_of_memory_names_what_allocates():
 
 def test_methods_stand_side_by_side_and_a_refusal_below():
     rows = [
-        Row("linear", 1234.4, unit=TRAINING),
-        Row("linear", 2000.0, unit=TESTING),
-        Row("linear", 0.51, unit=HOURS),
+        Row("linear", 1234.4, unit=TRAINING, note="a network, batch 32"),
+        Row("linear", 2000.0, unit=TESTING, note="a network, batch 32"),
+        Row("linear", 0.51, unit=HOURS, note="a network, batch 32"),
         Row("mp", None, unit=TRAINING, note="n/a: it cannot"),
     ]
     text = tables.methods(rows)
     assert ["linear", "1,234", "2,000", "0.5"] in cells(text)
+    assert text.startswith("a network, batch 32:\n\n|")
     assert text.endswith("mp: n/a: it cannot")
 
 

@@ -53,8 +53,8 @@ class Plan:
 
 PLANS = {
     START: Plan(
-        Setting(images=256, prompts=20, layers=4),
-        {"images": (64, 256, 1024), "prompts": (5, 20, 80, 320), "layers": (2, 4, 8, 16)},
+        Setting(images=128, prompts=20, layers=4),
+        {"images": (32, 128, 512), "prompts": (5, 20, 80, 320), "layers": (2, 4, 8, 16)},
         rounds=1,
     ),
     STEP: Plan(

@@ -34,6 +34,8 @@ def write(results: Path, device: str, only: Sequence[str] = ()) -> Iterator[str]
             raise unknown("section", name, SECTIONS)
     lines = sheet.read(results / sheet.FILE)
     here = machine(device)
+    if here.device not in SIZES:
+        raise unknown("kind of device to measure on", here.device, SIZES)
     for name in (name for name in SECTIONS if not only or name in only):
         now, found = machine(device), []
         for row in SECTIONS[name].measure(SIZES[here.device], device):

@@ -17,7 +17,7 @@ def pairs(rows: Sequence[Row]) -> str:
 
 
 def methods(rows: Sequence[Row]) -> str:
-    """A line a method, a column a unit; below, the methods that could not be measured."""
+    """A line a method, a column a unit; above, on what; below, the methods left out, and why."""
     known = [row for row in rows if row.value is not None]
     units = list(dict.fromkeys(row.unit for row in known))
     lines = []
@@ -25,7 +25,8 @@ def methods(rows: Sequence[Row]) -> str:
         figures = {row.unit: row for row in own}
         lines.append([name, *(_figure(figures.get(unit)) for unit in units)])
     refused = [f"{row.name}: {safe(row.note)}" for row in rows if row.value is None]
-    return "\n\n".join([grid(["method", *units], lines, WORDS), *refused])
+    work = [f"{note}:" for note in dict.fromkeys(row.note for row in known)]
+    return "\n\n".join([*work, grid(["method", *units], lines, WORDS), *refused])
 
 
 def growth(rows: Sequence[Row]) -> str:

@@ -30,10 +30,12 @@ def of_method(job: cost.Job, rounds: int) -> Iterator[Row]:
     """What a training step and a test batch take, as images a second; hours of both."""
     ready = cost.ready(job)
     seconds = [ms / 1000 for ms in cost.timed((ready.learn, ready.answer), rounds, job.device)]
+    note = f"{job.backbone}, images of {ready.images.shape[-1]} pixels, batch {job.batch}, "
+    note += ready.precision
     for unit, taken in zip((TRAINING, TESTING), seconds, strict=True):
-        yield Row(job.method, job.batch / taken, taken, rounds, unit=unit)
+        yield Row(job.method, job.batch / taken, taken, rounds, unit=unit, note=note)
     hours = sum(n * taken for n, taken in zip(images(), seconds, strict=True)) / job.batch / 3600
-    yield Row(job.method, hours, n=rounds, unit=HOURS)
+    yield Row(job.method, hours, n=rounds, unit=HOURS, note=note)
 
 
 def images() -> tuple[int, int]:
