@@ -222,6 +222,22 @@ def test_a_difference_of_the_forms_would_be_seen(monkeypatch):
     assert {row.met for row in steps.differences("test_vit", 2, "cpu")} == {"not met"}
 
 
+def test_keys_and_values_keep_no_more_for_the_backward_pass_than_the_concatenation():
+    def kept(form):
+        held, model = {}, steps.prompted("test_vit", 20, form, "cpu")
+
+        def keep(tensor):
+            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            scores = model(steps.noise("test_vit", 2, "cpu"))
+        assert scores.requires_grad
+        return sum(held.values())
+
+    assert kept("keys_and_values") < kept("concatenation")
+
+
 def test_the_floor_s_gradient_reaches_the_first_block():
     model = steps.bare("test_vit", "cpu")
     images = torch.randn(2, 3, 160, 160)

@@ -9,6 +9,7 @@ from math import log10
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from bench.performance import growth
 from bench.performance.rows import Line, Row
 from bench.report.grouping import gather
 from bench.report.pictures.common import (
@@ -27,14 +28,14 @@ SECTION = "growth"
 COLUMNS, WIDTH, HEIGHT = 3, 2.8, 2.0  # panels beside each other; inches of one
 MARGINS = (0.62, 0.42, 0.1, 0.25)  # inches around the axes: left, bottom, right, top
 MIB = {0: " MiB"}
-LOOKS = {  # colour and marker, as of Okabe and Ito: https://jfly.uni-koeln.de/color/
-    "bare": (FAINT, "o"),
-    "random": ("#56B4E9", "s"),
-    "mean": ("#009E73", "^"),
-    "max": ("#E69F00", "v"),
-    "kmeans": ("#D55E00", "D"),
-    "keys_and_values": ("#0072B2", "P"),
-    "concatenation": ("#CC79A7", "X"),
+LOOKS = {  # label, colour and marker; as of Okabe and Ito: https://jfly.uni-koeln.de/color/
+    "bare": ("bare pass", FAINT, "o"),
+    "random": ("random", "#56B4E9", "s"),
+    "mean": ("mean", "#009E73", "^"),
+    "max": ("max", "#E69F00", "v"),
+    "kmeans": ("k-means", "#D55E00", "D"),
+    "keys_and_values": ("keys and values", "#0072B2", "P"),
+    "concatenation": ("concatenation", "#CC79A7", "X"),
 }
 
 
@@ -74,7 +75,7 @@ def _panels(rows: Sequence[Row]) -> list[Panel]:
 def _draw(axes: Axes, what: str, measure: Measure, own: Sequence[Row]) -> None:
     scale = scale_of([getattr(row, measure.of) for row in own], measure.units)
     for series, found in gather(own, _series).items():
-        colour, marker = LOOKS[series]
+        _, colour, marker = LOOKS[series]
         x = [log10(row.at or 1) for row in found]
         y = [scale.at(getattr(row, measure.of)) for row in found]
         axes.plot(x, y, color=colour, marker=marker, markersize=4, linewidth=1.2, alpha=0.85)
@@ -93,8 +94,8 @@ def _draw(axes: Axes, what: str, measure: Measure, own: Sequence[Row]) -> None:
 def _against(what: str, name: str) -> str:
     """What grows, in words that are right for what is done with it."""
     return {
-        ("initialisation", "prompts"): "prompts (k-means: clusters)",
-        ("training step", "images"): "images in the batch",
+        (growth.START, "prompts"): "prompts (k-means: clusters)",
+        (growth.STEP, "images"): "images in the batch",
     }.get((what, name), name)
 
 
@@ -103,8 +104,5 @@ def _series(row: Row) -> str:
 
 
 def _legend(rows: Sequence[Row]) -> list[Line2D]:
-    known = dict.fromkeys(map(_series, rows))
-    return [
-        Line2D([], [], color=LOOKS[name][0], marker=LOOKS[name][1], label=name.replace("_", " "))
-        for name in known
-    ]
+    looks = (LOOKS[name] for name in dict.fromkeys(map(_series, rows)))
+    return [Line2D([], [], label=label, color=colour, marker=kind) for label, colour, kind in looks]
