@@ -1,76 +1,42 @@
 """Images of a split become normalised batches on a device."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from bench.data import Examples, Span, opened
-from bench.errors import UserError
+from bench import decoding
+from bench.data import Examples
+from bench.decoding import Anew, Kept
+from bench.streams import Stream
 from bench.views import View
 
-IN_MEMORY = 4 * 2**30  # bytes of decoded pixels above which a split is read anew for each pass
-_USER_ERROR = f"{UserError.__module__}.{UserError.__name__}: "
+Key = tuple[int, int]  # an image's number, and the seed of what a random view draws for it
 
 
-class _Decoded(Dataset[Tensor]):
-    """The images of `examples` through a view, (3, size, size) each.
+class _Looks(Dataset[Tensor]):
+    """Images through a view, (3, size, size) each.
 
-    What a random view does to an image hangs on `seed` and the image alone: not on which worker
-    process decodes it, nor on what else has drawn.
+    What a random view does to an image hangs on its key alone: not on which process looks, on what
+    else is in the batch, nor on what else has drawn.
     """
 
-    def __init__(self, examples: Examples, view: View, size: int, seed: int = 0):
-        self.examples, self.view, self.size, self.seed = examples, view, size, seed
+    def __init__(self, source: Anew | Kept, view: View, size: int):
+        self._source, self._view, self._size = source, view, size
 
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, index: int) -> Tensor:
-        pixels = self.examples.pixels
-        image = opened(self.examples, index) if pixels is None else pixels[index]
+    def __getitem__(self, key: Key) -> Tensor:
+        index, seed = key
+        image = self._source[index]
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seed + index)
-            return self.view(image, self.size)
+            torch.default_generator.manual_seed(seed)
+            return self._view.drawn(image, self._size)
 
-
-def _stream(decoded: _Decoded, chosen: tuple[Tensor, ...]) -> Iterator[Tensor]:
-    """The images of each index of `chosen`, (B, 3, size, size), decoded by worker processes."""
-    sampler = [index.tolist() for index in chosen]
-    workers = _workers(len(decoded))
-    own = torch.Generator()  # without one, a loader draws from torch's global generator
-    try:
-        yield from DataLoader(decoded, batch_sampler=sampler, num_workers=workers, generator=own)
-    except UserError as error:
-        # a worker's error tells its traceback; its own would keep the workers waiting for seconds
-        last = str(error.with_traceback(None)).splitlines()[-1]
-        raise UserError(last.removeprefix(_USER_ERROR)) from None
-
-
-def _workers(images: int) -> int:
-    """How many processes decode: none for a few images, else one a core that is ours to use."""
-    ours = getattr(os, "sched_getaffinity", None)  # Linux alone has it
-    cores = len(ours(0)) if ours else os.cpu_count() or 1
-    return min(8, cores) if images >= 64 else 0
-
-
-@lru_cache(maxsize=2)  # the training and test images of the task at hand, shared by its cells
-def _decoded(
-    files: tuple[Path, ...],
-    spans: tuple[Span, ...],
-    origins: tuple[str, ...],
-    view: View,
-    size: int,
-) -> Tensor:
-    """All the images, (B, 3, size, size)."""
-    examples = Examples(torch.zeros(len(files)), files=files, spans=spans, origins=origins)
-    whole = torch.arange(len(files)).split(256)
-    return torch.cat(list(_stream(_Decoded(examples, view, size), whole)))
+    def together(self, keys: list[Key]) -> Tensor:
+        """A batch, made here and now: (B, 3, size, size)."""
+        return torch.stack([self[key] for key in keys])
 
 
 @dataclass
@@ -91,7 +57,7 @@ class Batches:
 
     def __post_init__(self) -> None:
         self.passed = 0  # images given out so far
-        self._pixels = self._in_memory()
+        self._images, self.note = self._at_hand()
         self._labels = self.examples.labels.to(self.device)
         self._mean, self._std = (
             torch.tensor(of_channels, device=self.device).view(-1, 1, 1) * 255
@@ -119,11 +85,7 @@ class Batches:
 
     def _given(self, order: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         indices = order.to(self.device).split(self.batch)
-        if self._pixels is None:
-            images = self._stream(order.split(self.batch), seed)
-        else:
-            images = map(self._pixels.__getitem__, indices)
-        for index, pixels in zip(indices, images, strict=True):
+        for index, pixels in zip(indices, self._images(order, seed), strict=True):
             self.passed += len(index)
             yield self._normalised(pixels), self._labels[index]  # (B, 3, H, W), (B,)
 
@@ -140,16 +102,36 @@ class Batches:
         wide = pixels.to(self.device, non_blocking=True).float()
         return wide.sub_(self._mean).div_(self._std)
 
-    def _stream(self, chosen: tuple[Tensor, ...], seed: int) -> Iterator[Tensor]:
-        return _stream(_Decoded(self.examples, self.view, self.size, seed), chosen)
+    def _at_hand(self) -> tuple[Callable[[Tensor, int], Iterator[Tensor]], str]:
+        """What gives the images of a pass, by its order and seed; and how it does, in words."""
+        kept, kind = decoding.kept(self.examples, self.view, self.size), self.device.type
+        if kept and kept.fits(self.device) and not self.view.is_random:
+            return partial(_chosen, kept.to(self.device).whole(), self.batch), "decoded once"
+        if kept and kept.fits(self.device) and _looks_fast(self.device):
+            looks = _Looks(kept.to(self.device), self.view, self.size)
+            return partial(_looked_at, looks, self.batch), f"decoded once, views made on {kind}"
+        looks = _Looks(kept or Anew(self.examples, self.view, self.size), self.view, self.size)
+        stream = Stream(looks, len(self.examples), pinned=kind == "cuda")
+        when = "decoded once" if kept else "decoded for each pass"
+        return partial(_streamed, stream, self.batch), f"{when}, views made on cpu"
 
-    def _in_memory(self) -> Tensor | None:
-        """All pixels on the device, (B, 3, size, size), where they fit and no pass changes them."""
-        if self.examples.pixels is not None and not self.view.is_random:
-            return self.view(self.examples.pixels, self.size).to(self.device)
-        bytes_needed = len(self.examples) * 3 * self.size**2 * self.view.bytes_a_value
-        if self.view.is_random or bytes_needed > IN_MEMORY:
-            return None
-        examples = self.examples
-        pixels = _decoded(examples.files, examples.spans, examples.origins, self.view, self.size)
-        return pixels.to(self.device)
+
+def _looks_fast(device: torch.device) -> bool:
+    """Whether a device makes random views faster than worker processes do beside the training."""
+    return device.type == "cuda"
+
+
+def _chosen(images: Tensor, batch: int, order: Tensor, _: int) -> Iterator[Tensor]:
+    return map(images.__getitem__, order.to(images.device).split(batch))
+
+
+def _looked_at(looks: _Looks, batch: int, order: Tensor, seed: int) -> Iterator[Tensor]:
+    return map(looks.together, _keys(order, batch, seed))
+
+
+def _streamed(stream: Stream, batch: int, order: Tensor, seed: int) -> Iterator[Tensor]:
+    return stream.batches(_keys(order, batch, seed))
+
+
+def _keys(order: Tensor, batch: int, seed: int) -> list[list[Key]]:
+    return [[(index, seed + index) for index in part.tolist()] for part in order.split(batch)]

@@ -128,7 +128,7 @@ def opened(examples: Examples, index: int) -> Tensor:
         with Image.open(io.BytesIO(content(examples, index))) as image:
             return transforms.functional.pil_to_tensor(image.convert("RGB"))
     except UNREADABLE as error:
-        raise _fault(examples, index, f"cannot be decoded: {error}") from None
+        raise fault(examples, index, f"cannot be decoded: {error}") from None
 
 
 def require_images(examples: Examples) -> None:
@@ -137,10 +137,11 @@ def require_images(examples: Examples) -> None:
         try:
             Image.open(io.BytesIO(content(examples, index)) if examples.spans else file).close()
         except UNREADABLE as error:
-            raise _fault(examples, index, f"is not an image: {error}") from None
+            raise fault(examples, index, f"is not an image: {error}") from None
 
 
-def _fault(examples: Examples, index: int, what: str) -> UserError:
+def fault(examples: Examples, index: int, what: str) -> UserError:
+    """The error that says what is wrong with an image, and where it is listed."""
     return UserError(f"{examples.origins[index]}: {examples.files[index]} {what}")
 
 

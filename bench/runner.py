@@ -221,13 +221,13 @@ def _fit(
     watch: Watch,
     progress: Progress,
 ) -> tuple[list[float], dict[str, str]]:
-    """The mean loss of each epoch, and of each split whether its features were kept."""
+    """The mean loss of each epoch, and of each split how its images and features were read."""
     views, recipe = cell.recipe.view(cell.suite.name), cell.recipe
     wanted, precision = evaluated_epochs(recipe), cell.settings.recipe["precision"]
-    images = batches(cell, scored, views.test, device, None)
-    to_score = Features(images, precision, len(wanted))
-    images = batches(cell, learnt, views.train, device, cell.settings.seed + ORDER)
-    to_learn = Features(images, precision, recipe.epochs)
+    shown = batches(cell, scored, views.test, device, None)
+    to_score = Features(shown, precision, len(wanted))
+    learnable = batches(cell, learnt, views.train, device, cell.settings.seed + ORDER)
+    to_learn = Features(learnable, precision, recipe.epochs)
 
     def after_epoch(epoch: int, loss: float) -> None:
         if epoch in wanted:
@@ -238,7 +238,12 @@ def _fit(
 
     lr = cell.settings.rates["lr"]
     losses = trainer.fit(model, cell.method, to_learn, recipe, lr, precision, after_epoch)
-    return losses, {"read_in_training": to_learn.note, "read_in_testing": to_score.note}
+    return losses, {
+        "read_in_training": to_learn.note,
+        "read_in_testing": to_score.note,
+        "images_in_training": learnable.note,
+        "images_in_testing": shown.note,
+    }
 
 
 def evaluated_epochs(recipe: Recipe) -> set[int]:

@@ -35,6 +35,8 @@ FLOORS = {
     "bench.embedded": 3,
     "bench.environment": 3,
     "bench.batches": 3,
+    "bench.decoding": 3,
+    "bench.streams": 3,
     "bench.views": 3,
     "bench.data": 3,
     "bench.backbones": 3,

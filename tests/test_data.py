@@ -10,8 +10,7 @@ import tiny
 import torch
 from PIL import Image
 
-from bench import batches as loading
-from bench import data, views
+from bench import data, decoding, streams, views
 from bench.batches import Batches
 from bench.cards import Suite, load_suite
 from bench.data import Examples
@@ -218,11 +217,11 @@ def test_grey_and_transparent_images_become_rgb(tmp_path):
     assert all_images(batches(examples)).shape == (3, 3, 16, 16)
 
 
-@pytest.mark.parametrize("in_memory", [loading.IN_MEMORY, 0])
+@pytest.mark.parametrize("in_memory", [decoding.IN_MEMORY, 0])
 def test_one_seed_gives_one_order_and_every_image_once_a_pass(
     suite, written, monkeypatch, in_memory
 ):
-    monkeypatch.setattr(loading, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(decoding, "IN_MEMORY", in_memory)
     examples = read(suite, written)
     first, second = (batches(examples, order=7) for _ in range(2))
     passes = [all_images(first) for _ in range(2)]
@@ -241,14 +240,14 @@ def test_without_an_order_images_come_as_listed(suite, written):
 
 def test_streaming_gives_what_memory_gives_pass_after_pass(suite, written, monkeypatch):
     kept = batches(read(suite, written), order=3)
-    monkeypatch.setattr(loading, "IN_MEMORY", 0)
+    monkeypatch.setattr(decoding, "IN_MEMORY", 0)
     streamed = batches(read(suite, written), order=3)
     for _ in range(2):
         assert torch.equal(all_images(kept), all_images(streamed))
 
 
 def test_reading_images_draws_nothing_from_the_global_generator(suite, written, monkeypatch):
-    monkeypatch.setattr(loading, "IN_MEMORY", 0)
+    monkeypatch.setattr(decoding, "IN_MEMORY", 0)
     before = torch.get_rng_state()
     for view in ("squash", "random_crop_flip"):
         all_images(batches(read(suite, written), view, order=0))
@@ -279,7 +278,7 @@ def test_the_number_of_workers_changes_no_random_view(suite, tmp_path, monkeypat
     examples = read(suite, tmp_path)
     seen = []
     for workers in (0, 1, 2):
-        monkeypatch.setattr(loading, "_workers", lambda _, workers=workers: workers)
+        monkeypatch.setattr(streams, "workers", lambda _, workers=workers: workers)
         seen.append(all_images(batches(examples, "random_crop_flip", order=5)))
     assert torch.equal(seen[0], seen[1])
     assert torch.equal(seen[0], seen[2])

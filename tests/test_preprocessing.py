@@ -10,8 +10,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import v2 as transforms
 
-from bench import batches as loading
-from bench import data, plan, runner, views
+from bench import data, decoding, plan, runner, streams, views
 from bench.batches import Batches
 from bench.cards import Views
 from bench.data import Examples
@@ -152,21 +151,21 @@ def test_memory_files_and_workers_give_the_same(tmp_path, monkeypatch, interpola
     examples, view = given(tmp_path, 5), View("squash", interpolation)
     decoded = torch.stack([data.opened(examples, i) for i in range(5)])
     ways = [seen(Examples(torch.zeros(5), pixels=decoded), view), seen(examples, view)]
-    monkeypatch.setattr(loading, "IN_MEMORY", 0)
+    monkeypatch.setattr(decoding, "IN_MEMORY", 0)
     for workers in (0, 2):
-        monkeypatch.setattr(loading, "_workers", lambda _, workers=workers: workers)
+        monkeypatch.setattr(streams, "workers", lambda _, workers=workers: workers)
         ways.append(seen(examples, view))
     assert all(torch.equal(way, ways[0]) for way in ways)
 
 
 def test_tensorflows_floats_count_four_times_in_memory(tmp_path, monkeypatch):
     examples = given(tmp_path)
-    monkeypatch.setattr(loading, "IN_MEMORY", 3 * 3 * 24**2)
+    monkeypatch.setattr(decoding, "IN_MEMORY", 3 * 3 * 24**2)
     kept = {
-        name: Batches(examples, View("squash", name), 24, 2, (0.0,), (1.0,), CPU)._pixels
+        name: Batches(examples, View("squash", name), 24, 2, (0.0,), (1.0,), CPU).note
         for name in views.INTERPOLATIONS
     }
-    assert [name for name, pixels in kept.items() if pixels is None] == ["tf1_bilinear"]
+    assert [name for name, note in kept.items() if note != "decoded once"] == ["tf1_bilinear"]
 
 
 @pytest.mark.parametrize("interpolation", views.INTERPOLATIONS)

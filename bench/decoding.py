@@ -1,0 +1,137 @@
+"""The images of a split as a view starts from them: decoded once and kept, or anew when asked."""
+
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from math import prod
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from bench import data
+from bench.data import Examples, Span
+from bench.streams import Stream
+from bench.views import View
+from methods import memory
+
+IN_MEMORY = 4 * 2**30  # bytes of decoded images above which a split is read anew for each pass
+SHARE = 1 / 3  # of the free memory: they may take no more than that either
+CHUNK = 32  # images that a worker process hands over at once
+
+
+@dataclass(frozen=True)
+class Anew:
+    """Images that are decoded whenever they are asked for."""
+
+    examples: Examples
+    view: View
+    size: int
+
+    def __getitem__(self, index: int) -> Tensor:
+        """One image as the view starts from it, (3, H, W)."""
+        pixels = self.examples.pixels
+        image = data.opened(self.examples, index) if pixels is None else pixels[index]
+        return self.view.fixed(image, self.size)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Images of any sizes, one behind the other in one tensor."""
+
+    values: Tensor  # (all values,)
+    shapes: tuple[torch.Size, ...]
+    starts: tuple[int, ...]
+
+    def __getitem__(self, index: int) -> Tensor:
+        """One image, (3, H, W), which shares the memory."""
+        shape, start = self.shapes[index], self.starts[index]
+        return self.values[start : start + prod(shape)].view(shape)
+
+    def whole(self) -> Tensor:
+        """All of them where their sizes are alike, (B, 3, H, W)."""
+        return self.values.view(len(self.shapes), *self.shapes[0])
+
+    def to(self, device: torch.device) -> "Kept":
+        """The same on a device."""
+        return Kept(self.values.to(device), self.shapes, self.starts)
+
+    def fits(self, device: torch.device) -> bool:
+        """Whether there is room for them on a device; where they lie, there is."""
+        there = device.type == self.values.device.type
+        return there or self.values.nbytes <= SHARE * memory.free_memory(device)
+
+
+def kept(examples: Examples, view: View, size: int) -> Kept | None:
+    """All the images as `view` starts from them, decoded once; None where there is no room."""
+    forms = _forms(examples, view, size)
+    if sum(form.nbytes for form in forms) > IN_MEMORY:
+        return None
+    shapes = tuple(form.shape for form in forms)
+    if examples.pixels is not None:
+        return _laid_out(shapes, view.fixed(examples.pixels, size).flatten())
+    whence = examples.files, examples.spans, examples.origins
+    return _decoded(*whence, view, size, shapes, forms[0].dtype)
+
+
+def _forms(examples: Examples, view: View, size: int) -> list[Tensor]:
+    """What of each image is kept: tensors with shapes and types, and no values."""
+    if not view.is_random:
+        return [view.kept(size, size, size)] * len(examples)
+    if examples.pixels is not None:
+        height, width = examples.pixels.shape[-2:]
+        return [view.kept(height, width, size)] * len(examples)
+    sizes = [_size(examples, index) for index in range(len(examples))]
+    by_size = {(height, width): view.kept(height, width, size) for height, width in set(sizes)}
+    return [by_size[one] for one in sizes]
+
+
+def _size(examples: Examples, index: int) -> tuple[int, int]:
+    """Height and width, read without decoding."""
+    try:
+        with Image.open(io.BytesIO(data.content(examples, index))) as image:
+            return image.height, image.width
+    except data.UNREADABLE as error:
+        raise data.fault(examples, index, f"is not an image: {error}") from None
+
+
+def _laid_out(shapes: tuple[torch.Size, ...], values: Tensor) -> Kept:
+    starts = (0, *accumulate(prod(shape) for shape in shapes))
+    return Kept(values, shapes, starts[:-1])
+
+
+class _Flat(Dataset[Tensor]):
+    """Each image as a row of values: those of a chunk make one tensor, whatever their sizes."""
+
+    def __init__(self, source: Anew):
+        self._source = source
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self._source[index].flatten()
+
+
+# of the task at hand, shared by its cells: what prompts start from, what is learnt, what is scored
+@lru_cache(maxsize=3)
+def _decoded(
+    files: tuple[Path, ...],
+    spans: tuple[Span, ...],
+    origins: tuple[str, ...],
+    view: View,
+    size: int,
+    shapes: tuple[torch.Size, ...],
+    dtype: torch.dtype,
+) -> Kept | None:
+    """`None` is kept as well: what others hold by then changes no later cell's way of reading."""
+    if dtype.itemsize * sum(map(prod, shapes)) > SHARE * memory.free_memory(torch.device("cpu")):
+        return None
+    examples = Examples(torch.zeros(len(files)), files=files, spans=spans, origins=origins)
+    values, at = torch.empty(sum(map(prod, shapes)), dtype=dtype), 0
+    chunks = torch.arange(len(files)).split(CHUNK)
+    stream = Stream(_Flat(Anew(examples, view, size)), len(files), torch.cat)
+    for part in stream.batches([chunk.tolist() for chunk in chunks]):
+        values[at : at + len(part)] = part
+        at += len(part)
+    return _laid_out(shapes, values)

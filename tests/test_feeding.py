@@ -1,0 +1,184 @@
+"""Images on their way to the network: decoded once where they fit, else ahead and within bounds."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import torchvision.transforms.v2.functional as F
+from torch.utils.data import Dataset
+from torchvision.transforms import InterpolationMode
+
+from bench import batches as feeding
+from bench import data, decoding, streams, views
+from bench.batches import Batches
+from bench.data import Examples
+from bench.streams import AHEAD, Stream
+from bench.views import View
+
+CPU = torch.device("cpu")
+SIZES = [(50, 34), (34, 50), (40, 40), (90, 60)]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Examples:
+    """Twelve files of four sizes."""
+    folders = [tmp_path / str(i) for i in range(len(SIZES))]
+    files = [
+        folder / name
+        for folder, size in zip(folders, SIZES, strict=True)
+        for name in tiny.write_images(folder, 3, seed=size[0], size=size)
+    ]
+    return Examples(torch.arange(12), files=tuple(files), origins=tuple(map(str, files)))
+
+
+def batches(examples: Examples, view: View, batch: int = 5) -> Batches:
+    order = torch.Generator().manual_seed(3)
+    return Batches(examples, view, 24, batch, (0.5,) * 3, (0.2,) * 3, CPU, order)
+
+
+def two_passes(found: Batches) -> torch.Tensor:
+    return torch.cat([images for _ in range(2) for images, _ in found])
+
+
+# Random views
+
+
+@pytest.mark.parametrize("interpolation", views.INTERPOLATIONS)
+@pytest.mark.parametrize("geometry", views.RANDOM)
+def test_random_views_are_to_the_bit_those_of_images_decoded_anew(
+    photos, monkeypatch, geometry, interpolation
+):
+    view = View(geometry, interpolation)
+    kept = batches(photos, view)
+    monkeypatch.setattr(feeding, "_looks_fast", lambda _: True)
+    together = batches(photos, view)
+    monkeypatch.setattr(decoding, "IN_MEMORY", 0)
+    anew = batches(photos, view)
+    wanted = two_passes(anew)
+    assert torch.equal(two_passes(kept), wanted)
+    assert torch.equal(two_passes(together), wanted)
+    assert [found.note for found in (kept, together, anew)] == [
+        "decoded once, views made on cpu",
+        "decoded once, views made on cpu",
+        "decoded for each pass, views made on cpu",
+    ]
+
+
+@pytest.mark.parametrize("geometry", views.RANDOM)
+def test_what_is_drawn_for_an_image_does_not_hang_on_its_batch(photos, geometry):
+    view = View(geometry, "bicubic")
+    assert torch.equal(*(two_passes(batches(photos, view, batch)) for batch in (2, 7)))
+
+
+def test_random_views_decode_a_file_once_for_all_passes(photos, monkeypatch):
+    opened = []
+    real = data.opened
+    monkeypatch.setattr(data, "opened", lambda found, i: opened.append(i) or real(found, i))
+    two_passes(batches(photos, View("random_resized_crop_flip", "bicubic")))
+    assert sorted(opened) == list(range(12))
+
+
+def test_images_are_kept_at_the_size_that_the_view_crops_from(photos):
+    boxes = decoding.kept(photos, View("random_resized_crop_flip", "bicubic"), 28)
+    crops = decoding.kept(photos, View("random_crop_flip", "tf1_bilinear"), 28)
+    sides = [tuple(boxes[i].shape[1:]) for i in range(0, 12, 3)]
+    assert sides == [(height, width) for width, height in SIZES]
+    assert [min(crops[i].shape[1:]) for i in range(12)] == [32] * 12
+    assert (boxes.values.dtype, crops.values.dtype) == (torch.uint8, torch.float32)
+    assert boxes.values.nbytes == sum(3 * 3 * height * width for width, height in SIZES)
+
+
+def test_nothing_is_kept_that_takes_more_than_its_share_of_free_memory(photos, monkeypatch):
+    monkeypatch.setattr(decoding.memory, "free_memory", lambda _: 1000.0)
+    found = batches(photos, View("random_resized_crop_flip", "bicubic"))
+    assert found.note == "decoded for each pass, views made on cpu"
+
+
+def as_a_gpu(image: torch.Tensor, size: list[int], how: InterpolationMode) -> torch.Tensor:
+    """torchvision's arithmetic where it has no kernel for uint8: in floats, then rounded."""
+    exact = F.resize(image.float(), size, interpolation=how, antialias=True)
+    return exact.round().clamp(0, 255).to(torch.uint8)
+
+
+def spread(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    return (found.int() - wanted.int()).abs()
+
+
+@pytest.mark.parametrize("how", [InterpolationMode.BICUBIC, InterpolationMode.BILINEAR])
+@pytest.mark.parametrize("levels", [2, 256])
+def test_resizing_on_a_gpu_is_within_two_levels_of_a_cpu_and_nearly_always_equal(how, levels):
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(levels, (3, 150, 200), generator=generator) * (255 // (levels - 1))
+    image = noise.to(torch.uint8)
+    wanted = F.resize(image, [64, 64], interpolation=how, antialias=True)
+    found = views.axis_by_axis(lambda x, size: as_a_gpu(x, size, how), image, [64, 64])
+    assert spread(found, wanted).max() <= 2
+    assert (found == wanted).float().mean() > 0.95
+    if how is InterpolationMode.BICUBIC and levels == 2:  # the reason for two steps
+        assert spread(as_a_gpu(image, [64, 64], how), wanted).max() > 4
+
+
+# Streams
+
+
+class Told(Dataset[torch.Tensor]):
+    """Numbers, each with the process that made it; every making is told in a file."""
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        with self.file.open("ab") as file:
+            file.write(b".")
+        return torch.tensor([index, os.getpid()])
+
+    def made(self) -> int:
+        return self.file.stat().st_size if self.file.exists() else 0
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Told:
+    return Told(tmp_path / "made")
+
+
+def stream(told: Told, monkeypatch: pytest.MonkeyPatch, workers: int = 2) -> Stream:
+    monkeypatch.setattr(streams, "workers", lambda _: workers)
+    return Stream(told, 80)
+
+
+KEYS = [list(range(at, at + 4)) for at in range(0, 80, 4)]
+
+
+def waited_for(told: Told, count: int) -> int:
+    """How many have been made, once they are `count` or a long time is over."""
+    end = time.monotonic() + 30
+    while told.made() < count and time.monotonic() < end:
+        time.sleep(0.01)
+    return told.made()
+
+
+def test_workers_make_batches_ahead_and_no_more_than_the_bound(told, monkeypatch):
+    ahead = AHEAD * 2 * 4  # batches a worker, two workers, four numbers
+    for taken, _ in enumerate(stream(told, monkeypatch).batches(KEYS), start=1):
+        wanted = min(80, 4 * taken + ahead)
+        assert waited_for(told, wanted) == wanted
+
+
+def test_the_workers_of_a_pass_stay_for_the_next(told, monkeypatch):
+    found = stream(told, monkeypatch)
+    passes = [torch.cat(list(found.batches(KEYS))) for _ in range(3)]
+    assert len(torch.cat(passes)[:, 1].unique()) == 2
+    assert all(torch.equal(one[:, 0], torch.arange(80)) for one in passes)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_pass_may_be_left_or_begin_amid_another(told, monkeypatch, workers):
+    found = stream(told, monkeypatch, workers)
+    first, second = found.batches(KEYS), found.batches(KEYS[::-1])
+    seen = [(next(first)[0, 0].item(), next(second)[0, 0].item()) for _ in range(20)]
+    assert seen == [(4 * i, 76 - 4 * i) for i in range(20)]
+    next(found.batches(KEYS))
+    assert torch.equal(torch.cat(list(found.batches(KEYS)))[:, 0], torch.arange(80))
