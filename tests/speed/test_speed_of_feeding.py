@@ -3,8 +3,6 @@
 Run by ``tox -e speed``; compare the figures of one run with each other, not with another machine's.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -64,7 +62,3 @@ def test_decoding_once(benchmark: BenchmarkFixture, photos: Examples) -> None:
         batches(photos, "random_resized_crop_flip")
 
     benchmark.pedantic(decoded, rounds=3)
-
-
-def test_files_are_photographs_of_that_size(photos: Examples) -> None:
-    assert {Image.open(Path(file)).size for file in photos.files} == {(500, 375)}
