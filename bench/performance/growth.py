@@ -21,7 +21,7 @@ from bench.performance.initialisation import METHODS, Shown, blurred, passed, pr
 from bench.performance.rows import MIB, Row
 from methods.prompts import FORMS
 
-BATCH = 32  # images that a start is shown at a time
+BATCH = 8  # images that a start is shown at a time: so few that a layer's tokens count for more
 NETWORK: dict[str, Any] = {
     "model_name": "vit_tiny_patch16_224",
     "img_size": 112,
