@@ -27,6 +27,9 @@ class SPT(Method):
 
     `strategy` chooses them (sections 3.3 and 3.4): ``random`` draws tokens without replacement,
     ``mean`` and ``max`` pool windows of consecutive tokens; `ClusteredSPT` is the fourth strategy.
+    Two more are controls that the paper lacks: ``gaussian`` draws from the normal distribution with
+    the tokens' mean and covariance, ``diagonal`` from that with the mean and variance of each
+    channel. What they reach needs no token of any image, only their statistics.
     `share` is the part of the training images to look at, rounded up to whole batches; None is one
     batch, the paper's choice for the sampled strategies. `layers` is ``own``, or, as in Table S2,
     ``first`` (P0 everywhere) or ``last`` (PL everywhere). Two fields hold what the released code
@@ -79,13 +82,28 @@ class SPT(Method):
         count = len(model.blocks) if self.deep else 1
         wanted = {"own": set(range(count)), "first": {0}, "last": {len(model.blocks)}}[self.layers]
         shown = 1 if self.share is None else ceil(self.share * len(batches))  # type: ignore[arg-type]
-        images = (images for images, _ in islice(batches, shown))
-        layers = block_inputs(model, images, shown, max(wanted), self.positions)
-        chosen = [choose(tokens) for i, tokens in layers if i in wanted]
+        chosen = chosen_tokens(model, batches, choose, wanted, shown, self.positions)
         self.attach(model)
         starts = chosen if self.layers == "own" else chosen * count
         for prompts, start in zip(prompts_of(model), starts, strict=True):
             prompts.copy_(start)
+
+
+def chosen_tokens(
+    model: VisionTransformer,
+    batches: Batches,
+    choose: Callable[[Tensor], Tensor],
+    wanted: set[int],
+    shown: int = 1,
+    positions: bool = True,
+) -> list[Tensor]:
+    """What `choose` makes of the tokens, (B, N, D), at the input of each of the `wanted` blocks.
+
+    Of the batches the first `shown` are looked at, through the bare backbone.
+    """
+    images = (images for images, _ in islice(batches, shown))
+    layers = block_inputs(model, images, shown, max(wanted), positions)
+    return [choose(tokens) for i, tokens in layers if i in wanted]
 
 
 @dataclass(frozen=True)
@@ -152,6 +170,9 @@ for _suffix, _method in _family(deep=False, prompts=100).items():
     register(f"spt_shallow{_suffix}", _method)
 # Shallow prompts of the first layer are spt_shallow itself (Table S2 says so), so deep alone has:
 register("spt_deep_first", SPT(prompts=20, deep=True, layers="first"))
+# Controls of what the tokens themselves, and what their statistics give (`methods.controls`):
+register("spt_deep_gaussian", SPT(prompts=20, deep=True, strategy="gaussian"))
+register("spt_deep_diagonal", SPT(prompts=20, deep=True, strategy="diagonal"))
 # Table 4(a): each strategy's prompts as they start, the head alone learning.
 register("spt_deep_mean_frozen", SPT(20, True, "mean", frozen=True))
 register("spt_deep_max_frozen", SPT(20, True, "max", frozen=True))

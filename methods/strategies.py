@@ -30,6 +30,26 @@ def largest(tokens: Tensor, count: int, windows: str) -> Tensor:
     return _pool(tokens, count, windows, lambda window: window.amax(-2))
 
 
+def gaussian(tokens: Tensor, count: int, windows: str) -> Tensor:
+    """Draws from the normal distribution with the tokens' mean and covariance.
+
+    A sum of all centred tokens with independent normal weights has that very covariance, which is
+    thus never computed; weights less their mean centre the tokens.
+    """
+    flat = tokens.flatten(0, 1)
+    _require_enough(len(flat), count)
+    weights = _normal(count, len(flat), flat)
+    weights -= weights.mean(1, keepdim=True)
+    return flat.mean(0) + weights @ flat / len(flat) ** 0.5
+
+
+def diagonal(tokens: Tensor, count: int, windows: str) -> Tensor:
+    """Draws from independent normal distributions with each channel's mean and variance."""
+    flat = tokens.flatten(0, 1)
+    _require_enough(len(flat), count)
+    return flat.mean(0) + _normal(count, flat.shape[1], flat) * flat.std(0, correction=0)
+
+
 def kmeans(tokens: Tensor, count: int, windows: str = "batch") -> Tensor:
     """The centres of `count` clusters (equations 9 and 10)."""
     flat = tokens.flatten(0, 1)
@@ -48,8 +68,10 @@ STRATEGIES: dict[str, Callable[[Tensor, int, str], Tensor]] = {
     "mean": mean,
     "max": largest,
     "kmeans": kmeans,
+    "gaussian": gaussian,
+    "diagonal": diagonal,
 }
-SAMPLED = ("random", "mean", "max")
+SAMPLED = ("random", "mean", "max", "gaussian", "diagonal")
 
 
 def _pool(tokens: Tensor, count: int, windows: str, reduce: Callable[[Tensor], Tensor]) -> Tensor:
@@ -84,6 +106,11 @@ def _pool_images(tokens: Tensor, count: int, reduce: Callable[[Tensor], Tensor])
 def _draw(candidates: Tensor, count: int) -> Tensor:
     _require_enough(len(candidates), count)
     return candidates[torch.randperm(len(candidates))[:count].to(candidates.device)]
+
+
+def _normal(rows: int, columns: int, like: Tensor) -> Tensor:
+    """Standard normal numbers, (rows, columns): the same ones on every device."""
+    return torch.randn(rows, columns, dtype=like.dtype).to(like.device)
 
 
 def _require_enough(available: int, count: int) -> None:
