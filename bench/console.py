@@ -16,12 +16,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bench.records import Record, Settings
+from bench.records import PROMPTS_FROM, Record, Settings
 
 
 def title(settings: Settings) -> str:
     """A cell in words."""
-    return f"{settings.method} on {settings.backbone}, {settings.task}, seed {settings.seed}"
+    source = settings.fields.get(PROMPTS_FROM)
+    prompts = f" with prompts from {source}" if source else ""
+    where = f"{settings.backbone}, {settings.task}, seed {settings.seed}"
+    return f"{settings.method}{prompts} on {where}"
 
 
 def verdict(record: Record) -> str:

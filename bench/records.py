@@ -43,12 +43,14 @@ class Settings:
         """Of the data: lossless, jpeg75; empty where they were embedded, or read as found."""
         return self.split.rpartition(":")[0]
 
+    def said(self) -> dict[str, Any]:
+        """The settings as records have them. An own start goes unsaid: so were all, once."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}  # asdict copies: far slower
+        return {k: v for k, v in plain.items() if (k, v) != ("start_split", "")}
+
     def digest(self) -> str:
         """16 hex digits that stand for these settings, whatever the order of their fields."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}  # asdict copies: far slower
-        if not self.start_split:  # unsaid where a start is the task's own, as it once always was
-            del plain["start_split"]
-        text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.said(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -129,7 +131,8 @@ class Store:
     def write(self, record: Record) -> Path:
         """Keep `record`, in place of an earlier one of the same cell; whole or not at all."""
         path = self.path(record.settings)
-        whole = {**asdict(record), "cell": record.settings.digest()}
+        settings = record.settings
+        whole = {**asdict(record), "settings": settings.said(), "cell": settings.digest()}
         write_atomically(path, json.dumps(whole, indent=1, sort_keys=True).encode() + b"\n")
         return path
 

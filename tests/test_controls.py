@@ -78,8 +78,11 @@ def change(model):
 
 @pytest.mark.parametrize("name", ["vpt_deep", "spt_deep"])
 @pytest.mark.parametrize("form", ["keys_and_values", "concatenation"])
-def test_deep_prompts_ten_times_as_large_score_alike_under_class_token_pooling(name, form):
-    assert change(started(name, form=form)) < 1e-3
+@pytest.mark.parametrize("pooling", ["token", "avg"])
+def test_deep_prompts_ten_times_as_large_score_alike_unless_the_head_reads_them(
+    name, form, pooling
+):
+    assert change(started(name, pooling, form=form)) < 1e-3
 
 
 @pytest.mark.parametrize(

@@ -96,14 +96,19 @@ def test_settings_without_a_source_are_called_as_before_there_was_any(cards):
     assert Settings(**before, start_split="x").digest() != plain.settings.digest()
 
 
-def test_a_run_records_the_source_and_the_table_shows_it(cards, tmp_path):
+def test_a_run_records_the_source_and_the_table_shows_it(cards, tmp_path, capsys):
     def run(*more: str) -> int:
         return cli.main(tiny.command("run", cards, tmp_path, "spt_deep", *more))
 
     assert run() == run("--set", "prompts_from=dark") == 0
+    assert "spt_deep with prompts from dark on small, light, seed 0" in capsys.readouterr().err
     found = [json.loads(p.read_text()) for p in (tmp_path / "records").rglob("*.json")]
     sources = {r["settings"]["fields"].get("prompts_from"): r for r in found}
     assert set(sources) == {None, "dark"}
+    assert ["start_split" in sources[source]["settings"] for source in (None, "dark")] == [
+        False,
+        True,
+    ]
     assert sources["dark"]["request"]["changes"]["prompts_from"] == "dark"
     board = (tmp_path / "leaderboard.md").read_text()
     assert "| spt_deep " in board

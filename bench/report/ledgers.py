@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from bench.errors import UserError
-from bench.records import Record, Settings
+from bench.records import PROMPTS_FROM, Record, Settings
 from bench.report.grouping import canonical, gather
 from bench.report.leaderboard import Board
 from bench.report.rows import Row, machine
@@ -89,8 +89,9 @@ def tuning_regret(records: Iterable[Record], trials: Iterable[Mapping[str, str]]
 
 
 def init_shares(records: Iterable[Record]) -> Lines:
-    """A line a strategy that was run at several shares, with a column a share."""
-    shared = [r for r in records if r.outcome and r.settings.fields.get("share") is not None]
+    """A line a strategy that was run at several shares of a task's own images, a column a share."""
+    own = [r for r in records if r.outcome and PROMPTS_FROM not in r.settings.fields]
+    shared = [r for r in own if r.settings.fields.get("share") is not None]
     lines = []
     for where, found in sorted(gather(shared, _strategy).items()):
         by_share = gather(found, lambda r: r.settings.fields["share"])
