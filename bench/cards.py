@@ -119,6 +119,7 @@ class Recipe:
     lr_of: dict[str, float] = field(default_factory=dict)  # of a method and its variants
     fields: dict[str, dict[str, Any]] = field(default_factory=dict)  # likewise, or of "all"
     grid: dict[Literal["lr", "weight_decay"], list[float]] = field(default_factory=dict)
+    compile: bool = False  # the blocks, by torch.compile: rounds otherwise than without
 
     def __post_init__(self) -> None:
         above = {
@@ -165,6 +166,8 @@ class Recipe:
         `precision` is what the device makes of the recipe's.
         """
         shared = {k: v for k, v in asdict(self).items() if k not in NOT_PROTOCOL}
+        if not self.compile:  # goes unsaid: so were all records, before there was a choice
+            del shared["compile"]
         return {**shared, "view": self.view(suite).recorded(), "precision": precision}
 
 

@@ -10,7 +10,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 import methods
-from bench import backbones, cards, cross_task, data, environment, places, stores
+from bench import backbones, cards, compiling, cross_task, data, environment, places, stores
 from bench.backbones import Backbone
 from bench.cards import Recipe, Selection, Suite
 from bench.changes import change_recipe, is_of_recipe, near_fields
@@ -129,6 +129,8 @@ def cells(request: Request) -> list[Cell]:
     chosen = _selection(request, suite)
     recipe, rest = _changed(cards.load_recipe(request.recipe or suite.recipe), request.changes)
     _require_shown(recipe, suite, request.changes)
+    if recipe.compile:
+        compiling.require_compiler(torch.device(request.device))
     other = cross_task.named(suite, rest)
     adapted = _adapted(chosen.methods, recipe, rest)
     tasks = _tasks(suite, chosen.tasks)

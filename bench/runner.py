@@ -3,6 +3,7 @@
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +15,7 @@ import torch
 from timm.models import VisionTransformer
 
 import methods
-from bench import backbones, checkpoints, data, environment, trainer
+from bench import backbones, checkpoints, compiling, data, environment, trainer
 from bench.backbones import Backbone
 from bench.batches import Batches
 from bench.cards import Recipe, Suite
@@ -143,7 +144,8 @@ def train(
     begun = _prepare(cell, model, shown, device)
     model.to(device)
     watch, start = Watch(), perf_counter()
-    losses, kept = _fit(cell, model, learnt, scored, device, watch, progress)
+    with compiling.compiled(model) if cell.recipe.compile else nullcontext():
+        losses, kept = _fit(cell, model, learnt, scored, device, watch, progress)
     environment.synchronise(device)
     seconds = perf_counter() - start - watch.seconds
     return Trained(model, bare, losses, watch, len(scored), begun, seconds, kept)

@@ -35,6 +35,7 @@ FLOORS = {
     "bench.embedded": 3,
     "bench.environment": 3,
     "bench.batches": 3,
+    "bench.compiling": 3,
     "bench.decoding": 3,
     "bench.streams": 3,
     "bench.views": 3,
