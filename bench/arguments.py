@@ -103,6 +103,25 @@ def storing(command: argparse.ArgumentParser) -> None:
     )
 
 
+def tuning(command: argparse.ArgumentParser) -> None:
+    """Whether trials on validation data choose the rates, and how."""
+    command.add_argument(
+        "--tune",
+        action=argparse.BooleanOptionalAction,
+        help="let trials on validation data choose rates and fields first (default: the recipe's)",
+    )
+    halving(command)
+
+
+def halving(command: argparse.ArgumentParser) -> None:
+    """How trials go."""
+    command.add_argument(
+        "--halving",
+        action="store_true",
+        help="short trials first, and longer ones of the better half, within the same budget",
+    )
+
+
 def running(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--dry-run", action="store_true", help="print the cells and stop")

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, field, replace
-from math import inf
+from math import inf, prod
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -20,7 +20,7 @@ BACKBONES = ROOT / "bench" / "backbones.toml"
 WEIGHTS = ROOT / "bench" / "weights"
 RANDOM = "random"  # in place of a weights file: shows what pretraining gives
 
-NOT_PROTOCOL = ("title", "views", "lr_of", "fields", "grid", "precision")
+NOT_PROTOCOL = ("title", "views", "lr_of", "fields", "grid", "grid_of", "tuning", "precision")
 T = TypeVar("T")
 
 
@@ -95,6 +95,16 @@ class Views:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Tuning:
+    """How the grid is searched on validation data: as much for every method."""
+
+    by_default: bool = False  # whether a run tunes where the command line does not say
+    trials: int = 0  # of each method; 0: as many as the grid has pairs of rates
+    seed: int = 0  # of the trials, and of the choice of points where a method has more
+    halving: bool = False  # short trials first, and longer ones of the better half
+
+
+@dataclass(frozen=True, config=STRICT)
 class Recipe:
     """How a model is trained: the numbers, apart from the loop."""
 
@@ -120,6 +130,8 @@ class Recipe:
     fields: dict[str, dict[str, Any]] = field(default_factory=dict)  # likewise, or of "all"
     grid: dict[Literal["lr", "weight_decay"], list[float]] = field(default_factory=dict)
     compile: bool = False  # the blocks, by torch.compile: rounds otherwise than without
+    grid_of: dict[str, dict[str, list[Any]]] = field(default_factory=dict)  # fields of a method
+    tuning: Tuning = field(default_factory=Tuning)
 
     def __post_init__(self) -> None:
         above = {
@@ -141,6 +153,31 @@ class Recipe:
             raise ValueError(f"{self.warmup_epochs} warm-up epochs leave none of {self.epochs}")
         if "default" not in self.views:
             raise ValueError("views needs a table called default")
+        self._require_grid()
+
+    def _require_grid(self) -> None:
+        """Raise `ValueError` where the grid cannot be searched as the card says."""
+        axes = [
+            *self.grid.items(),
+            *(axis for own in self.grid_of.values() for axis in own.items()),
+        ]
+        for name, values in axes:
+            if not values or any(values.count(value) > 1 for value in values):
+                raise ValueError(f"the grid's {name} needs values, each once; {values} was given")
+        lr, decay = self.grid.get("lr", []), self.grid.get("weight_decay", [])
+        if not all(0 < rate < inf for rate in lr) or not all(0 <= rate < inf for rate in decay):
+            raise ValueError("the grid's lr must be above 0, and its weight_decay 0 or above")
+        if self.tuning.by_default and not self.grid:
+            raise ValueError("tuning by default needs a grid")
+        if not 0 <= self.tuning.trials <= self.pairs():
+            raise ValueError(
+                f"{self.tuning.trials} trials are not as many for every method: the grid has "
+                f"{self.pairs()} pairs of rates, and some methods have nothing else to try"
+            )
+
+    def pairs(self) -> int:
+        """How many pairs of a learning rate and a weight decay the grid has."""
+        return prod(len(values) for values in self.grid.values())
 
     def view(self, suite: str) -> Views:
         """The views for a suite."""
@@ -152,13 +189,13 @@ class Recipe:
 
     def rates(self, method: str) -> dict[str, float]:
         """The learning rate and weight decay of a method."""
-        lr = self.lr_of.get(_family(method, self.lr_of), self.lr)
+        lr = self.lr_of.get(family(method, self.lr_of), self.lr)
         return {"lr": lr, "weight_decay": self.weight_decay}
 
     def fields_of(self, method: str, known: Iterable[str]) -> dict[str, Any]:
         """What the recipe says of a method's fields: for all that have the field, then by name."""
         common = {k: v for k, v in self.fields.get("all", {}).items() if k in known}
-        return {**common, **self.fields.get(_family(method, self.fields), {})}
+        return {**common, **self.fields.get(family(method, self.fields), {})}
 
     def protocol(self, suite: str, precision: str) -> dict[str, Any]:
         """What can change a number and is the same for every method of a suite's table.
@@ -171,7 +208,7 @@ class Recipe:
         return {**shared, "view": self.view(suite).recorded(), "precision": precision}
 
 
-def _family(method: str, known: Iterable[str]) -> str:
+def family(method: str, known: Iterable[str]) -> str:
     """The longest of the `known` names that `method` is or extends: spt_deep of spt_deep_kmeans."""
     return max((n for n in known if f"{method}_".startswith(f"{n}_")), key=len, default="")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
 
-from bench import acts, arguments, data_acts, run_acts
+from bench import acts, arguments, data_acts, run_acts, tune_acts
 from bench.acts import BAD_INPUT, FAILED, INTERRUPTED, complain
 from bench.errors import UserError
 
@@ -80,6 +80,7 @@ COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] =
         [
             arguments.selecting,
             arguments.storing,
+            arguments.tuning,
             arguments.running,
             arguments.executing,
             arguments.plugging,
@@ -94,7 +95,13 @@ COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] =
     "status": (
         "count the cells done, running, failed and left; what runs, and where",
         run_acts.status,
-        [arguments.selecting, arguments.storing, arguments.watching, arguments.plugging],
+        [
+            arguments.selecting,
+            arguments.storing,
+            arguments.tuning,
+            arguments.watching,
+            arguments.plugging,
+        ],
     ),
     "report": (
         "regenerate the tables from the records; with --paper, a paper's own",
@@ -127,9 +134,16 @@ COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] =
         [arguments.storing, arguments.merging],
     ),
     "tune": (
-        "try the recipe's grid on validation data",
-        run_acts.tune,
-        [arguments.selecting, arguments.storing, arguments.plugging],
+        "the trials of `run --tune` alone, and a table of them",
+        tune_acts.tune,
+        [
+            arguments.selecting,
+            arguments.storing,
+            arguments.halving,
+            arguments.running,
+            arguments.executing,
+            arguments.plugging,
+        ],
     ),
     "export": (
         "write what a cell trains, a plain model with it folded in, or all results",

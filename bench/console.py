@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -16,15 +17,30 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from bench import search
 from bench.records import PROMPTS_FROM, Record, Settings
 
 
-def title(settings: Settings) -> str:
-    """A cell in words."""
-    source = settings.fields.get(PROMPTS_FROM)
+class Asked(Protocol):
+    """A cell, or its record."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def request(self) -> dict[str, Any]: ...
+
+
+def title(one: Asked) -> str:
+    """A cell in words, a trial by its point."""
+    s = one.settings
+    source = s.fields.get(PROMPTS_FROM)
     prompts = f" with prompts from {source}" if source else ""
-    where = f"{settings.backbone}, {settings.task}, seed {settings.seed}"
-    return f"{settings.method}{prompts} on {where}"
+    where = f"{s.method}{prompts} on {s.backbone}, {s.task}"
+    if not search.is_trial(s):
+        return f"{where}, seed {s.seed}"
+    at = one.request["at"]
+    return f"trial of {where}, {search.said(at['point'])}, epochs {at['epochs']}"
 
 
 def verdict(record: Record) -> str:
@@ -60,20 +76,20 @@ class Display:
         with self.bars:
             yield self
 
-    def start(self, settings: Settings) -> None:
+    def start(self, cell: Asked) -> None:
         """A cell begins."""
-        name = title(settings)
+        name = title(cell)
         self.each[name] = self.bars.add_task(name, total=self.epochs)
 
-    def epoch(self, settings: Settings, number: int) -> None:
+    def epoch(self, cell: Asked, number: int) -> None:
         """An epoch of a cell has ended."""
-        self.bars.update(self.each[title(settings)], completed=number)
+        self.bars.update(self.each[title(cell)], completed=number)
         self._count()
 
     def again(self, record: Record) -> None:
         """A cell has failed and is tried once more."""
         self._remove(record)
-        self._line(f"{title(record.settings)}: {verdict(record)}; it is tried again")
+        self._line(f"{title(record)}: {verdict(record)}; it is tried again")
 
     def end(self, record: Record) -> None:
         """A cell has ended: say how, and how long the others may take."""
@@ -83,10 +99,10 @@ class Display:
         left = (self.cells - self.ended) * (perf_counter() - self.begun) / self.ended
         rest = f", about {duration(left)} left" if self.ended < self.cells else ""
         count = f"[{self.ended:{len(str(self.cells))}}/{self.cells}]"
-        self._line(f"{count} {title(record.settings)}: {verdict(record)}{rest}")
+        self._line(f"{count} {title(record)}: {verdict(record)}{rest}")
 
     def _remove(self, record: Record) -> None:
-        name = title(record.settings)
+        name = title(record)
         if name in self.each:  # not where another run had it
             self.bars.remove_task(self.each.pop(name))
 

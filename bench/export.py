@@ -7,9 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from timm.models import VisionTransformer
 
-from bench import backbones, checkpoints, plan, runner, trainer
+from bench import asking, backbones, checkpoints, plan, runner, trainer
 from bench.errors import UserError
-from bench.plan import Request
 from bench.records import Record, Store
 from bench.runner import Cell, Progress
 from methods.merge import merge
@@ -29,19 +28,7 @@ def cell_of(record: Record, store: Store, root: Path, device: str) -> Cell:
 
     Raises `UserError` where this checkout, or this machine, would run it under other settings.
     """
-    again = record.request
-    request = Request(
-        suite=again["suite"],
-        methods=[again["method"]],
-        backbones=[again["backbone"]],
-        tasks=[again["task"]],
-        seeds=[again["seed"]],
-        recipe=again["recipe"],
-        changes=again["changes"],
-        root=root,
-        variant=again.get("variant"),
-        device=device,
-    )
+    request = asking.again(record.request, root, device)
     cell = plan.make(request, store).cells[0]
     if cell.settings.digest() != record.cell:
         raise UserError(f"this checkout runs cell {record.cell} as {cell.settings.digest()}")
@@ -50,7 +37,7 @@ def cell_of(record: Record, store: Store, root: Path, device: str) -> Cell:
 
 def trained(cell: Cell, out: Path, device: torch.device, progress: Progress) -> Exported:
     """Train the cell anew, and write what it trained; what is read back is scored on test."""
-    done = runner.train(cell, "trainval", "test", device, progress)
+    done = runner.train(cell, device, progress)
     out.parent.mkdir(parents=True, exist_ok=True)
     tensors = checkpoints.added(done.model, done.bare)
     save_file(tensors, out, metadata={"cell": cell.settings.digest()})

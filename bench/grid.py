@@ -61,7 +61,7 @@ class Grid:
         while self.waiting and len(self.running) < self.executor.capacity():
             cell = self.waiting.popleft()
             digest = cell.settings.digest()
-            if not self.claims.take(digest, {"cell": title(cell.settings)}):
+            if not self.claims.take(digest, {"cell": title(cell)}):
                 self.elsewhere[digest] = cell
             elif self.attempts[digest] == 0 and (record := self._new_record(cell)):
                 self._settle(digest, record)  # it came between the plan and the claim
@@ -71,14 +71,14 @@ class Grid:
     def _submit(self, digest: str, cell: Cell) -> None:
         self.attempts[digest] += 1
         self.running[digest] = cell
-        self.display.start(cell.settings)
+        self.display.start(cell)
         self.executor.submit(jobs.of(cell, self.device, self.attempts[digest]))
 
     def _take(self, event: Event) -> None:
         cell = self.running[event.job.cell]
         if isinstance(event, Epoch):
             self.claims.tell(event.job.cell, epoch=event.number, epochs=cell.recipe.epochs)
-            self.display.epoch(cell.settings, event.number)
+            self.display.epoch(cell, event.number)
             return
         del self.running[event.job.cell]
         self._end(cell, event)

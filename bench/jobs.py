@@ -1,14 +1,18 @@
 """A cell as data that can travel: the names from which a worker makes it again."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import plan
+from pydantic import TypeAdapter
+
+from bench import asking, plan
 from bench.errors import UserError
-from bench.plan import Request
+from bench.records import Tuned
 from bench.runner import Cell
+
+_tuned: TypeAdapter[Tuned | None] = TypeAdapter(Tuned | None)
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Job:
     root: str  # of the data
     device: str
     attempt: int = 1
+    tuned: dict[str, Any] | None = None  # the trials that chose the cell's rates, for its record
 
     def text(self) -> str:
         """One line."""
@@ -28,7 +33,8 @@ class Job:
 
 def of(cell: Cell, device: str, attempt: int = 1) -> Job:
     """The job that runs a cell."""
-    return Job(cell.settings.digest(), cell.request, str(cell.root), device, attempt)
+    tuned = asdict(cell.tuned) if cell.tuned else None
+    return Job(cell.settings.digest(), cell.request, str(cell.root), device, attempt, tuned)
 
 
 def read(text: str) -> Job:
@@ -38,28 +44,12 @@ def read(text: str) -> Job:
 
 def cell(job: Job) -> Cell:
     """The cell of a job, planned anew; raises `UserError` where it is another one here."""
-    found = plan.cells(_request(job))
+    found = plan.cells(asking.again(job.request, Path(job.root), job.device))
     for one in found:
         if one.settings.digest() == job.cell:
-            return one
+            return replace(one, tuned=_tuned.validate_python(job.tuned))
     names = ", ".join(one.settings.digest() for one in found)
     raise UserError(
         f"cell {job.cell} was asked for, and is {names} here: data, weights, cards or plug-ins "
         "differ from those of the machine that asked"
-    )
-
-
-def _request(job: Job) -> Request:
-    asked = job.request
-    return Request(
-        suite=asked["suite"],
-        methods=[asked["method"]],
-        backbones=[asked["backbone"]],
-        tasks=[asked["task"]],
-        seeds=[asked["seed"]],
-        recipe=asked["recipe"],
-        changes=asked["changes"],
-        root=Path(job.root),
-        variant=asked["variant"],
-        device=job.device,
     )

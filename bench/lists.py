@@ -40,8 +40,11 @@ def _line(origin: str, line: str) -> Line:
 def class_numbers(
     suite: Suite, task: Task, where: str, read: Reader, chosen: Sequence[Line]
 ) -> list[int]:
-    """The class of each entry; ids in JSON may have gaps, so all lists together number them."""
-    names = sorted({name for names in suite.lists.values() for name in names})
+    """The class of each entry; ids in JSON may have gaps, so the lists of trainval number them.
+
+    The lists of test are not read for it: trials, which may not, have the same numbers.
+    """
+    names = sorted(set(suite.lists["trainval"]))
     given = [_label(raw, origin) for _, raw, origin in chosen]
     if not all(name.endswith(".json") for name in names):
         for label, (_, _, origin) in zip(given, chosen, strict=True):
@@ -52,6 +55,9 @@ def class_numbers(
     if len(ids) != task.classes:
         raise UserError(f"{where}: {len(ids)} classes in its lists; there must be {task.classes}")
     numbers = {label: number for number, label in enumerate(sorted(ids))}
+    for label, (_, _, origin) in zip(given, chosen, strict=True):
+        if label not in numbers:
+            raise UserError(f"{origin}: no image of trainval has class {label}")
     return [numbers[label] for label in given]
 
 

@@ -1,43 +1,35 @@
 """What is to be run becomes a list of cells, checked before the first of them trains."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, replace
 from itertools import product
-from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 
-import methods
-from bench import backbones, cards, compiling, cross_task, data, environment, places, stores
+from bench import (
+    adapting,
+    backbones,
+    cards,
+    compiling,
+    cross_task,
+    data,
+    environment,
+    places,
+    search,
+    stores,
+    trainer,
+)
+from bench.asking import FINAL, At, Request
 from bench.backbones import Backbone
 from bench.cards import Recipe, Selection, Suite
-from bench.changes import change_recipe, is_of_recipe, near_fields
+from bench.changes import change_recipe, is_of_recipe
 from bench.cross_task import Source
-from bench.errors import UserError, unknown
+from bench.errors import UserError
 from bench.records import PROMPTS_FROM, Record, Settings, Store
 from bench.runner import Cell
 from bench.tasks import Split, Task
 from methods import Method
-
-SCORED_SPLITS: tuple[Split, Split] = ("trainval", "test")  # of a final run
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the command line asks for; None and empty mean the suite's own choice."""
-
-    suite: str | None = None
-    methods: list[str] = field(default_factory=list)
-    backbones: list[str] = field(default_factory=list)
-    tasks: list[str] = field(default_factory=list)
-    seeds: list[int] = field(default_factory=list)
-    recipe: str | None = None
-    changes: dict[str, Any] = field(default_factory=dict)  # --set
-    root: Path = Path("data")
-    variant: str | None = None  # of prepared data; None: lossless, else a folder as found
-    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -55,52 +47,80 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """What all cells of a request share."""
+class Ground:
+    """What the cells of a request have in common, read and checked."""
 
     request: Request
     suite: Suite
     recipe: Recipe
+    changes: dict[str, Any]  # of the methods' fields
     precision: str  # what the device makes of the recipe's
+    methods: list[str]
+    seeds: list[int]
+    tasks: list[Task]
+    splits: dict[str, str]  # task -> the data's digest
+    backbones: dict[str, Backbone]  # by the names that the request has for them
     source: Source | None  # of prompts, where they are another task's
 
+    def method(self, name: str, at: At | None = None) -> Method:
+        """A method with the fields that the recipe, the command line and a point change."""
+        own = {k: v for k, v in at.point.items() if k not in search.AXES} if at else {}
+        return adapting.method(name, self.recipe, self.changes, own)
+
     def cell(
-        self,
-        card: str,
-        backbone: Backbone,
-        task: Task,
-        split: str,
-        name: str,
-        method: Method,
-        seed: int,
+        self, card: str, task: Task, name: str, method: Method, seed: int, at: At | None = None
     ) -> Cell:
-        """One cell; `card` is the backbone as the request names it, `split` the data's digest."""
+        """One cell; `card` is the backbone as the request names it."""
+        backbone, recipe = self.backbones[card], self.recipe
+        if at:
+            recipe = search.changed(recipe, at.point, at.epochs)
+        if at and at.scored != "test":
+            recipe = replace(recipe, test_evaluations=1)
         source = cross_task.of_cell(self.source, task, method)
         settings = Settings(
             suite=self.suite.name,
             suite_version=self.suite.version,
             task=task.name,
-            split=split,
+            split=self.splits[task.name],
             method=name,
             fields={**asdict(method), **({PROMPTS_FROM: source.task.name} if source else {})},
             backbone=backbone.card.name,
             weights=backbone.sha256,
             input={**asdict(backbone.input), **_network(backbone)},
-            recipe=self.recipe.protocol(self.suite.name, self.precision),
-            rates=self.recipe.rates(name),
+            recipe=self._protocol(recipe, at),
+            rates=recipe.rates(name),
             seed=seed,
             start_split=source.split if source else "",
         )
-        again = self._again(card, settings)
-        where = self.request.root, self.request.variant
-        parts = settings, self.suite, task, method, backbone, self.recipe
-        return Cell(*parts, *where, again, source.task if source else None)
+        return Cell(
+            settings=settings,
+            suite=self.suite,
+            task=task,
+            method=method,
+            backbone=backbone,
+            recipe=recipe,
+            root=self.request.root,
+            variant=self.request.variant,
+            request=self._again(card, settings, at),
+            prompts_from=source.task if source else None,
+            learnt=at.learnt if at else "trainval",
+            scored=at.scored if at else "test",
+        )
 
-    def _again(self, card: str, settings: Settings) -> dict[str, Any]:
+    def _protocol(self, recipe: Recipe, at: At | None) -> dict[str, Any]:
+        """What of the recipe, as changed for a cell, stands in the cell's settings."""
+        where = self.suite.name, self.precision
+        if at is None:
+            return recipe.protocol(*where)
+        if at.scored == "test":
+            return search.protocol(self.recipe, *where)
+        return search.trial_protocol(recipe, *where, at.scored)
+
+    def _again(self, card: str, settings: Settings, at: At | None) -> dict[str, Any]:
         """The request for one cell alone; where the data lie is left to the machine."""
         has = settings.fields
         changes = self.request.changes.items()
-        return {
+        names = {
             "suite": self.request.suite or self.suite.name,
             "method": settings.method,
             "backbone": card,
@@ -110,6 +130,7 @@ class Protocol:
             "changes": {k: v for k, v in changes if k in has or is_of_recipe(k)},
             "variant": self.request.variant,
         }
+        return {**names, "at": asdict(at)} if at else names
 
 
 def make(request: Request, store: Store) -> Plan:
@@ -125,30 +146,70 @@ def cells(request: Request) -> list[Cell]:
     Raises `UserError` for whatever would keep a cell from running: unknown names, absent data,
     weights that cannot be had, a field that a method does not have.
     """
-    suite = cards.load_suite(request.suite or "mini")
-    chosen = _selection(request, suite)
-    recipe, rest = _changed(cards.load_recipe(request.recipe or suite.recipe), request.changes)
-    _require_shown(recipe, suite, request.changes)
+    at = request.at
+    found = ground(request, (at.learnt, at.scored) if at else FINAL)
+    adapted = {name: found.method(name, at) for name in found.methods}
+    adapting.require_fit(found.backbones.values(), adapted.values())
+    every = product(sorted(found.backbones), found.tasks, sorted(adapted), found.seeds)
+    return unique(
+        found.cell(card, task, name, adapted[name], seed, at) for card, task, name, seed in every
+    )
+
+
+def unique(made: Iterable[Cell]) -> list[Cell]:
+    """Each cell once: a card may have come by two names."""
+    return list({cell.settings.digest(): cell for cell in made}.values())
+
+
+def ground(request: Request, splits: tuple[Split, Split]) -> Ground:
+    """What the cells of a request share that learn and score these splits; no other is read.
+
+    Raises as `cells` does.
+    """
+    suite, chosen, recipe, rest = _named(request)
+    adapting.known_methods(
+        [name for named in (recipe.lr_of, recipe.fields) for name in named if name != "all"]
+    )
     if recipe.compile:
         compiling.require_compiler(torch.device(request.device))
-    other = cross_task.named(suite, rest)
-    adapted = _adapted(chosen.methods, recipe, rest)
-    tasks = _tasks(suite, chosen.tasks)
+    names = adapting.known_methods(chosen.methods)
+    adapting.require_used(
+        recipe, rest, {name: adapting.method(name, recipe, rest) for name in names}
+    )
+    tasks, other = _tasks(suite, chosen.tasks), cross_task.named(suite, rest)
     read = [task for task in suite.task if task in tasks or task == other]
     _require_present(suite, read, request)
-    splits = {task.name: _digest(suite, task, request) for task in read}
-    source = Source(other, splits[other.name].rpartition("-")[0]) if other else None
-    found = {name: backbones.resolve(cards.load_backbone(name)) for name in chosen.backbones}
-    for backbone, method in product(found.values(), adapted.values()):
-        _require_fit(backbone, method)
-    precision = environment.precision(recipe.precision, torch.device(request.device))
-    protocol = Protocol(request, suite, recipe, precision, source)
-    every = [
-        protocol.cell(card, found[card], task, splits[task.name], name, adapted[name], seed)
-        for card, task, name, seed in product(sorted(found), tasks, sorted(adapted), chosen.seeds)
-    ]
-    unique = {cell.settings.digest(): cell for cell in every}  # a card may have come by two names
-    return list(unique.values())
+    _require_splits(suite, read, request, splits)
+    digests = {task.name: _digest(suite, task, request, splits) for task in read}
+    return Ground(
+        request=request,
+        suite=suite,
+        recipe=recipe,
+        changes=rest,
+        precision=environment.precision(recipe.precision, torch.device(request.device)),
+        methods=names,
+        seeds=chosen.seeds,
+        tasks=tasks,
+        splits=digests,
+        backbones={name: backbones.resolve(cards.load_backbone(name)) for name in chosen.backbones},
+        source=Source(other, digests[other.name].rpartition("-")[0]) if other else None,
+    )
+
+
+def tunes(request: Request) -> bool:
+    """Whether the request's finals are to be tuned; raises `UserError` where they cannot be."""
+    _, _, recipe, _ = _named(request)
+    if request.tune and not recipe.grid:
+        raise UserError(f"recipe {recipe.name!r} has no grid to tune over; leave out --tune")
+    return recipe.tuning.by_default if request.tune is None else request.tune
+
+
+def _named(request: Request) -> tuple[Suite, Selection, Recipe, dict[str, Any]]:
+    """The suite, what is run of it, the recipe with its changes, and the methods' changes."""
+    suite = cards.load_suite(request.suite or "mini")
+    recipe, rest = _changed(cards.load_recipe(request.recipe or suite.recipe), request.changes)
+    _require_shown(recipe, suite, request.changes)
+    return suite, _selection(request, suite), recipe, rest
 
 
 def _network(backbone: Backbone) -> dict[str, Any]:
@@ -188,59 +249,6 @@ def _require_shown(recipe: Recipe, suite: Suite, changes: dict[str, Any]) -> Non
             )
 
 
-def _adapted(chosen: list[str], recipe: Recipe, changes: dict[str, Any]) -> dict[str, Method]:
-    """The chosen methods by name, with the fields that the recipe and the command line change."""
-    for named in (recipe.lr_of, recipe.fields):
-        known_methods(name for name in named if name != "all")
-    adapted = {name: _method(name, recipe, changes) for name in known_methods(chosen)}
-    _require_used(recipe, changes, adapted)
-    return adapted
-
-
-def known_methods(chosen: Iterable[str]) -> list[str]:
-    """The names, each once; raises `UserError` for one that is refused or not registered."""
-    names = list(dict.fromkeys(chosen))
-    for name in names:
-        if methods.refusal(name):
-            raise UserError(f"{name} is no method here: {methods.refusal(name)}")
-        if name not in methods.names():
-            raise unknown("method", name, methods.names())
-    return names
-
-
-def _method(name: str, recipe: Recipe, changes: dict[str, Any]) -> Method:
-    """The method with the fields that the recipe and the command line change."""
-    plain = methods.create(name)
-    known = {f.name for f in fields(plain)}
-    wanted = recipe.fields_of(name, known) | {k: v for k, v in changes.items() if k in known}
-    try:
-        return methods.create(name, **_typed(plain, wanted))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{name}: {error}") from None
-
-
-def _typed(method: Method, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The values as their fields' types have them: 8 for a float is 8.0, in the record as well."""
-    types = get_type_hints(type(method))
-    typed = dict(wanted)
-    for name in wanted.keys() & types:
-        try:
-            typed[name] = TypeAdapter(types[name]).validate_python(wanted[name])
-        except ValidationError as error:
-            raise ValueError(f"{name}={wanted[name]}: {error.errors()[0]['msg']}") from None
-    return typed
-
-
-def _require_used(recipe: Recipe, changes: dict[str, Any], adapted: dict[str, Method]) -> None:
-    """Raise `UserError` for a change that neither the recipe nor any chosen method knows."""
-    cross_task.require_served(changes, adapted)
-    has = {PROMPTS_FROM}.union(f.name for method in adapted.values() for f in fields(method))
-    for name in changes:
-        if name not in has:
-            near = near_fields(asdict(recipe), name)
-            raise unknown("field", name, near if "." in name else has.union(near))
-
-
 def _tasks(suite: Suite, chosen: list[str]) -> list[Task]:
     wanted = {suite.find(name).name for name in chosen}
     return [task for task in suite.task if not wanted or task.name in wanted]
@@ -261,33 +269,40 @@ def _require_present(suite: Suite, tasks: list[Task], request: Request) -> None:
         )
 
 
-def _digest(suite: Suite, task: Task, request: Request) -> str:
+def _require_splits(
+    suite: Suite, tasks: list[Task], request: Request, splits: tuple[Split, Split]
+) -> None:
+    """Raise `UserError` where folders as found have no list for a split."""
+    absent = [split for split in splits if not suite.lists.get(split)]
+    for task in tasks:
+        if absent and not (task.embedded or _variant(suite, task, request)):
+            raise UserError(
+                f"suite {suite.name!r} has no list of {absent[0]}, which trials need: add it to "
+                "the lists of its card, or say --no-tune"
+            )
+
+
+def _variant(suite: Suite, task: Task, request: Request) -> str:
+    """Of the data that are not embedded; empty: as found."""
+    return places.find(suite, task, request.root, request.variant).variant
+
+
+def _digest(suite: Suite, task: Task, request: Request, splits: tuple[Split, Split]) -> str:
     """What stands for the task's data, read and checked, and for the variant that they are in."""
     root, variant = request.root, request.variant
-    train, test = (data.read(suite, task, split, root, variant) for split in SCORED_SPLITS)
-    data.require_images(train)
-    place = None if task.embedded else places.find(suite, task, root, variant)
-    mark = f"{place.variant}:" if place and place.variant else ""
-    return f"{mark}{data.digest(train)}-{data.digest(test)}"
-
-
-def _require_fit(backbone: Backbone, method: Method) -> None:
-    """Attach on the meta device: a field out of range shows before any compute.
-
-    What a backbone does not allow, and what else fails, is its cell's to record.
-    """
-    with torch.device("meta"):
-        model = backbones.build(backbone, classes=2)
-        try:
-            method.attach(model.requires_grad_(False))
-        except ValueError as error:
-            raise UserError(f"{type(method).__name__} on {backbone.card.name}: {error}") from None
-        except Exception:
-            return
+    learnt, scored = (data.read(suite, task, split, root, variant) for split in splits)
+    data.require_images(learnt)
+    mark = "" if task.embedded else _variant(suite, task, request)
+    mark = f"{mark}:" if mark else ""
+    return f"{mark}{data.digest(learnt)}-{data.digest(scored)}"
 
 
 def is_done(record: Record | None) -> bool:
-    """Whether a cell with this record has an outcome, or is known not to be possible."""
-    if record is None:
-        return False
-    return record.ok or (record.failure is not None and record.failure.kind == "unsupported")
+    """Whether a cell with this record has an outcome, or is known not to be possible.
+
+    That its loss diverged is a trial's answer, too.
+    """
+    if record is None or record.failure is None:
+        return record is not None
+    diverged = record.failure.error == trainer.Diverged.__name__
+    return record.failure.kind == "unsupported" or (diverged and search.is_trial(record.settings))

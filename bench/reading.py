@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bench import cards, comparing, sharing
+from bench import cards, comparing, search, sharing
 from bench.errors import UserError, unknown
-from bench.records import Store, write_atomically
+from bench.records import Store, Trial, Tuned, write_atomically
 from bench.report import exports, files
 from bench.report.leaderboard import build
 from bench.report.papers import claims, claims_page, layouts, paper_tables
@@ -96,8 +96,25 @@ def show(store: Store, name: str) -> Iterator[str]:
     record = comparing.find(store, name)
     path = Path(name) if Path(name).is_file() else store.path(record.settings)
     yield path.read_text().rstrip()
+    if record.tuned:
+        yield from _trials(record.tuned)
     yield f"\nrecord: {path}"
     yield f"again:  {replay(record)}" if record.request else "it does not say how it was asked for"
+
+
+def _trials(tuned: Tuned) -> Iterator[str]:
+    """The trials that chose a record's rates: a line each."""
+    lines = [
+        [trial.cell, search.said(trial.point), trial.epochs, _said(trial), f"{trial.seconds:.1f}"]
+        for trial in tuned.trials
+    ]
+    heads = ["trial", "point", "epochs", "accuracy on val", "seconds"]
+    yield f"\n{len(lines)} trials with seed {tuned.seed} in {tuned.seconds:.1f} s:"
+    yield tabulate(lines, heads, "simple")
+
+
+def _said(trial: Trial) -> str:
+    return "none" if trial.accuracy is None else f"{trial.accuracy:.2f}"
 
 
 def diff(store: Store, first: str, second: str) -> Iterator[str]:

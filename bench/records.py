@@ -27,7 +27,7 @@ class Settings:
     suite: str
     suite_version: int
     task: str
-    split: str  # "<variant>:<digest>-<digest>" of trainval and test: labels, names, some pixels
+    split: str  # "<variant>:<digest>-<digest>" of trainval and test, or of a trial's train and val
     method: str
     fields: dict[str, Any]  # the method's hyper-parameters
     backbone: str
@@ -58,7 +58,7 @@ class Settings:
 class Outcome:
     """What a cell that ended well measured."""
 
-    accuracy: float  # top-1 percent on test after the last epoch
+    accuracy: float  # top-1 percent on test after the last epoch; of a trial, on val
     best_epoch_accuracy: float  # oracle: the best of the epochs at which test was scored
     best_epoch: int
     test_images: int
@@ -72,6 +72,26 @@ class Outcome:
     losses: list[float]  # mean training loss, an epoch
     test_accuracies: dict[str, float]  # epoch -> top-1 percent on test
     predictions: str = ""  # sha256 of the file of predicted classes, kept beside
+
+
+@dataclass(frozen=True, config=STRICT)
+class Trial:
+    """One point of the grid, trained on train and scored on val."""
+
+    point: dict[str, Any]  # learning rate, weight decay, and fields of the method
+    epochs: int
+    accuracy: float | None  # top-1 percent on val after the last epoch; None: it had no outcome
+    seconds: float  # wall-clock of the whole cell
+    cell: str  # its own record's name
+
+
+@dataclass(frozen=True, config=STRICT)
+class Tuned:
+    """How the rates and fields of a final run were found."""
+
+    seed: int
+    seconds: float  # of all the trials
+    trials: list[Trial]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -96,6 +116,7 @@ class Record:
     request: dict[str, Any] = field(default_factory=dict)  # names that ask for this cell again
     remark: str = ""  # the method's footnote
     cell: str = ""
+    tuned: Tuned | None = None  # of a final run whose rates were chosen by trials
     schema: int = SCHEMA
 
     @property

@@ -1,25 +1,29 @@
-"""What the commands that run cells do: run, status, tune, worker.
+"""What the commands that run cells do: run, status, worker.
 
 torch is imported only by what computes.
 """
 
 import argparse
+from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING
 
 from bench.acts import FAILED, complain, device_of, report_tables, say
 
 if TYPE_CHECKING:
+    from bench.asking import Request
     from bench.executors import Executor
-    from bench.plan import Plan, Request
+    from bench.plan import Plan
     from bench.records import Store
     from bench.runner import Cell
 
 
 def request_of(args: argparse.Namespace) -> "Request":
-    from bench.plan import Request
+    from bench.asking import Request
 
+    halving = {"tuning.halving": True} if args.halving else {}
     return Request(
         suite=args.suite,
         methods=args.methods,
@@ -27,109 +31,145 @@ def request_of(args: argparse.Namespace) -> "Request":
         tasks=args.tasks,
         seeds=args.seeds,
         recipe=args.recipe,
-        changes=dict(args.changes),
+        changes=dict(args.changes) | halving,
         root=args.data_root,
         variant=args.variant,
         device=device_of(args.device),
+        tune=getattr(args, "tune", None),
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    from bench import plan
+    from bench import plan, tune_acts
     from bench.records import Store
 
-    began, store = time(), Store(args.results)
+    began, store, request = time(), Store(args.results), request_of(args)
+    tuned = plan.tunes(request)
     if args.dry_run:
-        return _print_plan(plan.make(request_of(args), store), store, args)
+        return (tune_acts.print_plan if tuned else _print_plan)(request, args)
     store.require_writable()
-    request = request_of(args)
-    executor = _executor(args, request.device)
+    if tuned:
+        return tune_acts.run(request, args, began)
+    executor = executor_of(args, args.results, request.device)
     try:  # its processes start while the cells are planned
         planned = plan.make(request, store)
-        failed = _run_cells(planned, store, executor, args, began)
+        failed = run_finals(planned, store, executor, args, began)
     finally:
         executor.close()
-    print((args.results / "leaderboard.md").read_text())
-    if failed:
-        return complain(f"{failed} of {len(planned.cells)} cells have no result", FAILED)
-    return 0
+    return ended(failed, len(planned.cells), args.results)
 
 
-def _executor(args: argparse.Namespace, device: str) -> "Executor":
+def ended(failed: int, count: int, results: Path) -> int:
+    """Show the leaderboard, and complain where cells have no result; the exit status."""
+    print((results / "leaderboard.md").read_text())
+    return complain(f"{failed} of {count} cells have no result", FAILED) if failed else 0
+
+
+def executor_of(args: argparse.Namespace, results: Path, device: str) -> "Executor":
+    """What runs cells whose records are kept in that folder."""
     from bench.executors import choosing
 
     asked = choosing.Asked(args.workers, args.per_gpu, args.timeout, args.plugins)
-    return choosing.make(args.executor, args.results, device, asked)
+    return choosing.make(args.executor, results, device, asked)
 
 
-def _run_cells(
-    planned: "Plan", store: "Store", executor: "Executor", args: argparse.Namespace, began: float
+def run_finals(
+    planned: "Plan",
+    store: "Store",
+    executor: "Executor",
+    args: argparse.Namespace,
+    began: float,
+    kind: str = "cells",
 ) -> int:
     """Run what is chosen, and regenerate the tables whatever happens; how many cells failed."""
+    cells = chosen(planned.cells if args.force else planned.left(), store, args)
+    announce(f"{len(cells)} {kind} to run, {len(planned.done)} done before, on {planned.device}")
+    try:
+        return run_cells(cells, store, executor, args, began)
+    finally:  # an interrupted run leaves tables of what it finished
+        report_tables(args.results)
+
+
+def run_cells(
+    cells: "Sequence[Cell]",
+    store: "Store",
+    executor: "Executor",
+    args: argparse.Namespace,
+    began: float,
+) -> int:
+    """Run cells; how many of them failed. The executor is closed in any case."""
     from rich.console import Console
 
     from bench.claims import Claims
     from bench.console import Display
     from bench.grid import Grid, Rules
 
-    cells, console = _chosen(planned, store, args), Console(stderr=True)
-    done = len(planned.done)
-    console.print(
-        f"{len(cells)} cells to run, {done} done before, on {planned.device}", highlight=False
-    )
     epochs = max((cell.recipe.epochs for cell in cells), default=1)
     rules = Rules(args.retry, args.fail_fast)
-    try:
-        with Display(console, len(cells), epochs).shown() as display:
-            claims = Claims(args.results)
-            return Grid(executor, store, claims, display, planned.device, rules, began).run(cells)
-    finally:  # an interrupted run leaves tables of what it finished
-        report_tables(args.results)
+    with Display(Console(stderr=True), len(cells), epochs).shown() as display:
+        claims, device = Claims(store.root), device_of(args.device)
+        return Grid(executor, store, claims, display, device, rules, began).run(cells)
 
 
-def _chosen(planned: "Plan", store: "Store", args: argparse.Namespace) -> "list[Cell]":
-    """The cells that are to be run this time."""
-    cells = planned.cells if args.force else planned.left()
+def chosen(cells: "Sequence[Cell]", store: "Store", args: argparse.Namespace) -> "Sequence[Cell]":
+    """Of the cells, those that are to be run this time."""
     if args.only == "failed":
         cells = [cell for cell in cells if store.find(cell.settings)]
     return cells[: args.limit_cells]
 
 
-def _print_plan(planned: "Plan", store: "Store", args: argparse.Namespace) -> int:
-    from bench import estimates
-    from bench.console import duration, title
+def announce(text: str) -> None:
+    """Say on standard error what comes."""
+    from rich.console import Console
 
-    for cell in planned.cells:
-        state = "done" if cell.settings.digest() in planned.done else "to run"
-        print(f"{state:7} {title(cell.settings)}")
-    chosen = _chosen(planned, store, args)
-    known = estimates.read(store, planned.suite.name)
-    seconds = known.seconds(cell.settings for cell in chosen)
-    rest = f"about {duration(seconds)}, as {known.count} earlier ones went"
-    none = "no earlier cell of this suite to estimate the time from"
-    print(f"{len(chosen)} of {len(planned.cells)} cells to run; {rest if known.count else none}")
+    Console(stderr=True).print(text, highlight=False, soft_wrap=True)
+
+
+def _print_plan(request: "Request", args: argparse.Namespace) -> int:
+    from bench import plan
+    from bench.records import Store
+
+    store = Store(args.results)
+    planned = plan.make(request, store)
+    print_cells(planned.cells, planned.done)
+    cells = chosen(planned.cells if args.force else planned.left(), store, args)
+    print(f"{len(cells)} of {len(planned.cells)} cells to run; {expected(cells, store)}")
     return 0
+
+
+def print_cells(cells: "Sequence[Cell]", done: set[str]) -> None:
+    """A line a cell; `done` holds the names of those that are."""
+    from bench.console import title
+
+    for cell in cells:
+        print(f"{'done' if cell.settings.digest() in done else 'to run':7} {title(cell)}")
+
+
+def expected(cells: "Sequence[Cell]", store: "Store") -> str:
+    """How long cells may take, in words."""
+    from bench import estimates
+    from bench.console import duration
+
+    if not cells:
+        return "nothing is left"
+    known = estimates.read(store, cells[0].settings.suite)
+    if not known.count:
+        return "no earlier cell of this suite to estimate the time from"
+    seconds = known.seconds(cell.settings for cell in cells)
+    return f"about {duration(seconds)}, as {known.count} earlier ones went"
 
 
 def status(args: argparse.Namespace) -> int:
-    from bench import plan, watching
+    from bench import plan, tune_acts, watching
     from bench.records import Store
 
-    store = Store(args.results)
-    planned = plan.make(request_of(args), store)
-    looks = watching.watch(planned.cells, store)
+    request, store = request_of(args), Store(args.results)
+    if plan.tunes(request):
+        return tune_acts.status(request, args)
+    looks = watching.watch(plan.make(request, store).cells, store)
     for lines in looks if args.watch else islice(looks, 1):
         say(lines)
     return 0
-
-
-def tune(args: argparse.Namespace) -> int:
-    from bench import tools
-    from bench.records import Store
-
-    store = Store(args.results)
-    store.require_writable()
-    return say(tools.tune(request_of(args), store))
 
 
 def worker(args: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ from bench.data import Examples
 from bench.errors import first_line
 from bench.features import Features
 from bench.predictions import Predictions
-from bench.records import Failure, Outcome, Record, Settings, Store, write_atomically
+from bench.records import Failure, Outcome, Record, Settings, Store, Tuned, write_atomically
 from bench.tasks import Split, Task
 from bench.views import View
 from methods import Method, Unsupported
@@ -46,6 +46,9 @@ class Cell:
     variant: str | None  # of the data, as asked for
     request: dict[str, Any]  # the names, as the command line has them, that ask for this cell
     prompts_from: Task | None = None  # whose images `prepare` sees; None: the cell's own task's
+    learnt: Split = "trainval"
+    scored: Split = "test"
+    tuned: Tuned | None = None  # the trials that chose its rates
 
 
 @dataclass
@@ -75,7 +78,7 @@ def run(
     `progress` is told each epoch, from 1, and its training loss. `more` is kept beside what the
     record says of where it ran.
     """
-    about = environment.describe(device) | dict(more)
+    about, start = environment.describe(device) | dict(more), perf_counter()
     outcome, failure = None, None
     try:
         outcome, kept = _measure(cell, store, device, progress)
@@ -84,7 +87,7 @@ def run(
         failure = Failure("unsupported", type(error).__name__, str(error))
     except Exception as error:
         failure = Failure("failed", _kind(error), first_line(error), traceback.format_exc())
-    return keep(cell, store, outcome, failure, about)
+    return keep(cell, store, outcome, failure, about | {"seconds": perf_counter() - start})
 
 
 def keep(
@@ -97,7 +100,7 @@ def keep(
     """Write the record of a cell that ended so."""
     remark = methods.remark(cell.settings.method)
     parts = (cell.settings, cell.task.group, outcome, failure, about, cell.request, remark)
-    record = Record(*parts)
+    record = Record(*parts, tuned=cell.tuned)
     store.write(record)
     return record
 
@@ -131,16 +134,14 @@ class Trained:
     kept: dict[str, str]  # what of each split was computed once: features, or nothing and why
 
 
-def train(
-    cell: Cell, learn: Split, score: Split, device: torch.device, progress: Progress
-) -> Trained:
-    """Train the cell's model on the split `learn`, scoring it on the split `score`."""
-    learnt, scored = _read(cell, learn), _read(cell, score)
+def train(cell: Cell, device: torch.device, progress: Progress) -> Trained:
+    """Train the cell's model on the split that it learns, scoring it on the one that it scores."""
+    learnt, scored = _read(cell, cell.learnt), _read(cell, cell.scored)
     torch.manual_seed(cell.settings.seed)
     model = backbones.load(cell.backbone, cell.task.classes, cell.recipe)
     backbones.placed(model, device)
     bare = checkpoints.identities(model)
-    shown = _read(cell, learn, cell.prompts_from) if cell.prompts_from else learnt
+    shown = _read(cell, cell.learnt, cell.prompts_from) if cell.prompts_from else learnt
     begun = _prepare(cell, model, shown, device)
     model.to(device)
     watch, start = Watch(), perf_counter()
@@ -155,7 +156,7 @@ def _measure(
     cell: Cell, store: Store, device: torch.device, progress: Progress
 ) -> tuple[Outcome, dict[str, str]]:
     environment.reset_peak_memory(device)
-    done = train(cell, "trainval", "test", device, progress)
+    done = train(cell, device, progress)
     best, last = done.watch.best(), done.watch.scores[cell.recipe.epochs]
     head = sum(p.numel() for p in done.model.get_classifier().parameters())
     trainable = sum(p.numel() for p in done.model.parameters() if p.requires_grad)
@@ -196,9 +197,9 @@ def batches(
 
 
 def test_batches(cell: Cell, device: torch.device) -> Batches:
-    """The test images, as the cell scores them."""
+    """The images that the cell scores, as it does."""
     view = cell.recipe.view(cell.suite.name).test
-    return batches(cell, _read(cell, "test"), view, device, None)
+    return batches(cell, _read(cell, cell.scored), view, device, None)
 
 
 def _prepare(

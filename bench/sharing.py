@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import cards, predictions, records
+from bench import cards, predictions, records, search
+from bench.cards import Recipe
 from bench.changes import change_recipe, is_of_recipe
 from bench.errors import UserError
 from bench.records import Record, Store
@@ -83,7 +84,8 @@ def _twice(found: Found, cells: Mapping[str, int]) -> Found:
 
 
 def _ended(record: Record, _: Path) -> str:
-    return records.oddity(record)
+    trial = "is a trial, scored on validation data" if search.is_trial(record.settings) else ""
+    return records.oddity(record) or trial
 
 
 def _clean(record: Record, _: Path) -> str:
@@ -113,12 +115,14 @@ def _recipe(record: Record, _: Path) -> str:
         changed = change_recipe(card, changes) if changes else card
     except UserError as error:
         return f"is of no recipe of this checkout: {error}"
-    wanted = changed.protocol(s.suite, s.recipe.get("precision", ""))
+    tuned = search.TUNING in s.recipe
+    protocol = search.protocol if tuned else Recipe.protocol
+    wanted = protocol(changed, s.suite, s.recipe.get("precision", ""))
     odd = [k for k in sorted({*wanted, *s.recipe}) if wanted.get(k) != s.recipe.get(k)]
     return _version("recipe", name, version, card.version) or (
         f"has another {', '.join(odd)} than recipe {name!r}, and its request does not say so"
         if odd
-        else ""
+        else search.problem(record, changed)
     )
 
 

@@ -9,31 +9,17 @@ from pathlib import Path
 import torch
 
 import methods
-from bench import backbones, cards, contract, plan, records, tuning
+from bench import adapting, backbones, cards, contract, records
 from bench import cost as costs
 from bench import export as exports
 from bench import parameters as ledger
 from bench import pretrain as pretraining
-from bench.console import title
 from bench.errors import UserError, unknown
 from bench.export import Exported
-from bench.plan import Request
 from bench.records import Store
 from methods import Unsupported
 
 KEPT, BROKEN = "kept  ", "broken"
-
-
-def tune(request: Request, store: Store) -> Iterator[str]:
-    """Try the recipe's grid for every cell of the request, on validation data."""
-    found = []
-    for cell in plan.make(request, store).cells:
-        for trial in tuning.trials(cell, torch.device(request.device)):
-            found.append(trial)
-            rates = ", ".join(f"{name} {value:g}" for name, value in trial.rates.items())
-            yield f"{title(cell.settings)}: {trial.accuracy:.2f} % on val at {rates}"
-    yield str(tuning.write(found, store.root))
-    yield from tuning.summary(found)
 
 
 def check_method(name: str) -> Iterator[str]:
@@ -77,7 +63,7 @@ def cost(
 ) -> Iterator[str]:
     """Measure methods on the same work: a recipe's name, a batch size and a device."""
     recipe, batch, device = work
-    chosen = plan.known_methods(names)
+    chosen = adapting.known_methods(names)
     if batch < 1 or rounds < 1:
         raise UserError(f"batch and rounds must be at least 1; got {batch} and {rounds}")
     cards.load_recipe(recipe)

@@ -1,85 +1,192 @@
-"""The choice of a learning rate and weight decay on validation data; test data are never read."""
+"""Trials before finals: which are due, what they chose, and the final runs at what they chose.
+
+A trial is an ordinary cell with a store of its own below the results folder. Until the finals are
+planned no test data are read: that they are there is all that is looked at.
+"""
 
 import csv
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from statistics import mean
-from typing import Literal
 
-import torch
-
-from bench import runner, trainer
-from bench.cards import Recipe
-from bench.records import Settings, write_atomically
+from bench import adapting, plan, search
+from bench.asking import FINAL, TRIAL, At, Request
+from bench.errors import UserError
+from bench.plan import Ground, is_done
+from bench.records import Record, Store, Trial, Tuned, write_atomically
 from bench.runner import Cell
-
-AXES: tuple[Literal["lr", "weight_decay"], ...] = ("lr", "weight_decay")
+from bench.search import AXES, Point, Rung
+from bench.tasks import Task
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One point of the grid and what it gave."""
+class Look:
+    """How far a search is: the trials known so far, and what they chose once all are over."""
 
-    settings: Settings  # of the cell that is tuned
-    rates: dict[str, float]
-    accuracy: float  # top-1 percent on val after the last epoch; minus infinity: it diverged
+    tried: list[tuple[Cell, Record | None]]
+    chosen: Point | None
 
+    def due(self) -> list[Cell]:
+        """The known trials that are not over."""
+        return [cell for cell, record in self.tried if not is_done(record)]
 
-def grid(recipe: Recipe, method: str) -> list[dict[str, float]]:
-    """Every point to be tried: the same number for every method."""
-    own = recipe.rates(method)
-    axes = [recipe.grid.get(axis, [own[axis]]) for axis in AXES]
-    return [dict(zip(AXES, point, strict=True)) for point in product(*axes)]
-
-
-def trials(cell: Cell, device: torch.device) -> Iterator[Trial]:
-    """Train on the 800, score on the 200, at every point of the recipe's grid."""
-    for rates in grid(cell.recipe, cell.settings.method):
-        yield Trial(cell.settings, rates, _score(_at(cell, rates), device))
+    def tuned(self) -> Tuned:
+        """What a final's record keeps of them."""
+        trials = [_trial(cell, record) for cell, record in self.tried if record]
+        seed = self.tried[0][0].settings.seed
+        return Tuned(seed, sum(trial.seconds for trial in trials), trials)
 
 
-def _at(cell: Cell, rates: dict[str, float]) -> Cell:
-    recipe = replace(cell.recipe, test_evaluations=1, weight_decay=rates["weight_decay"])
-    return replace(cell, settings=replace(cell.settings, rates=rates), recipe=recipe)
+@dataclass(frozen=True)
+class Search:
+    """The trials of one method on one backbone and task."""
+
+    ground: Ground
+    card: str  # the backbone, as the request names it
+    task: Task
+    method: str
+    points: list[Point]
+    rungs: list[Rung]
+
+    def cell(self, point: Point, epochs: int) -> Cell:
+        """One trial."""
+        at, seed = At(point, epochs, *TRIAL), self.ground.recipe.tuning.seed
+        method = self.ground.method(self.method, at)
+        return self.ground.cell(self.card, self.task, self.method, method, seed, at)
+
+    def look(self, store: Store) -> Look:
+        """What has become of the trials; a later rung's are known once an earlier one is over."""
+        points, tried = self.points, list[tuple[Cell, Record | None]]()
+        for rung, after in search.followed(self.rungs):
+            cells = [self.cell(point, rung.epochs) for point in points]
+            found = [(cell, store.find(cell.settings)) for cell in cells]
+            tried += found
+            ended = [_trial(cell, record) for cell, record in found if record and is_done(record)]
+            if len(ended) < len(found):
+                return Look(tried, None)
+            points = search.best(ended, after)
+        return Look(tried, points[0])
+
+    def trials(self) -> int:
+        """How many there are to be in the end."""
+        return sum(rung.count for rung in self.rungs)
 
 
-def _score(cell: Cell, device: torch.device) -> float:
-    try:
-        done = runner.train(cell, "train", "val", device, lambda *_: None)
-    except trainer.Diverged:
-        return float("-inf")
-    return done.watch.scores[cell.recipe.epochs].accuracy
+def store_of(results: Path) -> Store:
+    """The store of the trials."""
+    return Store(results / "trials")
 
 
-def write(found: list[Trial], results: Path) -> Path:
+def searches(request: Request) -> list[Search]:
+    """A search for each method, backbone and task of the request, in a fixed order.
+
+    Raises `UserError` as `plan.cells` does, but not for what test data hold; and for a field that
+    is both set and searched.
+    """
+    ground = plan.ground(request, TRIAL)
+    recipe = ground.recipe
+    adapting.known_methods(recipe.grid_of)
+    points = {name: search.points(recipe, name) for name in ground.methods}
+    for name, tried in points.items():
+        _require_open(request, search.axes(recipe, name), name, recipe.grid)
+        _require_fit(ground, name, tried)
+    every = product(sorted(ground.backbones), ground.tasks, sorted(points))
+    rungs = search.rungs(recipe)
+    found = [Search(ground, card, task, name, points[name], rungs) for card, task, name in every]
+    cells = {one.cell(one.points[0], rungs[0].epochs).settings.digest(): one for one in found}
+    return list(cells.values())  # each once: a card may have come by two names
+
+
+def _require_open(request: Request, axes: Iterable[str], method: str, rates: Iterable[str]) -> None:
+    """Raise `UserError` where the command line sets what the trials are to choose."""
+    closed = {name.partition(".")[0].removesuffix("_of"): name for name in request.changes}
+    chosen = [axis for axis in axes if axis not in AXES or axis in rates]
+    for axis in chosen:
+        if axis in closed:
+            raise UserError(
+                f"--set {closed[axis]} fixes what trials are to choose for {method}: say "
+                "--no-tune, or give the grid other values"
+            )
+
+
+def _require_fit(ground: Ground, name: str, points: Iterable[Point]) -> None:
+    """Raise `UserError` where a point has a field that the method, or a backbone, cannot have."""
+    own = [{k: v for k, v in point.items() if k not in AXES} for point in points]
+    distinct = {json.dumps(fields): fields for fields in own}.values()
+    adapted = [ground.method(name, At(fields, 1, *TRIAL)) for fields in distinct]
+    adapting.require_fit(ground.backbones.values(), adapted)
+
+
+def finals(request: Request, looks: Sequence[tuple[Search, Look]]) -> list[Cell]:
+    """The final runs at what the trials chose, where all of them are over; reads test data."""
+    chosen = [(one, look, look.chosen) for one, look in looks if look.chosen is not None]
+    if not chosen:
+        return []
+    tasks = list(dict.fromkeys(one.task.name for one, _, _ in chosen))
+    ground = plan.ground(replace(request, tasks=tasks), FINAL)
+    made = (_finals(ground, one, point, look.tuned()) for one, look, point in chosen)
+    return plan.unique(cell for cells in made for cell in cells)
+
+
+def _finals(ground: Ground, one: Search, point: Point, tuned: Tuned) -> Iterator[Cell]:
+    """Those of one search, a seed each."""
+    at = At(point, ground.recipe.epochs, *FINAL)
+    method = ground.method(one.method, at)
+    for seed in ground.seeds:
+        yield replace(ground.cell(one.card, one.task, one.method, method, seed, at), tuned=tuned)
+
+
+def _trial(cell: Cell, record: Record) -> Trial:
+    accuracy = record.outcome.accuracy if record.outcome else None
+    seconds = record.environment.get("seconds", 0.0)
+    point, epochs = cell.request["at"]["point"], cell.recipe.epochs
+    return Trial(point, epochs, accuracy, seconds, cell.settings.digest())
+
+
+def write(looks: Iterable[Look], results: Path) -> Path:
     """Keep every trial as a line of ``tuning.csv`` in the results folder; the file's path."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["suite", "backbone", "recipe", "task", "method", "seed", *AXES, "val_accuracy"])
-    for trial in found:
-        s = trial.settings
-        about = [s.suite, s.backbone, s.recipe["name"], s.task, s.method, s.seed]
-        lines.writerow([*about, *(trial.rates[axis] for axis in AXES), f"{trial.accuracy:.2f}"])
+    about = ("suite", "backbone", "recipe", "task", "method", "seed")
+    lines.writerow([*about, *AXES, "fields", "epochs", "val_accuracy"])
+    for cell, trial in _ended(looks):
+        s = cell.settings
+        named = [s.suite, s.backbone, s.recipe["name"], s.task, s.method, s.seed]
+        own = json.dumps({k: v for k, v in trial.point.items() if k not in AXES})
+        rates = [trial.point[axis] for axis in AXES]
+        lines.writerow([*named, *rates, own, trial.epochs, f"{_accuracy(trial):.2f}"])
     path = results / "tuning.csv"
     write_atomically(path, text.getvalue().encode())
     return path
 
 
-def summary(found: list[Trial]) -> list[str]:
-    """For each method the rates that are best in the mean over tasks and seeds.
+def summary(looks: Iterable[Look]) -> list[str]:
+    """For each method the point that is best in the mean over backbones and tasks.
 
     Of equally good ones, those with the smaller learning rate.
     """
-    scores: dict[str, dict[tuple[float, ...], list[float]]] = {}
-    for trial in found:
-        of_method = scores.setdefault(trial.settings.method, {})
-        of_method.setdefault(tuple(trial.rates[axis] for axis in AXES), []).append(trial.accuracy)
+    longest = dict[str, dict[str, list[Trial]]]()
+    for cell, trial in _ended(looks):
+        of_method = longest.setdefault(cell.settings.method, {})
+        of_method.setdefault(search.said(trial.point), []).append(trial)
     lines = []
-    for method, points in scores.items():
-        top = max(points, key=lambda rates: (mean(points[rates]), *(-rate for rate in rates)))
-        rates = ", ".join(f"{axis} {rate:g}" for axis, rate in zip(AXES, top, strict=True))
-        lines.append(f"{method}: {rates} ({mean(points[top]):.2f} % in the mean)")
+    for method, points in longest.items():
+        means = {said: mean(map(_accuracy, tried)) for said, tried in points.items()}
+        top = max(means, key=lambda said: (means[said], -points[said][0].point["lr"]))
+        lines.append(f"{method}: {top} ({means[top]:.2f} % in the mean)")
     return lines
+
+
+def _ended(looks: Iterable[Look]) -> Iterator[tuple[Cell, Trial]]:
+    for look in looks:
+        for cell, record in look.tried:
+            if record and is_done(record):
+                yield cell, _trial(cell, record)
+
+
+def _accuracy(trial: Trial) -> float:
+    return float("-inf") if trial.accuracy is None else trial.accuracy

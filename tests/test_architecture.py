@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 COMPUTES = {"torch", "timm", "torchvision", "peft"}
 LIGHT = ("bench.errors", "bench.records", "bench.tasks", "bench.cards", "bench.sources",
          "bench.report", "bench.cli", "bench.changes",
-         "bench.acts", "bench.run_acts", "bench.data_acts", "bench.reading",
+         "bench.acts", "bench.run_acts", "bench.tune_acts", "bench.data_acts", "bench.search",
+         "bench.asking", "bench.reading",
          "bench.sharing", "bench.comparing", "bench.predictions",
          "bench.console", "bench.__main__")  # fmt: skip
 PRINTS = {"bench.acts", "bench.run_acts", "bench.cli", "bench.console"}
@@ -26,6 +27,8 @@ FLOORS = {
     "bench.tasks": 1,
     "bench.cards": 1,
     "bench.changes": 1,
+    "bench.search": 1,
+    "bench.asking": 1,
     "bench.sources": 1,
     "bench.stores": 1,
     "bench.lists": 2,
@@ -47,6 +50,7 @@ FLOORS = {
     "bench.features": 3,
     "bench.acts": 5,
     "bench.run_acts": 5,
+    "bench.tune_acts": 5,
     "bench.data_acts": 5,
     "bench.cli": 6,
     "bench.__main__": 7,

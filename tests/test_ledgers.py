@@ -10,7 +10,7 @@ from tiny import backbone_card
 
 from bench.cli import main
 from bench.records import Record
-from bench.report import ledgers
+from bench.report import ledgers, tuning
 
 TRIALS = {"lr": (0.001, 0.005, 0.02), "val": (60.0, 65.0, 65.0)}
 
@@ -51,16 +51,16 @@ def on_test(*accuracies: float) -> list[Record]:
 
 
 def test_regret_is_what_validation_s_pick_loses_on_test_and_ties_go_to_the_smaller_rate() -> None:
-    [line] = ledgers.tuning_regret(on_test(70.0, 72.5, 71.0), tried())
+    [line] = tuning.regret(on_test(70.0, 72.5, 71.0), tried())
     assert line["picked by validation"] == "72.50"
     assert line["best in the grid"] == "72.50"
-    [line] = ledgers.tuning_regret(on_test(70.0, 71.0, 72.5), tried())
+    [line] = tuning.regret(on_test(70.0, 71.0, 72.5), tried())
     assert (line["picked by validation"], line["regret"]) == ("71.00", "1.50")
 
 
 def test_without_a_final_run_at_every_rate_there_is_no_regret() -> None:
-    assert ledgers.tuning_regret(on_test(70.0, 71.0), tried()) == []
-    assert ledgers.tuning_regret(on_test(70.0, 71.0, 72.0), tried(seed="1")) == []
+    assert tuning.regret(on_test(70.0, 71.0), tried()) == []
+    assert tuning.regret(on_test(70.0, 71.0, 72.0), tried(seed="1")) == []
 
 
 def test_shares_of_the_data_stand_side_by_side() -> None:

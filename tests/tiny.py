@@ -78,7 +78,7 @@ def command(act: str, folder: Path, results: Path, methods: str, *more: str) -> 
     changes = [word for change in QUICK for word in ("--set", change)]
     suite = ("--suite", str(folder / "tiny.toml"), "--data-root", str(folder / "data"))
     chosen = ("--device", "cpu", "--tasks", "light", "--methods", methods)
-    here = ("--workers", "0") if act == "run" else ()  # no process to start
+    here = ("--workers", "0") if act in ("run", "tune") else ()  # no process to start
     return [act, *suite, "--results", str(results), *chosen, *changes, *here, *more]
 
 

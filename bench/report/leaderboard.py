@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench import search
 from bench.cards import Suite
 from bench.records import Record, Settings
 from bench.report.comparison import Comparison
@@ -77,8 +78,10 @@ def _named(settings: Settings) -> tuple[str, int, str, str]:
 def _shared(settings: Settings) -> dict[str, Any]:
     """What, with the names, all the records of a board must have alike."""
     inputs = {f"input.{key}": value for key, value in settings.input.items()}
+    tuned = search.words(settings.recipe)
+    recipe = {**settings.recipe, **({search.TUNING: tuned} if tuned else {})}
     data = {"variant": settings.variant or "as found"}
-    return {**settings.recipe, **inputs, **data, "weights": settings.weights[:12]}
+    return {**recipe, **inputs, **data, "weights": settings.weights[:12]}
 
 
 def comparable(records: list[Record]) -> list[list[Record]]:

@@ -4,13 +4,13 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from bench.errors import UserError
-from bench.records import PROMPTS_FROM, Record, Settings
+from bench.records import PROMPTS_FROM, Record
+from bench.report import tuning
 from bench.report.grouping import canonical, gather
 from bench.report.leaderboard import Board
-from bench.report.rows import Row, machine
+from bench.report.rows import machine
 from bench.report.text import on, table
 
 NOTICE = "<!-- made by `python -m bench report` from the records; do not edit -->"
@@ -25,7 +25,8 @@ def markdown(boards: Sequence[Board], records: Sequence[Record], results: Path) 
     parts = [NOTICE, "# Ledgers"]
     for title, said, lines in (
         ("Selection bias", SELECTION, selection_bias(boards)),
-        ("Tuning regret", REGRET, tuning_regret(records, trials)),
+        ("Tuning", TRIALS, tuning.spent(boards, records)),
+        ("Tuning regret", REGRET, tuning.regret(records, trials)),
         ("Initialisation", INIT, init_shares(records)),
         ("Cost on the same work", COSTS, cost(costs)),
     ):
@@ -38,6 +39,11 @@ SELECTION = (
     "cells of its row: the mean, and the most. It is why a number of a paper whose code picks so "
     "is not a number of the last epoch. Of a run that scores test at few epochs this is a lower "
     "bound."
+)
+TRIALS = (
+    "What was spent on validation data before the final runs: every method has as many trials. "
+    "Seconds are those of whole cells, the mean of a task's search; val is the accuracy there of "
+    "what was chosen, mean over tasks. Trials without an outcome diverged, or cannot be."
 )
 REGRET = (
     "Test accuracy of the rates that validation picks, against the best of the grid on test, in "
@@ -63,29 +69,8 @@ def selection_bias(boards: Iterable[Board]) -> Lines:
             gains = [gain for cell in row.cells.values() for gain in cell.gains.values()]
             if gains:
                 shown = {"mean gain": f"{fmean(gains):.2f}", "most": f"{max(gains):.2f}"}
-                lines.append({**_of_board(board, row), **shown, "cells": str(len(gains))})
+                lines.append({**tuning.of_board(board, row), **shown, "cells": str(len(gains))})
     return lines
-
-
-def tuning_regret(records: Iterable[Record], trials: Iterable[Mapping[str, str]]) -> Lines:
-    """A line a method, backbone and recipe, over the tasks and seeds with all that it needs."""
-    scored = gather([r for r in records if r.outcome], lambda r: _tuned(r.settings))
-    regrets: dict[tuple[str, ...], list[tuple[float, float]]] = {}
-    for cell, tried in gather(trials, _trial).items():
-        found = _regret(tried, scored.get(cell, []))
-        if found:
-            suite, backbone, recipe, _, method, _ = cell
-            regrets.setdefault((suite, backbone, recipe, method), []).append(found)
-    return [
-        {
-            **dict(zip(("suite", "backbone", "recipe", "method"), key, strict=True)),
-            "picked by validation": f"{fmean(pick for pick, _ in found):.2f}",
-            "best in the grid": f"{fmean(best for _, best in found):.2f}",
-            "regret": f"{fmean(best - pick for pick, best in found):.2f}",
-            "cells": str(len(found)),
-        }
-        for key, found in sorted(regrets.items())
-    ]
 
 
 def init_shares(records: Iterable[Record]) -> Lines:
@@ -128,41 +113,6 @@ def cost(measured: Iterable[Mapping[str, str]]) -> Lines:
         }
         for line in sorted(listed, key=lambda line: (_work(line), float(line["train_step_ms"])))
     ]
-
-
-def _of_board(board: Board, row: Row) -> dict[str, str]:
-    return {
-        "suite": board.suite,
-        "backbone": board.backbone,
-        "recipe": board.recipe_name,
-        "method": row.label,
-    }
-
-
-def _tuned(s: Settings) -> tuple[str, ...]:
-    name = str(s.recipe.get("name"))
-    return s.suite, s.backbone, name, s.task, s.method, str(s.seed)
-
-
-def _trial(line: Mapping[str, str]) -> tuple[str, ...]:
-    named = ("suite", "backbone", "recipe", "task", "method", "seed")
-    return tuple(line[name] for name in named)
-
-
-def _regret(
-    trials: Sequence[Mapping[str, str]], scored: Sequence[Record]
-) -> tuple[float, float] | None:
-    """Test accuracy at the rates that validation picks, and the best of all that were tried."""
-    on_test = {_rates(r.settings.rates): r.outcome.accuracy for r in scored if r.outcome}
-    found = [(_rates(t), float(t["val_accuracy"])) for t in trials]
-    if any(rates not in on_test for rates, _ in found) or len(found) < 2:
-        return None
-    pick, _ = max(found, key=lambda trial: (trial[1], -trial[0][0]))
-    return on_test[pick], max(on_test[rates] for rates, _ in found)
-
-
-def _rates(of: Mapping[str, Any]) -> tuple[float, float]:
-    return float(of["lr"]), float(of["weight_decay"])
 
 
 def _strategy(record: Record) -> tuple[str, ...]:

@@ -3,8 +3,13 @@
 import json
 import shlex
 import tomllib
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
+from bench import search
+from bench.cards import load_recipe, load_suite
+from bench.errors import UserError
 from bench.records import Record
 
 FOLDER = "again"  # a results folder that does not have the cell yet
@@ -22,15 +27,31 @@ def replay(record: Record) -> str:
     asked = record.request
     if not asked:
         return ""
-    words = ["python", "-m", "bench", "run"]
+    trial = search.is_trial(record.settings)
+    words = ["python", "-m", "bench", "tune" if trial else "run"]
     for option, name in OPTIONS.items():
-        words += [option, str(asked[name])]
+        words += [option, str(asked[name])] if not (trial and name == "seed") else []
     for name in ("recipe", "variant"):
         if asked.get(name) is not None:
             words += [f"--{name}", asked[name]]
     for name, value in asked.get("changes", {}).items():
         words += ["--set", f"{name}={_argument(value)}"]
-    return shlex.join([*words, "--results", FOLDER])
+    return shlex.join([*words, *([] if trial else _tuning(record)), "--results", FOLDER])
+
+
+def _tuning(record: Record) -> list[str]:
+    """Whether the rates were chosen by trials, where the recipe's card does not say just that."""
+    tuned = search.TUNING in record.settings.recipe
+    by_default = _by_default(record.request["suite"], record.request.get("recipe"))
+    return [] if tuned == by_default else ["--tune" if tuned else "--no-tune"]
+
+
+@cache
+def _by_default(suite: str, recipe: str | None) -> bool:
+    """Whether a run tunes where nothing is said of it."""
+    with suppress(UserError):  # a card that is not here
+        return load_recipe(recipe or load_suite(suite).recipe).tuning.by_default
+    return False
 
 
 def _argument(value: Any) -> str:

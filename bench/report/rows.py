@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import search
 from bench.records import Outcome, Record
 from bench.report.grouping import canonical, differences, gather
 from bench.report.text import NONE, on
+
+CHOSEN = "chosen for each task"
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Row:
 
     label: str  # the method's name; of one with changed fields, with those that tell it apart
     method: str
-    fields: dict[str, Any]
+    fields: dict[str, Any]  # with words for one that was chosen for each task
     rates: dict[str, float]  # learning rate and weight decay; empty: chosen for each task
     cells: dict[str, Cell]  # task -> cell, for every task shown
     seeds: list[int]  # of the complete row; of an incomplete one, all that gave a result
@@ -110,18 +113,38 @@ def _rates(records: list[Record]) -> dict[str, float]:
     return first if all(record.settings.rates == first for record in records) else {}
 
 
-def _variants(records: list[Record]) -> dict[str, list[Record]]:
-    """The records of a method by its fields; where a task was run at several rates, by those too.
+def _fields(records: list[Record]) -> dict[str, Any]:
+    """The fields of all the records; of one that was chosen for each task, these words."""
+    first = records[0].settings.fields
+    differ = {k for k in first if any(r.settings.fields.get(k) != first[k] for r in records)}
+    return {k: CHOSEN if k in differ else v for k, v in first.items()}
 
-    Rates that differ only from task to task were chosen for each: they stay in one row.
+
+def _variants(records: list[Record]) -> dict[str, list[Record]]:
+    """The records of a method by its fields; where a task was run at several points, by those too.
+
+    A point is the rates, with the fields that trials choose. Points that differ only from task to
+    task were chosen for each: they stay in one row.
     """
     variants: dict[str, list[Record]] = {}
-    for fields, alike in gather(records, lambda r: canonical(r.settings.fields)).items():
-        chosen = {(r.settings.task, canonical(r.settings.rates)) for r in alike}
+    for fields, alike in gather(records, lambda r: canonical(_set(r))).items():
+        chosen = {(r.settings.task, canonical(_point(r))) for r in alike}
         several = len(chosen) > len({task for task, _ in chosen})
-        for rates, found in gather(alike, lambda r: canonical(r.settings.rates)).items():
-            variants.setdefault(fields + (rates if several else ""), []).extend(found)
+        for point, found in gather(alike, lambda r: canonical(_point(r))).items():
+            variants.setdefault(fields + (point if several else ""), []).extend(found)
     return variants
+
+
+def _set(record: Record) -> dict[str, Any]:
+    """The fields that no trial chose."""
+    s = record.settings
+    return {k: v for k, v in s.fields.items() if k not in search.searched(s)}
+
+
+def _point(record: Record) -> dict[str, Any]:
+    """The rates, and the fields that trials chose."""
+    s = record.settings
+    return {**s.rates, **{k: s.fields.get(k) for k in search.searched(s)}}
 
 
 def _row(label: str, records: list[Record], groups: dict[str, list[str]]) -> Row:
@@ -131,7 +154,7 @@ def _row(label: str, records: list[Record], groups: dict[str, list[str]]) -> Row
     return Row(
         label=label,
         method=records[0].settings.method,
-        fields=records[0].settings.fields,
+        fields=_fields(records),
         rates=_rates(records),
         cells=cells,
         seeds=sorted({seed for cell in cells.values() for seed in cell.accuracies}),

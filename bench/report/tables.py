@@ -5,11 +5,12 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from bench import search
 from bench.records import Record
 from bench.report.comparison import rank_text
 from bench.report.grouping import canonical, entries, gather
 from bench.report.leaderboard import Board
-from bench.report.rows import Cell, Row
+from bench.report.rows import CHOSEN, Cell, Row
 from bench.report.text import NONE, number, safe, table, with_spread
 
 NOTICE = "<!-- made by `python -m bench report` from results/records; do not edit -->"
@@ -119,8 +120,14 @@ def _foot(board: Board) -> str:
     )
     not_run = f" Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
     splits = f" Splits: {entries(board.splits)}." if board.splits else ""
-    said = " ".join(filter(None, (MEANING, board.comparison.said())))
+    said = " ".join(filter(None, (MEANING, _tuned(recipe), board.comparison.said())))
     return safe(f"{made}{not_run}{splits} {said}")
+
+
+def _tuned(recipe: dict[str, Any]) -> str:
+    """How the rates of a board were chosen; empty: they are the recipe's own."""
+    words = search.words(recipe)
+    return f"Rates and fields chosen for each task on validation data: {words}." if words else ""
 
 
 def _settings(board: Board) -> str:
@@ -128,7 +135,7 @@ def _settings(board: Board) -> str:
     rows = sorted([*board.rows, *board.incomplete], key=lambda row: row.label)
     fields = [f"{row.label} ({entries(row.fields)})" for row in rows if row.fields]
     rates = [
-        f"{said or 'chosen for each task'} ({', '.join(row.label for row in alike)})"
+        f"{said or CHOSEN} ({', '.join(row.label for row in alike)})"
         for said, alike in sorted(gather(rows, lambda row: entries(row.rates)).items())
     ]
     remarks = [f"{row.label}: {row.remark}" for row in rows if row.remark]

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.records import Failure, Outcome, Record
+from bench import search
+from bench.records import Failure, Outcome, Record, Trial
 from bench.report.grouping import canonical, entries
 from bench.report.page.page_table import Column, Entry, Table, numbered
 from bench.report.page.standings import Standing
@@ -128,11 +129,18 @@ def _measured(outcome: Outcome | None, name: str, decimals: int) -> Entry:
     return numbered(value, NONE if value is None else f"{value:.{decimals}f}")
 
 
+def _trial(trial: Trial) -> tuple[str, str]:
+    found = "no outcome" if trial.accuracy is None else f"{trial.accuracy:.2f} %"
+    return search.said(trial.point), f"{found}, {trial.epochs} epochs, {trial.seconds:.1f} s"
+
+
 def _lists(record: Record) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     if record.outcome:
         yield "Outcome", [*_results(record.outcome), *_pairs(asdict(record.outcome))]
     if record.failure:
         yield "Failure", _failure(record.failure)
+    if record.tuned:
+        yield "Trials, scored on val", [_trial(trial) for trial in record.tuned.trials]
     settings = asdict(record.settings)
     plain = {name: value for name, value in settings.items() if name not in PARTS}
     yield "Settings", [("group", record.group), *_pairs(plain)]

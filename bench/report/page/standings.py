@@ -11,7 +11,7 @@ from bench.report.families import family
 from bench.report.grouping import entries
 from bench.report.leaderboard import Board
 from bench.report.page.page_table import FIRST, LAST, Column, Entry, Table, numbered
-from bench.report.rows import Cell, Row, spread
+from bench.report.rows import CHOSEN, Cell, Row, spread
 from bench.report.tables import cell_text
 from bench.report.text import NONE
 
@@ -150,7 +150,7 @@ def _facts(standing: Standing) -> list[tuple[str, str]]:
         "params (M)": _decimals(_params(row), 3).text,
         "init (s)": _decimals(row.init_seconds, 2).text,
         "fields": entries(row.fields),
-        "rates": entries(row.rates) or "chosen for each task",
+        "rates": entries(row.rates) or CHOSEN,
         "data": board.variant,
         "splits": entries(board.splits),
         "not run": ", ".join(board.not_run),

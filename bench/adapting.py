@@ -1,0 +1,89 @@
+"""The methods of a request: known by name, with their fields changed, and fit for the backbones."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from itertools import product
+from types import MappingProxyType
+from typing import Any, get_type_hints
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+import methods
+from bench import backbones, cross_task
+from bench.backbones import Backbone
+from bench.cards import Recipe
+from bench.changes import near_fields
+from bench.errors import UserError, unknown
+from bench.records import PROMPTS_FROM
+from methods import Method
+
+NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+def known_methods(chosen: Iterable[str]) -> list[str]:
+    """The names, each once; raises `UserError` for one that is refused or not registered."""
+    names = list(dict.fromkeys(chosen))
+    for name in names:
+        if methods.refusal(name):
+            raise UserError(f"{name} is no method here: {methods.refusal(name)}")
+        if name not in methods.names():
+            raise unknown("method", name, methods.names())
+    return names
+
+
+def method(
+    name: str, recipe: Recipe, changes: dict[str, Any], own: Mapping[str, Any] = NONE
+) -> Method:
+    """The method with the fields that the recipe, the command line and a point change."""
+    plain = methods.create(name)
+    known = {f.name for f in fields(plain)}
+    wanted = recipe.fields_of(name, known) | {k: v for k, v in changes.items() if k in known}
+    wanted |= own
+    try:
+        return methods.create(name, **_typed(plain, wanted))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{name}: {error}") from None
+
+
+def _typed(method: Method, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The values as their fields' types have them: 8 for a float is 8.0, in the record as well."""
+    types = get_type_hints(type(method))
+    typed = dict(wanted)
+    for name in wanted.keys() & types:
+        try:
+            typed[name] = TypeAdapter(types[name]).validate_python(wanted[name])
+        except ValidationError as error:
+            raise ValueError(f"{name}={wanted[name]}: {error.errors()[0]['msg']}") from None
+    return typed
+
+
+def require_used(recipe: Recipe, changes: dict[str, Any], adapted: dict[str, Method]) -> None:
+    """Raise `UserError` for a change that neither the recipe nor any chosen method knows."""
+    cross_task.require_served(changes, adapted)
+    has = {PROMPTS_FROM}.union(f.name for method in adapted.values() for f in fields(method))
+    for name in changes:
+        if name not in has:
+            near = near_fields(asdict(recipe), name)
+            raise unknown("field", name, near if "." in name else has.union(near))
+
+
+def require_fit(found: Iterable[Backbone], adapted: Iterable[Method]) -> None:
+    """Raise `UserError` where a method has a field out of range for a backbone."""
+    for backbone, method in product(found, adapted):
+        _require_fit(backbone, method)
+
+
+def _require_fit(backbone: Backbone, method: Method) -> None:
+    """Attach on the meta device: a field out of range shows before any compute.
+
+    What a backbone does not allow, and what else fails, is its cell's to record.
+    """
+    with torch.device("meta"):
+        model = backbones.build(backbone, classes=2)
+        try:
+            method.attach(model.requires_grad_(False))
+        except ValueError as error:
+            raise UserError(f"{type(method).__name__} on {backbone.card.name}: {error}") from None
+        except Exception:
+            return

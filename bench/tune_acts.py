@@ -1,0 +1,204 @@
+"""What `run --tune` does, with its dry run and its status, and `tune`: trials first, then finals.
+
+torch is imported only by what computes.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from time import time
+from typing import TYPE_CHECKING
+
+from bench import run_acts
+from bench.acts import FAILED, complain, report_tables, say
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.asking import Request
+    from bench.plan import Plan
+    from bench.records import Store
+    from bench.runner import Cell
+    from bench.tuning import Look, Search
+
+    Looks = Sequence[tuple[Search, Look]]
+
+
+def run(request: "Request", args: argparse.Namespace, began: float) -> int:
+    """All trials, then the finals of the searches whose trials are over."""
+    from bench import tuning
+    from bench.records import Store
+
+    searches = tuning.searches(request)
+    failed, ran = _run_trials(searches, request.device, args, began)
+    if failed and args.fail_fast:
+        report_tables(args.results)
+        return complain(f"{failed} trials failed; no final was run", FAILED)
+    looks = _looks(searches, args)
+    store, planned = Store(args.results), _finals(request, looks, args)
+    executor = run_acts.executor_of(args, args.results, request.device)
+    try:
+        lost = run_acts.run_finals(planned, store, executor, _less(args, ran), began, "final runs")
+    finally:
+        executor.close()
+    status = run_acts.ended(lost, len(planned.cells), args.results)
+    return _account(looks, failed) or status
+
+
+def _account(looks: "Looks", failed: int) -> int:
+    """Say which searches have no finals, and why; the exit status."""
+    waiting = sum(look.chosen is None for _, look in looks)
+    if waiting:
+        why = f"{failed} trials failed" if failed else "not all of their trials were run"
+        complain(f"{waiting} of {len(looks)} searches came to no final run: {why}", FAILED)
+    return FAILED if failed else 0
+
+
+def _run_trials(
+    searches: "Sequence[Search]", device: str, args: argparse.Namespace, began: float
+) -> tuple[int, int]:
+    """Run the trials, a rung after the other; how many failed, and how many were run."""
+    from bench import tuning
+
+    store, tried, failed = tuning.store_of(args.results), set[str](), 0
+    while True:
+        cells = _new(searches, tried, args)
+        if not cells or (failed and args.fail_fast):
+            return failed, len(tried)
+        run_acts.announce(f"{len(cells)} trials to run, {_over(searches, args)}, on {device}")
+        tried |= {cell.settings.digest() for cell in cells}
+        executor = run_acts.executor_of(args, store.root, device)
+        try:
+            failed += run_acts.run_cells(cells, store, executor, args, began)
+        finally:
+            executor.close()
+
+
+def _new(
+    searches: "Sequence[Search]", tried: set[str], args: argparse.Namespace
+) -> "Sequence[Cell]":
+    """The trials that are to be run now: those due, or all where that is forced, but none twice."""
+    from bench import tuning
+
+    found = []
+    for _, look in _looks(searches, args):
+        found += [cell for cell, _ in look.tried] if args.force else look.due()
+    cells = [cell for cell in found if cell.settings.digest() not in tried]
+    return run_acts.chosen(cells, tuning.store_of(args.results), _less(args, len(tried)))
+
+
+def _less(args: argparse.Namespace, ran: int) -> argparse.Namespace:
+    """The arguments, with so many fewer cells that may be run."""
+    if args.limit_cells is None:
+        return args
+    return argparse.Namespace(**vars(args) | {"limit_cells": max(0, args.limit_cells - ran)})
+
+
+def _looks(searches: "Sequence[Search]", args: argparse.Namespace) -> "Looks":
+    from bench import tuning
+
+    store = tuning.store_of(args.results)
+    return [(one, one.look(store)) for one in searches]
+
+
+def _over(searches: "Sequence[Search]", args: argparse.Namespace) -> str:
+    """How many trials are over, of all that there are to be."""
+    looks = _looks(searches, args)
+    over = sum(len(look.tried) - len(look.due()) for _, look in looks)
+    return f"{over} of {sum(one.trials() for one in searches)} done before"
+
+
+def _finals(request: "Request", looks: "Looks", args: argparse.Namespace) -> "Plan":
+    """The final runs that can be planned."""
+    from bench import tuning
+    from bench.plan import Plan, is_done
+    from bench.records import Store
+
+    store, cells = Store(args.results), tuning.finals(request, looks)
+    done = {cell.settings.digest() for cell in cells if is_done(store.find(cell.settings))}
+    return Plan(looks[0][0].ground.suite, cells, done, request.device)
+
+
+def print_plan(request: "Request", args: argparse.Namespace) -> int:
+    """The dry run: the trials and final runs that are known, and how many there are to be."""
+    from bench import tuning
+    from bench.records import Store
+
+    searches = tuning.searches(request)
+    _print_trials(searches, args)
+    looks = _looks(searches, args)
+    planned = _finals(request, looks, args)
+    run_acts.print_cells(planned.cells, planned.done)
+    left = planned.cells if args.force else planned.left()
+    rest = _less(args, len(_new(searches, set(), args)))
+    count = len(run_acts.chosen(left, Store(args.results), rest))
+    return say([f"{count} of {len(planned.cells)} final runs to run{_waiting(looks)}"])
+
+
+def _print_trials(searches: "Sequence[Search]", args: argparse.Namespace) -> int:
+    """A line for each trial that is known, and how many are to be run."""
+    from bench import tuning
+
+    looks = _looks(searches, args)
+    known = [cell for _, look in looks for cell, _ in look.tried]
+    due = {cell.settings.digest() for _, look in looks for cell in look.due()}
+    run_acts.print_cells(known, {cell.settings.digest() for cell in known} - due)
+    new, every = _new(searches, set(), args), sum(one.trials() for one in searches)
+    time_ = run_acts.expected(new, tuning.store_of(args.results))
+    return say([f"{len(new)} of {every} trials to run; {time_}"])
+
+
+def _waiting(looks: "Looks") -> str:
+    """How many final runs are not known yet, in words."""
+    waiting = sum(len(one.ground.seeds) for one, look in looks if look.chosen is None)
+    return f"; {waiting} more wait for their trials" if waiting else ""
+
+
+def status(request: "Request", args: argparse.Namespace) -> int:
+    """Count the trials and the final runs, and go on looking where that is asked for."""
+    from bench import tuning, watching
+
+    searches = tuning.searches(request)
+    for kind, cells, store in _stages(request, searches, args):
+        looks = watching.watch(cells, store)
+        for lines in looks if args.watch else islice(looks, 1):
+            say([f"{kind}: {lines[0]}", *lines[1:]])
+    every = sum(one.trials() for one in searches)
+    return say([f"{every} trials in all{_waiting(_looks(searches, args))}"])
+
+
+def _stages(
+    request: "Request", searches: "Sequence[Search]", args: argparse.Namespace
+) -> "Iterator[tuple[str, list[Cell], Store]]":
+    """The trials for as long as more come to be known, then the final runs; with their stores."""
+    from bench import tuning
+    from bench.records import Store
+
+    known = 0
+    while True:
+        looks = _looks(searches, args)
+        cells = [cell for _, look in looks for cell, _ in look.tried]
+        if len(cells) == known:
+            break
+        known = len(cells)
+        yield "trials", cells, tuning.store_of(args.results)
+    finals = _finals(request, looks, args).cells
+    if finals:
+        yield "final runs", finals, Store(args.results)
+
+
+def tune(args: argparse.Namespace) -> int:
+    """The trials alone, and a table of them."""
+    from bench import tuning
+    from bench.records import Store
+
+    if args.seeds:
+        raise UserError("trials have the seed of their recipe's tuning: --set tuning.seed=1, say")
+    began, request = time(), run_acts.request_of(args)
+    searches = tuning.searches(request)
+    if args.dry_run:
+        return _print_trials(searches, args)
+    Store(args.results).require_writable()
+    failed, _ = _run_trials(searches, request.device, args, began)
+    looks = [look for _, look in _looks(searches, args)]
+    say([str(tuning.write(looks, args.results)), *tuning.summary(looks)])
+    return complain(f"{failed} trials failed", FAILED) if failed else 0
