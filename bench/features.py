@@ -5,9 +5,9 @@ and what dropout draws are those of a run without.
 
 Kept is what passes between two stages. Of visual query tuning (vqt) that is nothing: its queries,
 which learn, stand in every block, so no block is fixed, although the tokens that they ask are. To
-keep those would take the input of each block, twelve times what moment probing (mp) keeps: 6.8 GiB for
-1,000 images of ViT-B/16 in fp32, above `SHARE` where less than 20.3 GiB are free. Its images are
-read anew.
+keep those would take the input of each block, twelve times what moment probing (mp) keeps: 6.8 GiB
+for 1,000 images of ViT-B/16 in fp32, above `SHARE` where less than 20.3 GiB are free. Its images
+are read anew.
 """
 
 from collections.abc import Callable, Iterator

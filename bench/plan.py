@@ -173,9 +173,8 @@ def ground(request: Request, splits: tuple[Split, Split]) -> Ground:
     if recipe.compile:
         compiling.require_compiler(torch.device(request.device))
     names = adapting.known_methods(chosen.methods)
-    adapting.require_used(
-        recipe, rest, {name: adapting.method(name, recipe, rest) for name in names}
-    )
+    plain = {name: adapting.method(name, recipe, rest) for name in names}
+    adapting.require_used(recipe, rest, plain)
     tasks, other = _tasks(suite, chosen.tasks), cross_task.named(suite, rest)
     read = [task for task in suite.task if task in tasks or task == other]
     _require_present(suite, read, request)

@@ -58,9 +58,8 @@ def points(recipe: Recipe, method: str) -> list[Point]:
 
 
 def _draw(seed: int, method: str, point: Point) -> str:
-    return hashlib.sha256(
-        f"{seed} {method} {json.dumps(point, sort_keys=True)}".encode()
-    ).hexdigest()
+    text = f"{seed} {method} {json.dumps(point, sort_keys=True)}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def budget(recipe: Recipe) -> int:

@@ -1,0 +1,567 @@
+"""Tuning: as many trials for every method, no test data before the finals, what is kept of it."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from test_report import make
+
+from bench import cli, jobs, plan, search, tuning
+from bench.asking import FINAL, Request
+from bench.cards import Recipe, load_recipe
+from bench.changes import change_recipe
+from bench.errors import UserError
+from bench.records import Record, Store, Trial
+from bench.report import leaderboard
+from bench.report import tuning as ledger
+from bench.report.replay import replay
+from bench.tasks import Split
+
+PLUGIN = ("--plugin", str(Path(__file__).parent / "faulty.py"))
+TWO = ("--set", "grid={ lr = [1e-3, 1e-2] }")
+LENGTHS = "grid_of={ vpt_deep = { prompts = [1, 2, 4] } }"
+opened: list[str] | None = None  # every file, in order, while a test wants to know
+
+
+def _listen(event: str, args: tuple[Any, ...]) -> None:
+    if opened is not None and event in ("open", "os.rename"):
+        opened.append(str(args[1 if event == "os.rename" else 0]))
+
+
+sys.addaudithook(_listen)  # cannot be taken away again
+
+
+@pytest.fixture(scope="module")
+def cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data, a suite of two tasks and a backbone; not to be changed."""
+    return tiny.write_all(tmp_path_factory.mktemp("cards"))
+
+
+@pytest.fixture(autouse=True)
+def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the slow part of the tables."""
+    monkeypatch.setattr("bench.report.gallery._pictures", list)
+
+
+@pytest.fixture
+def listening() -> Iterator[list[str]]:
+    """The files that are opened and renamed to, in order."""
+    global opened
+    opened = []
+    yield opened
+    opened = None
+
+
+def run(cards: Path, results: Path, methods: str, *more: str) -> int:
+    return cli.main(tiny.command("run", cards, results, methods, "--tune", *TWO, *more))
+
+
+def kept(folder: Path) -> list[Record]:
+    return [record for _, record in Store(folder).read() if isinstance(record, Record)]
+
+
+@pytest.fixture(scope="module")
+def tuned(cards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a tuned run of two methods and two seeds; not to be changed."""
+    results = tmp_path_factory.mktemp("tuned") / "results"
+    assert run(cards, results, "linear,vpt_deep", "--seeds", "0,1", "--set", LENGTHS) == 0
+    return results
+
+
+# How many trials, of which points
+
+
+def recipe(**changes: Any) -> Recipe:
+    return change_recipe(load_recipe("unified"), changes)
+
+
+WIDE = {"grid_of": {"vpt_deep": {"prompts": [5, 20, 100]}}}
+
+
+def test_every_method_has_as_many_trials_whatever_its_grid() -> None:
+    found = recipe(**WIDE)
+    assert len(search.grid(found, "vpt_deep")) == 3 * len(search.grid(found, "lora")) == 24
+    assert len(search.points(found, "vpt_deep")) == len(search.points(found, "lora")) == 8
+    fewer = recipe(**WIDE, **{"tuning.trials": 3})
+    assert len(search.points(fewer, "vpt_deep")) == len(search.points(fewer, "lora")) == 3
+
+
+def test_a_method_whose_grid_is_the_budget_tries_all_of_it() -> None:
+    found = recipe()
+    assert search.points(found, "lora") == search.grid(found, "lora")
+
+
+def test_the_choice_from_a_larger_grid_is_the_seeds_and_stays() -> None:
+    found, again = (search.points(recipe(**WIDE), "vpt_deep") for _ in range(2))
+    assert found == again
+    assert found != search.points(recipe(**WIDE, **{"tuning.seed": 1}), "vpt_deep")
+    every = search.grid(recipe(**WIDE), "vpt_deep")
+    assert found == [point for point in every if point in found]  # in the grid's order
+
+
+def test_a_larger_budget_tries_what_a_smaller_one_did() -> None:
+    three, six = (recipe(**WIDE, **{"tuning.trials": trials}) for trials in (3, 6))
+    larger = search.points(six, "vpt_deep")
+    assert all(point in larger for point in search.points(three, "vpt_deep"))
+
+
+def test_a_variants_extra_fields_are_its_familys() -> None:
+    axes = search.axes(recipe(grid_of={"spt_deep": {"prompts": [5, 20]}}), "spt_deep_kmeans")
+    assert axes["prompts"] == [5, 20]
+    assert list(axes) == ["lr", "weight_decay", "prompts"]
+
+
+@pytest.mark.parametrize("trials", range(2, 9))
+def test_halving_keeps_within_the_epochs_of_the_plain_budget(trials: int) -> None:
+    plain = recipe(**{"tuning.trials": trials})
+    halved = recipe(**{"tuning.trials": trials, "tuning.halving": True})
+    cost = [sum(r.count * r.epochs for r in search.rungs(one)) for one in (halved, plain)]
+    assert cost[0] <= cost[1]
+    rungs = search.rungs(halved)
+    assert [rung.epochs for rung in rungs] == [25, 50, 100]
+    assert trials <= rungs[0].count <= 8
+    assert [rung.count for rung in rungs] == [rungs[0].count // n or 1 for n in (1, 2, 4)]
+
+
+@pytest.mark.parametrize("change", [{"tuning.trials": 1}, {"epochs": 3, "warmup_epochs": 0}])
+def test_halving_what_cannot_be_halved_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="halving needs 2 trials and 4 epochs"):
+        search.rungs(recipe(**change, **{"tuning.halving": True}))
+
+
+# The choice
+
+
+def trial(accuracy: float | None, lr: float, decay: float = 0.0, **fields: Any) -> Trial:
+    return Trial({"lr": lr, "weight_decay": decay, **fields}, 1, accuracy, 1.0, "")
+
+
+@pytest.mark.parametrize(
+    ("tried", "wins"),
+    [
+        ([trial(50.0, 1e-3), trial(51.0, 1e-2)], 1),
+        ([trial(51.0, 1e-2), trial(51.0, 1e-3)], 1),
+        ([trial(51.0, 1e-3, 0.1), trial(51.0, 1e-3, 0.01)], 1),
+        ([trial(51.0, 1e-3, prompts=9), trial(51.0, 1e-3, prompts=5)], 0),
+        ([trial(None, 1e-3), trial(0.0, 1e-2)], 1),
+        ([trial(None, 1e-2), trial(None, 1e-3)], 1),
+    ],
+    ids=["the best", "smaller rate", "smaller decay", "first", "diverged", "all diverged"],
+)
+def test_ties_go_to_the_smaller_rate_then_decay_then_the_first(
+    tried: list[Trial], wins: int
+) -> None:
+    assert search.best(tried, 1) == [tried[wins].point]
+
+
+# Cards and requests
+
+
+@pytest.mark.parametrize(
+    ("name", "tunes"), [("unified", True), ("spt2024", True), ("vpt2022", True), ("quick", False)]
+)
+def test_the_full_recipes_tune_by_default(name: str, tunes: bool) -> None:
+    request = Request("mini", recipe=name)
+    assert plan.tunes(request) is tunes
+    assert plan.tunes(replace(request, tune=not tunes)) is not tunes
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"tuning.trials": 9}, "9 trials are not as many for every method: the grid has 8 pairs"),
+        ({"grid": {}}, "tuning by default needs a grid"),
+        ({"grid": {"lr": [0.0]}}, "the grid's lr must be above 0"),
+        ({"grid_of": {"lora": {"rank": []}}}, "the grid's rank needs values, each once"),
+        ({"grid": {"lr": [0.1, 0.1]}}, "the grid's lr needs values, each once"),
+    ],
+)
+def test_a_grid_that_cannot_be_searched_is_refused(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        recipe(**changes)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--set", "lr=0.1"), "--set lr fixes what trials are to choose for vpt_deep"),
+        (("--set", LENGTHS, "--set", "prompts=3"), "--set prompts fixes what trials are to choose"),
+        (("--set", "grid_of={ vtp_deep = { prompts = [1] } }"), "did you mean vpt_deep"),
+        (("--set", "grid_of={ vpt_deep = { promts = [1, 2] } }"), "no field 'promts'"),
+        (("--set", "grid={}"), "recipe 'quick' has no grid to tune over"),
+        (("--halving",), "halving needs 2 trials and 4 epochs"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused_in_one_sentence_before_any_trial(
+    cards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str], says: str
+) -> None:
+    assert run(cards, tmp_path / "results", "vpt_deep", *more) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert len(said.splitlines()) == 1
+    assert not kept(tmp_path / "results" / "trials")
+
+
+def test_tune_has_the_seed_of_the_recipe(cards: Path, tmp_path: Path, capsys) -> None:
+    words = tiny.command("tune", cards, tmp_path, "linear", *TWO)
+    assert cli.main([*words, "--seeds", "1"]) == 2
+    assert "--set tuning.seed=1" in capsys.readouterr().err
+
+
+def test_a_suite_without_a_list_of_val_says_so(cards: Path, tmp_path: Path, capsys) -> None:
+    for name in ("data", "small.toml"):
+        (tmp_path / name).symlink_to(cards / name)
+    lists = {"trainval": ["train.txt", "val.txt"], "test": ["test.txt"]}
+    tiny.suite_card(tmp_path / "tiny.toml", tmp_path / "small.toml", lists=lists)
+    assert run(tmp_path, tmp_path / "results", "linear") == 2
+    assert "has no list of train, which trials need" in capsys.readouterr().err
+
+
+# Test data
+
+
+def poison(data: Path) -> None:
+    """Take the test images away, and leave a list that nobody could read."""
+    for task in data.iterdir():
+        shutil.rmtree(task / "images" / "test")
+        for path in task.glob("test.*"):
+            path.write_bytes(b"\xff\x00 poison")
+
+
+def as_json(folder: Path) -> None:
+    """Lists as FGVC has them: classes by image, with gaps."""
+    for path in folder.glob("data/*/*.txt"):
+        lines = [line.rpartition(" ") for line in path.read_text().splitlines()]
+        listed = {name: 3 + 4 * int(label) for name, _, label in lines}
+        path.with_suffix(".json").write_text(json.dumps(listed))
+        path.unlink()
+    card = folder / "tiny.toml"
+    card.write_text(card.read_text().replace(".txt", ".json"))
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_trials_do_not_read_test_data_that_are_gone_and_garbled(
+    tmp_path: Path, form: str, listening: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny.write_all(tmp_path)
+    if form == "json":
+        as_json(folder)
+    poison(folder / "data")
+    results = tmp_path / "results"
+    listening.clear()
+    assert run(folder, results, "linear,vpt_deep") == 2  # where the finals are planned
+    heard = list(listening)
+    assert "test." in capsys.readouterr().err
+    assert len(kept(results / "trials")) == 4
+    assert all(record.ok for record in kept(results / "trials"))
+    last = max(i for i, name in enumerate(heard) if "/trials/records/" in name)
+    before, after = heard[:last], heard[last:]
+    assert any("/images/val/" in name for name in before)
+    assert not [name for name in before if is_test(name)]
+    assert any(is_test(name) for name in after)  # else this test would show nothing
+    assert not kept(results)
+
+
+def is_test(name: str) -> bool:
+    path = Path(name)
+    return "images/test" in name or (path.stem == "test" and path.suffix in (".txt", ".json"))
+
+
+def test_no_trial_asks_for_the_test_split(
+    cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench import data
+
+    read, asked = data.read, list[tuple[bool, Split]]()
+    results = tmp_path / "results"
+
+    def noted(suite: Any, task: Any, split: Split, *where: Any) -> Any:
+        asked.append((len(kept(results / "trials")) < 2, split))
+        return read(suite, task, split, *where)
+
+    monkeypatch.setattr(data, "read", noted)
+    assert run(cards, results, "linear") == 0
+    assert {split for before, split in asked if before} == {"train", "val"}
+    assert {split for before, split in asked if not before} == {"trainval", "test"}
+
+
+# Trials and finals
+
+
+def test_finals_learn_all_with_the_requests_seeds_at_what_the_trials_chose(tuned: Path) -> None:
+    finals, trials = kept(tuned), kept(tuned / "trials")
+    assert sorted((r.settings.method, r.settings.seed) for r in finals) == [
+        ("linear", 0),
+        ("linear", 1),
+        ("vpt_deep", 0),
+        ("vpt_deep", 1),
+    ]
+    assert len(trials) == 4
+    for record in finals:
+        assert record.ok
+        assert record.tuned is not None
+        [chosen] = search.best(record.tuned.trials, 1)
+        assert search.point_of(record.settings, chosen) == chosen
+        assert record.request["at"] == {
+            "point": chosen,
+            "epochs": 1,
+            "learnt": FINAL[0],
+            "scored": FINAL[1],
+        }
+
+
+def test_a_finals_record_holds_every_trial_with_its_seconds(tuned: Path) -> None:
+    trials = {record.cell: record for record in kept(tuned / "trials")}
+    for record in kept(tuned):
+        assert record.tuned is not None
+        assert len(record.tuned.trials) == 2
+        assert record.tuned.seed == 0
+        for one in record.tuned.trials:
+            own = trials[one.cell]
+            assert own.outcome is not None
+            assert one.accuracy == own.outcome.accuracy
+            assert one.seconds == own.environment["seconds"] > own.outcome.train_seconds
+            assert own.outcome.test_images == 4  # those of val
+        assert record.tuned.seconds == pytest.approx(sum(t.seconds for t in record.tuned.trials))
+
+
+def test_a_tuned_recipe_says_how_in_place_of_the_rates_it_searched(tuned: Path) -> None:
+    for record in kept(tuned):
+        said = record.settings.recipe
+        assert said["tuning"] == {
+            "trials": 2,
+            "seed": 0,
+            "grid": {"lr": [0.001, 0.01]},
+            "grid_of": {"vpt_deep": {"prompts": [1, 2, 4]}},
+        }
+        assert "lr" not in said
+        assert said["weight_decay"] == 0.01  # not in this grid
+        assert search.problem(record, tried(record)) == ""
+
+
+def tried(record: Record) -> Recipe:
+    changes = {k: v for k, v in record.request["changes"].items() if k != "prompts"}
+    return change_recipe(load_recipe("quick"), changes)
+
+
+def test_a_second_run_trains_nothing_and_another_seed_only_its_final(
+    cards: Path, tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(tuned, tmp_path / "results")
+    words = ("linear,vpt_deep", "--set", LENGTHS)
+    assert run(cards, tmp_path / "results", *words, "--seeds", "0,1,2") == 0
+    said = capsys.readouterr().err
+    assert "trials to run" not in said
+    assert "2 final runs to run, 4 done before" in said
+    assert run(cards, tmp_path / "results", *words, "--seeds", "0,1,2") == 0
+    assert "0 final runs to run, 6 done before" in capsys.readouterr().err
+
+
+def test_progress_and_the_dry_run_tell_trials_from_finals(
+    cards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results"
+    assert run(cards, results, "linear", "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "to run  trial of linear on small, light, lr 0.01, weight_decay 0.01, epochs 1" in said
+    assert "2 of 2 trials to run" in said
+    assert "0 of 0 final runs to run; 1 more wait for their trials" in said
+    assert run(cards, results, "linear", "--limit-cells", "1") == 0
+    assert "1 of 1 searches came to no final run: not all" in capsys.readouterr().err
+    words = tiny.command("status", cards, results, "linear", "--tune", *TWO)
+    assert cli.main(words) == 0
+    assert "trials: 1 done, 0 running, 0 failed, 1 left" in capsys.readouterr().out
+    assert run(cards, results, "linear") == 0
+    said = capsys.readouterr().err
+    assert "1 trials to run, 1 of 2 done before" in said
+    assert "[1/1] trial of linear on small, light, lr 0.01" in said
+    assert "[1/1] linear on small, light, seed 0" in said
+    assert cli.main(words) == 0
+    assert "final runs: 1 done, 0 running" in capsys.readouterr().out
+
+
+def test_a_trial_that_diverges_is_an_answer_and_never_wins(
+    cards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = ("--set", "grid={ lr = [1e30, 1e-3] }", "--set", "epochs=3")
+    assert run(cards, tmp_path, "linear", *grid) == 0
+    [record] = kept(tmp_path)
+    assert record.tuned is not None
+    assert [one.accuracy is None for one in record.tuned.trials] == [True, False]
+    assert record.settings.rates["lr"] == 1e-3
+    capsys.readouterr()
+    assert run(cards, tmp_path, "linear", *grid) == 0
+    assert "trials to run" not in capsys.readouterr().err
+
+
+def test_a_trial_that_fails_keeps_its_final_from_running_and_no_other(
+    cards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], registry: None
+) -> None:
+    assert run(cards, tmp_path, "linear,fault_raise", *PLUGIN) == 1
+    assert [record.settings.method for record in kept(tmp_path)] == ["linear"]
+    assert "1 of 2 searches came to no final run: 2 trials failed" in capsys.readouterr().err
+    assert run(cards, tmp_path, "fault_raise", "--only", "failed", *PLUGIN) == 1
+    assert "[2/2] trial of fault_raise" in capsys.readouterr().err
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of the registry, so that what a test registers is gone after it."""
+    import methods
+
+    monkeypatch.setattr("methods.registry._methods", dict(methods.registry._methods))
+
+
+def test_halving_trains_fewer_and_fewer_for_longer_and_longer(cards: Path, tmp_path: Path) -> None:
+    grid = "grid={ lr = [1e-4, 1e-3, 5e-3, 1e-2] }"
+    assert run(cards, tmp_path, "linear", "--halving", "--set", "epochs=4", "--set", grid) == 0
+    [record] = kept(tmp_path)
+    assert record.tuned is not None
+    assert [trial.epochs for trial in record.tuned.trials] == [1, 1, 1, 1, 2, 2, 4]
+    assert record.settings.recipe["tuning"]["halving"] == [[4, 1], [2, 2], [1, 4]]
+    assert search.problem(record, tried(record)) == ""
+    first, second = record.tuned.trials[:4], record.tuned.trials[4:6]
+    assert [trial.point for trial in second] == search.best(first, 2)
+    assert record.settings.rates["lr"] == record.tuned.trials[-1].point["lr"]
+
+
+def test_tuned_and_untuned_finals_share_no_table(cards: Path, tuned: Path, tmp_path: Path) -> None:
+    shutil.copytree(tuned, tmp_path / "results")
+    assert cli.main(tiny.command("run", cards, tmp_path / "results", "linear", "--no-tune")) == 0
+    boards = leaderboard.build(kept(tmp_path / "results"), {})
+    assert [len(board.rows) for board in boards] == [1, 2]
+    assert "tuning=2 trials, seed 0, grid" in boards[1].recipe_name
+    page = (tmp_path / "results" / "leaderboard.md").read_text()
+    assert "Rates and fields chosen for each task on validation data: 2 trials, seed 0" in page
+
+
+# What a worker is told
+
+
+def test_a_worker_makes_the_same_trial_and_final_of_their_jobs(cards: Path, tuned: Path) -> None:
+    request = Request(
+        suite=str(cards / "tiny.toml"),
+        methods=["vpt_deep"],
+        tasks=["light"],
+        changes=kept(tuned)[0].request["changes"],
+        root=cards / "data",
+    )
+    [one] = tuning.searches(request)
+    look = one.look(tuning.store_of(tuned))
+    finals = tuning.finals(request, [(one, look)])
+    trials = [cell for cell, _ in look.tried]
+    assert len(trials) == 2
+    for cell in (*trials, *finals):
+        made = jobs.cell(jobs.read(jobs.of(cell, "cpu").text()))
+        assert made == cell
+    assert finals[0].tuned == look.tuned()
+
+
+# What is shown and shared
+
+
+def test_show_prints_the_trials_and_the_command_that_tunes_again(
+    tuned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = kept(tuned)[0]
+    assert cli.main(["show", record.cell, "--results", str(tuned)]) == 0
+    said = capsys.readouterr().out
+    assert "2 trials with seed 0 in" in said
+    assert record.tuned is not None
+    for one in record.tuned.trials:
+        assert f"{one.cell}  {search.said(one.point)}" in said
+    assert " --tune " in replay(record)
+
+
+def test_a_command_says_whether_to_tune_only_where_the_recipe_would_not_do_so() -> None:
+    names = {"suite": "mini", "method": "linear", "backbone": "b", "task": "digits", "seed": 0}
+    plain = replace(make("linear", "digits"), request={**names, "changes": {}, "variant": None})
+    unified = replace(plain, request={**plain.request, "recipe": "unified"})
+    assert "tune" not in replay(plain)
+    assert "--no-tune" in replay(unified)
+    tuned = replace(unified, settings=replace(plain.settings, recipe={"tuning": {}}))
+    assert "tune" not in replay(tuned)
+
+
+def test_the_ledger_counts_the_trials_and_their_seconds(tuned: Path) -> None:
+    records = kept(tuned)
+    lines = ledger.spent(leaderboard.build(records, {}), records)
+    assert [line["method"] for line in lines] == ["linear", "vpt_deep"]
+    for line, record in zip(lines, records[::2], strict=True):
+        assert record.tuned is not None
+        assert (line["trials a task"], line["epochs"], line["without outcome"]) == ("2", "2", "0")
+        assert line["seconds a task"] == f"{record.tuned.seconds:.1f}"
+        best = max(one.accuracy or 0.0 for one in record.tuned.trials)
+        assert line["val"] == f"{best:.2f}"
+
+
+SEARCHED = {"trials": 2, "seed": 0, "grid": {}, "grid_of": {"vpt_deep": {"prompts": [5, 9]}}}
+TUNED_RECIPE = {"name": "quick", "version": 1, "batch": 32, "epochs": 10, "tuning": SEARCHED}
+
+
+def final(task: str, lr: float, prompts: int, seed: int = 0) -> Record:
+    rates, fields = {"lr": lr, "weight_decay": 0.01}, {"prompts": prompts, "deep": True}
+    return make("vpt_deep", task, seed, fields=fields, rates=rates, recipe=TUNED_RECIPE)
+
+
+def test_points_that_differ_by_task_stay_in_one_row() -> None:
+    records = [final("digits", 1e-3, 5), final("digits", 1e-3, 5, 1), final("count", 1e-2, 9)]
+    [board] = leaderboard.build([*records, final("count", 1e-2, 9, 1)], {})
+    [row] = board.rows
+    assert row.label == "vpt_deep"
+    assert (row.rates, row.fields) == ({}, {"deep": True, "prompts": "chosen for each task"})
+
+
+def test_a_task_at_two_points_is_two_rows() -> None:
+    records = [final("digits", 1e-3, 5), final("digits", 1e-3, 9), final("count", 1e-2, 9)]
+    [board] = leaderboard.build(records, {})
+    assert len([*board.rows, *board.incomplete]) > 1
+
+
+def test_a_final_that_does_not_follow_from_its_trials_is_refused(tuned: Path) -> None:
+    record = next(r for r in kept(tuned) if r.settings.method == "vpt_deep")
+    assert record.tuned is not None
+    card, [first, second] = tried(record), record.tuned.trials
+    loser = next(one for one in (first, second) if [one.point] != search.best([first, second], 1))
+    better = [replace(one, accuracy=100.0 if one is loser else 0.0) for one in (first, second)]
+    for trials, says in (
+        (better, "has rates that lost"),
+        ([first], "names other trials"),
+        ([first, second, second], "names other trials"),
+        ([first, replace(second, epochs=2)], "names other trials"),
+    ):
+        odd = replace(record, tuned=replace(record.tuned, trials=trials))
+        assert says in search.problem(odd, card)
+    assert "does not name the trials" in search.problem(replace(record, tuned=None), card)
+
+
+def test_a_trial_is_no_record_to_be_shared(tuned: Path, capsys) -> None:
+    assert cli.main(["verify", str(tuned / "trials")]) == 1
+    assert "is a trial, scored on validation data" in capsys.readouterr().err
+
+
+def test_a_record_of_before_there_were_trials_still_reads(tuned: Path, tmp_path: Path) -> None:
+    path = Store(tuned).files()[0]
+    whole = json.loads(path.read_text())
+    del whole["tuned"]
+    (tmp_path / "old.json").write_text(json.dumps(whole))
+    from bench import records
+
+    assert records.read(tmp_path / "old.json").tuned is None
+
+
+def test_every_method_of_a_cards_grid_is_registered_and_has_its_fields() -> None:
+    import methods
+    from bench.cards import RECIPES, names
+
+    for name in names(RECIPES):
+        for method, axes in load_recipe(name).grid_of.items():
+            for field, values in axes.items():
+                for value in values:
+                    methods.create(method, **{field: value})
