@@ -16,7 +16,7 @@ import tiny
 import torch
 from timm.models import VisionTransformer
 
-from bench import batches, cli, runner
+from bench import cli, decoding, runner
 from bench.cards import load_recipe, load_suite
 from bench.records import write_atomically
 from methods import Method, Unsupported, memory, registry, tokens
@@ -174,9 +174,9 @@ def test_the_order_of_names_changes_neither_cells_nor_numbers(run, tmp_path):
 
 def test_a_cells_numbers_do_not_depend_on_what_ran_before(run, tmp_path):
     for alone in ("spt_deep", "vpt_deep"):
-        batches._decoded.cache_clear()
+        decoding._decoded.cache_clear()
         run(alone)
-    batches._decoded.cache_clear()
+    decoding._decoded.cache_clear()
     run("linear,spt_deep,vpt_deep", results="together")
     found, together = numbers(tmp_path / "results"), numbers(tmp_path / "together")
     assert found == {name: together[name] for name in found}
