@@ -173,6 +173,14 @@ def executing(command: argparse.ArgumentParser) -> None:
         help="processes (default: one a GPU, or one); 0: in the command's own process",
     )
     add("--per-gpu", type=_whole(1), default=1, metavar="K", help="processes a GPU (default: 1)")
+    add(
+        "--processes",
+        type=_whole(1),
+        default=1,
+        metavar="N",
+        help="that train a cell together, on a GPU each (default: 1)",
+    )
+    add("--tensorboard", action="store_true", help="write the course of each cell, to be watched")
     add("--timeout", type=_seconds, metavar="SECONDS", help="that a cell may take")
     add("--retry", type=_whole(0), default=0, metavar="N", help="further attempts at a failed cell")
     add("--fail-fast", action="store_true", help="start no other cell after one has failed")

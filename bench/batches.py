@@ -9,11 +9,14 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from bench import decoding
+from bench.crew import ALONE, Crew
 from bench.data import Examples
 from bench.decoding import Anew, Kept
+from bench.errors import UserError
 from bench.streams import Stream
 from bench.views import View
 
+Parts = tuple[Tensor, ...]  # the numbers of a pass's images, (B,), batch after batch
 Key = tuple[int, int]  # an image's number, and the seed of what a random view draws for it
 
 
@@ -43,7 +46,8 @@ class _Looks(Dataset[Tensor]):
 class Batches:
     """Normalised images and labels on a device, in batches; every pass reads them anew.
 
-    With `order`, a seeded generator, each pass has a new order; without, the split's own.
+    With `order`, a seeded generator, each pass has a new order; without, the split's own. Of each
+    batch, `crew` says which part is this process's.
     """
 
     examples: Examples
@@ -54,8 +58,14 @@ class Batches:
     std: tuple[float, ...]
     device: torch.device
     order: torch.Generator | None = None
+    crew: Crew = ALONE
 
     def __post_init__(self) -> None:
+        if len(self.examples) < self.crew.count:
+            raise UserError(
+                f"{self.crew.count} processes cannot share {len(self.examples)} images: at most "
+                "as many processes as images was expected"
+            )
         self.passed = 0  # images given out so far
         self._images, self.note = self._at_hand()
         self._labels = self.examples.labels.to(self.device)
@@ -68,26 +78,33 @@ class Batches:
         return -(-len(self.examples) // self.batch)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        yield from self._given(*self._drawn())
+        order, seed = self._drawn()
+        labels = self._labels[order.to(self.device)].split(self.batch)
+        parts = tuple(map(self.crew.part, order.split(self.batch)))
+        for images, of_batch in zip(self._given(parts, seed), labels, strict=True):
+            yield images, self.crew.labels(of_batch)  # (B, 3, H, W), (B,)
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """A pass in the split's own order, which draws nothing from `order`."""
-        yield from self._given(torch.arange(len(self.examples)), 0)
+        """Which images, (B,), and these: this process's block, in the split's own order.
+
+        Draws nothing from `order`.
+        """
+        rows = self.crew.block(torch.arange(len(self.examples))).split(self.batch)
+        yield from zip(rows, self._given(rows, 0), strict=True)
 
     def rows(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Which images a pass would give, (B,), and their labels; draws what that pass would."""
         for index in self._drawn()[0].to(self.device).split(self.batch):
-            yield index, self._labels[index]
+            yield self.crew.part(index), self.crew.labels(self._labels[index])
 
     def reader(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
         """What makes scores of what the next pass gives: of images, the whole of `model`."""
         return model
 
-    def _given(self, order: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        indices = order.to(self.device).split(self.batch)
-        for index, pixels in zip(indices, self._images(order, seed), strict=True):
-            self.passed += len(index)
-            yield self._normalised(pixels), self._labels[index]  # (B, 3, H, W), (B,)
+    def _given(self, parts: Parts, seed: int) -> Iterator[Tensor]:
+        for pixels in self._images(parts, seed):
+            self.passed += len(pixels)
+            yield self._normalised(pixels)  # (B, 3, H, W)
 
     def _drawn(self) -> tuple[Tensor, int]:
         """The order of a pass, and the seed of its random views."""
@@ -102,18 +119,18 @@ class Batches:
         wide = pixels.to(self.device, non_blocking=True).float()
         return wide.sub_(self._mean).div_(self._std)
 
-    def _at_hand(self) -> tuple[Callable[[Tensor, int], Iterator[Tensor]], str]:
-        """What gives the images of a pass, by its order and seed; and how it does, in words."""
+    def _at_hand(self) -> tuple[Callable[[Parts, int], Iterator[Tensor]], str]:
+        """What gives the images of a pass, by its batches and seed; and how it does, in words."""
         kept, kind = decoding.kept(self.examples, self.view, self.size), self.device.type
         if kept and kept.fits(self.device) and not self.view.is_random:
-            return partial(_chosen, kept.to(self.device).whole(), self.batch), "decoded once"
+            return partial(_chosen, kept.to(self.device).whole()), "decoded once"
         if kept and kept.fits(self.device) and _looks_fast(self.device):
             looks = _Looks(kept.to(self.device), self.view, self.size)
-            return partial(_looked_at, looks, self.batch), f"decoded once, views made on {kind}"
+            return partial(_looked_at, looks), f"decoded once, views made on {kind}"
         looks = _Looks(kept or Anew(self.examples, self.view, self.size), self.view, self.size)
         stream = Stream(looks, len(self.examples), pinned=kind == "cuda")
         when = "decoded once" if kept else "decoded for each pass"
-        return partial(_streamed, stream, self.batch), f"{when}, views made on cpu"
+        return partial(_streamed, stream), f"{when}, views made on cpu"
 
 
 def _looks_fast(device: torch.device) -> bool:
@@ -121,17 +138,17 @@ def _looks_fast(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def _chosen(images: Tensor, batch: int, order: Tensor, _: int) -> Iterator[Tensor]:
-    return map(images.__getitem__, order.to(images.device).split(batch))
+def _chosen(images: Tensor, parts: Parts, _: int) -> Iterator[Tensor]:
+    return map(images.__getitem__, (part.to(images.device) for part in parts))
 
 
-def _looked_at(looks: _Looks, batch: int, order: Tensor, seed: int) -> Iterator[Tensor]:
-    return map(looks.together, _keys(order, batch, seed))
+def _looked_at(looks: _Looks, parts: Parts, seed: int) -> Iterator[Tensor]:
+    return map(looks.together, _keys(parts, seed))
 
 
-def _streamed(stream: Stream, batch: int, order: Tensor, seed: int) -> Iterator[Tensor]:
-    return stream.batches(_keys(order, batch, seed))
+def _streamed(stream: Stream, parts: Parts, seed: int) -> Iterator[Tensor]:
+    return stream.batches(_keys(parts, seed))
 
 
-def _keys(order: Tensor, batch: int, seed: int) -> list[list[Key]]:
-    return [[(index, seed + index) for index in part.tolist()] for part in order.split(batch)]
+def _keys(parts: Parts, seed: int) -> list[list[Key]]:
+    return [[(index, seed + index) for index in part.tolist()] for part in parts]

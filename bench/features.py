@@ -20,6 +20,7 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from bench.batches import Batches
+from bench.crew import Crew
 from bench.stages import Split, split, whole
 from bench.trainer import autocast
 from methods import memory
@@ -52,6 +53,10 @@ class Features:
     def device(self) -> torch.device:
         return self.batches.device
 
+    @property
+    def crew(self) -> Crew:
+        return self.batches.crew
+
     def reader(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
         """What makes scores of what the next pass gives: of features, the rest of `model`.
 
@@ -59,7 +64,7 @@ class Features:
         """
         parts = self._split(model)
         mark = parts.mark() if parts else None
-        if mark != self._mark:
+        if not self.crew.agrees(mark == self._mark):
             self._values, self._mark = None, mark
             self._values = self._computed(model, parts) if parts else None
         return parts.scores if parts and self._values is not None else whole(model)
@@ -84,36 +89,37 @@ class Features:
         """The features of all images, unless there is no room, or they give other scores."""
         with _evaluating(model), autocast(self.device, self.precision):
             given = self.batches.in_order()
-            images, _ = next(given)
+            rows, images = next(given)
             first = parts.features(images)
-            if not self._has_room_for(first):
+            if not self.crew.agrees(self._has_room_for(first)):
                 return None
             values = first.new_empty(len(self.batches.examples), *first.shape[1:])
-            values[: len(first)] = first
-            for number, (more, _) in enumerate(given, start=1):
-                rows = slice(number * self.batches.batch, (number + 1) * self.batches.batch)
-                values[rows] = parts.features(more)
-            if not self._agrees(model, parts, images, values):
+            values[rows] = first
+            for more, others in given:
+                values[more] = parts.features(others)
+            if not self.crew.agrees(self._agrees(model, parts, images, values[rows])):
                 return None
+            self.crew.exchange(values)
             self.note = f"features: computed once, below {parts.above[0].name}"
             return values
 
     def _has_room_for(self, first: Tensor) -> bool:
         needed = prod(first.shape[1:]) * first.element_size() * len(self.batches.examples)
-        room = SHARE * memory.free_memory(self.device)
+        room = SHARE * memory.free_memory(self.device) / self.crew.beside(self.device)
         self.note = f"images: features of {_mib(needed)} MiB, room for {_mib(room)}"
         return needed <= room
 
     def _agrees(
-        self, model: VisionTransformer, parts: Split, images: Tensor, values: Tensor
+        self, model: VisionTransformer, parts: Split, images: Tensor, first: Tensor
     ) -> bool:
         """Whether the first images, in another order, get the scores that the whole model gives.
 
-        The latter with the fixed part in training mode, where it must neither draw nor change.
+        Their features are `first`. The whole model has its fixed part in training mode, where that
+        must neither draw nor change.
         """
         self.note = "images: features alone give other scores"
         try:
-            found = parts.scores(values[: len(images)].flip(0))
+            found = parts.scores(first.flip(0))
         except Exception:  # a module that needs what another saw may raise any kind
             return False
         mark, drawn = parts.mark(), _drawn(self.device)

@@ -34,6 +34,7 @@ class Grid:
     device: str
     rules: Rules
     began: float  # when it was planned: a record of later is another run's
+    how: jobs.How = jobs.PLAIN
     waiting: deque[Cell] = field(default_factory=deque)
     running: dict[str, Cell] = field(default_factory=dict)  # by digest
     elsewhere: dict[str, Cell] = field(default_factory=dict)  # another run's
@@ -72,7 +73,7 @@ class Grid:
         self.attempts[digest] += 1
         self.running[digest] = cell
         self.display.start(cell)
-        self.executor.submit(jobs.of(cell, self.device, self.attempts[digest]))
+        self.executor.submit(jobs.of(cell, self.device, self.attempts[digest], self.how))
 
     def _take(self, event: Event) -> None:
         cell = self.running[event.job.cell]

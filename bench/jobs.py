@@ -16,6 +16,17 @@ _tuned: TypeAdapter[Tuned | None] = TypeAdapter(Tuned | None)
 
 
 @dataclass(frozen=True)
+class How:
+    """How the cells of a run are to be run, which changes none of their numbers."""
+
+    processes: int = 1  # that train a cell together
+    tensorboard: bool = False  # whether its course is written for TensorBoard
+
+
+PLAIN = How()
+
+
+@dataclass(frozen=True)
 class Job:
     """One cell to be run on a device; JSON says all of it."""
 
@@ -25,16 +36,19 @@ class Job:
     device: str
     attempt: int = 1
     tuned: dict[str, Any] | None = None  # the trials that chose the cell's rates, for its record
+    processes: int = 1  # that train it together
+    tensorboard: bool = False  # whether its course is written for TensorBoard
 
     def text(self) -> str:
         """One line."""
         return json.dumps(asdict(self))
 
 
-def of(cell: Cell, device: str, attempt: int = 1) -> Job:
+def of(cell: Cell, device: str, attempt: int = 1, how: How = PLAIN) -> Job:
     """The job that runs a cell."""
     tuned = asdict(cell.tuned) if cell.tuned else None
-    return Job(cell.settings.digest(), cell.request, str(cell.root), device, attempt, tuned)
+    digest, root = cell.settings.digest(), str(cell.root)
+    return Job(digest, cell.request, root, device, attempt, tuned, **asdict(how))
 
 
 def read(text: str) -> Job:

@@ -7,14 +7,22 @@ from pathlib import Path
 
 import methods
 
+PREFIX = "bench_plugin_"  # of the modules' names
+
 
 def load(paths: Iterable[Path]) -> list[str]:
     """Run each file, which registers what it holds; a sentence for each that fails."""
     return [problem for path in paths if (problem := _load(path))]
 
 
+def loaded() -> list[Path]:
+    """The files whose methods are in the registry."""
+    found = [module for name, module in sys.modules.items() if name.startswith(PREFIX)]
+    return [Path(module.__file__).resolve() for module in found if module.__file__]
+
+
 def _load(path: Path) -> str | None:
-    name = f"bench_plugin_{path.stem}"
+    name = f"{PREFIX}{path.stem}"
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         return f"the plug-in {path} is not a Python file that is there"

@@ -40,7 +40,7 @@ def request_of(args: argparse.Namespace) -> "Request":
 
 
 def run(args: argparse.Namespace) -> int:
-    from bench import plan, tune_acts
+    from bench import plan, tracking, tune_acts
     from bench.records import Store
 
     began, store, request = time(), Store(args.results), request_of(args)
@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return (tune_acts.print_plan if tuned else _print_plan)(request, args)
     store.require_writable()
+    if args.tensorboard:
+        tracking.require_tensorboard()
     if tuned:
         return tune_acts.run(request, args, began)
     executor = executor_of(args, args.results, request.device)
@@ -69,7 +71,9 @@ def executor_of(args: argparse.Namespace, results: Path, device: str) -> "Execut
     """What runs cells whose records are kept in that folder."""
     from bench.executors import choosing
 
-    asked = choosing.Asked(args.workers, args.per_gpu, args.timeout, args.plugins)
+    asked = choosing.Asked(
+        args.workers, args.per_gpu, args.timeout, args.plugins, processes=args.processes
+    )
     return choosing.make(args.executor, results, device, asked)
 
 
@@ -100,15 +104,16 @@ def run_cells(
     """Run cells; how many of them failed. The executor is closed in any case."""
     from rich.console import Console
 
+    from bench import jobs
     from bench.claims import Claims
     from bench.console import Display
     from bench.grid import Grid, Rules
 
     epochs = max((cell.recipe.epochs for cell in cells), default=1)
-    rules = Rules(args.retry, args.fail_fast)
+    rules, how = Rules(args.retry, args.fail_fast), jobs.How(args.processes, args.tensorboard)
     with Display(Console(stderr=True), len(cells), epochs).shown() as display:
         claims, device = Claims(store.root), device_of(args.device)
-        return Grid(executor, store, claims, display, device, rules, began).run(cells)
+        return Grid(executor, store, claims, display, device, rules, began, how).run(cells)
 
 
 def chosen(cells: "Sequence[Cell]", store: "Store", args: argparse.Namespace) -> "Sequence[Cell]":

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
@@ -19,6 +20,7 @@ from bench import backbones, checkpoints, compiling, data, environment, trainer
 from bench.backbones import Backbone
 from bench.batches import Batches
 from bench.cards import Recipe, Suite
+from bench.crew import ALONE, Crew
 from bench.data import Examples
 from bench.errors import first_line
 from bench.features import Features
@@ -58,12 +60,29 @@ class Watch:
     scores: dict[int, trainer.Predictions] = field(default_factory=dict)  # by epoch
     seconds: float = 0.0
 
+    def accuracy(self, epoch: int) -> float | None:
+        """In percent; None where that epoch was not scored."""
+        return self.scores[epoch].accuracy if epoch in self.scores else None
+
     def best(self) -> int:
         """The first epoch with the best accuracy."""
         return max(self.scores, key=lambda epoch: (self.scores[epoch].accuracy, -epoch))
 
 
-Progress = Callable[[int, float], None]
+Progress = Callable[[int, float, float | None], None]
+"""Is told each epoch, from 1, its training loss, and its accuracy where test was scored."""
+
+Measured = tuple[Outcome | None, dict[str, Any]]
+"""What was measured, where this process is the one that measures; and what to keep beside it."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a cell ended, and what is kept beside what the record says of where it ran."""
+
+    outcome: Outcome | None
+    failure: Failure | None
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 def run(
@@ -75,19 +94,27 @@ def run(
 ) -> Record:
     """Run one cell and keep its record; what goes wrong becomes a record of that.
 
-    `progress` is told each epoch, from 1, and its training loss. `more` is kept beside what the
-    record says of where it ran.
+    `more` is kept beside what the record says of where it ran.
     """
     about, start = environment.describe(device) | dict(more), perf_counter()
-    outcome, failure = None, None
+    ending = attempt(partial(measure, cell, store, device, progress))
+    about |= {**ending.kept, "seconds": perf_counter() - start}
+    return keep(cell, store, ending.outcome, ending.failure, about)
+
+
+def attempt(work: Callable[[], Measured]) -> Ending:
+    """How the work ends, whatever it raises."""
     try:
-        outcome, kept = _measure(cell, store, device, progress)
-        about |= kept
+        outcome, kept = work()
+        return Ending(outcome, None, kept)
     except Unsupported as error:
-        failure = Failure("unsupported", type(error).__name__, str(error))
+        return Ending(None, Failure("unsupported", type(error).__name__, str(error)))
+    except SystemExit as error:
+        said = f"the cell ended its process, with status {error.code}"
+        return Ending(None, Failure("failed", "SystemExit", said, traceback.format_exc()))
     except Exception as error:
-        failure = Failure("failed", _kind(error), first_line(error), traceback.format_exc())
-    return keep(cell, store, outcome, failure, about | {"seconds": perf_counter() - start})
+        found = Failure("failed", _kind(error), first_line(error), traceback.format_exc())
+        return Ending(None, found)
 
 
 def keep(
@@ -134,8 +161,11 @@ class Trained:
     kept: dict[str, str]  # what of each split was computed once: features, or nothing and why
 
 
-def train(cell: Cell, device: torch.device, progress: Progress) -> Trained:
-    """Train the cell's model on the split that it learns, scoring it on the one that it scores."""
+def train(cell: Cell, device: torch.device, progress: Progress, crew: Crew = ALONE) -> Trained:
+    """Train the cell's model on the split that it learns, scoring it on the one that it scores.
+
+    Every process of a crew calls this, and has the same model in the end.
+    """
     learnt, scored = _read(cell, cell.learnt), _read(cell, cell.scored)
     torch.manual_seed(cell.settings.seed)
     model = backbones.load(cell.backbone, cell.task.classes, cell.recipe)
@@ -145,18 +175,20 @@ def train(cell: Cell, device: torch.device, progress: Progress) -> Trained:
     begun = _prepare(cell, model, shown, device)
     model.to(device)
     watch, start = Watch(), perf_counter()
+    crew.start(model)
     with compiling.compiled(model) if cell.recipe.compile else nullcontext():
-        losses, kept = _fit(cell, model, learnt, scored, device, watch, progress)
+        losses, kept = _fit(cell, model, learnt, scored, device, watch, progress, crew)
     environment.synchronise(device)
     seconds = perf_counter() - start - watch.seconds
     return Trained(model, bare, losses, watch, len(scored), begun, seconds, kept)
 
 
-def _measure(
-    cell: Cell, store: Store, device: torch.device, progress: Progress
-) -> tuple[Outcome, dict[str, str]]:
+def measure(
+    cell: Cell, store: Store, device: torch.device, progress: Progress, crew: Crew = ALONE
+) -> Measured:
+    """Train the cell for its record; its predictions go to the store."""
     environment.reset_peak_memory(device)
-    done = train(cell, device, progress)
+    done = train(cell, device, progress, crew)
     best, last = done.watch.best(), done.watch.scores[cell.recipe.epochs]
     head = sum(p.numel() for p in done.model.get_classifier().parameters())
     trainable = sum(p.numel() for p in done.model.parameters() if p.requires_grad)
@@ -186,14 +218,19 @@ def _read(cell: Cell, split: Split, task: Task | None = None) -> Examples:
 
 
 def batches(
-    cell: Cell, examples: Examples, geometry: str, device: torch.device, order: int | None
+    cell: Cell,
+    examples: Examples,
+    geometry: str,
+    device: torch.device,
+    order: int | None,
+    crew: Crew = ALONE,
 ) -> Batches:
     """The examples as the cell's backbone and recipe want them; `order` seeds the shuffling."""
     mean, std = backbones.normalisation(cell.backbone, cell.recipe)
     size = cell.backbone.input.size
     view = View(geometry, cell.recipe.view(cell.suite.name).interpolation)
     generator = None if order is None else torch.Generator().manual_seed(order)
-    return Batches(examples, view, size, cell.recipe.batch, mean, std, device, generator)
+    return Batches(examples, view, size, cell.recipe.batch, mean, std, device, generator, crew)
 
 
 def test_batches(cell: Cell, device: torch.device) -> Batches:
@@ -228,13 +265,14 @@ def _fit(
     device: torch.device,
     watch: Watch,
     progress: Progress,
+    crew: Crew,
 ) -> tuple[list[float], dict[str, str]]:
     """The mean loss of each epoch, and of each split how its images and features were read."""
     views, recipe = cell.recipe.view(cell.suite.name), cell.recipe
     wanted, precision = evaluated_epochs(recipe), cell.settings.recipe["precision"]
-    shown = batches(cell, scored, views.test, device, None)
+    shown = batches(cell, scored, views.test, device, None, crew)
     to_score = Features(shown, precision, len(wanted))
-    learnable = batches(cell, learnt, views.train, device, cell.settings.seed + ORDER)
+    learnable = batches(cell, learnt, views.train, device, cell.settings.seed + ORDER, crew)
     to_learn = Features(learnable, precision, recipe.epochs)
 
     def after_epoch(epoch: int, loss: float) -> None:
@@ -242,7 +280,7 @@ def _fit(
             start = perf_counter()
             watch.scores[epoch] = trainer.predict(model, to_score, precision)
             watch.seconds += perf_counter() - start
-        progress(epoch, loss)
+        progress(epoch, loss, watch.accuracy(epoch))
 
     lr = cell.settings.rates["lr"]
     losses = trainer.fit(model, cell.method, to_learn, recipe, lr, precision, after_epoch)

@@ -11,6 +11,7 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 from bench.cards import Recipe
+from bench.crew import ALONE, Crew
 from methods import Method
 
 
@@ -19,6 +20,8 @@ class Batches(Protocol):
 
     @property
     def device(self) -> torch.device: ...
+    @property
+    def crew(self) -> Crew: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...
     def reader(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
@@ -61,10 +64,11 @@ def fit(
         model.train()
         steps, scores = [], batches.reader(model)
         for inputs, labels in batches:
-            steps.append(step(scores, optimiser, inputs, labels, precision))
+            steps.append(step(scores, optimiser, inputs, labels, precision, batches.crew))
             scheduler.step()
         losses.append(_mean(steps, (epoch - 1) * len(batches)))
         method.after_epoch(model, epoch)
+        batches.crew.equalise(p for p in model.parameters() if p.requires_grad)
         after_epoch(epoch, losses[-1])
     return losses
 
@@ -75,15 +79,20 @@ def step(
     inputs: Tensor,
     labels: Tensor,
     precision: str,
+    crew: Crew = ALONE,
 ) -> Tensor:
-    """One step on a batch of what `scores` reads, and labels, (B,); the loss before it."""
+    """One step on a batch of what `scores` reads, and labels, (B,); the loss before it.
+
+    Of the batch, `crew` may have given this process a part.
+    """
     optimiser.zero_grad(set_to_none=True)
     with autocast(inputs.device, precision):
         found = scores(inputs)  # (B, classes)
-    loss = F.cross_entropy(found.float(), labels)
+    loss = F.cross_entropy(found.float(), labels, reduction=crew.reduction)
     loss.backward()
+    mean = crew.mean(loss.detach(), labels, _learning(optimiser))
     optimiser.step()
-    return loss.detach()
+    return mean
 
 
 OPTIMISERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
@@ -133,6 +142,10 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
+def _learning(optimiser: torch.optim.Optimizer) -> Iterator[Tensor]:
+    yield from (p for group in optimiser.param_groups for p in group["params"])
+
+
 def _scaled(lr: float, recipe: Recipe) -> float:
     return lr * recipe.batch / recipe.lr_per_batch if recipe.lr_per_batch else lr
 
@@ -156,6 +169,6 @@ def predict(model: VisionTransformer, batches: Batches, precision: str) -> Predi
     with autocast(batches.device, precision):
         answers = [(scores(inputs).argmax(1), labels) for inputs, labels in batches]
     model.train(was_training)
-    classes, labels = (torch.cat(parts) for parts in zip(*answers, strict=True))
+    classes, labels = batches.crew.whole(answers)
     right = (classes == labels).double().mean().item()
     return Predictions(classes.cpu(), labels.cpu(), 100 * right)

@@ -8,19 +8,20 @@ import faulthandler
 import json
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
+from time import perf_counter
 from typing import Any, TextIO
 
 import torch
 
-from bench import jobs, runner
+from bench import environment, jobs, runner, together, tracking
 from bench.errors import UserError, first_line
 from bench.jobs import Job
-from bench.records import Failure, Store
+from bench.records import Failure, Record, Store
+from bench.runner import Cell, Progress
 
 EpochTold = Callable[[int, float], None]
 
@@ -32,13 +33,34 @@ def run(job: Job, results: Path, told: EpochTold) -> Failure | None:
     """
     try:
         cell = jobs.cell(job)
-        runner.run(cell, Store(results), torch.device(job.device), told, {"attempt": job.attempt})
     except UserError as error:
         return Failure("failed", "UserError", str(error))
-    except SystemExit as error:
-        said = f"the cell ended its process, with status {error.code}"
-        return Failure("failed", "SystemExit", said, traceback.format_exc())
+    more = {"attempt": job.attempt, "processes": job.processes}
+    store = Store(results)
+    with tracking.tracker(job.tensorboard, cell.settings, store) as tracker:
+
+        def progress(epoch: int, loss: float, accuracy: float | None) -> None:
+            tracker.epoch(epoch, loss, accuracy)
+            told(epoch, loss)
+
+        how = _alone if job.processes == 1 else _together
+        tracker.end(how(job, cell, store, progress, more))
     return None
+
+
+def _alone(job: Job, cell: Cell, store: Store, progress: Progress, more: dict[str, Any]) -> Record:
+    return runner.run(cell, store, torch.device(job.device), progress, more)
+
+
+def _together(
+    job: Job, cell: Cell, store: Store, progress: Progress, more: dict[str, Any]
+) -> Record:
+    threads = {"threads": together.threads_of_each(job)}
+    about = environment.describe(torch.device(job.device)) | more | threads
+    start = perf_counter()
+    ending = together.run(job, store.root, progress)
+    about |= {**ending.kept, "seconds": perf_counter() - start}
+    return runner.keep(cell, store, ending.outcome, ending.failure, about)
 
 
 def serve(results: Path, given: TextIO, replies: TextIO) -> None:

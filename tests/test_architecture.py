@@ -44,6 +44,7 @@ FLOORS = {
     "bench.views": 3,
     "bench.data": 3,
     "bench.backbones": 3,
+    "bench.crew": 3,
     "bench.trainer": 3,
     "bench.last_block": 3,
     "bench.stages": 3,

@@ -19,6 +19,7 @@ class Asked:
     per_gpu: int  # workers that share one
     timeout: float | None  # seconds that a cell may take
     plugins: Sequence[Path]
+    processes: int = 1  # that train a cell together
 
 
 def make(name: str, results: Path, device: str, asked: Asked) -> Executor:
@@ -28,17 +29,36 @@ def make(name: str, results: Path, device: str, asked: Asked) -> Executor:
 
 def _local(results: Path, device: str, asked: Asked) -> Executor:
     gpus = visible_gpus() if device == "cuda" else []
-    count = max(1, len(gpus) * asked.per_gpu) if asked.workers is None else asked.workers
+    require_room(asked.processes, device, len(gpus))
+    places = teams(gpus, asked.processes)
+    count = max(1, len(places) * asked.per_gpu) if asked.workers is None else asked.workers
     if not count:
         if asked.timeout:
             raise UserError("--timeout needs a process to stop: --workers from 1 was expected")
         return here.Here(results)
-    places = list(environments(count, gpus))
-    return local.Local(local.command(results, asked.plugins), places, asked.timeout)
+    shares = list(environments(count, places))
+    return local.Local(local.command(results, asked.plugins), shares, asked.timeout)
+
+
+def require_room(processes: int, device: str, gpus: int) -> None:
+    """Raise `UserError` where so many processes cannot train a cell on such a device."""
+    if processes == 1 or device == "cpu" or (device == "cuda" and processes <= gpus):
+        return
+    here = f"{gpus} GPUs are visible" if device == "cuda" else f"--device {device} names one device"
+    raise UserError(
+        f"--processes {processes} takes a GPU for each, and {here}: from 1 to {max(1, gpus)}, "
+        "or --device cpu, was expected"
+    )
+
+
+def teams(gpus: Sequence[str], processes: int) -> list[str]:
+    """So many GPUs for each worker, as `CUDA_VISIBLE_DEVICES` names them; none is in two teams."""
+    starts = range(0, len(gpus) - processes + 1, processes)
+    return [",".join(gpus[start : start + processes]) for start in starts]
 
 
 def environments(workers: int, gpus: Sequence[str]) -> Iterator[dict[str, str]]:
-    """What each worker's environment says: its share of the threads, and its GPU."""
+    """What each worker's environment says: its share of the threads, and its GPUs."""
     threads = max(1, cores() // workers)
     for number in range(workers):
         own = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}

@@ -15,6 +15,7 @@ from threading import Thread
 from time import monotonic
 from typing import IO, Any
 
+from bench import deaths
 from bench.errors import UserError
 from bench.executors import Ended, Epoch, Event
 from bench.jobs import Job
@@ -158,11 +159,7 @@ class Worker:
         status = self.process.wait()
         self.said.seek(max(0, self.said.seek(0, os.SEEK_END) - TAIL))
         tail = self.said.read().decode(errors="replace")
-        if status >= 0:
-            return Failure("failed", "Exited", f"its process ended with status {status}", tail)
-        name = signal.Signals(-status).name
-        hint = ", as when memory runs out" if name == "SIGKILL" else ""
-        return Failure("failed", "Killed", f"its process was killed by {name}{hint}", tail)
+        return deaths.failure("its process", status, tail)
 
     def _listen(self) -> None:
         assert self.process.stdout

@@ -18,6 +18,7 @@ import methods
 from bench import backbones, cost, environment, stages, trainer
 from bench.batches import Batches
 from bench.cards import Recipe, load_backbone, load_recipe
+from bench.crew import Crew
 from bench.data import Examples
 from bench.features import Features
 from bench.performance import profiles
@@ -129,6 +130,10 @@ class Watched:
     @property
     def device(self) -> torch.device:
         return self.batches.device
+
+    @property
+    def crew(self) -> Crew:
+        return self.batches.crew
 
     def __len__(self) -> int:
         return len(self.batches)
