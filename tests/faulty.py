@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch.distributed as dist
 from timm.models import VisionTransformer
 
 from methods import register
@@ -42,6 +43,16 @@ class Faulty(Linear):
 
 
 @dataclass(frozen=True)
+class SecondFails(Linear):
+    """Breaks in the second of several processes."""
+
+    def prepare(self, model: VisionTransformer, batches: Any) -> None:
+        self.attach(model)
+        if dist.is_initialized() and dist.get_rank() == 1:
+            raise RuntimeError("the second one broke")
+
+
+@dataclass(frozen=True)
 class Slow(Linear):
     """Takes its time, in seconds, before it is prepared."""
 
@@ -54,4 +65,5 @@ class Slow(Linear):
 
 for name in FAULTS:
     register(f"fault_{name}", Faulty(name))
+register("fault_second", SecondFails())
 register("slow", Slow())
