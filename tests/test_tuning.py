@@ -463,6 +463,19 @@ def test_a_worker_makes_the_same_trial_and_final_of_their_jobs(cards: Path, tune
     assert finals[0].tuned == look.tuned()
 
 
+def test_trials_with_prompts_from_another_task_see_its_train_alone(
+    cards: Path, tmp_path: Path, listening: list[str]
+) -> None:
+    crossed = ("--set", "prompts_from=dark", "--set", "prompts=2")
+    assert run(cards, tmp_path, "spt_deep", *crossed) == 0
+    last = max(i for i, name in enumerate(listening) if "/trials/records/" in name)
+    assert any("/dark/images/train/" in name for name in listening[:last])
+    assert not [name for name in listening[:last] if is_test(name)]
+    [record] = kept(tmp_path)
+    assert record.tuned is not None
+    assert record.settings.fields["prompts_from"] == "dark"
+
+
 # What is shown and shared
 
 
