@@ -143,6 +143,13 @@ def _whole(least: int) -> Callable[[str], int]:
     return number
 
 
+def _option(text: str) -> tuple[str, str]:
+    name, equals, value = text.strip("-").partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"expected OPTION=VALUE, got {text!r}")
+    return name.replace("-", "_"), value
+
+
 def _seconds(text: str) -> float:
     with suppress(ValueError):
         if 0 < float(text) < float("inf"):
@@ -162,15 +169,16 @@ def executing(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add(
         "--executor",
-        choices=["local", "ray", "slurm"],
+        choices=["local", "ray", "slurm", "slurm-local"],
         default="local",
-        help="where cells run (default: local, on this machine)",
+        help="where cells run (default: local, on this machine); slurm-local tries it here",
     )
     add(
         "--workers",
         type=_whole(0),
         metavar="N",
-        help="processes (default: one a GPU, or one); 0: in the command's own process",
+        help="processes, or cells at once (default: one a GPU, or one; on a cluster, what it has); "
+        "0: in the command's own process",
     )
     add("--per-gpu", type=_whole(1), default=1, metavar="K", help="processes a GPU (default: 1)")
     add(
@@ -181,6 +189,15 @@ def executing(command: argparse.ArgumentParser) -> None:
         help="that train a cell together, on a GPU each (default: 1)",
     )
     add("--tensorboard", action="store_true", help="write the course of each cell, to be watched")
+    add("--address", metavar="HOST:PORT", help="of a Ray cluster (default: $RAY_ADDRESS, or none)")
+    add(
+        "--slurm",
+        type=_option,
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="an option of sbatch's: partition, time, gres ...; may be repeated",
+    )
     add("--timeout", type=_seconds, metavar="SECONDS", help="that a cell may take")
     add("--retry", type=_whole(0), default=0, metavar="N", help="further attempts at a failed cell")
     add("--fail-fast", action="store_true", help="start no other cell after one has failed")

@@ -58,6 +58,12 @@ class Claims:
         if self.held.pop(cell, None) is not None:
             self._path(cell).unlink(missing_ok=True)
 
+    def forget(self, cell: str, **told: Any) -> None:
+        """Remove another's claim that tells this, because its holder is known to be no more."""
+        found = _read(self._path(cell)) or {}
+        if told.items() <= found.items():
+            self._path(cell).unlink(missing_ok=True)
+
     def all(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Every claim that somebody holds, by cell, with what its holder tells."""
         if self.folder.is_dir():

@@ -21,8 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _end_as_interrupted()
         _plug_in(getattr(args, "plugins", []))
         return args.act(args)
-    except KeyboardInterrupt:
-        return complain("interrupted; every finished cell is kept", INTERRUPTED)
+    except KeyboardInterrupt as error:
+        said = ("interrupted; every finished cell is kept", str(error))
+        return complain("; ".join(filter(None, said)), INTERRUPTED)
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from bench.cards import ROOT
+from bench.errors import UserError
 
 PACKAGES = ("torch", "torchvision", "timm", "peft", "numpy", "scikit-learn", "pillow")
 
@@ -31,10 +32,18 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 
 def precision(wanted: str, device: torch.device) -> str:
-    """The precision that a recipe's word means on a device: ``auto`` is bf16 where it is native."""
+    """The precision that a recipe's word means on a device: ``auto`` is bf16 where it is native.
+
+    Raises `UserError` for ``auto`` on a GPU where there is none to ask.
+    """
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UserError(
+                "precision auto is the GPU's to say, and there is none here: choose with "
+                "--set precision=bf16 or --set precision=fp32"
+            )
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
 

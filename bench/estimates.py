@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import mean
+from typing import Any
 
 from bench.records import Outcome, Record, Settings, Store
 
@@ -20,8 +21,11 @@ class Estimates:
         """How long so many cells may take, one after another."""
         return sum(self.of(settings) or 0.0 for settings in cells)
 
-    def of(self, settings: Settings) -> float | None:
-        """How long a cell may take; None where nothing like it has a record."""
+    def of(self, settings: Any) -> float | None:
+        """How long a cell may take; None where nothing like it has a record.
+
+        `settings` are a cell's, or whatever else has a suite, a backbone and a method.
+        """
         return next(filter(None, (self.means.get(key) for key in _keys(settings))), None)
 
 
@@ -37,7 +41,7 @@ def read(store: Store, suite: str) -> Estimates:
     return Estimates(means, sum(record.outcome is not None for record in ended))
 
 
-def _keys(settings: Settings) -> list[tuple[str, ...]]:
+def _keys(settings: Any) -> list[tuple[str, ...]]:
     return [tuple(getattr(settings, name) for name in names) for names in ALIKE]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from bench import environment, jobs, runner
 from bench.claims import Claims
 from bench.console import Display, title
-from bench.executors import Ended, Epoch, Event, Executor
+from bench.executors import Begun, Ended, Epoch, Event, Executor
 from bench.plan import is_done
 from bench.records import Record, Store
 from bench.runner import Cell
@@ -37,6 +37,7 @@ class Grid:
     how: jobs.How = jobs.PLAIN
     waiting: deque[Cell] = field(default_factory=deque)
     running: dict[str, Cell] = field(default_factory=dict)  # by digest
+    queued: set[str] = field(default_factory=set)  # of those that run, what waits to begin
     elsewhere: dict[str, Cell] = field(default_factory=dict)  # another run's
     attempts: Counter[str] = field(default_factory=Counter)
     failed: int = 0
@@ -62,7 +63,9 @@ class Grid:
         while self.waiting and len(self.running) < self.executor.capacity():
             cell = self.waiting.popleft()
             digest = cell.settings.digest()
-            if not self.claims.take(digest, {"cell": title(cell)}):
+            if self.executor.queues:
+                self._submit(digest, cell)
+            elif not self.claims.take(digest, {"cell": title(cell)}):
                 self.elsewhere[digest] = cell
             elif self.attempts[digest] == 0 and (record := self._new_record(cell)):
                 self._settle(digest, record)  # it came between the plan and the claim
@@ -72,16 +75,24 @@ class Grid:
     def _submit(self, digest: str, cell: Cell) -> None:
         self.attempts[digest] += 1
         self.running[digest] = cell
-        self.display.start(cell)
+        if self.executor.queues:
+            self.queued.add(digest)
+        else:
+            self.display.start(cell)
         self.executor.submit(jobs.of(cell, self.device, self.attempts[digest], self.how))
 
     def _take(self, event: Event) -> None:
         cell = self.running[event.job.cell]
+        if isinstance(event, Begun):
+            self.queued.discard(event.job.cell)
+            self.display.start(cell)
+            return
         if isinstance(event, Epoch):
             self.claims.tell(event.job.cell, epoch=event.number, epochs=cell.recipe.epochs)
             self.display.epoch(cell, event.number)
             return
         del self.running[event.job.cell]
+        self.queued.discard(event.job.cell)
         self._end(cell, event)
 
     def _end(self, cell: Cell, event: Ended) -> None:
@@ -108,6 +119,10 @@ class Grid:
         """Start nothing more; cells that run are finished."""
         self.waiting.clear()
         self.elsewhere.clear()
+        for digest in self.queued:
+            cell = self.running.pop(digest)
+            self.executor.cancel(jobs.of(cell, self.device, self.attempts[digest]))
+        self.queued.clear()
 
     def _failure(self, cell: Cell, event: Ended) -> Record:
         """The record of a cell that could not write its own."""

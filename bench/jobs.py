@@ -1,16 +1,22 @@
-"""A cell as data that can travel: the names from which a worker makes it again."""
+"""A cell as data that can travel: the names from which a worker makes it again.
+
+What a cell is made with is imported only where one is: jobs pass through processes that compute
+nothing.
+"""
 
 import json
+import platform
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from bench import asking, plan
 from bench.errors import UserError
 from bench.records import Tuned
-from bench.runner import Cell
+
+if TYPE_CHECKING:
+    from bench.runner import Cell
 
 _tuned: TypeAdapter[Tuned | None] = TypeAdapter(Tuned | None)
 
@@ -38,13 +44,19 @@ class Job:
     tuned: dict[str, Any] | None = None  # the trials that chose the cell's rates, for its record
     processes: int = 1  # that train it together
     tensorboard: bool = False  # whether its course is written for TensorBoard
+    commit: str = ""  # of the code that asked; empty: that of the worker is the same, or not known
+
+    def title(self) -> str:
+        """The cell in words."""
+        asked = self.request
+        return f"{asked['method']} on {asked['backbone']}, {asked['task']}, seed {asked['seed']}"
 
     def text(self) -> str:
         """One line."""
         return json.dumps(asdict(self))
 
 
-def of(cell: Cell, device: str, attempt: int = 1, how: How = PLAIN) -> Job:
+def of(cell: "Cell", device: str, attempt: int = 1, how: How = PLAIN) -> Job:
     """The job that runs a cell."""
     tuned = asdict(cell.tuned) if cell.tuned else None
     digest, root = cell.settings.digest(), str(cell.root)
@@ -56,8 +68,14 @@ def read(text: str) -> Job:
     return Job(**json.loads(text))
 
 
-def cell(job: Job) -> Cell:
-    """The cell of a job, planned anew; raises `UserError` where it is another one here."""
+def cell(job: Job) -> "Cell":
+    """The cell of a job, planned anew.
+
+    Raises `UserError` where it is another one here, or the code is another.
+    """
+    from bench import asking, plan
+
+    _require_commit(job)
     found = plan.cells(asking.again(job.request, Path(job.root), job.device))
     for one in found:
         if one.settings.digest() == job.cell:
@@ -67,3 +85,15 @@ def cell(job: Job) -> Cell:
         f"cell {job.cell} was asked for, and is {names} here: data, weights, cards or plug-ins "
         "differ from those of the machine that asked"
     )
+
+
+def _require_commit(job: Job) -> None:
+    """Raise `UserError` where this checkout is not at the commit that asked."""
+    from bench import environment
+
+    here = environment.commit()["commit"]
+    if job.commit and here != job.commit:
+        raise UserError(
+            f"cell {job.cell} was asked for by commit {job.commit[:12]}, and the code of "
+            f"{platform.node()} is at {here[:12] or 'none that is known'}: bring both to the same"
+        )

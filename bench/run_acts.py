@@ -34,9 +34,15 @@ def request_of(args: argparse.Namespace) -> "Request":
         changes=dict(args.changes) | halving,
         root=args.data_root,
         variant=args.variant,
-        device=device_of(args.device),
+        device=_device(args),
         tune=getattr(args, "tune", None),
     )
+
+
+def _device(args: argparse.Namespace) -> str:
+    """That of this machine, unless it is named for others."""
+    elsewhere = getattr(args, "executor", "local") in ("ray", "slurm") and args.device
+    return args.device if elsewhere else device_of(args.device)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     try:  # its processes start while the cells are planned
         planned = plan.make(request, store)
         failed = run_finals(planned, store, executor, args, began)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(executor.goes_on()) from None
     finally:
         executor.close()
     return ended(failed, len(planned.cells), args.results)
@@ -71,9 +79,8 @@ def executor_of(args: argparse.Namespace, results: Path, device: str) -> "Execut
     """What runs cells whose records are kept in that folder."""
     from bench.executors import choosing
 
-    asked = choosing.Asked(
-        args.workers, args.per_gpu, args.timeout, args.plugins, processes=args.processes
-    )
+    own = (args.workers, args.per_gpu, args.timeout, args.plugins, args.processes)
+    asked = choosing.Asked(*own, args.address, dict(args.slurm))
     return choosing.make(args.executor, results, device, asked)
 
 

@@ -29,7 +29,8 @@ class Seen:
         counts = f"{self.done} done, {len(self.running)} running, {self.failed} failed"
         yield f"{counts}, {len(self.left)} left"
         for told in self.running:
-            epochs = f", epoch {told['epoch']} of {told['epochs']}" if "epoch" in told else ""
+            of = f" of {told['epochs']}" if "epochs" in told else ""
+            epochs = f", epoch {told['epoch']}{of}" if "epoch" in told else ""
             yield f"  {told.get('cell', 'a cell')}{epochs} ({told['host']}, process {told['pid']})"
         if not known:
             yield "no earlier cell of this suite to estimate the time from"

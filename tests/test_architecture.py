@@ -16,6 +16,7 @@ LIGHT = ("bench.errors", "bench.records", "bench.tasks", "bench.cards", "bench.s
          "bench.acts", "bench.run_acts", "bench.tune_acts", "bench.data_acts", "bench.search",
          "bench.asking", "bench.reading",
          "bench.sharing", "bench.comparing", "bench.predictions",
+         "bench.jobs", "bench.executors.parcels", "bench.executors.bundles",
          "bench.console", "bench.__main__")  # fmt: skip
 PRINTS = {"bench.acts", "bench.run_acts", "bench.cli", "bench.console"}
 

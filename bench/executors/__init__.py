@@ -13,6 +13,13 @@ from bench.records import Failure
 
 
 @dataclass(frozen=True)
+class Begun:
+    """A job that waited in a queue of the executor's has begun."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
 class Epoch:
     """A job has trained another epoch."""
 
@@ -29,13 +36,14 @@ class Ended:
     failure: Failure | None = None
 
 
-Event = Epoch | Ended
+Event = Begun | Epoch | Ended
 
 
 class Executor(Protocol):
     """What runs jobs."""
 
     name: str
+    queues: bool  # takes any number of jobs, says which have `Begun`, and claims their cells itself
 
     def capacity(self) -> int:
         """How many jobs it takes at a time."""
@@ -54,5 +62,9 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of all that was taken up; jobs that still run are stopped."""
+        """Let go of all that was taken up; jobs that run are stopped, unless `goes_on`."""
+        ...
+
+    def goes_on(self) -> str:
+        """What an end of this process leaves running, and what that means; or nothing."""
         ...

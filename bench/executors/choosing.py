@@ -1,14 +1,16 @@
 """Which executor a run has, and with how many processes of how many threads."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
 from bench.errors import UserError
-from bench.executors import Executor, here, local
+from bench.executors import Executor, here, local, threads
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,19 @@ class Asked:
     per_gpu: int  # workers that share one
     timeout: float | None  # seconds that a cell may take
     plugins: Sequence[Path]
-    processes: int = 1  # that train a cell together
+    processes: int  # that train a cell together
+    address: str | None  # of a Ray cluster
+    slurm: Mapping[str, str]  # what is asked of Slurm, as sbatch names it
 
 
 def make(name: str, results: Path, device: str, asked: Asked) -> Executor:
-    """The executor of that name."""
+    """The executor of that name; raises `UserError` where it cannot be had."""
+    for option, given, of in (
+        ("--address", asked.address, "ray"),
+        ("--slurm", asked.slurm, "slurm"),
+    ):
+        if given and not name.startswith(of):
+            raise UserError(f"{option} is for --executor {of}, not {name}")
     return EXECUTORS[name](results, device, asked)
 
 
@@ -57,13 +67,38 @@ def teams(gpus: Sequence[str], processes: int) -> list[str]:
     return [",".join(gpus[start : start + processes]) for start in starts]
 
 
+def _ray(results: Path, device: str, asked: Asked) -> Executor:
+    _require("ray", asked)
+    from bench.executors.ray import Ray
+
+    parts = (asked.address, asked.workers, asked.per_gpu, asked.timeout, asked.plugins)
+    return Ray(results, device, *parts)
+
+
+def _slurm(cluster: str, results: Path, device: str, asked: Asked) -> Executor:
+    _require("submitit", asked)
+    from bench.executors.slurm import Slurm
+
+    parts = (asked.slurm, asked.workers, asked.timeout, asked.plugins)
+    return Slurm(results, device, cluster, *parts)
+
+
+def _require(package: str, asked: Asked) -> None:
+    """Raise `UserError` where what the executor rests on is not installed, or nothing may run."""
+    extra = {"ray": "ray", "submitit": "slurm"}[package]
+    if find_spec(package) is None:
+        raise UserError(
+            f"--executor {extra} needs the package {package}: pip install 'vit-peft-bench[{extra}]'"
+        )
+    if asked.workers == 0:
+        raise UserError(f"--executor {extra} needs --workers from 1")
+
+
 def environments(workers: int, gpus: Sequence[str]) -> Iterator[dict[str, str]]:
     """What each worker's environment says: its share of the threads, and its GPUs."""
-    threads = max(1, cores() // workers)
+    own = threads.environment(max(1, threads.cores() // workers))
     for number in range(workers):
-        own = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}
-        mask = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
-        yield own | mask
+        yield own | ({"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {})
 
 
 def visible_gpus() -> list[str]:
@@ -72,10 +107,9 @@ def visible_gpus() -> list[str]:
     return named.split(",") if named else [str(i) for i in range(torch.cuda.device_count())]
 
 
-def cores() -> int:
-    """The cores that are ours to use."""
-    ours = getattr(os, "sched_getaffinity", None)  # Linux alone has it
-    return len(ours(0)) if ours else os.cpu_count() or 1
-
-
-EXECUTORS = {"local": _local}
+EXECUTORS: dict[str, Callable[[Path, str, Asked], Executor]] = {
+    "local": _local,
+    "ray": _ray,
+    "slurm": partial(_slurm, "slurm"),
+    "slurm-local": partial(_slurm, "local"),  # Slurm's way, without it
+}

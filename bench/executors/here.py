@@ -14,6 +14,7 @@ class Here:
 
     results: Path
     name: str = "here"
+    queues: bool = False
     waiting: list[Job] = field(default_factory=list)
 
     def capacity(self) -> int:
@@ -35,3 +36,6 @@ class Here:
 
     def close(self) -> None:
         self.waiting.clear()
+
+    def goes_on(self) -> str:
+        return ""

@@ -29,6 +29,7 @@ class Local:
     """So many worker processes; one that dies is replaced, and its job told as failed."""
 
     name = "local"
+    queues = False
 
     def __init__(
         self,
@@ -69,6 +70,9 @@ class Local:
     def close(self) -> None:
         for worker in self.workers:
             worker.end()
+
+    def goes_on(self) -> str:
+        return ""
 
     def _events(self, worker: "Worker", message: dict[str, Any] | None) -> list[Event]:
         """What a worker's message means; None: its process is over."""

@@ -1,0 +1,194 @@
+"""Cells that a batch system runs as one job, one after another, each claimed while it runs.
+
+A bundle is a folder below the results: its jobs, and a log of what became of them, which whoever
+waits for it reads and from which a bundle that was stopped goes on.
+"""
+
+import json
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import jobs
+from bench.claims import Claims
+from bench.errors import UserError
+from bench.executors import Ended, Epoch, threads
+from bench.executors.local import Local, command
+from bench.jobs import Job
+from bench.records import Failure, Store
+
+POLL = 1.0  # seconds
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where a bundle lies."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """What tells it from every other in the results."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    def write(self, jobs: Iterable[Job]) -> None:
+        """Begin a bundle of these jobs."""
+        self.path.mkdir(parents=True)
+        (self.path / "jobs.jsonl").write_text("".join(job.text() + "\n" for job in jobs))
+
+    def jobs(self) -> list[Job]:
+        """What is to be run, in that order."""
+        return [jobs.read(line) for line in (self.path / "jobs.jsonl").read_text().splitlines()]
+
+    def tell(self, **message: Any) -> None:
+        """Add to the log; only the bundle does."""
+        with (self.path / "log.jsonl").open("a") as log:
+            log.write(json.dumps(message) + "\n")
+
+    def told(self, begin: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """The messages from a place in the log, and the place where the next will stand."""
+        try:
+            with (self.path / "log.jsonl").open("rb") as log:
+                log.seek(begin)
+                whole = log.read().rpartition(b"\n")[0]  # not a line that is being written
+        except FileNotFoundError:
+            return [], begin
+        return [json.loads(line) for line in whole.splitlines()], begin + len(whole) + bool(whole)
+
+    def over(self) -> set[str]:
+        """The cells that the bundle is through with."""
+        messages, _ = self.told()
+        return {m["ended"] for m in messages if "ended" in m} | {
+            m["elsewhere"] for m in messages if "elsewhere" in m
+        }
+
+    def drop(self, cell: str) -> None:
+        """Ask the bundle to leave a cell out, or to stop it."""
+        with (self.path / "dropped").open("a") as dropped:
+            dropped.write(cell + "\n")
+
+    def dropped(self) -> set[str]:
+        """The cells that are left out."""
+        path = self.path / "dropped"
+        return set(path.read_text().split()) if path.exists() else set()
+
+
+@dataclass
+class Bundle:
+    """What the batch system calls; it travels as the names of what lies on the shared disk."""
+
+    folder: Folder
+    results: Path
+    plugins: Sequence[Path]
+    timeout: float | None  # seconds that a cell may take
+
+    def __call__(self) -> None:
+        """Run the cells that are left."""
+        signal.signal(signal.SIGTERM, _leave)
+        self.under_way = Run(self)
+        try:
+            self.under_way.all()
+        finally:
+            self.under_way.stop()
+
+    def checkpoint(self) -> Any:
+        """Stop, as the batch system asks; what is queued again goes on with what is left."""
+        from submitit.helpers import DelayedSubmission
+
+        self.under_way.stop()
+        again = Bundle(self.folder, self.results, self.plugins, self.timeout)
+        return DelayedSubmission(again)
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)  # by way of what releases the claim
+
+
+class Run:
+    """A bundle that runs: one worker process, replaced where it dies, and a claim a cell."""
+
+    def __init__(self, bundle: Bundle):
+        self.folder, self.results = bundle.folder, bundle.results
+        self.claims, self.store = Claims(bundle.results), Store(bundle.results)
+        self.since = (self.folder.path / "jobs.jsonl").stat().st_mtime
+        places = [threads.environment(threads.cores())]
+        self.worker = Local(command(self.results, bundle.plugins), places, bundle.timeout)
+
+    def all(self) -> None:
+        """Run every cell that the log does not tell the end of."""
+        over = self.folder.over()
+        for job in self.folder.jobs():
+            if job.cell not in over | self.folder.dropped():
+                self._one(job)
+
+    def _one(self, job: Job) -> None:
+        """Run one cell, unless another run has it or has made it."""
+        if not self.claims.take(job.cell, {"cell": job.title(), "bundle": self.folder.name}):
+            self.folder.tell(elsewhere=job.cell)
+        elif self._was_made(job):
+            self.folder.tell(ended=job.cell, failure=None)
+        else:
+            self.folder.tell(begun=job.cell)
+            self._run(job)
+        self.claims.release(job.cell)
+
+    def stop(self) -> None:
+        """Kill the worker and give up the claim."""
+        self.worker.close()
+        for cell in list(self.claims.held):
+            self.claims.release(cell)
+
+    def _run(self, job: Job) -> None:
+        """Run one cell to its end, or until it is dropped."""
+        self.worker.submit(job)
+        while job.cell not in self.folder.dropped():
+            for event in self.worker.poll(POLL):
+                if isinstance(event, Epoch):
+                    epochs = {"epoch": event.number, "loss": event.loss}
+                    self.claims.tell(job.cell, epoch=event.number)
+                    self.folder.tell(cell=job.cell, **epochs)
+                elif isinstance(event, Ended):
+                    self._end(job, event.failure)
+                    return
+            self.claims.renew()
+        self.worker.cancel(job)
+
+    def _end(self, job: Job, failure: Failure | None) -> None:
+        if failure:
+            self._keep(job, failure)
+        self.folder.tell(ended=job.cell, failure=failure and asdict(failure))
+
+    def _keep(self, job: Job, failure: Failure) -> None:
+        """Write the record that the worker could not: nobody else may be there to."""
+        from bench import environment, runner
+
+        try:
+            cell = jobs.cell(job)
+        except UserError:  # that is the failure; the log tells it
+            return
+        about = {**environment.commit(), "executor": "slurm", "attempt": job.attempt}
+        runner.keep(cell, self.store, None, failure, about)
+
+    def _was_made(self, job: Job) -> bool:
+        """Whether another run has made the record since this one was asked for."""
+        name = f"{job.request['method']}-seed{job.request['seed']}-{job.cell}.json"
+        found = self.results.glob(f"records/*/*/*/{name}")
+        return any(path.stat().st_mtime > self.since for path in found)
+
+
+def packed(
+    waiting: Sequence[Job], seconds: Callable[[Job], float], target: float
+) -> Iterator[list[Job]]:
+    """The jobs in their order, as bundles that take `target` seconds at most, or hold one."""
+    bundle: list[Job] = []
+    total = 0.0
+    for job in waiting:
+        if bundle and total + seconds(job) > target:
+            yield bundle
+            bundle, total = [], 0.0
+        bundle.append(job)
+        total += seconds(job)
+    if bundle:
+        yield bundle

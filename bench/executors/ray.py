@@ -1,0 +1,175 @@
+"""On a Ray cluster: one that is there, or one of this machine alone, started for the run.
+
+Each job is a task that runs a worker process on its node, see `bench.executors.parcels`. A node
+that is lost takes its tasks with it, and Ray runs them once more elsewhere; a worker that dies is
+the end of its job.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Thread
+from time import sleep
+from typing import Any
+
+from bench import environment
+from bench.errors import UserError, first_line
+from bench.executors import Ended, Event, parcels, threads
+from bench.jobs import Job
+from bench.records import Failure
+
+DEADLINE = 30.0  # seconds to connect
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_task_oom_retries": "0",  # a cell that needs too much memory would need it again
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray 3 does; said here, it is not warned of
+}
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # or Ray looks for another address to be at
+CAUSES = {"OutOfMemoryError": "OutOfMemory"}  # Ray's name -> ours
+LOST = ("WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "OwnerDiedError")
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a job asks of its node, and how many jobs can have it at once."""
+
+    cpus: float
+    gpus: float
+    jobs: int
+
+
+def share(nodes: Iterable[Mapping[str, float]], gpu: bool, per_gpu: int) -> Share:
+    """One core a job; on GPUs, `per_gpu` jobs on each and the cores of its node divided."""
+    if not gpu:
+        return Share(1, 0, sum(int(node.get("CPU", 0)) for node in nodes))
+    fit = [node for node in nodes if node.get("GPU", 0) >= 1]
+    count = sum(int(node["GPU"]) * per_gpu for node in fit)
+    cpus = min((node.get("CPU", 0) / (int(node["GPU"]) * per_gpu) for node in fit), default=0)
+    return Share(int(cpus) or round(cpus, 2), 1 / per_gpu, count)
+
+
+class Ray:
+    """Jobs as tasks of a Ray cluster; what they write comes back with their end."""
+
+    name = "ray"
+    queues = False
+
+    def __init__(
+        self,
+        results: Path,
+        device: str,
+        address: str | None,
+        workers: int | None,
+        per_gpu: int,
+        timeout: float | None,
+        plugins: Sequence[Path],
+    ):
+        """`address`: of the cluster; none, and none in `$RAY_ADDRESS`: one is started.
+
+        Raises `UserError` where it does not answer, or has nothing to run a job on.
+        """
+        self.results, self.timeout, self.plugins = results, timeout, plugins
+        self.device, self.workers, self.per_gpu = device.partition(":")[0], workers, per_gpu
+        self.running: dict[str, tuple[Job, Any]] = {}  # by cell, with what gives its messages
+        self.ray = connect(address or os.environ.get("RAY_ADDRESS"), workers)
+        self.share = self._share()
+        self.task = self.ray.remote(parcels.run).options(
+            num_cpus=self.share.cpus,
+            num_gpus=self.share.gpus,
+            max_retries=1,  # where its node is lost
+            retry_exceptions=False,
+            num_returns="streaming",
+        )
+
+    def capacity(self) -> int:
+        jobs = self._share().jobs
+        return jobs if self.workers is None else min(jobs, self.workers)
+
+    def submit(self, job: Job) -> None:
+        commit = environment.commit()["commit"]
+        sent = replace(job, device=self.device, commit=commit)
+        own = threads.environment(max(1, int(self.share.cpus)))
+        parcel = parcels.pack(sent, self.plugins, own, self.timeout)
+        self.running[job.cell] = job, self.task.remote(parcel)
+
+    def poll(self, seconds: float) -> list[Event]:
+        if not self.running:
+            sleep(seconds)
+            return []
+        asked = {messages: job for job, messages in self.running.values()}
+        ready, _ = self.ray.wait(list(asked), timeout=seconds, fetch_local=False)
+        return [self._next(asked[messages], messages) for messages in ready]
+
+    def cancel(self, job: Job) -> None:
+        _, messages = self.running.pop(job.cell, (job, None))
+        if messages is not None:
+            self.ray.cancel(messages, force=True)
+
+    def close(self) -> None:
+        for job, _ in list(self.running.values()):
+            self.cancel(job)
+        self.ray.shutdown()  # leaves a cluster that was there before as it was
+
+    def goes_on(self) -> str:
+        return ""
+
+    def _next(self, job: Job, messages: Any) -> Event:
+        """What the job says next."""
+        try:
+            event = parcels.take(self.ray.get(next(messages)), job, self.results)
+        except (self.ray.exceptions.RayError, StopIteration) as error:
+            event = Ended(job, failure_of(error))
+        if isinstance(event, Ended):
+            del self.running[job.cell]
+        return event
+
+    def _share(self) -> Share:
+        """What the cluster offers now."""
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        found = share(nodes, self.device == "cuda", self.per_gpu)
+        if not found.jobs:
+            wanted = "GPU" if self.device == "cuda" else "CPU"
+            has = "; ".join(f"CPU {n.get('CPU', 0):g}, GPU {n.get('GPU', 0):g}" for n in nodes)
+            raise UserError(
+                f"--device {self.device} needs a {wanted}, and no node of the Ray cluster offers "
+                f"one: they have {has or 'nothing'}"
+            )
+        return found
+
+
+def connect(address: str | None, workers: int | None = None) -> Any:
+    """Ray, connected to the cluster at `address`, or to one started here that is ours alone.
+
+    Raises `UserError` where that takes more than `DEADLINE` seconds.
+    """
+    os.environ.update((QUIET if address else QUIET | LOOPBACK) | os.environ)
+    import ray  # reads the environment
+
+    cpus = max(threads.cores(), workers or 0)
+    own = {"address": "local", "_node_ip_address": "127.0.0.1", "num_cpus": cpus}
+    where = {"address": address} if address else own | {"include_dashboard": False}
+    errors: list[Exception] = []
+
+    def try_to() -> None:
+        try:
+            ray.init(**where, log_to_driver=False, logging_level="ERROR")
+        except Exception as error:  # of whatever kind: it is told below
+            errors.append(error)
+
+    trying = Thread(target=try_to, daemon=True)  # it may hang, and cannot be stopped
+    trying.start()
+    trying.join(DEADLINE)
+    if trying.is_alive() or errors:
+        why = first_line(errors[0]) if errors else f"no answer within {DEADLINE:g} s"
+        raise UserError(f"no Ray cluster at {address or 'this machine'}: {why}")
+    return ray
+
+
+def failure_of(error: Exception) -> Failure:
+    """The failure that an error of Ray's, or of the task's, means."""
+    cause = getattr(error, "cause", None) or error
+    kind = type(cause).__name__
+    if kind in LOST:
+        return Failure("failed", "NodeLost", f"its node was lost, twice: {first_line(cause)}")
+    return Failure("failed", CAUSES.get(kind, kind), first_line(cause), str(error))
