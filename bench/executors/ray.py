@@ -6,9 +6,12 @@ the end of its job.
 """
 
 import os
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event as Signal
 from threading import Thread
 from time import sleep
 from typing import Any
@@ -19,7 +22,7 @@ from bench.executors import Ended, Event, parcels, threads
 from bench.jobs import Job
 from bench.records import Failure
 
-DEADLINE = 30.0  # seconds to connect
+DEADLINE, ANSWER = 40.0, 5.0  # seconds to connect, and for a sign of somebody to connect to
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_task_oom_retries": "0",  # a cell that needs too much memory would need it again
@@ -143,27 +146,44 @@ def connect(address: str | None, workers: int | None = None) -> Any:
 
     Raises `UserError` where that takes more than `DEADLINE` seconds.
     """
-    os.environ.update((QUIET if address else QUIET | LOOPBACK) | os.environ)
+    if address:
+        _require_listener(address)
+    here = not address or address.startswith(("127.", "localhost:"))
+    os.environ.update((QUIET | LOOPBACK if here else QUIET) | os.environ)
     import ray  # reads the environment
 
     cpus = max(threads.cores(), workers or 0)
     own = {"address": "local", "_node_ip_address": "127.0.0.1", "num_cpus": cpus}
     where = {"address": address} if address else own | {"include_dashboard": False}
-    errors: list[Exception] = []
+    said = SimpleQueue[Exception | None]()
 
     def try_to() -> None:
         try:
             ray.init(**where, log_to_driver=False, logging_level="ERROR")
+            said.put(None)
         except Exception as error:  # of whatever kind: it is told below
-            errors.append(error)
+            said.put(error)
+        Signal().wait()  # what a thread starts, Ray lets end with the thread
 
-    trying = Thread(target=try_to, daemon=True)  # it may hang, and cannot be stopped
-    trying.start()
-    trying.join(DEADLINE)
-    if trying.is_alive() or errors:
-        why = first_line(errors[0]) if errors else f"no answer within {DEADLINE:g} s"
-        raise UserError(f"no Ray cluster at {address or 'this machine'}: {why}")
+    Thread(target=try_to, daemon=True).start()  # it may hang, and cannot be stopped
+    try:
+        error = said.get(timeout=DEADLINE)
+    except Empty:
+        error = TimeoutError(f"no answer within {DEADLINE:g} s")
+    if error:
+        raise UserError(f"no Ray cluster at {address or 'this machine'}: {first_line(error)}")
     return ray
+
+
+def _require_listener(address: str) -> None:
+    """Raise `UserError` where nobody listens: Ray itself would wait for long."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():  # "auto", or a client's address
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER).close()
+    except OSError as error:
+        raise UserError(f"no Ray cluster at {address}: {first_line(error)}") from None
 
 
 def failure_of(error: Exception) -> Failure:
