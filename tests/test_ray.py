@@ -47,8 +47,8 @@ def grid(
 
 @pytest.fixture
 def job(cards: Path) -> jobs.Job:
-    suite = str(cards / "tiny.toml")
-    asked = Request(suite, ["linear"], tasks=["light"], changes={"epochs": 1}, root=cards / "data")
+    suite, changes = str(cards / "tiny.toml"), {"epochs": 1, "warmup_epochs": 0}
+    asked = Request(suite, ["linear"], tasks=["light"], changes=changes, root=cards / "data")
     return jobs.of(plan.cells(asked)[0], "cpu")
 
 

@@ -38,6 +38,10 @@ class Folder:
         self.path.mkdir(parents=True)
         (self.path / "jobs.jsonl").write_text("".join(job.text() + "\n" for job in jobs))
 
+    def since(self) -> float:
+        """When the bundle was begun, by the disk's clock."""
+        return (self.path / "jobs.jsonl").stat().st_mtime
+
     def jobs(self) -> list[Job]:
         """What is to be run, in that order."""
         return [jobs.read(line) for line in (self.path / "jobs.jsonl").read_text().splitlines()]
@@ -112,7 +116,6 @@ class Run:
     def __init__(self, bundle: Bundle):
         self.folder, self.results = bundle.folder, bundle.results
         self.claims, self.store = Claims(bundle.results), Store(bundle.results)
-        self.since = (self.folder.path / "jobs.jsonl").stat().st_mtime
         places = [threads.environment(threads.cores())]
         self.worker = Local(command(self.results, bundle.plugins), places, bundle.timeout)
 
@@ -127,7 +130,7 @@ class Run:
         """Run one cell, unless another run has it or has made it."""
         if not self.claims.take(job.cell, {"cell": job.title(), "bundle": self.folder.name}):
             self.folder.tell(elsewhere=job.cell)
-        elif self._was_made(job):
+        elif was_made(self.results, job, self.folder.since()):
             self.folder.tell(ended=job.cell, failure=None)
         else:
             self.folder.tell(begun=job.cell)
@@ -171,11 +174,11 @@ class Run:
         about = {**environment.commit(), "executor": "slurm", "attempt": job.attempt}
         runner.keep(cell, self.store, None, failure, about)
 
-    def _was_made(self, job: Job) -> bool:
-        """Whether another run has made the record since this one was asked for."""
-        name = f"{job.request['method']}-seed{job.request['seed']}-{job.cell}.json"
-        found = self.results.glob(f"records/*/*/*/{name}")
-        return any(path.stat().st_mtime > self.since for path in found)
+
+def was_made(results: Path, job: Job, since: float) -> bool:
+    """Whether the job has a record that is newer, by the disk's clock."""
+    name = f"{job.request['method']}-seed{job.request['seed']}-{job.cell}.json"
+    return any(path.stat().st_mtime > since for path in results.glob(f"records/*/*/*/{name}"))
 
 
 def packed(

@@ -3,7 +3,7 @@
 Whoever runs the same command again waits for the bundles that are queued or run already.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,7 +20,7 @@ from bench.claims import Claims
 from bench.errors import UserError, first_line
 from bench.estimates import Estimates
 from bench.executors import Begun, Ended, Epoch, Event
-from bench.executors.bundles import Bundle, Folder, packed
+from bench.executors.bundles import Bundle, Folder, packed, was_made
 from bench.jobs import Job
 from bench.records import Failure, Store
 
@@ -72,6 +72,7 @@ class Slurm:
         self.asked = dict(asked)
         self.claims = Claims(self.results)
         self.waiting: list[Job] = []
+        self.elsewhere: list[tuple[Job, float]] = []  # another run's, and since when
         self._submitter(self.results / "slurm")  # what cannot be asked for shows at once
         self.sent = list(self._still_there())
 
@@ -87,11 +88,12 @@ class Slurm:
         self.waiting.append(job)
 
     def poll(self, seconds: float) -> list[Event]:
+        events = list(self._look_elsewhere())
         if self.waiting:
             self._send()
-        events = [event for sent in self.sent for event in self._events(sent)]
+        events += [event for sent in self.sent for event in self._events(sent)]
         events += [event for sent in self.sent for event in self._cut_short(sent)]
-        self.sent = [sent for sent in self.sent if sent.jobs]
+        self.sent = [one for one in self.sent if one.jobs or not _is_over(self.cluster, one.handle)]
         if not events:
             sleep(seconds)
         return events
@@ -171,7 +173,7 @@ class Slurm:
             raise UserError(_no_option(self.asked, known)) from None
         return made
 
-    def _still_there(self) -> Any:
+    def _still_there(self) -> Iterator[Sent]:
         """The bundles of earlier runs that are queued or run."""
         for note in sorted((self.results / "slurm").glob("*/*/id")):
             folder = Folder(note.parent)
@@ -207,10 +209,22 @@ class Slurm:
         return [Ended(job, Failure(**failure) if failure else None)]
 
     def _elsewhere(self, sent: Sent, job: Job, message: dict[str, Any]) -> list[Event]:
-        """Another run had claimed the cell: a later bundle sees what became of it."""
+        """Another run had claimed the cell."""
         del sent.jobs[job.cell]
-        self.waiting.append(job)
+        self.elsewhere.append((job, sent.folder.since()))
         return []
+
+    def _look_elsewhere(self) -> Iterator[Event]:
+        """See what has become of other runs' cells; one that nobody holds any more is ours."""
+        looked_at, self.elsewhere = self.elsewhere, []
+        held = dict(self.claims.all()) if looked_at else {}
+        for job, since in looked_at:
+            if job.cell in held:
+                self.elsewhere.append((job, since))
+            elif was_made(self.results, job, since):
+                yield Ended(job)
+            else:
+                self.waiting.append(job)
 
     def _cut_short(self, sent: Sent) -> list[Event]:
         """The failure of each job whose bundle is over without it."""
