@@ -191,5 +191,5 @@ def failure_of(error: Exception) -> Failure:
     cause = getattr(error, "cause", None) or error
     kind = type(cause).__name__
     if kind in LOST:
-        return Failure("failed", "NodeLost", f"its node was lost, twice: {first_line(cause)}")
+        return Failure("failed", "NodeLost", f"its node was lost: {first_line(cause)}")
     return Failure("failed", CAUSES.get(kind, kind), first_line(cause), str(error))
