@@ -119,7 +119,7 @@ def run_cells(
     epochs = max((cell.recipe.epochs for cell in cells), default=1)
     rules, how = Rules(args.retry, args.fail_fast), jobs.How(args.processes, args.tensorboard)
     with Display(Console(stderr=True), len(cells), epochs).shown() as display:
-        claims, device = Claims(store.root), device_of(args.device)
+        claims, device = Claims(store.root), _device(args)
         return Grid(executor, store, claims, display, device, rules, began, how).run(cells)
 
 

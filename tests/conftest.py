@@ -11,10 +11,17 @@ from scripted_server import Server, serving
 
 from bench import contract
 from bench.prepare.downloads import transfer, verifying
+from methods import registry
 
 torch.set_num_threads(1)  # more only wait for each other where several tests run at once
 
 SHARED = Path(os.environ.get("BENCH_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers, no other finds."""
+    monkeypatch.setattr(registry, "_methods", dict(registry._methods))
 
 
 @pytest.fixture
