@@ -69,6 +69,11 @@ def teams(gpus: Sequence[str], processes: int) -> list[str]:
 
 def _ray(results: Path, device: str, asked: Asked) -> Executor:
     _require("ray", asked)
+    if asked.processes > 1:
+        raise UserError(
+            f"--processes {asked.processes} needs one machine's GPUs for a cell, and ray gives it "
+            "one: --executor local or slurm was expected"
+        )
     from bench.executors.ray import Ray
 
     parts = (asked.address, asked.workers, asked.per_gpu, asked.timeout, asked.plugins)
