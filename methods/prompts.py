@@ -7,7 +7,7 @@ every image, so ``LN1(P) -> k, v`` is computed once a step.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,15 @@ from methods.base import Unsupported
 from methods.surgery import require_plain_blocks
 
 FORMS = ("keys_and_values", "concatenation")
+
+
+@runtime_checkable
+class HoldsPrompts(Protocol):
+    """A block with prompts of its own; any method's block that has the verb is one."""
+
+    def seen(self) -> Tensor:
+        """The prompts as the block receives them in evaluation, (P, D)."""
+        ...
 
 
 class Concatenated(nn.Module):
@@ -42,8 +51,11 @@ class Concatenated(nn.Module):
         self.start, self.keep, self.dropout = start, keep, nn.Dropout(dropout)
         self.project = project or nn.Identity()
 
+    def seen(self) -> Tensor:
+        return self.project(self.prompts)
+
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
-        prompts = self.dropout(self.project(self.prompts).expand(len(x), -1, -1))  # (B, P, D)
+        prompts = self.dropout(self.seen().expand(len(x), -1, -1))  # (B, P, D)
         x = self.block(torch.cat([x[:, : self.start], prompts, x[:, self.start :]], 1), **kwargs)
         return x if self.keep else without(x, self.start, len(self.prompts))
 
@@ -56,9 +68,12 @@ class KeysAndValues(nn.Module):
         self.block, self.prompts = block, nn.Parameter(prompts)
         self.project = project or nn.Identity()
 
+    def seen(self) -> Tensor:
+        return self.project(self.prompts)
+
     def forward(self, x: Tensor, **_: Any) -> Tensor:
         attn, norm = self.block.attn, self.block.norm1
-        prompts = norm(self.project(self.prompts))  # (P, D)
+        prompts = norm(self.seen())  # (P, D)
         attended = attend(attn, norm(x), keys_and_values(attn, prompts))
         return after_attention(self.block, x, attended)
 

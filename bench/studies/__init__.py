@@ -1,0 +1,1 @@
+"""Studies: what the papers' analyses ask of trained models, beyond their accuracy."""
