@@ -18,7 +18,7 @@ from bench.views import View
 from methods.prompts import prompts_of
 from methods.surgery import embed
 
-CPU = torch.device("cpu")
+CPU, VIEW = torch.device("cpu"), View("squash", "bilinear")
 
 
 def drawn(*shape, seed=0):
@@ -30,7 +30,7 @@ def of_weights(weights):
     """The measure where sigmoid(p_k . e_j) is the given table, of prompts by tokens."""
     table = torch.tensor(weights, dtype=torch.float64)
     prompts = torch.eye(len(table), dtype=torch.float64)
-    return mutual_information(prompts, table.logit().T[None]).item()
+    return mutual_information(prompts, table.logit().clamp(min=-800).T[None]).item()
 
 
 def as_printed(prompts, tokens):
@@ -256,7 +256,7 @@ def test_a_runs_order_of_images_goes_on_as_if_none_was_swept():
     examples = Examples(torch.arange(10), pixels=pixels)
     orders = [torch.Generator().manual_seed(0) for _ in range(2)]
     swept, other = (
-        Batches(examples, View(), size, 4, (0.5,) * 3, (0.5,) * 3, CPU, order) for order in orders
+        Batches(examples, VIEW, size, 4, (0.5,) * 3, (0.5,) * 3, CPU, order) for order in orders
     )
     measures.by_layer(model, "vpt_deep", swept)
     for (_, labels), (_, want) in zip(swept, other, strict=True):

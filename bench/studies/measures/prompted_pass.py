@@ -69,8 +69,12 @@ def require_prompts(measure: str, method: str) -> None:
 
 
 def without_prompts(measure: str, method: str) -> UserError:
-    """The error for a `measure` of prompts that is asked of a `method` without."""
-    have = ", ".join(name for name in methods.names() if _prompts_blocks(name))
+    """The error for a `measure` of prompts that is asked of a `method` without.
+
+    It names methods with a field ``prompts``: to attach all others takes seconds.
+    """
+    likely = (n for n in methods.names() if "prompts" in vars(methods.create(n)))
+    have = ", ".join(name for name in likely if _prompts_blocks(name))
     return UserError(f"{measure} needs prompts; {method} has none, but these have: {have}")
 
 
