@@ -7,6 +7,7 @@ import torch
 
 import methods
 from bench import contract
+from bench.errors import UserError
 from bench.studies import measures
 from bench.studies.measures.alignment import (
     ESTIMATORS,
@@ -213,3 +214,8 @@ def test_shallow_prompts_give_one_number():
     model, batches = contract.backbone("avg"), contract.Shown()
     methods.create("spt_shallow").prepare(model, batches)
     assert torch.tensor(measures.alignments(model, "spt_shallow", batches)).shape == (1, 1)
+
+
+def test_an_unknown_estimator_is_told_before_any_image_is_read():
+    with pytest.raises(UserError, match="did you mean unbiased"):
+        measures.alignments(contract.backbone(), "spt_deep", iter([]), "unbaised")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.errors import unknown
+
 ROUNDING = 1e-13  # of a kernel's length
 
 
@@ -50,6 +52,13 @@ ESTIMATORS = {
 }
 
 
+def estimator_called(name: str) -> Estimator:
+    """Raises `UserError` for an unknown name."""
+    if name not in ESTIMATORS:
+        raise unknown("estimator of HSIC", name, ESTIMATORS)
+    return ESTIMATORS[name]
+
+
 def kernel_of(features: Tensor) -> Tensor:
     """The linear kernel of `features`, (..., n, d), in float64: (..., n, n)."""
     wide = features.double()
@@ -66,7 +75,7 @@ def hsic(one: Tensor, other: Tensor, estimator: str = "unbiased") -> Tensor:
 
     Raises `ValueError` for too few examples: 4 unbiased, 2 biased.
     """
-    n, chosen = one.shape[-1], ESTIMATORS[estimator]
+    n, chosen = one.shape[-1], estimator_called(estimator)
     return (_centred(one, estimator) * _centred(other, estimator)).sum((-1, -2)) / chosen.pairs(n)
 
 
@@ -99,7 +108,7 @@ def _directions(kernels: Sequence[Tensor], estimator: str) -> Tensor:
 
 def _centred(kernel: Tensor, estimator: str) -> Tensor:
     """The centred kernel; all 0 where no more than rounding is left of it."""
-    n, chosen = kernel.shape[-1], ESTIMATORS[estimator]
+    n, chosen = kernel.shape[-1], estimator_called(estimator)
     if n < chosen.least:
         raise ValueError(f"{estimator} HSIC needs at least {chosen.least} examples; {n} were given")
     centred, norm = chosen.centred(kernel), torch.linalg.matrix_norm

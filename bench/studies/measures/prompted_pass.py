@@ -73,7 +73,7 @@ def without_prompts(measure: str, method: str) -> UserError:
 
     It names methods with a field ``prompts``: to attach all others takes seconds.
     """
-    likely = (n for n in methods.names() if "prompts" in vars(methods.create(n)))
+    likely = (n for n in methods.names() if hasattr(methods.create(n), "prompts"))
     have = ", ".join(name for name in likely if _prompts_blocks(name))
     return UserError(f"{measure} needs prompts; {method} has none, but these have: {have}")
 

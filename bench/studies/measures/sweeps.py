@@ -13,7 +13,8 @@ def by_layer(model: VisionTransformer, method: str, batches: Images) -> dict[str
 
     ``nmi`` is the mean of the images' values, ``nmi_pooled`` that of all their tokens at once
     (`MutualInformation`). One value where prompts are shallow. Leaves the model and all random
-    numbers as they are. Raises `UserError` for a model without prompts; `method` is its name.
+    numbers as they are. Raises `UserError` for a model without prompts; `method`, by which it was
+    prepared, is for that message.
     """
     layers: dict[int, MutualInformation] = {}
     for i, prompts, tokens in layer_inputs(model, batches):
@@ -33,8 +34,9 @@ def alignments(
 
     The examples are the channels and the tokens of all images their features: kernels, (D, D), add
     up over batches, so this is exact and never holds the tokens. Square; one number where prompts
-    are shallow. Otherwise as `by_layer`.
+    are shallow. Otherwise as `by_layer`; raises `UserError` for an unknown `estimator`, too.
     """
+    alignment.estimator_called(estimator)  # a typo is told before the pass
     rows: dict[int, Tensor] = {}
     columns: dict[int, Tensor] = {}
     for i, prompts, tokens in layer_inputs(model, batches):
