@@ -267,9 +267,9 @@ def test_a_runs_order_of_images_goes_on_as_if_none_was_swept():
     ("sweep", "said"), [(measures.by_layer, "NMI"), (measures.alignments, "CKA")]
 )
 def test_a_method_without_prompts_is_refused_and_those_with_are_named(sweep, said):
-    model, batches = prompted("linear")
+    model, unread = prompted("linear")[0], iter(lambda: pytest.fail("an image was read"), None)
     with pytest.raises(UserError, match=rf"{said} needs prompts; linear has none") as error:
-        sweep(model, "linear", batches)
+        sweep(model, "linear", unread)
     named = str(error.value).split(": ")[1].split(", ")
     assert {"vpt_deep", "vpt_shallow", "spt_deep", "spt_shallow", "e2vpt", "gatevpt"} <= set(named)
     assert not {"linear", "lora", "vqt", "full"} & set(named)

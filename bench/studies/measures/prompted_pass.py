@@ -29,7 +29,7 @@ def layer_inputs(model: VisionTransformer, batches: Images) -> Iterator[tuple[in
     as it was; of `bench.batches.Batches`, it reads the images in the split's own order, so that
     the order of a run's next pass is what it would have been.
     """
-    held = {i for i, block in enumerate(model.blocks) if isinstance(block, HoldsPrompts)}
+    held = prompted_blocks(model)
     for images, _ in batches.in_order() if isinstance(batches, Batches) else batches:
         # the model is in evaluation mode only while it computes, never while the caller does
         with _evaluating(model):
@@ -42,6 +42,11 @@ def layer_inputs(model: VisionTransformer, batches: Images) -> Iterator[tuple[in
             if i < max(held):
                 with _evaluating(model):
                     x = model.blocks[i](x)
+
+
+def prompted_blocks(model: VisionTransformer) -> set[int]:
+    """Which blocks hold prompts."""
+    return {i for i, block in enumerate(model.blocks) if isinstance(block, HoldsPrompts)}
 
 
 @contextmanager
@@ -86,4 +91,4 @@ def _prompts_blocks(method: str) -> bool:
             methods.create(method).attach(model)
         except Exception:  # whatever keeps another's plug-in from this backbone is not asked here
             return False
-    return any(isinstance(block, HoldsPrompts) for block in model.blocks)
+    return bool(prompted_blocks(model))

@@ -5,7 +5,12 @@ from torch import Tensor
 
 from bench.studies.measures import alignment
 from bench.studies.measures.mutual_information import MutualInformation
-from bench.studies.measures.prompted_pass import Images, layer_inputs, without_prompts
+from bench.studies.measures.prompted_pass import (
+    Images,
+    layer_inputs,
+    prompted_blocks,
+    without_prompts,
+)
 
 
 def by_layer(model: VisionTransformer, method: str, batches: Images) -> dict[str, list[float]]:
@@ -16,11 +21,11 @@ def by_layer(model: VisionTransformer, method: str, batches: Images) -> dict[str
     numbers as they are. Raises `UserError` for a model without prompts; `method`, by which it was
     prepared, is for that message.
     """
+    if not prompted_blocks(model):
+        raise without_prompts("NMI", method)
     layers: dict[int, MutualInformation] = {}
     for i, prompts, tokens in layer_inputs(model, batches):
         layers.setdefault(i, MutualInformation(prompts)).add(tokens)
-    if not layers:
-        raise without_prompts("NMI", method)
     return {
         "nmi": [layer.value() for layer in layers.values()],
         "nmi_pooled": [layer.pooled() for layer in layers.values()],
@@ -37,13 +42,13 @@ def alignments(
     are shallow. Otherwise as `by_layer`; raises `UserError` for an unknown `estimator`, too.
     """
     alignment.estimator_called(estimator)  # a typo is told before the pass
+    if not prompted_blocks(model):
+        raise without_prompts("CKA", method)
     rows: dict[int, Tensor] = {}
     columns: dict[int, Tensor] = {}
     for i, prompts, tokens in layer_inputs(model, batches):
         rows.setdefault(i, alignment.of_channels(prompts))
         kernel = alignment.of_channels(tokens)
         columns[i] = columns[i].add_(kernel) if i in columns else kernel
-    if not rows:
-        raise without_prompts("CKA", method)
     found = alignment.between(list(rows.values()), list(columns.values()), estimator)
     return [[float(value) for value in row] for row in found]
