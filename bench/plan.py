@@ -10,12 +10,13 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 import methods
-from bench import backbones, cards, data, environment, places, stores
+from bench import backbones, cards, cross_task, data, environment, places, stores
 from bench.backbones import Backbone
 from bench.cards import Recipe, Selection, Suite
 from bench.changes import change_recipe, is_of_recipe, near_fields
+from bench.cross_task import Source
 from bench.errors import UserError, unknown
-from bench.records import Record, Settings, Store
+from bench.records import PROMPTS_FROM, Record, Settings, Store
 from bench.runner import Cell
 from bench.tasks import Split, Task
 from methods import Method
@@ -61,6 +62,7 @@ class Protocol:
     suite: Suite
     recipe: Recipe
     precision: str  # what the device makes of the recipe's
+    source: Source | None  # of prompts, where they are another task's
 
     def cell(
         self,
@@ -73,34 +75,37 @@ class Protocol:
         seed: int,
     ) -> Cell:
         """One cell; `card` is the backbone as the request names it, `split` the data's digest."""
+        source = cross_task.of_cell(self.source, task, method)
         settings = Settings(
             suite=self.suite.name,
             suite_version=self.suite.version,
             task=task.name,
             split=split,
             method=name,
-            fields=asdict(method),
+            fields={**asdict(method), **({PROMPTS_FROM: source.task.name} if source else {})},
             backbone=backbone.card.name,
             weights=backbone.sha256,
             input={**asdict(backbone.input), **_network(backbone)},
             recipe=self.recipe.protocol(self.suite.name, self.precision),
             rates=self.recipe.rates(name),
             seed=seed,
+            start_split=source.split if source else "",
         )
-        again = self._again(card, task, name, method, seed)
+        again = self._again(card, settings)
         where = self.request.root, self.request.variant
-        return Cell(settings, self.suite, task, method, backbone, self.recipe, *where, again)
+        parts = settings, self.suite, task, method, backbone, self.recipe
+        return Cell(*parts, *where, again, source.task if source else None)
 
-    def _again(self, card: str, task: Task, name: str, method: Method, seed: int) -> dict[str, Any]:
+    def _again(self, card: str, settings: Settings) -> dict[str, Any]:
         """The request for one cell alone; where the data lie is left to the machine."""
-        has = {f.name for f in fields(method)}
+        has = settings.fields
         changes = self.request.changes.items()
         return {
             "suite": self.request.suite or self.suite.name,
-            "method": name,
+            "method": settings.method,
             "backbone": card,
-            "task": task.name,
-            "seed": seed,
+            "task": settings.task,
+            "seed": settings.seed,
             "recipe": self.request.recipe,
             "changes": {k: v for k, v in changes if k in has or is_of_recipe(k)},
             "variant": self.request.variant,
@@ -124,15 +129,18 @@ def cells(request: Request) -> list[Cell]:
     chosen = _selection(request, suite)
     recipe, rest = _changed(cards.load_recipe(request.recipe or suite.recipe), request.changes)
     _require_shown(recipe, suite, request.changes)
+    other = cross_task.named(suite, rest)
     adapted = _adapted(chosen.methods, recipe, rest)
     tasks = _tasks(suite, chosen.tasks)
-    _require_present(suite, tasks, request)
-    splits = {task.name: _digest(suite, task, request) for task in tasks}
+    read = [task for task in suite.task if task in tasks or task == other]
+    _require_present(suite, read, request)
+    splits = {task.name: _digest(suite, task, request) for task in read}
+    source = Source(other, splits[other.name].rpartition("-")[0]) if other else None
     found = {name: backbones.resolve(cards.load_backbone(name)) for name in chosen.backbones}
     for backbone, method in product(found.values(), adapted.values()):
         _require_fit(backbone, method)
     precision = environment.precision(recipe.precision, torch.device(request.device))
-    protocol = Protocol(request, suite, recipe, precision)
+    protocol = Protocol(request, suite, recipe, precision, source)
     every = [
         protocol.cell(card, found[card], task, splits[task.name], name, adapted[name], seed)
         for card, task, name, seed in product(sorted(found), tasks, sorted(adapted), chosen.seeds)
@@ -183,7 +191,7 @@ def _adapted(chosen: list[str], recipe: Recipe, changes: dict[str, Any]) -> dict
     for named in (recipe.lr_of, recipe.fields):
         known_methods(name for name in named if name != "all")
     adapted = {name: _method(name, recipe, changes) for name in known_methods(chosen)}
-    _require_used(recipe, changes, adapted.values())
+    _require_used(recipe, changes, adapted)
     return adapted
 
 
@@ -221,9 +229,10 @@ def _typed(method: Method, wanted: dict[str, Any]) -> dict[str, Any]:
     return typed
 
 
-def _require_used(recipe: Recipe, changes: dict[str, Any], adapted: Iterable[Method]) -> None:
+def _require_used(recipe: Recipe, changes: dict[str, Any], adapted: dict[str, Method]) -> None:
     """Raise `UserError` for a change that neither the recipe nor any chosen method knows."""
-    has = {f.name for method in adapted for f in fields(method)}
+    cross_task.require_served(changes, adapted)
+    has = {PROMPTS_FROM}.union(f.name for method in adapted.values() for f in fields(method))
     for name in changes:
         if name not in has:
             near = near_fields(asdict(recipe), name)

@@ -17,6 +17,7 @@ from bench.errors import UserError
 
 SCHEMA = 1
 STRICT = ConfigDict(extra="forbid")
+PROMPTS_FROM = "prompts_from"  # among a cell's fields: the task whose images its prompts start from
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -35,6 +36,7 @@ class Settings:
     recipe: dict[str, Any]  # the protocol that all methods of a table share
     rates: dict[str, float]  # learning rate and weight decay of this method under it
     seed: int
+    start_split: str = ""  # "<variant>:<digest>" of the trainval of the task in PROMPTS_FROM
 
     @property
     def variant(self) -> str:
@@ -44,6 +46,8 @@ class Settings:
     def digest(self) -> str:
         """16 hex digits that stand for these settings, whatever the order of their fields."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}  # asdict copies: far slower
+        if not self.start_split:  # unsaid where a start is the task's own, as it once always was
+            del plain["start_split"]
         text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -44,6 +44,7 @@ class Cell:
     root: Path  # of the data
     variant: str | None  # of the data, as asked for
     request: dict[str, Any]  # the names, as the command line has them, that ask for this cell
+    prompts_from: Task | None = None  # whose images `prepare` sees; None: the cell's own task's
 
 
 @dataclass
@@ -138,7 +139,8 @@ def train(
     model = backbones.load(cell.backbone, cell.task.classes, cell.recipe)
     backbones.placed(model, device)
     bare = checkpoints.identities(model)
-    begun = _prepare(cell, model, learnt, device)
+    shown = _read(cell, learn, cell.prompts_from) if cell.prompts_from else learnt
+    begun = _prepare(cell, model, shown, device)
     model.to(device)
     watch, start = Watch(), perf_counter()
     losses, kept = _fit(cell, model, learnt, scored, device, watch, progress)
@@ -175,8 +177,9 @@ def _measure(
     return outcome, {**done.kept, **spilled}
 
 
-def _read(cell: Cell, split: Split) -> Examples:
-    return data.read(cell.suite, cell.task, split, cell.root, cell.variant)
+def _read(cell: Cell, split: Split, task: Task | None = None) -> Examples:
+    """A split of the cell's task, or of another `task` of its suite."""
+    return data.read(cell.suite, task or cell.task, split, cell.root, cell.variant)
 
 
 def batches(
@@ -196,9 +199,11 @@ def test_batches(cell: Cell, device: torch.device) -> Batches:
     return batches(cell, _read(cell, "test"), view, device, None)
 
 
-def _prepare(cell: Cell, model: VisionTransformer, learnt: Examples, device: torch.device) -> Start:
+def _prepare(
+    cell: Cell, model: VisionTransformer, examples: Examples, device: torch.device
+) -> Start:
     views = cell.recipe.view(cell.suite.name)
-    shown = batches(cell, learnt, views.test, device, cell.settings.seed)
+    shown = batches(cell, examples, views.test, device, cell.settings.seed)
     environment.synchronise(device)
     start = perf_counter()
     with warnings.catch_warnings(record=True) as given:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from timm.models import VisionTransformer
 from torch import Tensor
@@ -24,6 +24,9 @@ class Method(ABC):
     ready to train: what should learn has ``requires_grad``, and nothing else.
     Its fields are its hyper-parameters.
     """
+
+    starts_from_images: ClassVar[bool] = False
+    """Whether `prepare` reads images and never labels, so that another task's serve as well."""
 
     @abstractmethod
     def attach(self, model: VisionTransformer) -> None:

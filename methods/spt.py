@@ -45,6 +45,8 @@ class SPT(Method):
     pool_prompts: bool = False
     form: str = "keys_and_values"
 
+    starts_from_images = True
+
     def __post_init__(self) -> None:
         require_count(self.prompts)
         require_form(self.form)
@@ -102,6 +104,8 @@ class ClusteredSPT(Method):
     frozen: bool = False
     pool_prompts: bool = False
     form: str = "keys_and_values"
+
+    starts_from_images = True
 
     def __post_init__(self) -> None:
         self._plain()
