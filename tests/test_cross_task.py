@@ -2,14 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 import tiny
 import torch
+from test_report import make as made_up
 
 import methods
 from bench import cli, contract, jobs, plan, runner
 from bench.plan import Request
 from bench.records import Settings
+from bench.report import cross_task
 from methods.prompts import prompts_of
 
 
@@ -152,3 +155,35 @@ def test_what_starts_from_images_never_reads_their_labels(name):
         methods.create(name).prepare(model, shown)
         starts.append(torch.cat(prompts_of(model)))
     assert torch.equal(*starts)
+
+
+def crossed_record(source: str | None, task: str, seed: int, accuracy: float):
+    fields = {"prompts": 20, **({"prompts_from": source} if source else {})}
+    return made_up("spt_deep", task, seed, accuracy, fields=fields)
+
+
+def test_the_matrix_has_sources_as_rows_and_the_ordinary_cells_on_its_diagonal():
+    records = [
+        crossed_record(None, "a", 0, 70),
+        crossed_record(None, "a", 1, 80),
+        crossed_record("b", "a", 0, 60),
+        crossed_record(None, "b", 0, 30),
+    ]
+    found = cross_task.accuracies(records, ["a", "b"])
+    np.testing.assert_array_equal(found, [[75, np.nan], [60, 30]])
+
+
+def test_each_task_s_column_is_normalised_by_itself():
+    found = cross_task.normalised(np.array([[90.0, 20, np.nan], [80, 40, 5], [85, 25, 7]]))
+    np.testing.assert_allclose(found, [[1, 0, np.nan], [0, 1, 0], [0.5, 0.25, 1]])
+
+
+def test_a_normalised_column_stays_what_it_is_when_its_accuracies_are_scaled_or_moved():
+    matrix = np.random.default_rng(0).uniform(0, 100, (4, 3))
+    moved = matrix * [0.5, 1, 0.1] + [3, 0, 40]
+    np.testing.assert_allclose(cross_task.normalised(moved), cross_task.normalised(matrix))
+
+
+def test_of_equal_sources_each_is_the_best_and_an_empty_column_stays_empty():
+    found = cross_task.normalised(np.array([[50.0, np.nan], [50, np.nan]]))
+    np.testing.assert_array_equal(found, [[1, np.nan], [1, np.nan]])
