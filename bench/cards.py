@@ -116,6 +116,7 @@ class Recipe:
     precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 where the device computes in it
     views: dict[str, Views]  # a suite's name, or "default"
     lr_per_batch: int = 0  # the learning rate is for this batch size; 0: for any
+    train_share: float = 1.0  # of each class's training images that are learnt from
     lr_of: dict[str, float] = field(default_factory=dict)  # of a method and its variants
     fields: dict[str, dict[str, Any]] = field(default_factory=dict)  # likewise, or of "all"
     grid: dict[Literal["lr", "weight_decay"], list[float]] = field(default_factory=dict)
@@ -138,6 +139,8 @@ class Recipe:
                 raise ValueError(f"{name} must be 0 or above; {getattr(self, name)} was given")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"{self.warmup_epochs} warm-up epochs leave none of {self.epochs}")
+        if not 0 < self.train_share <= 1:
+            raise ValueError(f"train_share is above 0 and at most 1; {self.train_share} was given")
         if "default" not in self.views:
             raise ValueError("views needs a table called default")
 
@@ -162,9 +165,12 @@ class Recipe:
     def protocol(self, suite: str, precision: str) -> dict[str, Any]:
         """What can change a number and is the same for every method of a suite's table.
 
-        `precision` is what the device makes of the recipe's.
+        `precision` is what the device makes of the recipe's. A whole `train_share` goes unsaid: so
+        all were, before there was a choice.
         """
         shared = {k: v for k, v in asdict(self).items() if k not in NOT_PROTOCOL}
+        if self.train_share == 1:
+            del shared["train_share"]
         return {**shared, "view": self.view(suite).recorded(), "precision": precision}
 
 

@@ -1,7 +1,7 @@
 """A cell as data that can travel: the names from which a worker makes it again."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ class Job:
     root: str  # of the data
     device: str
     attempt: int = 1
+    observed: list[str] = field(default_factory=list)  # measurements to take
 
     def text(self) -> str:
         """One line."""
@@ -28,7 +29,8 @@ class Job:
 
 def of(cell: Cell, device: str, attempt: int = 1) -> Job:
     """The job that runs a cell."""
-    return Job(cell.settings.digest(), cell.request, str(cell.root), device, attempt)
+    places = str(cell.root), device
+    return Job(cell.settings.digest(), cell.request, *places, attempt, list(cell.observed))
 
 
 def read(text: str) -> Job:
@@ -41,7 +43,7 @@ def cell(job: Job) -> Cell:
     found = plan.cells(_request(job))
     for one in found:
         if one.settings.digest() == job.cell:
-            return one
+            return replace(one, observed=tuple(job.observed))
     names = ", ".join(one.settings.digest() for one in found)
     raise UserError(
         f"cell {job.cell} was asked for, and is {names} here: data, weights, cards or plug-ins "

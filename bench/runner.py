@@ -2,8 +2,8 @@
 
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
@@ -14,13 +14,14 @@ import torch
 from timm.models import VisionTransformer
 
 import methods
-from bench import backbones, checkpoints, data, environment, trainer
+from bench import backbones, checkpoints, data, environment, moments, trainer
 from bench.backbones import Backbone
 from bench.batches import Batches
 from bench.cards import Recipe, Suite
 from bench.data import Examples
 from bench.errors import first_line
 from bench.features import Features
+from bench.moments import Observe, Progress, Watch
 from bench.predictions import Predictions
 from bench.records import Failure, Outcome, Record, Settings, Store, write_atomically
 from bench.tasks import Split, Task
@@ -45,21 +46,7 @@ class Cell:
     variant: str | None  # of the data, as asked for
     request: dict[str, Any]  # the names, as the command line has them, that ask for this cell
     prompts_from: Task | None = None  # whose images `prepare` sees; None: the cell's own task's
-
-
-@dataclass
-class Watch:
-    """What scoring finds as training goes."""
-
-    scores: dict[int, trainer.Predictions] = field(default_factory=dict)  # by epoch
-    seconds: float = 0.0
-
-    def best(self) -> int:
-        """The first epoch with the best accuracy."""
-        return max(self.scores, key=lambda epoch: (self.scores[epoch].accuracy, -epoch))
-
-
-Progress = Callable[[int, float], None]
+    observed: tuple[str, ...] = ()  # the measurements that a study takes of it
 
 
 def run(
@@ -68,16 +55,17 @@ def run(
     device: torch.device,
     progress: Progress,
     more: Mapping[str, Any] = MappingProxyType({}),
+    observe: Observe | None = None,
 ) -> Record:
     """Run one cell and keep its record; what goes wrong becomes a record of that.
 
     `progress` is told each epoch, from 1, and its training loss. `more` is kept beside what the
-    record says of where it ran.
+    record says of where it ran. `observe` sees the model before the first epoch and after each.
     """
     about = environment.describe(device) | dict(more)
     outcome, failure = None, None
     try:
-        outcome, kept = _measure(cell, store, device, progress)
+        outcome, kept = _measure(cell, store, device, progress, observe)
         about |= kept
     except Unsupported as error:
         failure = Failure("unsupported", type(error).__name__, str(error))
@@ -97,7 +85,9 @@ def keep(
     remark = methods.remark(cell.settings.method)
     parts = (cell.settings, cell.task.group, outcome, failure, about, cell.request, remark)
     record = Record(*parts)
-    store.write(record)
+    former = store.find(cell.settings) if cell.observed and failure else None
+    if former is None or not former.ok:  # what cannot be observed keeps the record that it has
+        store.write(record)
     return record
 
 
@@ -131,29 +121,39 @@ class Trained:
 
 
 def train(
-    cell: Cell, learn: Split, score: Split, device: torch.device, progress: Progress
+    cell: Cell,
+    learn: Split,
+    score: Split,
+    device: torch.device,
+    progress: Progress,
+    observe: Observe | None = None,
 ) -> Trained:
     """Train the cell's model on the split `learn`, scoring it on the split `score`."""
-    learnt, scored = _read(cell, learn), _read(cell, score)
+    images, scored = learnt(cell, learn), _read(cell, score)
     torch.manual_seed(cell.settings.seed)
     model = backbones.load(cell.backbone, cell.task.classes, cell.recipe)
     backbones.placed(model, device)
     bare = checkpoints.identities(model)
-    shown = _read(cell, learn, cell.prompts_from) if cell.prompts_from else learnt
+    shown = _read(cell, learn, cell.prompts_from) if cell.prompts_from else images
     begun = _prepare(cell, model, shown, device)
     model.to(device)
-    watch, start = Watch(), perf_counter()
-    losses, kept = _fit(cell, model, learnt, scored, device, watch, progress)
+    watch = Watch()
+    tell = moments.teller(model, device, watch, progress, observe)
+    losses, kept = _fit(cell, model, images, scored, device, watch, tell)
     environment.synchronise(device)
-    seconds = perf_counter() - start - watch.seconds
+    seconds = watch.trained()
     return Trained(model, bare, losses, watch, len(scored), begun, seconds, kept)
 
 
 def _measure(
-    cell: Cell, store: Store, device: torch.device, progress: Progress
+    cell: Cell,
+    store: Store,
+    device: torch.device,
+    progress: Progress,
+    observe: Observe | None,
 ) -> tuple[Outcome, dict[str, str]]:
     environment.reset_peak_memory(device)
-    done = train(cell, "trainval", "test", device, progress)
+    done = train(cell, "trainval", "test", device, progress, observe)
     best, last = done.watch.best(), done.watch.scores[cell.recipe.epochs]
     head = sum(p.numel() for p in done.model.get_classifier().parameters())
     trainable = sum(p.numel() for p in done.model.parameters() if p.requires_grad)
@@ -180,6 +180,12 @@ def _measure(
 def _read(cell: Cell, split: Split, task: Task | None = None) -> Examples:
     """A split of the cell's task, or of another `task` of its suite."""
     return data.read(cell.suite, task or cell.task, split, cell.root, cell.variant)
+
+
+def learnt(cell: Cell, split: Split) -> Examples:
+    """The examples of a split that the cell learns from: the recipe's share of them."""
+    whole, share = _read(cell, split), cell.recipe.train_share
+    return whole if share == 1 else data.part(whole, share, cell.settings.seed)
 
 
 def batches(

@@ -20,7 +20,7 @@ import torch
 from bench import jobs, runner
 from bench.errors import UserError, first_line
 from bench.jobs import Job
-from bench.records import Failure, Store
+from bench.records import Failure, Record, Store
 
 EpochTold = Callable[[int, float], None]
 
@@ -32,13 +32,20 @@ def run(job: Job, results: Path, told: EpochTold) -> Failure | None:
     """
     try:
         cell = jobs.cell(job)
-        runner.run(cell, Store(results), torch.device(job.device), told, {"attempt": job.attempt})
+        run_cell = _observing() if cell.observed else runner.run
+        run_cell(cell, Store(results), torch.device(job.device), told, {"attempt": job.attempt})
     except UserError as error:
         return Failure("failed", "UserError", str(error))
     except SystemExit as error:
         said = f"the cell ended its process, with status {error.code}"
         return Failure("failed", "SystemExit", said, traceback.format_exc())
     return None
+
+
+def _observing() -> Callable[..., Record]:
+    from bench.studies import observing  # what few cells need
+
+    return observing.run
 
 
 def serve(results: Path, given: TextIO, replies: TextIO) -> None:

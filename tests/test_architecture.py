@@ -15,6 +15,8 @@ LIGHT = ("bench.errors", "bench.records", "bench.tasks", "bench.cards", "bench.s
          "bench.report", "bench.cli", "bench.changes",
          "bench.acts", "bench.run_acts", "bench.data_acts", "bench.reading",
          "bench.sharing", "bench.comparing", "bench.predictions",
+         "bench.studies.measurements", "bench.studies.cards", "bench.studies.kept",
+         "bench.studies.quick", "bench.studies.frames", "bench.studies.pages",
          "bench.console", "bench.__main__")  # fmt: skip
 PRINTS = {"bench.acts", "bench.run_acts", "bench.cli", "bench.console"}
 
@@ -39,6 +41,7 @@ FLOORS = {
     "bench.data": 3,
     "bench.backbones": 3,
     "bench.trainer": 3,
+    "bench.moments": 3,
     "bench.last_block": 3,
     "bench.stages": 3,
     "bench.features": 3,

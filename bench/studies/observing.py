@@ -1,0 +1,89 @@
+"""A cell that is run and measured; of one that has a record, only what is missing is measured."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from bench import runner
+from bench.errors import UserError, first_line
+from bench.moments import Progress
+from bench.records import Record, Store
+from bench.runner import Cell, Trained
+from bench.studies import kept, measurements
+from bench.studies.observers import Observers
+from bench.tasks import Split
+
+SPLITS: dict[Split, tuple[Split, Split]] = {  # what is learnt -> both
+    "trainval": ("trainval", "test"),
+    "train": ("train", "val"),
+}
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def run(
+    cell: Cell,
+    store: Store,
+    device: torch.device,
+    progress: Progress,
+    more: Mapping[str, Any] = NOTHING,
+) -> Record:
+    """Run the cell, unless it has a record, and keep its record and what was to be observed.
+
+    What goes wrong in a run becomes its record, as ever. Raises `UserError` where a cell cannot be
+    observed that has a record, or gives another accuracy than its record says.
+    """
+    former = store.find(cell.settings)
+    names = kept.missing(store.root, cell.settings.digest(), cell.observed) or cell.observed
+    final = Observers(cell, measurements.of_training(names, "final"), "trainval", device)
+    if former is None or not former.ok:
+        about = {**more, "observed": ", ".join(cell.observed)}
+        former = runner.run(cell, store, device, progress, about, final)
+    elif final.names:
+        accuracy = _again(cell, device, progress, final)
+        _require_same(former, accuracy)
+    if former.outcome is None:
+        return former
+    for found in final.found(former.outcome.accuracy):
+        kept.write(store.root, found)
+    _validate(cell, measurements.of_training(names, "validation"), store, device)
+    return former
+
+
+def _again(cell: Cell, device: torch.device, progress: Progress, observers: Observers) -> float:
+    """The accuracy of a cell that is run to be observed."""
+    done = _trained(cell, observers, device, progress)
+    return done.watch.scores[cell.recipe.epochs].accuracy
+
+
+def _validate(cell: Cell, names: list[str], store: Store, device: torch.device) -> None:
+    """Train on the training split alone, scoring validation data after each epoch."""
+    if not names:
+        return
+    recipe = replace(cell.recipe, test_evaluations=cell.recipe.epochs)
+    aside = replace(cell, recipe=recipe)
+    observers = Observers(aside, names, "train", device)
+    accuracy = _again(aside, device, lambda *_: None, observers)
+    for found in observers.found(accuracy):
+        kept.write(store.root, found)
+
+
+def _trained(cell: Cell, observers: Observers, device: torch.device, progress: Progress) -> Trained:
+    splits = SPLITS[observers.learn]
+    try:
+        return runner.train(cell, *splits, device, progress, observers)
+    except Exception as error:
+        kind = type(error).__name__
+        raise UserError(f"it cannot be observed: {kind}: {first_line(error)}") from error
+
+
+def _require_same(former: Record, accuracy: float) -> None:
+    assert former.outcome is not None
+    if accuracy != former.outcome.accuracy:
+        raise UserError(
+            f"observed, the cell ended at {accuracy:.4f} %, and its record says "
+            f"{former.outcome.accuracy:.4f} %: it was made on another machine or by other "
+            "versions; run it anew with --force and without --study, or observe it there"
+        )
