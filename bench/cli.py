@@ -79,6 +79,7 @@ COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] =
         run_acts.run,
         [
             arguments.selecting,
+            arguments.studying,
             arguments.storing,
             arguments.running,
             arguments.executing,
@@ -94,7 +95,13 @@ COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] =
     "status": (
         "count the cells done, running, failed and left; what runs, and where",
         run_acts.status,
-        [arguments.selecting, arguments.storing, arguments.watching, arguments.plugging],
+        [
+            arguments.selecting,
+            arguments.studying,
+            arguments.storing,
+            arguments.watching,
+            arguments.plugging,
+        ],
     ),
     "report": (
         "regenerate the tables from the records; with --paper, a paper's own",

@@ -5,10 +5,12 @@ torch is imported only by what computes.
 
 import argparse
 from itertools import islice
+from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING
 
 from bench.acts import FAILED, complain, device_of, report_tables, say
+from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.executors import Executor
@@ -34,25 +36,54 @@ def request_of(args: argparse.Namespace) -> "Request":
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def _plan(args: argparse.Namespace, store: "Store") -> "Plan":
+    """What is asked for: a study's cells, or those that the options name."""
     from bench import plan
+
+    if args.study:
+        from bench.studies import asking
+
+        return asking.plan(args.study, args.quick, request_of(args), store)
+    if args.quick:
+        raise UserError("--quick says how to run a study: name it with --study")
+    return plan.make(request_of(args), store)
+
+
+def run(args: argparse.Namespace) -> int:
     from bench.records import Store
 
     began, store = time(), Store(args.results)
     if args.dry_run:
-        return _print_plan(plan.make(request_of(args), store), store, args)
+        return _print_plan(_plan(args, store), store, args)
     store.require_writable()
-    request = request_of(args)
-    executor = _executor(args, request.device)
+    executor = _executor(args, device_of(args.device))
     try:  # its processes start while the cells are planned
-        planned = plan.make(request, store)
+        planned = _plan(args, store)
         failed = _run_cells(planned, store, executor, args, began)
     finally:
         executor.close()
-    print((args.results / "leaderboard.md").read_text())
+    print(_page(args).read_text())
     if failed:
         return complain(f"{failed} of {len(planned.cells)} cells have no result", FAILED)
     return 0
+
+
+def _report(args: argparse.Namespace) -> None:
+    """Write the tables, and what the study shows that is asked for."""
+    if args.study:
+        from bench.studies import asking
+
+        asking.write(args.study, args.quick, args.results)
+    report_tables(args.results)
+
+
+def _page(args: argparse.Namespace) -> Path:
+    """What is read at the end of a run."""
+    if not args.study:
+        return args.results / "leaderboard.md"
+    from bench.studies import asking
+
+    return asking.page(args.study, args.quick, args.results)
 
 
 def _executor(args: argparse.Namespace, device: str) -> "Executor":
@@ -84,7 +115,7 @@ def _run_cells(
             claims = Claims(args.results)
             return Grid(executor, store, claims, display, planned.device, rules, began).run(cells)
     finally:  # an interrupted run leaves tables of what it finished
-        report_tables(args.results)
+        _report(args)
 
 
 def _chosen(planned: "Plan", store: "Store", args: argparse.Namespace) -> "list[Cell]":
@@ -112,11 +143,11 @@ def _print_plan(planned: "Plan", store: "Store", args: argparse.Namespace) -> in
 
 
 def status(args: argparse.Namespace) -> int:
-    from bench import plan, watching
+    from bench import watching
     from bench.records import Store
 
     store = Store(args.results)
-    planned = plan.make(request_of(args), store)
+    planned = _plan(args, store)
     looks = watching.watch(planned.cells, store)
     for lines in looks if args.watch else islice(looks, 1):
         say(lines)

@@ -138,8 +138,10 @@ def load(name: str) -> Named:
     Raises `UserError` for an unknown name and for a card that cannot be used.
     """
     if name.endswith(".toml"):
-        path = Path(name)
-        return Named(name, path.stem, "", _read(path))
+        path, study = Path(name), _read(Path(name))
+        if study.table:
+            raise UserError(f"{path} fills the table {study.table!r}: only a paper's study can")
+        return Named(name, path.stem, "", study)
     if name not in names():
         raise unknown("study", name, names())
     paper, _, stem = name.partition("/")
