@@ -22,7 +22,7 @@ class Measures:
 
     cell: str
     measurement: str
-    accuracy: float  # of the run that was measured, which is the record's; of validation its own
+    accuracy: float  # of the run that was measured, on the split that it is scored on
     images: int  # that were looked at; 0: none beside those of training and scoring
     columns: list[str]
     rows: list[list[Number]]

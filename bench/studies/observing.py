@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bench import runner
+from bench import environment, runner
 from bench.errors import UserError, first_line
 from bench.moments import Progress
 from bench.records import Record, Store
@@ -32,21 +32,22 @@ def run(
 ) -> Record:
     """Run the cell, unless it has a record, and keep its record and what was to be observed.
 
-    What goes wrong in a run becomes its record, as ever. Raises `UserError` where a cell cannot be
-    observed that has a record, or gives another accuracy than its record says.
+    What goes wrong in a run becomes its record, as ever. Raises `UserError` where a cell that has a
+    record cannot be observed, or ends elsewhere than its record without a cause.
     """
     former = store.find(cell.settings)
     names = kept.missing(store.root, cell.settings.digest(), cell.observed) or cell.observed
     final = Observers(cell, measurements.of_training(names, "final"), "trainval", device)
+    accuracy = None
     if former is None or not former.ok:
         about = {**more, "observed": ", ".join(cell.observed)}
         former = runner.run(cell, store, device, progress, about, final)
     elif final.names:
         accuracy = _again(cell, device, progress, final)
-        _require_same(former, accuracy)
+        _require_same(former, accuracy, device)
     if former.outcome is None:
         return former
-    for found in final.found(former.outcome.accuracy):
+    for found in final.found(former.outcome.accuracy if accuracy is None else accuracy):
         kept.write(store.root, found)
     _validate(cell, measurements.of_training(names, "validation"), store, device)
     return former
@@ -79,11 +80,20 @@ def _trained(cell: Cell, observers: Observers, device: torch.device, progress: P
         raise UserError(f"it cannot be observed: {kind}: {first_line(error)}") from error
 
 
-def _require_same(former: Record, accuracy: float) -> None:
+def _require_same(former: Record, accuracy: float, device: torch.device) -> None:
+    """Raise `UserError` where a cell ends elsewhere than its record, on alike machine and code.
+
+    Other versions round otherwise: what was measured then stands with its own accuracy.
+    """
     assert former.outcome is not None
-    if accuracy != former.outcome.accuracy:
+    if accuracy != former.outcome.accuracy and _is_alike(former, device):
         raise UserError(
-            f"observed, the cell ended at {accuracy:.4f} %, and its record says "
-            f"{former.outcome.accuracy:.4f} %: it was made on another machine or by other "
-            "versions; run it anew with --force and without --study, or observe it there"
+            f"observed, the cell ended at {accuracy:.4f} %, and its record, made by the same "
+            f"versions on the same machine, says {former.outcome.accuracy:.4f} %: nothing was kept"
         )
+
+
+def _is_alike(former: Record, device: torch.device) -> bool:
+    now = environment.describe(device)
+    known = {name: former.environment.get(name) for name in now if name != "started"}
+    return not now["dirty"] and known == {name: now[name] for name in known}

@@ -8,7 +8,7 @@ import pandas as pd
 from bench.records import Record, write_atomically
 from bench.report.papers import layouts, paper_tables
 from bench.report.text import NONE, grid, safe
-from bench.studies import convergence, frames, measurements, quick
+from bench.studies import convergence, frames, kept, measurements, quick
 from bench.studies.cards import WHICH, Figure, Named, Study, load, names
 
 FOLDER, QUICK = "studies", ".quick"
@@ -52,7 +52,7 @@ def made(named: Named, is_quick: bool, records: Sequence[Record], results: Path)
         _table(shown, figure),
         *_printed(study),
         *_convergence(study, records, results),
-        safe(foot),
+        safe(" ".join([foot, *_differing(study, records, results)])),
     ]
     text = "\n\n".join(parts) + "\n"
     csv = whole.to_csv(index=False, lineterminator="\n")
@@ -187,6 +187,24 @@ def _convergence(study: Study, records: Iterable[Record], results: Path) -> list
         "## Convergence",
         grid(heads, rows, frozenset(heads[:4])),
         said + "training split alone.",
+    ]
+
+
+def _differing(study: Study, records: Iterable[Record], results: Path) -> list[str]:
+    """How far the runs that were measured ended from the records that were there before."""
+    final = measurements.of_training(study.measure, "final")
+    apart = [
+        abs(found.accuracy - record.outcome.accuracy)
+        for _, record in frames.cells(study, records)
+        for name in final[:1]
+        if record and record.outcome and (found := kept.read(results, record.cell, name))
+    ]
+    other = [difference for difference in apart if difference]
+    if not other:
+        return []
+    return [
+        f"{len(other)} of {len(apart)} measured runs ended at another accuracy than their record, "
+        f"which other versions had made: by {max(other):.2f} at most."
     ]
 
 
