@@ -1,11 +1,11 @@
 """Suites, tasks, recipes and backbones, as the TOML cards declare them; read and checked here."""
 
 import tomllib
-from collections.abc import Iterable
-from dataclasses import asdict, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, field, fields, is_dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -263,4 +263,16 @@ def checked(cls: type[T], origin: str, table: dict[str, Any]) -> T:
         first = next((e for e in errors if e["type"].startswith("unexpected")), errors[0])
         where = ".".join(str(part) for part in first["loc"])
         what = first["msg"].removeprefix("Value error, ")
+        if known := first["type"].startswith("unexpected") and _entries(cls, first["loc"][:-1]):
+            what = str(unknown("entry", str(first["loc"][-1]), known))
         raise UserError(": ".join(filter(None, (origin, where, what)))) from None
+
+
+def _entries(cls: Any, place: Sequence[Any]) -> list[str]:
+    """What a table at a `place` of a `cls` may hold; empty where that cannot be told."""
+    for part in place:
+        if isinstance(part, str) and is_dataclass(cls):
+            cls = get_type_hints(cls).get(part)
+        while get_args(cls) and not is_dataclass(cls):
+            cls = next((of for of in get_args(cls) if is_dataclass(of)), get_args(cls)[-1])
+    return [f.name for f in fields(cls)] if is_dataclass(cls) else []

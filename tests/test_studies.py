@@ -57,6 +57,7 @@ def study(folder: Path, name: str = "own", **changed: str) -> Path:
         "seeds": "[0, 1]",
         "vary": "{ prompts = [2, 3] }",
     }
+    grid |= {k: changed[k] for k in ("quick", "seed") if k in changed}
     top = {k: v for k, v in {**lines, **changed}.items() if k not in grid}
     below = {k: v for k, v in {**grid, **changed}.items() if k not in top}
     path = folder / f"{name}.toml"
@@ -72,6 +73,11 @@ def run(folder: Path, results: Path, card: Path, *more: str) -> int:
     )
 
 
+def shortened(grid: cards.Grid) -> cards.Grid:
+    """One seed, and the ends of what is varied."""
+    return replace(grid, seeds=[0], vary={k: [v[0], v[-1]] for k, v in grid.vary.items()})
+
+
 def common(folder: Path) -> Request:
     return Request(root=folder / "data")
 
@@ -80,7 +86,7 @@ def common(folder: Path) -> Request:
 def test_every_study_has_cells_under_quick(name: str, tmp_path: Path) -> None:
     named = cards.load(name)
     mapped, _ = quick.mapped(name, named.study)
-    first = replace(mapped, grid=[replace(grid, seeds=[0]) for grid in mapped.grid])
+    first = replace(mapped, grid=[shortened(grid) for grid in mapped.grid])
     planned = planning.make(first, Request(), Store(tmp_path))
     assert planned.cells
     assert {cell.suite.name for cell in planned.cells} == {quick.SUITE}
@@ -128,17 +134,22 @@ def test_a_papers_table_is_filled_by_its_study() -> None:
     [
         ({"measure": '["nmy"]'}, "no measurement 'nmy'; did you mean nmi?"),
         ({"methods": '["vpt_dep"]'}, "no method 'vpt_dep'; did you mean vpt_deep"),
-        ({"vary": "{ prompt = [2] }"}, "no field 'prompt'; did you mean prompts"),
+        (
+            {"vary": "{ prompt = [2] }", "figure": FIGURE.replace("epoch", "prompt")
+             .replace("nmi", "accuracy")},
+            "no field 'prompt'; did you mean prompts",
+        ),
         ({"vary": "{ prompts = [0] }"}, "prompts"),
         ({"vary": "{ prompts = [] }"}, "vary.prompts must have at least one value"),
         ({"tasks": '["ligth"]'}, "did you mean light?"),
-        ({"seed": "[0]"}, "seed"),
-        ({"quick": "{ task = [] }"}, "no entry of a grid 'task'; did you mean tasks?"),
+        ({"seed": "[0]"}, "grid.0.seed: no entry 'seed'; did you mean seeds?"),
+        ({"quick": "{ task = [] }"}, "no entry of a grid 'task'; did you mean tasks"),
         (
             {"figure": '{ kind = "curves", x = "promts", value = "accuracy" }'},
             "no axis 'promts'; did you mean prompts?",
         ),
         ({"figure": FIGURE}, "no value 'nmi'"),
+        ({"mesure": '["nmi"]'}, "no entry 'mesure'; did you mean measure?"),
         ({"figure": '{ kind = "pie", x = "prompts", value = "accuracy" }'}, "figure.kind"),
         ({"table": '"table1"'}, "either a table or a figure"),
         ({"measure": '["nmi"]', "methods": '["linear"]', "vary": "{}", "figure": FIGURE},
