@@ -212,7 +212,7 @@ def test_a_study_runs_its_cells_once_and_shows_them(folder: Path, tmp_path: Path
         (method, prompts, 2) for prompts in (2, 3) for method in ("vpt_deep", "spt_deep")
     ]
     page = (tmp_path / "studies" / "own.md").read_text()
-    assert "8 of 8 cells have a result" in page
+    assert "8 of 8 cells have what is shown" in page
     assert (tmp_path / "studies" / "own.svg").read_text().startswith("<?xml")
     assert run(folder, tmp_path, card) == 0
     assert {path: path.stat().st_mtime_ns for path in Store(tmp_path).files()} == records

@@ -18,8 +18,9 @@ STANDS_IN = (
     "these numbers say nothing about the paper's.**"
 )
 FOOT = (
-    "Mean over seeds and the half-width of its 95 % interval (Student's t); {} of {} cells have a "
-    "result. Accuracy is top-1 percent on test after the last epoch. Every number: [CSV]({}.csv)."
+    "Mean over seeds and the half-width of its 95 % interval (Student's t); {} of {} cells have "
+    "what is shown. Accuracy is top-1 percent on test after the last epoch. Every number: "
+    "[CSV]({}.csv)."
 )
 ACROSS = 8  # values of x at most; the CSV has all
 DECIMALS = {"accuracy": 2, "validation_accuracy": 2, "test_accuracy": 2, "init_seconds": 2,
@@ -33,20 +34,15 @@ def made(named: Named, is_quick: bool, records: Sequence[Record], results: Path)
     None: there should be no such file.
     """
     study, gone = quick.mapped(named.name, named.study) if is_quick else (named.study, [])
-    stem = _stem(named, is_quick)
-    figure = study.figure or _tabled(named.paper, study)
+    stem, figure = _stem(named, is_quick), study.figure or _tabled(named.paper, study)
     frame = frames.of_value(study, records, results, figure.value)
     whole = frames.summary(frame, _coordinates(study, figure.value), figure.value)
     shown = frames.summary(frame, figure.axes(), figure.value)
     pictures = _pictures(stem, study, shown)
-    done = [record is not None for _, record in frames.cells(study, records)]
-    foot = FOOT.format(sum(done), len(done), Path(stem).name)
+    counted = len(frame.drop_duplicates([*WHICH, *study.varied()]))
+    foot = FOOT.format(counted, len(list(frames.cells(study, records))), Path(stem).name)
     parts = [
-        NOTICE.format(named.name + (" --quick" if is_quick else "")),
-        f"# {study.title}",
-        *([STANDS_IN.format(quick.SUITE)] if is_quick else []),
-        f"In the paper: {study.shows}",
-        *([f"Left out, for want of a stand-in: {', '.join(gone)}."] if gone else []),
+        *_head(named, is_quick, study, gone),
         *([f"![{study.title}]({Path(stem).name}.png)"] if pictures[f"{stem}.png"] else []),
         f"## {figure.value}",
         _table(shown, figure),
@@ -54,9 +50,20 @@ def made(named: Named, is_quick: bool, records: Sequence[Record], results: Path)
         *_convergence(study, records, results),
         safe(" ".join([foot, *_differing(study, records, results)])),
     ]
-    text = "\n\n".join(parts) + "\n"
     csv = whole.to_csv(index=False, lineterminator="\n")
-    return {f"{stem}.md": text.encode(), f"{stem}.csv": csv.encode(), **pictures}
+    page = "\n\n".join(parts) + "\n"
+    return {f"{stem}.md": page.encode(), f"{stem}.csv": csv.encode(), **pictures}
+
+
+def _head(named: Named, is_quick: bool, study: Study, gone: Sequence[str]) -> list[str]:
+    """What a page begins with."""
+    parts = [
+        NOTICE.format(named.name + (" --quick" if is_quick else "")),
+        f"# {study.title}",
+        *([STANDS_IN.format(quick.SUITE)] if is_quick else []),
+        f"In the paper: {study.shows}",
+    ]
+    return parts + ([f"Left out, for want of a stand-in: {', '.join(gone)}."] if gone else [])
 
 
 def path(named: Named, is_quick: bool, results: Path) -> Path:
