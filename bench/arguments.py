@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 from bench import stores
 
+KINDS = ["methods", "backbones", "suites", "tasks", "recipes", "studies"]
+
 
 class Parser(argparse.ArgumentParser):
     """One that complains in one sentence."""
@@ -71,6 +73,13 @@ def selecting(command: argparse.ArgumentParser) -> None:
     )
     varying(command)
     _computing(command)
+
+
+def studying(command: argparse.ArgumentParser) -> None:
+    """A paper's analysis, in place of the suite, methods and so on."""
+    add = command.add_argument
+    add("--study", metavar="PAPER/STUDY", help="name or card.toml: run its cells, and show them")
+    add("--quick", action="store_true", help="the study over the suite mini and its backbones")
 
 
 def rooting(command: argparse.ArgumentParser) -> None:
@@ -204,7 +213,7 @@ def executing(command: argparse.ArgumentParser) -> None:
 
 
 def listing(command: argparse.ArgumentParser) -> None:
-    command.add_argument("what", choices=["methods", "backbones", "suites", "tasks", "recipes"])
+    command.add_argument("what", choices=KINDS)
     command.add_argument("--suite", help="list the tasks of this suite alone")
 
 

@@ -1,11 +1,11 @@
 """Suites, tasks, recipes and backbones, as the TOML cards declare them; read and checked here."""
 
 import tomllib
-from collections.abc import Iterable
-from dataclasses import asdict, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, field, fields, is_dataclass, replace
 from math import inf, prod
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -126,6 +126,7 @@ class Recipe:
     precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 where the device computes in it
     views: dict[str, Views]  # a suite's name, or "default"
     lr_per_batch: int = 0  # the learning rate is for this batch size; 0: for any
+    train_share: float = 1.0  # of each class's training images that are learnt from
     lr_of: dict[str, float] = field(default_factory=dict)  # of a method and its variants
     fields: dict[str, dict[str, Any]] = field(default_factory=dict)  # likewise, or of "all"
     grid: dict[Literal["lr", "weight_decay"], list[float]] = field(default_factory=dict)
@@ -151,6 +152,8 @@ class Recipe:
                 raise ValueError(f"{name} must be 0 or above; {getattr(self, name)} was given")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"{self.warmup_epochs} warm-up epochs leave none of {self.epochs}")
+        if not 0 < self.train_share <= 1:
+            raise ValueError(f"train_share is above 0 and at most 1; {self.train_share} was given")
         if "default" not in self.views:
             raise ValueError("views needs a table called default")
         self._require_grid()
@@ -200,11 +203,14 @@ class Recipe:
     def protocol(self, suite: str, precision: str) -> dict[str, Any]:
         """What can change a number and is the same for every method of a suite's table.
 
-        `precision` is what the device makes of the recipe's.
+        `precision` is what the device makes of the recipe's. A whole `train_share` goes unsaid: so
+        all were, before there was a choice.
         """
         shared = {k: v for k, v in asdict(self).items() if k not in NOT_PROTOCOL}
         if not self.compile:  # goes unsaid: so were all records, before there was a choice
             del shared["compile"]
+        if self.train_share == 1:
+            del shared["train_share"]
         return {**shared, "view": self.view(suite).recorded(), "precision": precision}
 
 
@@ -297,4 +303,16 @@ def checked(cls: type[T], origin: str, table: dict[str, Any]) -> T:
         first = next((e for e in errors if e["type"].startswith("unexpected")), errors[0])
         where = ".".join(str(part) for part in first["loc"])
         what = first["msg"].removeprefix("Value error, ")
+        if known := first["type"].startswith("unexpected") and _entries(cls, first["loc"][:-1]):
+            what = str(unknown("entry", str(first["loc"][-1]), known))
         raise UserError(": ".join(filter(None, (origin, where, what)))) from None
+
+
+def _entries(cls: Any, place: Sequence[Any]) -> list[str]:
+    """What a table at a `place` of a `cls` may hold; empty where that cannot be told."""
+    for part in place:
+        if isinstance(part, str) and is_dataclass(cls):
+            cls = get_type_hints(cls).get(part)
+        while get_args(cls) and not is_dataclass(cls):
+            cls = next((of for of in get_args(cls) if is_dataclass(of)), get_args(cls)[-1])
+    return [f.name for f in fields(cls)] if is_dataclass(cls) else []

@@ -80,6 +80,7 @@ COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] =
         run_acts.run,
         [
             arguments.selecting,
+            arguments.studying,
             arguments.storing,
             arguments.tuning,
             arguments.running,
@@ -98,6 +99,7 @@ COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] =
         run_acts.status,
         [
             arguments.selecting,
+            arguments.studying,
             arguments.storing,
             arguments.tuning,
             arguments.watching,

@@ -5,6 +5,7 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,29 @@ def read(
         examples = read_folder(suite, task, split, place.folder)
     require_counts(task, split, len(examples), place.folder)
     return examples
+
+
+def chosen(examples: Examples, index: Tensor) -> Examples:
+    """Some of the examples, by their numbers, (B,)."""
+    numbers = index.tolist()
+    lists = {name: getattr(examples, name) for name in ("files", "spans", "origins", "names")}
+    return Examples(
+        examples.labels[index],
+        None if examples.pixels is None else examples.pixels[index],
+        **{name: tuple(found[i] for i in numbers) for name, found in lists.items() if found},
+    )
+
+
+def part(examples: Examples, share: float, seed: int) -> Examples:
+    """A `share` of each class's examples, rounded up, drawn by `seed`; in the order they have.
+
+    Of one seed, a smaller share lies within a larger.
+    """
+    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed))
+    labels = examples.labels[order]
+    drawn = [order[labels == label] for label in labels.unique()]
+    found = torch.cat([of_class[: ceil(share * len(of_class))] for of_class in drawn])
+    return chosen(examples, found.sort().values)
 
 
 def in_store(folder: Path, rows: Sequence[Row]) -> Examples:

@@ -11,6 +11,7 @@ from bench.executors import Begun, Ended, Epoch, Event, Executor
 from bench.plan import is_done
 from bench.records import Record, Store
 from bench.runner import Cell
+from bench.studies import kept
 
 TICK = 1.0  # seconds at most between two looks at what others do
 
@@ -147,8 +148,10 @@ class Grid:
                 self.waiting.append(cell)
 
     def _new_record(self, cell: Cell) -> Record | None:
-        """The cell's record, where it is newer than this run."""
+        """The cell's record, where it is newer than this run and all that is asked was measured."""
         path = self.store.path(cell.settings)
         if not path.exists() or path.stat().st_mtime < self.began:
             return None
-        return self.store.find(cell.settings)
+        record = self.store.find(cell.settings)
+        unseen = record and record.ok and kept.missing(self.store.root, record.cell, cell.observed)
+        return None if unseen else record

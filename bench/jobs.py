@@ -6,7 +6,7 @@ nothing.
 
 import json
 import platform
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ class Job:
     tuned: dict[str, Any] | None = None  # the trials that chose the cell's rates, for its record
     processes: int = 1  # that train it together
     tensorboard: bool = False  # whether its course is written for TensorBoard
+    observed: list[str] = field(default_factory=list)  # measurements to take
     commit: str = ""  # of the code that asked; empty: that of the worker is the same, or not known
 
     def title(self) -> str:
@@ -59,8 +60,9 @@ class Job:
 def of(cell: "Cell", device: str, attempt: int = 1, how: How = PLAIN) -> Job:
     """The job that runs a cell."""
     tuned = asdict(cell.tuned) if cell.tuned else None
-    digest, root = cell.settings.digest(), str(cell.root)
-    return Job(digest, cell.request, root, device, attempt, tuned, **asdict(how))
+    digest, root, observed = cell.settings.digest(), str(cell.root), list(cell.observed)
+    more = {**asdict(how), "observed": observed}
+    return Job(digest, cell.request, root, device, attempt, tuned, **more)
 
 
 def read(text: str) -> Job:
@@ -79,7 +81,8 @@ def cell(job: Job) -> "Cell":
     found = plan.cells(asking.again(job.request, Path(job.root), job.device))
     for one in found:
         if one.settings.digest() == job.cell:
-            return replace(one, tuned=_tuned.validate_python(job.tuned))
+            tuned = _tuned.validate_python(job.tuned)
+            return replace(one, tuned=tuned, observed=tuple(job.observed))
     names = ", ".join(one.settings.digest() for one in found)
     raise UserError(
         f"cell {job.cell} was asked for, and is {names} here: data, weights, cards or plug-ins "

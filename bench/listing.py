@@ -40,10 +40,18 @@ def recipes(_: str | None) -> list[str]:
     return [f"{recipe.name:10} {recipe.title}" for recipe in found]
 
 
+def studies(_: str | None) -> list[str]:
+    """Every study of every paper."""
+    from bench.studies import cards as studied
+
+    return [f"{name:18} {studied.load(name).study.title}" for name in studied.names()]
+
+
 LISTS: dict[str, Callable[[str | None], list[str]]] = {
     "methods": methods,
     "backbones": backbones,
     "suites": suites,
     "tasks": tasks,
     "recipes": recipes,
+    "studies": studies,
 }

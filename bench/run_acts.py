@@ -11,6 +11,7 @@ from time import time
 from typing import TYPE_CHECKING
 
 from bench.acts import FAILED, complain, device_of, report_tables, say
+from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.asking import Request
@@ -45,12 +46,32 @@ def _device(args: argparse.Namespace) -> str:
     return args.device if elsewhere else device_of(args.device)
 
 
+def plan_of(args: argparse.Namespace, request: "Request", store: "Store") -> "Plan":
+    """What is asked for: a study's cells, or those that the options name."""
+    from bench import plan
+
+    if args.study:
+        from bench.studies import asking
+
+        return asking.plan(args.study, args.quick, request, store)
+    if args.quick:
+        raise UserError("--quick says how to run a study: name it with --study")
+    return plan.make(request, store)
+
+
+def _tunes(args: argparse.Namespace, request: "Request") -> bool:
+    """Whether trials come first; a study's card says what its cells learn with."""
+    from bench import plan
+
+    return not args.study and plan.tunes(request)
+
+
 def run(args: argparse.Namespace) -> int:
-    from bench import plan, tracking, tune_acts
+    from bench import tracking, tune_acts
     from bench.records import Store
 
     began, store, request = time(), Store(args.results), request_of(args)
-    tuned = plan.tunes(request)
+    tuned = _tunes(args, request)
     if args.dry_run:
         return (tune_acts.print_plan if tuned else _print_plan)(request, args)
     store.require_writable()
@@ -60,18 +81,36 @@ def run(args: argparse.Namespace) -> int:
         return tune_acts.run(request, args, began)
     executor = executor_of(args, args.results, request.device)
     try:  # its processes start while the cells are planned
-        planned = plan.make(request, store)
+        planned = plan_of(args, request, store)
         failed = run_finals(planned, store, executor, args, began)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(executor.goes_on()) from None
     finally:
         executor.close()
-    return ended(failed, len(planned.cells), args.results)
+    return ended(failed, len(planned.cells), _page(args))
 
 
-def ended(failed: int, count: int, results: Path) -> int:
-    """Show the leaderboard, and complain where cells have no result; the exit status."""
-    print((results / "leaderboard.md").read_text())
+def _report(args: argparse.Namespace) -> None:
+    """Write the tables, and what the study shows that is asked for."""
+    if args.study:
+        from bench.studies import asking
+
+        asking.write(args.study, args.quick, args.results)
+    report_tables(args.results)
+
+
+def _page(args: argparse.Namespace) -> Path:
+    """What is read at the end of a run."""
+    if not args.study:
+        return args.results / "leaderboard.md"
+    from bench.studies import asking
+
+    return asking.page(args.study, args.quick, args.results)
+
+
+def ended(failed: int, count: int, page: Path) -> int:
+    """Show a page, and complain where cells have no result; the exit status."""
+    print(page.read_text())
     return complain(f"{failed} of {count} cells have no result", FAILED) if failed else 0
 
 
@@ -98,7 +137,7 @@ def run_finals(
     try:
         return run_cells(cells, store, executor, args, began)
     finally:  # an interrupted run leaves tables of what it finished
-        report_tables(args.results)
+        _report(args)
 
 
 def run_cells(
@@ -138,11 +177,10 @@ def announce(text: str) -> None:
 
 
 def _print_plan(request: "Request", args: argparse.Namespace) -> int:
-    from bench import plan
     from bench.records import Store
 
     store = Store(args.results)
-    planned = plan.make(request, store)
+    planned = plan_of(args, request, store)
     print_cells(planned.cells, planned.done)
     cells = chosen(planned.cells if args.force else planned.left(), store, args)
     print(f"{len(cells)} of {len(planned.cells)} cells to run; {expected(cells, store)}")
@@ -172,13 +210,13 @@ def expected(cells: "Sequence[Cell]", store: "Store") -> str:
 
 
 def status(args: argparse.Namespace) -> int:
-    from bench import plan, tune_acts, watching
+    from bench import tune_acts, watching
     from bench.records import Store
 
     request, store = request_of(args), Store(args.results)
-    if plan.tunes(request):
+    if _tunes(args, request):
         return tune_acts.status(request, args)
-    looks = watching.watch(plan.make(request, store).cells, store)
+    looks = watching.watch(plan_of(args, request, store).cells, store)
     for lines in looks if args.watch else islice(looks, 1):
         say(lines)
     return 0

@@ -16,7 +16,7 @@ import torch
 from timm.models import VisionTransformer
 
 import methods
-from bench import backbones, checkpoints, compiling, data, environment, trainer
+from bench import backbones, checkpoints, compiling, data, environment, moments, trainer
 from bench.backbones import Backbone
 from bench.batches import Batches
 from bench.cards import Recipe, Suite
@@ -24,6 +24,7 @@ from bench.crew import ALONE, Crew
 from bench.data import Examples
 from bench.errors import first_line
 from bench.features import Features
+from bench.moments import Observe, Progress, Watch
 from bench.predictions import Predictions
 from bench.records import Failure, Outcome, Record, Settings, Store, Tuned, write_atomically
 from bench.tasks import Split, Task
@@ -51,26 +52,8 @@ class Cell:
     learnt: Split = "trainval"
     scored: Split = "test"
     tuned: Tuned | None = None  # the trials that chose its rates
+    observed: tuple[str, ...] = ()  # the measurements that a study takes of it
 
-
-@dataclass
-class Watch:
-    """What scoring finds as training goes."""
-
-    scores: dict[int, trainer.Predictions] = field(default_factory=dict)  # by epoch
-    seconds: float = 0.0
-
-    def accuracy(self, epoch: int) -> float | None:
-        """In percent; None where that epoch was not scored."""
-        return self.scores[epoch].accuracy if epoch in self.scores else None
-
-    def best(self) -> int:
-        """The first epoch with the best accuracy."""
-        return max(self.scores, key=lambda epoch: (self.scores[epoch].accuracy, -epoch))
-
-
-Progress = Callable[[int, float, float | None], None]
-"""Is told each epoch, from 1, its training loss, and its accuracy where test was scored."""
 
 Measured = tuple[Outcome | None, dict[str, Any]]
 """What was measured, where this process is the one that measures; and what to keep beside it."""
@@ -91,13 +74,15 @@ def run(
     device: torch.device,
     progress: Progress,
     more: Mapping[str, Any] = MappingProxyType({}),
+    observe: Observe | None = None,
 ) -> Record:
     """Run one cell and keep its record; what goes wrong becomes a record of that.
 
-    `more` is kept beside what the record says of where it ran.
+    `more` is kept beside what the record says of where it ran. `observe` sees the model before the
+    first epoch and after each.
     """
     about, start = environment.describe(device) | dict(more), perf_counter()
-    ending = attempt(partial(measure, cell, store, device, progress))
+    ending = attempt(partial(measure, cell, store, device, progress, observe=observe))
     about |= {**ending.kept, "seconds": perf_counter() - start}
     return keep(cell, store, ending.outcome, ending.failure, about)
 
@@ -128,7 +113,9 @@ def keep(
     remark = methods.remark(cell.settings.method)
     parts = (cell.settings, cell.task.group, outcome, failure, about, cell.request, remark)
     record = Record(*parts, tuned=cell.tuned)
-    store.write(record)
+    former = store.find(cell.settings) if cell.observed and failure else None
+    if former is None or not former.ok:  # what cannot be observed keeps the record that it has
+        store.write(record)
     return record
 
 
@@ -161,34 +148,46 @@ class Trained:
     kept: dict[str, str]  # what of each split was computed once: features, or nothing and why
 
 
-def train(cell: Cell, device: torch.device, progress: Progress, crew: Crew = ALONE) -> Trained:
+def train(
+    cell: Cell,
+    device: torch.device,
+    progress: Progress,
+    crew: Crew = ALONE,
+    observe: Observe | None = None,
+) -> Trained:
     """Train the cell's model on the split that it learns, scoring it on the one that it scores.
 
     Every process of a crew calls this, and has the same model in the end.
     """
-    learnt, scored = _read(cell, cell.learnt), _read(cell, cell.scored)
+    images, scored = learnt(cell, cell.learnt), _read(cell, cell.scored)
     torch.manual_seed(cell.settings.seed)
     model = backbones.load(cell.backbone, cell.task.classes, cell.recipe)
     backbones.placed(model, device)
     bare = checkpoints.identities(model)
-    shown = _read(cell, cell.learnt, cell.prompts_from) if cell.prompts_from else learnt
+    shown = _read(cell, cell.learnt, cell.prompts_from) if cell.prompts_from else images
     begun = _prepare(cell, model, shown, device)
     model.to(device)
-    watch, start = Watch(), perf_counter()
     crew.start(model)
+    watch = Watch()
+    tell = moments.teller(model, device, watch, progress, observe)
     with compiling.compiled(model) if cell.recipe.compile else nullcontext():
-        losses, kept = _fit(cell, model, learnt, scored, device, watch, progress, crew)
+        losses, kept = _fit(cell, model, images, scored, device, watch, tell, crew)
     environment.synchronise(device)
-    seconds = perf_counter() - start - watch.seconds
+    seconds = watch.trained()
     return Trained(model, bare, losses, watch, len(scored), begun, seconds, kept)
 
 
 def measure(
-    cell: Cell, store: Store, device: torch.device, progress: Progress, crew: Crew = ALONE
+    cell: Cell,
+    store: Store,
+    device: torch.device,
+    progress: Progress,
+    crew: Crew = ALONE,
+    observe: Observe | None = None,
 ) -> Measured:
     """Train the cell for its record; its predictions go to the store."""
     environment.reset_peak_memory(device)
-    done = train(cell, device, progress, crew)
+    done = train(cell, device, progress, crew, observe)
     best, last = done.watch.best(), done.watch.scores[cell.recipe.epochs]
     head = sum(p.numel() for p in done.model.get_classifier().parameters())
     trainable = sum(p.numel() for p in done.model.parameters() if p.requires_grad)
@@ -215,6 +214,12 @@ def measure(
 def _read(cell: Cell, split: Split, task: Task | None = None) -> Examples:
     """A split of the cell's task, or of another `task` of its suite."""
     return data.read(cell.suite, task or cell.task, split, cell.root, cell.variant)
+
+
+def learnt(cell: Cell, split: Split) -> Examples:
+    """The examples of a split that the cell learns from: the recipe's share of them."""
+    whole, share = _read(cell, split), cell.recipe.train_share
+    return whole if share == 1 else data.part(whole, share, cell.settings.seed)
 
 
 def batches(

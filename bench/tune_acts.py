@@ -40,7 +40,7 @@ def run(request: "Request", args: argparse.Namespace, began: float) -> int:
         lost = run_acts.run_finals(planned, store, executor, _less(args, ran), began, "final runs")
     finally:
         executor.close()
-    status = run_acts.ended(lost, len(planned.cells), args.results)
+    status = run_acts.ended(lost, len(planned.cells), args.results / "leaderboard.md")
     return _account(looks, failed) or status
 
 

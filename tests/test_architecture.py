@@ -17,6 +17,8 @@ LIGHT = ("bench.errors", "bench.records", "bench.tasks", "bench.cards", "bench.s
          "bench.asking", "bench.reading",
          "bench.sharing", "bench.comparing", "bench.predictions",
          "bench.jobs", "bench.executors.parcels", "bench.executors.bundles",
+         "bench.studies.measurements", "bench.studies.cards", "bench.studies.kept",
+         "bench.studies.quick", "bench.studies.frames", "bench.studies.pages",
          "bench.console", "bench.__main__")  # fmt: skip
 PRINTS = {"bench.acts", "bench.run_acts", "bench.cli", "bench.console"}
 
@@ -47,6 +49,7 @@ FLOORS = {
     "bench.backbones": 3,
     "bench.crew": 3,
     "bench.trainer": 3,
+    "bench.moments": 3,
     "bench.last_block": 3,
     "bench.stages": 3,
     "bench.features": 3,

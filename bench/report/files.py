@@ -11,6 +11,7 @@ from bench.report import gallery, ledgers, page, statistics_page
 from bench.report.leaderboard import build
 from bench.report.papers import claims_page, paper_tables
 from bench.report.tables import long_csv, markdown
+from bench.studies import pages
 
 Contents = dict[str, bytes | None]  # by name below the folder; None: there should be no such file
 PAGE, CLAIMS = "index.html", "claims.md"
@@ -28,7 +29,7 @@ def regenerate(results: Path) -> Regenerated:
     """Write all that records give; remove pictures that have nothing to draw.
 
     That is the leaderboard, the statistics, the ledgers, pictures and a page; of papers' tables and
-    claims, those that are there already.
+    claims, and of studies, those that are there already.
     """
     records, problems = sound(Store(results))
     written = []
@@ -91,7 +92,8 @@ def _contents(records: list[Record], results: Path) -> Contents:
         **paper_tables.present(results, records),
         PAGE: page.render(boards, records, [v.lines() for v in found], pictures.inline()),
     }
-    return {**{name: text.encode() for name, text in texts.items()}, **pictures.files()}
+    written = {name: text.encode() for name, text in texts.items()}
+    return {**written, **pictures.files(), **pages.present(results, records)}
 
 
 def suites(records: Iterable[Record]) -> dict[str, Suite]:

@@ -30,7 +30,7 @@ def layer_inputs(model: VisionTransformer, batches: Images) -> Iterator[tuple[in
     the order of a run's next pass is what it would have been.
     """
     held = prompted_blocks(model)
-    for images, _ in batches.in_order() if isinstance(batches, Batches) else batches:
+    for images in _images(batches):
         # the model is in evaluation mode only while it computes, never while the caller does
         with _evaluating(model):
             x = embed(model, images)
@@ -42,6 +42,13 @@ def layer_inputs(model: VisionTransformer, batches: Images) -> Iterator[tuple[in
             if i < max(held):
                 with _evaluating(model):
                     x = model.blocks[i](x)
+
+
+def _images(batches: Images) -> Iterator[Tensor]:
+    if isinstance(batches, Batches):
+        yield from (images for _, images in batches.in_order())
+    else:
+        yield from (images for images, _ in batches)
 
 
 def prompted_blocks(model: VisionTransformer) -> set[int]:

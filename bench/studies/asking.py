@@ -1,0 +1,33 @@
+"""A study as the command line asks for it: planned, and shown."""
+
+from pathlib import Path
+
+from bench.errors import UserError
+from bench.plan import Plan, Request
+from bench.records import Store
+from bench.report import files
+from bench.studies import cards, pages, planning, quick
+
+SAID = {"suite": "suite", "methods": "methods", "backbones": "backbones", "tasks": "tasks",
+        "recipe": "recipe", "changes": "set"}  # fmt: skip  # of a request -> its option
+
+
+def plan(name: str, is_quick: bool, asked: Request, store: Store) -> Plan:
+    """The cells of a study; raises `UserError` where the request says what its card says."""
+    for entry, option in SAID.items():
+        if getattr(asked, entry):
+            raise UserError(f"--{option} cannot go with --study: the card of {name} says it")
+    named = cards.load(name)
+    study = quick.mapped(name, named.study)[0] if is_quick else named.study
+    return planning.make(study, asked, store)
+
+
+def write(name: str, is_quick: bool, results: Path) -> None:
+    """Write what the study shows, of what there is."""
+    records, _ = files.sound(Store(results))
+    pages.write(cards.load(name), is_quick, records, results)
+
+
+def page(name: str, is_quick: bool, results: Path) -> Path:
+    """Where that is to be read."""
+    return pages.path(cards.load(name), is_quick, results)

@@ -1,0 +1,219 @@
+"""A study's page: its numbers with intervals, its picture, and all of them as CSV."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bench.records import Record, write_atomically
+from bench.report.papers import layouts, paper_tables
+from bench.report.text import NONE, grid, safe
+from bench.studies import convergence, frames, kept, measurements, quick
+from bench.studies.cards import WHICH, Figure, Named, Study, load, names
+
+FOLDER, QUICK = "studies", ".quick"
+NOTICE = "<!-- made by `python -m bench run --study {}` from the records; do not edit -->"
+STANDS_IN = (
+    "**Filled from the suite `{}` and the embedded backbones, which stand in for the paper's: "
+    "these numbers say nothing about the paper's.**"
+)
+FOOT = (
+    "Mean over seeds and the half-width of its 95 % interval (Student's t); {} of {} cells have "
+    "what is shown. Accuracy is top-1 percent on test after the last epoch. Every number: "
+    "[CSV]({}.csv)."
+)
+ACROSS = 8  # values of x at most; the CSV has all
+DECIMALS = {"accuracy": 2, "validation_accuracy": 2, "test_accuracy": 2, "init_seconds": 2,
+            "train_seconds": 1, "init_images": 0, "method_params": 0}  # fmt: skip
+Contents = dict[str, bytes | None]
+
+
+def made(named: Named, is_quick: bool, records: Sequence[Record], results: Path) -> Contents:
+    """Name below the results folder -> bytes, for the files of a study.
+
+    None: there should be no such file.
+    """
+    study, gone = quick.mapped(named.name, named.study) if is_quick else (named.study, [])
+    stem, figure = _stem(named, is_quick), study.figure or _tabled(named.paper, study)
+    frame = frames.of_value(study, records, results, figure.value)
+    whole = frames.summary(frame, _coordinates(study, figure.value), figure.value)
+    shown = frames.summary(frame, figure.axes(), figure.value)
+    pictures = _pictures(stem, study, shown)
+    counted = len(frame.drop_duplicates([*WHICH, *study.varied()]))
+    foot = FOOT.format(counted, len(list(frames.cells(study, records))), Path(stem).name)
+    parts = [
+        *_head(named, is_quick, study, gone),
+        *([f"![{study.title}]({Path(stem).name}.png)"] if pictures[f"{stem}.png"] else []),
+        f"## {figure.value}",
+        _table(shown, figure),
+        *_printed(study),
+        *_convergence(study, records, results),
+        safe(" ".join([foot, *_differing(study, records, results)])),
+    ]
+    csv = whole.to_csv(index=False, lineterminator="\n")
+    page = "\n\n".join(parts) + "\n"
+    return {f"{stem}.md": page.encode(), f"{stem}.csv": csv.encode(), **pictures}
+
+
+def _head(named: Named, is_quick: bool, study: Study, gone: Sequence[str]) -> list[str]:
+    """What a page begins with."""
+    parts = [
+        NOTICE.format(named.name + (" --quick" if is_quick else "")),
+        f"# {study.title}",
+        *([STANDS_IN.format(quick.SUITE)] if is_quick else []),
+        f"In the paper: {study.shows}",
+    ]
+    return parts + ([f"Left out, for want of a stand-in: {', '.join(gone)}."] if gone else [])
+
+
+def path(named: Named, is_quick: bool, results: Path) -> Path:
+    """Where a study's page lies."""
+    return results / f"{_stem(named, is_quick)}.md"
+
+
+def _stem(named: Named, is_quick: bool) -> str:
+    return f"{FOLDER}/{named.stem}{QUICK if is_quick else ''}"
+
+
+def write(named: Named, is_quick: bool, records: Sequence[Record], results: Path) -> None:
+    """Write the study's files, and the paper's table that it fills."""
+    contents = made(named, is_quick, records, results)
+    for name, text in _paper_table(named, is_quick, records).items():
+        contents[f"{paper_tables.FOLDER}/{name}"] = text.encode()
+    for name, content in contents.items():
+        if content is None:
+            (results / name).unlink(missing_ok=True)
+        else:
+            write_atomically(results / name, content)
+
+
+def present(results: Path, records: Sequence[Record]) -> Contents:
+    """The files of all studies of papers that have a page there."""
+    found: Contents = {}
+    for name in names():
+        for is_quick in (False, True):
+            if (results / FOLDER / f"{name}{QUICK if is_quick else ''}.md").is_file():
+                found |= made(load(name), is_quick, records, results)
+    return found
+
+
+def _paper_table(named: Named, is_quick: bool, records: Sequence[Record]) -> dict[str, str]:
+    table = named.study.table
+    if not table:
+        return {}
+    suite = quick.SUITE if is_quick else None
+    whole = paper_tables.write_all(named.paper, records, suite)
+    return {name: text for name, text in whole.items() if Path(name).stem == table}
+
+
+def _tabled(paper: str, study: Study) -> Figure:
+    """What a study that fills a table shows: the table's value, a line a method."""
+    table = next(t for t in layouts.load(paper).table if t.id == study.table)
+    value = table.columns[0].metric
+    axes = ["backbone", "task", *study.varied()]
+    return Figure("bars", axes[-1], value, lines=["method"], panels=axes[:-1])
+
+
+def _coordinates(study: Study, value: str) -> list[str]:
+    source = study.source(value)
+    places = measurements.find(source).places if source else ()
+    return [*(name for name in WHICH if name != "seed"), *study.varied(), *places]
+
+
+def _pictures(stem: str, study: Study, shown: pd.DataFrame) -> Contents:
+    from bench.studies import pictures  # matplotlib, which takes its time
+
+    drawing = pictures.draw(study.figure, shown) if study.figure else None
+    kinds = (
+        (("svg", drawing.svg()), ("png", drawing.png()))
+        if drawing
+        else (("svg", None), ("png", None))
+    )
+    return {f"{stem}.{kind}": content for kind, content in kinds}
+
+
+def _table(shown: pd.DataFrame, figure: Figure) -> str:
+    """Rows for lines and panels, columns for some values of x."""
+    down = [name for name in figure.axes() if name != figure.x]
+    across = _spread(list(dict.fromkeys(shown[figure.x])))
+    rows: dict[tuple[str, ...], dict[object, str]] = {}
+    for line in shown.to_dict("records"):
+        key = tuple(_word(line[name]) for name in down)
+        rows.setdefault(key, {})[line[figure.x]] = _number(line, figure.value)
+    heads = [*down, *(f"{figure.x} {_word(x)}" for x in across)]
+    cells = [[*key, *(found.get(x, NONE) for x in across)] for key, found in rows.items()]
+    return grid(heads, cells, frozenset(down)) if cells else "No cell has a result yet."
+
+
+def _spread(values: list[object]) -> list[object]:
+    """At most `ACROSS` of them, evenly spaced, the first and the last among them."""
+    if len(values) <= ACROSS:
+        return values
+    return [values[round(i * (len(values) - 1) / (ACROSS - 1))] for i in range(ACROSS)]
+
+
+def _word(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _number(line: dict[object, float], value: str) -> str:
+    decimals = DECIMALS.get(value, 4)
+    half = line["high"] - line["mean"]
+    spread = "" if pd.isna(half) else f" ± {half:.{decimals}f}"
+    return f"{line['mean']:.{decimals}f}{spread}"
+
+
+def _printed(study: Study) -> list[str]:
+    if not study.printed:
+        return []
+    rows = [[one.what, f"{one.value:g} {one.unit}"] for one in study.printed]
+    return ["## Printed in the paper", grid(["of what", "value"], rows, frozenset(["of what"]))]
+
+
+def _convergence(study: Study, records: Iterable[Record], results: Path) -> list[str]:
+    """How soon each method is where another ends, on validation data."""
+    value = "validation_accuracy"
+    if not study.source(value):
+        return []
+    frame = frames.of_value(study, records, results, value)
+    found = convergence.overtaking(frame, value)
+    if not len(found):
+        return []
+    names = ["task", "backbone", "method", "other"]
+    rows = [
+        [
+            *(str(line[name]) for name in names),
+            _epoch(line["epoch"]),
+            f"{line['reached']} of {line['seeds']}",
+        ]
+        for line in found.to_dict("records")
+    ]
+    heads = ["task", "backbone", "method", "reaches the last accuracy of", "at epoch", "seeds"]
+    said = "The median over the seeds that get there; accuracy on validation data, of runs on the "
+    return [
+        "## Convergence",
+        grid(heads, rows, frozenset(heads[:4])),
+        said + "training split alone.",
+    ]
+
+
+def _differing(study: Study, records: Iterable[Record], results: Path) -> list[str]:
+    """How far the runs that were measured ended from the records that were there before."""
+    final = measurements.of_training(study.measure, "final")
+    apart = [
+        abs(found.accuracy - record.outcome.accuracy)
+        for _, record in frames.cells(study, records)
+        for name in final[:1]
+        if record and record.outcome and (found := kept.read(results, record.cell, name))
+    ]
+    other = [difference for difference in apart if difference]
+    if not other:
+        return []
+    return [
+        f"{len(other)} of {len(apart)} measured runs ended at another accuracy than their record, "
+        f"which other versions had made: by {max(other):.2f} at most."
+    ]
+
+
+def _epoch(epoch: float | None) -> str:
+    return NONE if epoch is None or pd.isna(epoch) else f"{epoch:g}"

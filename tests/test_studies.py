@@ -1,0 +1,322 @@
+"""Studies: their cards, their cells, and what is shown of them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tiny
+import torch
+
+from bench import adapting, cli, data, jobs
+from bench.cards import load_recipe, load_suite
+from bench.changes import change_recipe
+from bench.errors import UserError
+from bench.plan import Request
+from bench.records import Store
+from bench.report import files
+from bench.studies import cards, frames, kept, planning, quick
+from bench.studies.cards import Figure
+
+FIGURE = '{ kind = "curves", x = "epoch", value = "nmi", lines = ["method"] }'
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny suite, and a recipe of two epochs for it."""
+    made = tiny.write_all(tmp_path_factory.mktemp("cards"))
+    text = (Path(cards.cards.RECIPES) / "quick.toml").read_text()
+    changes = {"epochs        ": 2, "warmup_epochs ": 0}
+    for name, value in changes.items():
+        before = next(line for line in text.splitlines() if line.startswith(name.strip()))
+        text = text.replace(before, f"{name.strip()} = {value}")
+    (made / "short.toml").write_text(text.replace('"auto"', '"fp32"'))
+    return made
+
+
+@pytest.fixture(autouse=True)
+def no_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leaderboard's pictures are others' to test."""
+    monkeypatch.setattr("bench.report.gallery._pictures", list)
+
+
+def study(folder: Path, name: str = "own", **changed: str) -> Path:
+    """A study card over the tiny suite; `changed` are its lines, as TOML."""
+    lines = {
+        "title": '"Own"',
+        "shows": '"nothing"',
+        "recipe": json.dumps(str(folder / "short.toml")),
+        "figure": '{ kind = "curves", x = "prompts", value = "accuracy", lines = ["method"] }',
+    }
+    grid = {
+        "suite": json.dumps(str(folder / "tiny.toml")),
+        "methods": '["vpt_deep", "spt_deep"]',
+        "backbones": json.dumps([str(folder / "small.toml")]),
+        "tasks": '["light"]',
+        "seeds": "[0, 1]",
+        "vary": "{ prompts = [2, 3] }",
+    }
+    grid |= {k: changed[k] for k in ("quick", "seed") if k in changed}
+    top = {k: v for k, v in {**lines, **changed}.items() if k not in grid}
+    below = {k: v for k, v in {**grid, **changed}.items() if k not in top}
+    path = folder / f"{name}.toml"
+    text = "\n".join(f"{k} = {v}" for k, v in top.items())
+    path.write_text(text + "\n[[grid]]\n" + "\n".join(f"{k} = {v}" for k, v in below.items()))
+    return path
+
+
+def run(folder: Path, results: Path, card: Path, *more: str) -> int:
+    places = ("--data-root", str(folder / "data"), "--results", str(results))
+    return cli.main(
+        ["run", "--study", str(card), *places, "--device", "cpu", "--workers", "0", *more]
+    )
+
+
+def shortened(grid: cards.Grid) -> cards.Grid:
+    """One seed, and the ends of what is varied."""
+    return replace(grid, seeds=[0], vary={k: [v[0], v[-1]] for k, v in grid.vary.items()})
+
+
+def common(folder: Path) -> Request:
+    return Request(root=folder / "data")
+
+
+@pytest.mark.parametrize("name", cards.names())
+def test_every_study_has_cells_under_quick(name: str, tmp_path: Path) -> None:
+    named = cards.load(name)
+    mapped, _ = quick.mapped(name, named.study)
+    first = replace(mapped, grid=[shortened(grid) for grid in mapped.grid])
+    planned = planning.make(first, Request(), Store(tmp_path))
+    assert planned.cells
+    assert {cell.suite.name for cell in planned.cells} == {quick.SUITE}
+    assert {cell.settings.recipe["name"] for cell in planned.cells} == {"quick"}
+
+
+@pytest.mark.parametrize("name", cards.names())
+def test_every_study_names_known_things_of_the_paper(name: str) -> None:
+    found = cards.load(name).study
+    adapting.known_methods(method for grid in found.grid for method in grid.methods)
+    cells = list(frames.cells(found, []))
+    assert cells, "suites, tasks and fields of recipes are looked up on the way"
+    for grid in found.grid:
+        for task in [*grid.tasks, *(t for of in grid.tasks_as.values() for t in of)]:
+            load_suite(grid.suite).find(task)
+
+
+def test_the_papers_analyses_are_all_there() -> None:
+    ids = {name.partition("/")[2] for name in cards.names() if name.startswith("spt2024/")}
+    of_tables = {"table1", "table4a", "table4b", "tableS2"}
+    assert ids == of_tables | {
+        *("fig2", "fig3a", "fig3b", "fig3c", "fig3d", "fig4"),
+        *("figS1a", "figS1b", "figS1c", "figS3", "figS4"),
+    }
+
+
+def test_a_papers_table_is_filled_by_its_study() -> None:
+    """Each cell of the layouts is a place of the study."""
+    from bench.report.papers import layouts
+
+    for name in ("table1", "table4a", "table4b", "tableS2"):
+        found = cards.load(f"spt2024/{name}").study
+        places = [
+            (p["suite"], p["task"], p["backbone"], p["method"], p.get("share"))
+            for p, _ in frames.cells(found, [])
+        ]
+        table = next(t for t in layouts.load("spt2024").table if t.id == name)
+        for place in layouts.lay(table).places():
+            share = float(place.fields.partition("=")[2]) if place.fields else None
+            assert (place.suite, place.on, place.backbone, place.method, share) in places
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"measure": '["nmy"]'}, "no measurement 'nmy'; did you mean nmi?"),
+        ({"methods": '["vpt_dep"]'}, "no method 'vpt_dep'; did you mean vpt_deep"),
+        (
+            {"vary": "{ prompt = [2] }", "figure": FIGURE.replace("epoch", "prompt")
+             .replace("nmi", "accuracy")},
+            "no field 'prompt'; did you mean prompts",
+        ),
+        ({"vary": "{ prompts = [0] }"}, "prompts"),
+        ({"vary": "{ prompts = [] }"}, "vary.prompts must have at least one value"),
+        ({"tasks": '["ligth"]'}, "did you mean light?"),
+        ({"seed": "[0]"}, "grid.0.seed: no entry 'seed'; did you mean seeds?"),
+        ({"quick": "{ task = [] }"}, "no entry of a grid 'task'; did you mean tasks"),
+        (
+            {"figure": '{ kind = "curves", x = "promts", value = "accuracy" }'},
+            "no axis 'promts'; did you mean prompts?",
+        ),
+        ({"figure": FIGURE}, "no value 'nmi'"),
+        ({"mesure": '["nmi"]'}, "no entry 'mesure'; did you mean measure?"),
+        ({"figure": '{ kind = "pie", x = "prompts", value = "accuracy" }'}, "figure.kind"),
+        ({"table": '"table1"'}, "either a table or a figure"),
+        ({"measure": '["nmi"]', "methods": '["linear"]', "vary": "{}", "figure": FIGURE},
+         "nmi needs prompts; linear has none"),
+    ],
+)  # fmt: skip
+def test_a_card_at_fault_is_told_before_any_compute(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changed: dict[str, str],
+    said: str,
+) -> None:
+    assert run(folder, tmp_path, study(folder, "wrong", **changed)) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--methods", "linear"), "--methods cannot go with --study"),
+        (("--set", "epochs=1"), "--set cannot go with --study"),
+        (("--seeds", "0,7"), "the study has the seeds 0, 1; 7 was asked for"),
+    ],
+)
+def test_options_that_the_card_decides_are_refused(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    said: str,
+) -> None:
+    assert run(folder, tmp_path, study(folder), *words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_unknown_study_is_told_near_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--study", "spt2024/tabel1", "--dry-run"]) == 2
+    assert "did you mean spt2024/table1" in capsys.readouterr().err
+
+
+def test_quick_without_a_study_means_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--quick", "--dry-run"]) == 2
+    assert "name it with --study" in capsys.readouterr().err
+
+
+def test_studies_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["list", "studies"]) == 0
+    assert "spt2024/fig3c" in capsys.readouterr().out
+
+
+def test_a_study_runs_its_cells_once_and_shows_them(folder: Path, tmp_path: Path) -> None:
+    card = study(folder)
+    assert run(folder, tmp_path, card) == 0
+    records = {path: path.stat().st_mtime_ns for path in Store(tmp_path).files()}
+    table = pd.read_csv(tmp_path / "studies" / "own.csv")
+    assert len(records) == 8
+    assert list(zip(table["method"], table["prompts"], table["seeds"], strict=True)) == [
+        (method, prompts, 2) for prompts in (2, 3) for method in ("vpt_deep", "spt_deep")
+    ]
+    page = (tmp_path / "studies" / "own.md").read_text()
+    assert "8 of 8 cells have what is shown" in page
+    assert (tmp_path / "studies" / "own.svg").read_text().startswith("<?xml")
+    assert run(folder, tmp_path, card) == 0
+    assert {path: path.stat().st_mtime_ns for path in Store(tmp_path).files()} == records
+
+
+def test_a_study_with_measures_is_done_when_both_are_there(folder: Path, tmp_path: Path) -> None:
+    changed = {"measure": '["nmi", "validation"]', "figure": FIGURE, "vary": "{ prompts = [2] }"}
+    card = study(folder, "seen", **changed)
+    assert run(folder, tmp_path, card, "--seeds", "0") == 0
+    loaded = cards.load(str(card)).study
+    asked = replace(common(folder), seeds=[0])
+    assert not planning.make(loaded, asked, Store(tmp_path)).left()
+    found = sorted(tmp_path.glob(f"{kept.FOLDER}/*/nmi.json"))
+    assert len(found) == 2
+    found[0].unlink()
+    assert len(planning.make(loaded, asked, Store(tmp_path)).left()) == 1
+    assert run(folder, tmp_path, card, "--seeds", "0") == 0
+    assert found[0].is_file()
+    page = (tmp_path / "studies" / "seen.md").read_text()
+    assert "reaches the last accuracy of" in page
+
+
+def test_cells_in_workers_are_observed(folder: Path) -> None:
+    """A job takes along what is to be measured, and its cell has the digest that it has without."""
+    card = study(folder, measure='["nmi"]', figure=FIGURE)
+    cell = planning.make(cards.load(str(card)).study, common(folder), Store(folder)).cells[0]
+    job = jobs.read(jobs.of(cell, "cpu").text())
+    assert job.observed == ["nmi"]
+    assert jobs.cell(job).observed == ("nmi",)
+    assert jobs.cell(job).settings == cell.settings
+
+
+def test_a_share_of_the_images_is_a_setting_and_the_whole_goes_unsaid(folder: Path) -> None:
+    card = study(folder, vary="{ train_share = [0.5, 1.0] }", methods='["linear"]', seeds="[0]",
+                 figure='{ kind = "curves", x = "train_share", value = "accuracy" }')  # fmt: skip
+    half, whole = planning.make(cards.load(str(card)).study, common(folder), Store(folder)).cells
+    assert half.settings.recipe["train_share"] == 0.5
+    assert "train_share" not in whole.settings.recipe
+    assert half.settings.digest() != whole.settings.digest()
+
+
+def test_a_share_takes_as_much_of_each_class_and_smaller_ones_lie_within_larger() -> None:
+    labels = torch.tensor([0] * 10 + [1] * 5 + [2])
+    examples = data.Examples(labels, torch.arange(16, dtype=torch.uint8).view(-1, 1, 1, 1))
+    tenth, half = data.part(examples, 0.1, seed=3), data.part(examples, 0.5, seed=3)
+    assert half.labels.bincount().tolist() == [5, 3, 1]
+    assert tenth.labels.bincount().tolist() == [1, 1, 1]
+    numbers = [set(one.pixels.flatten().tolist()) for one in (tenth, half)]
+    assert numbers[0] < numbers[1]
+    other = data.part(examples, 0.5, seed=4).pixels.flatten().tolist()
+    assert set(other) != numbers[1]
+
+
+def test_a_share_of_files_keeps_what_belongs_together() -> None:
+    names = tuple("abcd")
+    paths = tuple(Path(name) for name in names)
+    examples = data.Examples(torch.tensor([0, 1, 0, 1]), None, paths, (), names, names)
+    found = data.chosen(examples, torch.tensor([3, 0]))
+    assert found.labels.tolist() == [1, 0]
+    assert found.files == (Path("d"), Path("a"))
+    assert found.names == found.origins == ("d", "a")
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(UserError, match="train_share is above 0 and at most 1"):
+        change_recipe(load_recipe("quick"), {"train_share": share})
+
+
+def test_intervals_are_students_over_seeds_after_a_mean_within_each() -> None:
+    frame = pd.DataFrame(
+        {
+            "method": ["a"] * 6 + ["b"],
+            "seed": [0, 0, 1, 1, 2, 2, 0],
+            "layer": [0, 1] * 3 + [0],
+            "nmi": [1.0, 3.0, 2.0, 4.0, 3.0, 5.0, 7.0],
+        }
+    )
+    found = frames.summary(frame, ["method"], "nmi").set_index("method")
+    half = 4.302653 * 1.0 / 3**0.5  # t of 2 degrees at 97.5 %, sd of 2, 3, 4
+    assert found.loc["a", "mean"] == 3
+    assert found.loc["a", "high"] - 3 == pytest.approx(half, rel=1e-6)
+    assert 3 - found.loc["a", "low"] == pytest.approx(half, rel=1e-6)
+    assert pd.isna(found.loc["b", "low"]), "one seed has no interval"
+
+
+def test_records_of_another_recipe_or_other_fields_are_no_part_of_a_study(
+    folder: Path, tmp_path: Path
+) -> None:
+    card = study(folder, "narrow", vary="{ prompts = [2] }", seeds="[0]")
+    loaded = cards.load(str(card)).study
+    assert run(folder, tmp_path, card) == 0
+    more = tiny.command("run", folder, tmp_path, "vpt_deep", "--set", "prompts=2")
+    assert cli.main(more) == 0  # one epoch, where the study's recipe has two
+    wide = study(folder, "wide", vary="{ prompts = [2], dropout = [0.5] }", methods='["vpt_deep"]',
+                 seeds="[0]")  # fmt: skip
+    assert run(folder, tmp_path, wide) == 0
+    records, _ = files.sound(Store(tmp_path))
+    assert len(records) == 4
+    assert len(frames.outcomes(loaded, records)) == 2
+
+
+def test_a_figure_says_what_places_its_values() -> None:
+    figure = Figure("heat map", "token_layer", "cka", "layer", panels=["method"])
+    assert figure.axes() == ["method", "layer", "token_layer"]
+    with pytest.raises(ValueError, match="a heat map has a y"):
+        Figure("heat map", "token_layer", "cka")
