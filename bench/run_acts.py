@@ -53,10 +53,18 @@ def plan_of(args: argparse.Namespace, request: "Request", store: "Store") -> "Pl
     if args.study:
         from bench.studies import asking
 
-        return asking.plan(args.study, args.quick, request, store)
+        planned = asking.plan(args.study, args.quick, request, store)
+        _require_alone(planned, args)
+        return planned
     if args.quick:
         raise UserError("--quick says how to run a study: name it with --study")
     return plan.make(request, store)
+
+
+def _require_alone(planned: "Plan", args: argparse.Namespace) -> None:
+    """Raise `UserError` where a cell that is measured would be several processes'."""
+    if getattr(args, "processes", 1) > 1 and any(cell.observed for cell in planned.cells):
+        raise UserError("a study that measures needs cells of one process; leave out --processes")
 
 
 def _tunes(args: argparse.Namespace, request: "Request") -> bool:

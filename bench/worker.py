@@ -44,7 +44,10 @@ def run(job: Job, results: Path, told: EpochTold) -> Failure | None:
             told(epoch, loss)
 
         how = _alone if job.processes == 1 else _together
-        tracker.end(how(job, cell, store, progress, more))
+        try:
+            tracker.end(how(job, cell, store, progress, more))
+        except UserError as error:  # a cell that has a record could not be observed
+            return Failure("failed", "UserError", str(error))
     return None
 
 

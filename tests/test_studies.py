@@ -173,6 +173,7 @@ def test_a_card_at_fault_is_told_before_any_compute(
     [
         (("--methods", "linear"), "--methods cannot go with --study"),
         (("--set", "epochs=1"), "--set cannot go with --study"),
+        (("--tune",), "--tune cannot go with --study"),
         (("--seeds", "0,7"), "the study has the seeds 0, 1; 7 was asked for"),
     ],
 )
@@ -233,6 +234,31 @@ def test_a_study_with_measures_is_done_when_both_are_there(folder: Path, tmp_pat
     assert found[0].is_file()
     page = (tmp_path / "studies" / "seen.md").read_text()
     assert "reaches the last accuracy of" in page
+
+
+def test_a_cell_that_is_measured_is_one_processs(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = study(folder, measure='["nmi"]', figure=FIGURE)
+    assert run(folder, tmp_path, card, "--processes", "2", "--dry-run") == 2
+    assert "leave out --processes" in capsys.readouterr().err
+
+
+def test_a_cell_that_cannot_be_observed_fails_and_keeps_its_record(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = {"vary": "{ prompts = [2] }", "seeds": "[0]", "methods": '["vpt_deep"]'}
+    assert run(folder, tmp_path, study(folder, "plain", **plain)) == 0
+    (path,) = Store(tmp_path).files()
+    before = path.read_bytes()
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("no memory for tokens")
+
+    monkeypatch.setattr("bench.studies.observers.by_layer", broken)
+    card = study(folder, "broken", **plain, measure='["nmi"]', figure=FIGURE)
+    assert run(folder, tmp_path, card) == 1
+    assert path.read_bytes() == before
 
 
 def test_cells_in_workers_are_observed(folder: Path) -> None:

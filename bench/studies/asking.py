@@ -8,8 +8,9 @@ from bench.records import Store
 from bench.report import files
 from bench.studies import cards, pages, planning, quick
 
+# An entry of a request, and its option.
 SAID = {"suite": "suite", "methods": "methods", "backbones": "backbones", "tasks": "tasks",
-        "recipe": "recipe", "changes": "set"}  # fmt: skip  # of a request -> its option
+        "recipe": "recipe", "changes": "set", "tune": "tune"}  # fmt: skip
 
 
 def plan(name: str, is_quick: bool, asked: Request, store: Store) -> Plan:
