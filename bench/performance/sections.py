@@ -25,7 +25,7 @@ class Sizes:
     base: str = BASE
     mini: str = MINI
     kept: tuple[int, int] = (1000, 100)  # images and epochs on kept features
-    rounds: int = 5
+    rounds: int = 9
     shallow: dict[str, Any] = field(default_factory=lambda: memory.SHALLOW)
     plans: dict[str, growth.Plan] = field(default_factory=lambda: growth.PLANS)
 
@@ -53,7 +53,7 @@ def _steps(sizes: Sizes, device: str) -> Iterator[Row]:
 
 def _initialisation(sizes: Sizes, device: str) -> Iterator[Row]:
     place, count = torch.device(device), sizes.started
-    yield from initialisation.rows(sizes.base, count, sizes.batch, 20, 1, place)
+    yield from initialisation.rows(sizes.base, count, sizes.batch, 20, 3, place)
 
 
 def _features(sizes: Sizes, device: str) -> Iterator[Row]:
