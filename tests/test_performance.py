@@ -37,7 +37,9 @@ NAMES = ["linear", "mp", "vpt_deep"]
 @pytest.fixture
 def tiny(monkeypatch):
     """All sections with next to no work, in this process."""
-    sizes = Sizes(2, 4, 8, "vit_mini_mae", base="test_vit", kept=(40, 2), rounds=1)
+    sizes = Sizes(
+        2, 4, 8, "vit_mini_mae", base="test_vit", large="vit_mini_mae", kept=(40, 2), rounds=1
+    )
     monkeypatch.setitem(sections.SIZES, "cpu", replace(sizes, shallow=TINY, plans=PLANS))
     monkeypatch.setattr(methods, "names", lambda: NAMES)
     monkeypatch.setattr(memory, "alone", lambda act, *words: act(*words))

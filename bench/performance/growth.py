@@ -55,7 +55,7 @@ PLANS = {
     START: Plan(
         Setting(images=128, prompts=20, layers=4),
         {"images": (32, 128, 512), "prompts": (5, 20, 80, 320), "layers": (2, 4, 8, 16)},
-        rounds=1,
+        rounds=3,
     ),
     STEP: Plan(
         Setting(images=16, prompts=20, layers=4),

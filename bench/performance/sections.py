@@ -1,7 +1,7 @@
 """The sections of the page: what each measures, and with how much work."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ class Sizes:
     backbone: str  # whose images a second are told
     base: str = BASE
     mini: str = MINI
+    large: str = f"{BASE}@random"
     kept: tuple[int, int] = (1000, 100)  # images and epochs on kept features
     rounds: int = 9
     shallow: dict[str, Any] = field(default_factory=lambda: memory.SHALLOW)
@@ -60,6 +61,8 @@ def _features(sizes: Sizes, device: str) -> Iterator[Row]:
     images, many = sizes.kept
     for method in ("linear", "vpt_deep"):
         yield epochs.outside_steps(Work(method, sizes.mini, min(images, 320), 32, device), epochs=2)
+    few = Work("vpt_deep", sizes.large, 4 * sizes.batch, sizes.batch, device)
+    yield replace(epochs.outside_steps(few, epochs=2), bar=0.05)
     yield epochs.kept_features(Work("linear", sizes.mini, images, 32, device), many, rounds=3)
 
 
