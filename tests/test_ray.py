@@ -124,7 +124,7 @@ def test_what_is_not_installed_is_named_with_its_extra(
 ) -> None:
     monkeypatch.setattr(choosing, "find_spec", lambda name: None)
     assert cli.main(tiny.command("run", cards, tmp_path, "linear", "--executor", "ray")) == 2
-    assert "pip install 'vit-peft-bench[ray]'" in capsys.readouterr().err
+    assert "pip install -e '.[ray]'" in capsys.readouterr().err
 
 
 def test_a_node_whose_code_is_another_refuses_the_job(job: jobs.Job) -> None:

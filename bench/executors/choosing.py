@@ -93,7 +93,7 @@ def _require(package: str, asked: Asked) -> None:
     extra = {"ray": "ray", "submitit": "slurm"}[package]
     if find_spec(package) is None:
         raise UserError(
-            f"--executor {extra} needs the package {package}: pip install 'vit-peft-bench[{extra}]'"
+            f"--executor {extra} needs the package {package}: pip install -e '.[{extra}]'"
         )
     if asked.workers == 0:
         raise UserError(f"--executor {extra} needs --workers from 1")
