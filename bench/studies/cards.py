@@ -63,10 +63,13 @@ class Figure:
     y: str = ""
     lines: list[str] = field(default_factory=list)
     panels: list[str] = field(default_factory=list)
+    normalised: bool = False  # each column of a heat map from its worst row to its best
 
     def __post_init__(self) -> None:
         if bool(self.y) != (self.kind == "heat map"):
             raise ValueError("a heat map has a y, and nothing else has one")
+        if self.normalised and not self.y:
+            raise ValueError("normalised says of a heat map's columns; this is none")
 
     def axes(self) -> list[str]:
         """What places a value in the picture."""

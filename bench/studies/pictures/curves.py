@@ -1,7 +1,6 @@
 """A value over a number, a curve a method and such, with the band of its interval."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -22,6 +21,7 @@ from bench.report.pictures.common import (
     style,
 )
 from bench.studies.cards import Figure
+from bench.studies.pictures.parts import joined, parts, words
 
 WIDTH, HEIGHT = 3.6, 2.7  # inches of a panel
 MARGINS = (0.62, 0.5, 0.15, 0.35)  # inches around the axes: left, bottom, right, top
@@ -32,7 +32,7 @@ Looks = dict[str, dict[str, Any]]
 
 def draw(figure: Figure, summary: pd.DataFrame) -> Drawing:
     """A panel for each value of the figure's panels, with a curve for each of its lines."""
-    summary = summary.assign(line=_joined(summary, figure.lines))
+    summary = summary.assign(line=joined(summary, figure.lines))
     looks = _looks(summary)
     with style():
         panels = [
@@ -42,21 +42,9 @@ def draw(figure: Figure, summary: pd.DataFrame) -> Drawing:
                 partial(_draw, figure=figure, part=part, looks=looks, name=name),
                 MARGINS,
             )
-            for name, part in _parts(summary, figure.panels)
+            for name, part in parts(summary, figure.panels)
         ]
         return compose(panels, [Line2D([], [], label=name, **look) for name, look in looks.items()])
-
-
-def _parts(summary: pd.DataFrame, panels: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
-    for name, part in summary.groupby(_joined(summary, panels), sort=False):
-        yield str(name), part
-
-
-def _joined(summary: pd.DataFrame, names: list[str]) -> pd.Series:
-    """The values of some columns in one text a row."""
-    values = zip(*(summary[name].astype(str) for name in names), strict=True)
-    texts = map(", ".join, values) if names else [""] * len(summary)
-    return pd.Series(list(texts), summary.index)
 
 
 def _looks(summary: pd.DataFrame) -> Looks:
@@ -84,5 +72,5 @@ def _draw(axes: Axes, figure: Figure, part: pd.DataFrame, looks: Looks, name: st
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(length=2.5, color=FAINT)
     axes.set_title(short(name, TITLE), fontsize=HEADING, loc="left")
-    axes.set_xlabel(figure.x.replace("_", " "))
-    axes.set_ylabel(figure.value.replace("_", " "))
+    axes.set_xlabel(words(figure.x))
+    axes.set_ylabel(words(figure.value))
