@@ -67,11 +67,15 @@ def _require_alone(planned: "Plan", args: argparse.Namespace) -> None:
         raise UserError("a study that measures needs cells of one process; leave out --processes")
 
 
-def _tunes(args: argparse.Namespace, request: "Request") -> bool:
-    """Whether trials come first; a study's card says what its cells learn with."""
+def _searched(args: argparse.Namespace, request: "Request") -> "list[Request]":
+    """What is asked for, where trials come first: of a study, its card says so; else nothing."""
     from bench import plan
 
-    return not args.study and plan.tunes(request)
+    if not args.study:
+        return [request] if plan.tunes(request) else []
+    from bench.studies import asking
+
+    return [one for one in asking.searched(args.study, args.quick, request) if plan.tunes(one)]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,14 +83,14 @@ def run(args: argparse.Namespace) -> int:
     from bench.records import Store
 
     began, store, request = time(), Store(args.results), request_of(args)
-    tuned = _tunes(args, request)
+    searched = _searched(args, request)
     if args.dry_run:
-        return (tune_acts.print_plan if tuned else _print_plan)(request, args)
+        return tune_acts.print_plan(searched, args) if searched else _print_plan(request, args)
     store.require_writable()
     if args.tensorboard:
         tracking.require_tensorboard()
-    if tuned:
-        return tune_acts.run(request, args, began)
+    if searched:
+        return tune_acts.run(searched, args, began)
     executor = executor_of(args, args.results, request.device)
     try:  # its processes start while the cells are planned
         planned = plan_of(args, request, store)
@@ -95,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt(executor.goes_on()) from None
     finally:
         executor.close()
-    return ended(failed, len(planned.cells), _page(args))
+    return ended(failed, len(planned.cells), page_of(args))
 
 
 def _report(args: argparse.Namespace) -> None:
@@ -107,7 +111,7 @@ def _report(args: argparse.Namespace) -> None:
     report_tables(args.results)
 
 
-def _page(args: argparse.Namespace) -> Path:
+def page_of(args: argparse.Namespace) -> Path:
     """What is read at the end of a run."""
     if not args.study:
         return args.results / "leaderboard.md"
@@ -222,8 +226,9 @@ def status(args: argparse.Namespace) -> int:
     from bench.records import Store
 
     request, store = request_of(args), Store(args.results)
-    if _tunes(args, request):
-        return tune_acts.status(request, args)
+    searched = _searched(args, request)
+    if searched:
+        return tune_acts.status(searched, args)
     looks = watching.watch(plan_of(args, request, store).cells, store)
     for lines in looks if args.watch else islice(looks, 1):
         say(lines)

@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     Looks = Sequence[tuple[Search, Look]]
 
 
-def run(request: "Request", args: argparse.Namespace, began: float) -> int:
+def run(requests: "Sequence[Request]", args: argparse.Namespace, began: float) -> int:
     """All trials, then the finals of the searches whose trials are over."""
     from bench import tuning
     from bench.records import Store
 
-    searches = tuning.searches(request)
-    failed, ran = _run_trials(searches, request.device, args, began)
+    searches, device = tuning.every(requests), requests[0].device
+    failed, ran = _run_trials(searches, device, args, began)
     if failed and args.fail_fast:
         report_tables(args.results)
         return complain(f"{failed} trials failed; no final was run", FAILED)
     looks = _looks(searches, args)
-    store, planned = Store(args.results), _finals(request, looks, args)
-    executor = run_acts.executor_of(args, args.results, request.device)
+    store, planned = Store(args.results), _finals(looks, args)
+    executor = run_acts.executor_of(args, args.results, device)
     try:
         lost = run_acts.run_finals(planned, store, executor, _less(args, ran), began, "final runs")
     finally:
         executor.close()
-    status = run_acts.ended(lost, len(planned.cells), args.results / "leaderboard.md")
+    status = run_acts.ended(lost, len(planned.cells), run_acts.page_of(args))
     return _account(looks, failed) or status
 
 
@@ -107,26 +107,27 @@ def _over(searches: "Sequence[Search]", args: argparse.Namespace) -> str:
     return f"{over} of {sum(one.trials() for one in searches)} done before"
 
 
-def _finals(request: "Request", looks: "Looks", args: argparse.Namespace) -> "Plan":
+def _finals(looks: "Looks", args: argparse.Namespace) -> "Plan":
     """The final runs that can be planned."""
     from bench import tuning
     from bench.plan import Plan, is_done
     from bench.records import Store
 
-    store, cells = Store(args.results), tuning.finals(request, looks)
+    store, cells = Store(args.results), tuning.all_finals(looks)
     done = {cell.settings.digest() for cell in cells if is_done(store.find(cell.settings))}
-    return Plan(looks[0][0].ground.suite, cells, done, request.device)
+    ground = looks[0][0].ground
+    return Plan(ground.suite, cells, done, ground.request.device)
 
 
-def print_plan(request: "Request", args: argparse.Namespace) -> int:
+def print_plan(requests: "Sequence[Request]", args: argparse.Namespace) -> int:
     """The dry run: the trials and final runs that are known, and how many there are to be."""
     from bench import tuning
     from bench.records import Store
 
-    searches = tuning.searches(request)
+    searches = tuning.every(requests)
     _print_trials(searches, args)
     looks = _looks(searches, args)
-    planned = _finals(request, looks, args)
+    planned = _finals(looks, args)
     run_acts.print_cells(planned.cells, planned.done)
     left = planned.cells if args.force else planned.left()
     rest = _less(args, len(_new(searches, set(), args)))
@@ -153,12 +154,12 @@ def _waiting(looks: "Looks") -> str:
     return f"; {waiting} more wait for their trials" if waiting else ""
 
 
-def status(request: "Request", args: argparse.Namespace) -> int:
+def status(requests: "Sequence[Request]", args: argparse.Namespace) -> int:
     """Count the trials and the final runs, and go on looking where that is asked for."""
     from bench import tuning, watching
 
-    searches = tuning.searches(request)
-    for kind, cells, store in _stages(request, searches, args):
+    searches = tuning.every(requests)
+    for kind, cells, store in _stages(searches, args):
         looks = watching.watch(cells, store)
         for lines in looks if args.watch else islice(looks, 1):
             say([f"{kind}: {lines[0]}", *lines[1:]])
@@ -167,7 +168,7 @@ def status(request: "Request", args: argparse.Namespace) -> int:
 
 
 def _stages(
-    request: "Request", searches: "Sequence[Search]", args: argparse.Namespace
+    searches: "Sequence[Search]", args: argparse.Namespace
 ) -> "Iterator[tuple[str, list[Cell], Store]]":
     """The trials for as long as more come to be known, then the final runs; with their stores."""
     from bench import tuning
@@ -181,7 +182,7 @@ def _stages(
             break
         known = len(cells)
         yield "trials", cells, tuning.store_of(args.results)
-    finals = _finals(request, looks, args).cells
+    finals = _finals(looks, args).cells
     if finals:
         yield "final runs", finals, Store(args.results)
 

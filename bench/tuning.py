@@ -101,6 +101,13 @@ def searches(request: Request) -> list[Search]:
     return list(cells.values())  # each once: a card may have come by two names
 
 
+def every(requests: Iterable[Request]) -> list[Search]:
+    """The searches of some requests, each once; raises as `searches` does."""
+    found = [one for request in requests for one in searches(request)]
+    first = [one.cell(one.points[0], one.rungs[0].epochs).settings.digest() for one in found]
+    return list(dict(zip(first, found, strict=True)).values())
+
+
 def _require_open(request: Request, axes: Iterable[str], method: str, rates: Iterable[str]) -> None:
     """Raise `UserError` where the command line sets what the trials are to choose."""
     closed = {name.partition(".")[0].removesuffix("_of"): name for name in request.changes}
@@ -130,6 +137,16 @@ def finals(request: Request, looks: Sequence[tuple[Search, Look]]) -> list[Cell]
     ground = plan.ground(replace(request, tasks=tasks), FINAL)
     made = (_finals(ground, one, point, look.tuned()) for one, look, point in chosen)
     return plan.unique(cell for cells in made for cell in cells)
+
+
+def all_finals(looks: Sequence[tuple[Search, Look]]) -> list[Cell]:
+    """The final runs of searches of some requests, each once; as `finals` else."""
+    requests = {id(one.ground.request): one.ground.request for one, _ in looks}
+    return plan.unique(
+        cell
+        for key, request in requests.items()
+        for cell in finals(request, [look for look in looks if id(look[0].ground.request) == key])
+    )
 
 
 def _finals(ground: Ground, one: Search, point: Point, tuned: Tuned) -> Iterator[Cell]:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import tiny
 import torch
+from scipy import stats
 
 from bench import adapting, cli, data, jobs
 from bench.cards import load_recipe, load_suite
@@ -16,7 +17,7 @@ from bench.errors import UserError
 from bench.plan import Request
 from bench.records import Store
 from bench.report import files
-from bench.studies import cards, frames, kept, planning, quick
+from bench.studies import cards, differences, frames, kept, planning, quick
 from bench.studies.cards import Figure
 
 FIGURE = '{ kind = "curves", x = "epoch", value = "nmi", lines = ["method"] }'
@@ -110,6 +111,7 @@ def test_the_papers_analyses_are_all_there() -> None:
     assert ids == of_tables | {
         *("fig2", "fig3a", "fig3b", "fig3c", "fig3d", "fig4"),
         *("figS1a", "figS1b", "figS1c", "figS3", "figS4"),
+        "control",
     }
 
 
@@ -152,6 +154,13 @@ def test_a_papers_table_is_filled_by_its_study() -> None:
         ({"mesure": '["nmi"]'}, "no entry 'mesure'; did you mean measure?"),
         ({"figure": '{ kind = "pie", x = "prompts", value = "accuracy" }'}, "figure.kind"),
         ({"table": '"table1"'}, "either a table or a figure"),
+        ({"tune": "true", "measure": '["nmi"]'}, "a study that tunes measures nothing"),
+        ({"against": '["spt_dep"]'}, "no method of the study 'spt_dep'; did you mean spt_deep"),
+        (
+            {"tune": "true", "vary": "{ lr = [0.1] }", "figure": FIGURE.replace("epoch", "lr")
+             .replace("nmi", "accuracy")},
+            "--set lr fixes what trials are to choose",
+        ),
         ({"measure": '["nmi"]', "methods": '["linear"]', "vary": "{}", "figure": FIGURE},
          "nmi needs prompts; linear has none"),
     ],
@@ -339,6 +348,63 @@ def test_records_of_another_recipe_or_other_fields_are_no_part_of_a_study(
     records, _ = files.sound(Store(tmp_path))
     assert len(records) == 4
     assert len(frames.outcomes(loaded, records)) == 2
+
+
+def test_a_study_that_tunes_has_trials_first_and_shows_what_they_chose(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = {"tune": "true", "against": '["vpt_deep"]', "vary": "{ prompts = [2] }"}
+    card = study(folder, "tuned", **changed)
+    assert run(folder, tmp_path, card, "--dry-run") == 0
+    assert "6 of 6 trials to run" in capsys.readouterr().out
+    assert run(folder, tmp_path, card) == 0
+    records, _ = files.sound(Store(tmp_path))
+    assert len(records) == 4
+    assert all(record.tuned and len(record.tuned.trials) == 3 for record in records)
+    page = (tmp_path / "studies" / "tuned.md").read_text()
+    assert "4 of 4 cells have what is shown" in page
+    rates = {record.settings.method: record.settings.rates["lr"] for record in records}
+    for method, rate in rates.items():
+        assert any(method in line and f" lr {rate:g}" in line for line in page.splitlines())
+    apart = pd.read_csv(tmp_path / "studies" / "tuned.differences.csv")
+    assert list(apart["method"]) == ["spt_deep"]
+    assert list(apart["pairs"]) == [2]
+    assert run(folder, tmp_path, card) == 0
+    assert files.sound(Store(tmp_path))[0] == records, "nothing is run again"
+
+
+def test_tuned_cells_are_no_part_of_a_study_that_does_not_tune(
+    folder: Path, tmp_path: Path
+) -> None:
+    plain = {"vary": "{ prompts = [2] }", "methods": '["vpt_deep"]', "seeds": "[0]"}
+    tuned = study(folder, "with", tune="true", **plain)
+    untuned = study(folder, "without", **plain)
+    assert run(folder, tmp_path, tuned) == 0
+    records, _ = files.sound(Store(tmp_path))
+    found = [frames.outcomes(cards.load(str(c)).study, records) for c in (tuned, untuned)]
+    assert list(map(len, found)) == [1, 0]
+
+
+def test_differences_are_paired_by_all_but_the_method() -> None:
+    pairs = [("light", 0), ("light", 1), ("dark", 0)]
+    base, more = (70.0, 60.0, 50.0), (1.0, 2.0, 6.0)
+    rows = [("a", *pair, value) for pair, value in zip(pairs, base, strict=True)]
+    rows += [("b", *pair, x + y) for pair, x, y in zip(pairs, base, more, strict=True)]
+    rows += [("b", "dark", 1, 99.0)]  # without a partner
+    frame = pd.DataFrame(rows, columns=["method", "task", "seed", "accuracy"])
+    [found] = differences.paired(frame, ["task", "seed"], "accuracy", ["a"]).to_dict("records")
+    low, high = stats.ttest_rel([71.0, 62.0, 56.0], base).confidence_interval(0.95)
+    assert (found["method"], found["against"], found["pairs"]) == ("b", "a", 3)
+    assert (found["mean"], found["low"], found["high"]) == pytest.approx((3.0, low, high))
+
+
+def test_a_single_pair_has_no_interval_and_no_pair_no_row() -> None:
+    frame = pd.DataFrame({"method": ["a", "b"], "seed": [0, 0], "accuracy": [1.0, 3.0]})
+    [found] = differences.paired(frame, ["seed"], "accuracy", ["b"]).to_dict("records")
+    assert found["mean"] == -2
+    assert pd.isna(found["low"])
+    assert not len(differences.paired(frame.assign(seed=[0, 1]), ["seed"], "accuracy", ["b"]))
+    assert not len(differences.paired(frame[:0], ["seed"], "accuracy", ["b"]))
 
 
 def test_a_figure_says_what_places_its_values() -> None:

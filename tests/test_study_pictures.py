@@ -150,7 +150,7 @@ def test_bars_have_their_height_interval_and_number() -> None:
     [axes] = drawn(SIZES, sizes(("vpt_deep",))).figure.axes
     assert [bar.get_height() for bar in axes.patches] == [60.0, 61.0]
     assert [list(map(float, line.get_ydata())) for line in axes.lines] == [[59, 61], [60, 62]]
-    assert texts(axes) == ["60", "61"]
+    assert texts(axes) == ["60.0", "61.0"]
 
 
 def test_one_seed_has_a_bar_without_an_interval() -> None:

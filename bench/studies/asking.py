@@ -7,6 +7,7 @@ from bench.plan import Plan, Request
 from bench.records import Store
 from bench.report import files
 from bench.studies import cards, pages, planning, quick
+from bench.studies.cards import Study
 
 # An entry of a request, and its option.
 SAID = {"suite": "suite", "methods": "methods", "backbones": "backbones", "tasks": "tasks",
@@ -15,12 +16,24 @@ SAID = {"suite": "suite", "methods": "methods", "backbones": "backbones", "tasks
 
 def plan(name: str, is_quick: bool, asked: Request, store: Store) -> Plan:
     """The cells of a study; raises `UserError` where the request says what its card says."""
+    return planning.make(_study(name, is_quick, asked), asked, store)
+
+
+def searched(name: str, is_quick: bool, asked: Request) -> list[Request]:
+    """What a study asks for whose cells come after trials; nothing of another; raises as `plan`."""
+    study = _study(name, is_quick, asked)
+    if not study.tune:
+        return []
+    planning.require(study, asked)
+    return list(planning.requests(study, asked))
+
+
+def _study(name: str, is_quick: bool, asked: Request) -> Study:
     for entry, option in SAID.items():
         if getattr(asked, entry):
             raise UserError(f"--{option} cannot go with --study: the card of {name} says it")
     named = cards.load(name)
-    study = quick.mapped(name, named.study)[0] if is_quick else named.study
-    return planning.make(study, asked, store)
+    return quick.mapped(name, named.study)[0] if is_quick else named.study
 
 
 def write(name: str, is_quick: bool, results: Path) -> None:

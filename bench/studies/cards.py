@@ -94,6 +94,8 @@ class Study:
     recipe: str
     grid: list[Grid]
     measure: list[str] = field(default_factory=list)
+    tune: bool = False  # trials on validation data choose the rates first, as the recipe says
+    against: list[str] = field(default_factory=list)  # methods that all are compared with
     table: str = ""  # the paper's layout that it fills
     figure: Figure | None = None
     printed: list[Printed] = field(default_factory=list)
@@ -103,10 +105,13 @@ class Study:
             raise ValueError("grid: at least one is needed")
         if bool(self.table) == bool(self.figure):
             raise ValueError("a study fills either a table or a figure")
+        if self.tune and self.measure:
+            raise ValueError("a study that tunes measures nothing: leave out tune, or measure")
         try:
             for name in self.measure:
                 measurements.find(name)
             _require_drawable(self)
+            _require_compared(self)
         except UserError as error:
             raise ValueError(str(error)) from None
 
@@ -161,6 +166,14 @@ def _require_table(paper: str, study: Study) -> None:
     known = [table.id for table in layouts.load(paper).table]
     if study.table and study.table not in known:
         raise unknown(f"table of {paper}", study.table, known)
+
+
+def _require_compared(study: Study) -> None:
+    """Raise `UserError` for a comparison with what the study does not run."""
+    methods = list(dict.fromkeys(name for grid in study.grid for name in grid.methods))
+    for name in study.against:
+        if name not in methods:
+            raise unknown("method of the study", name, methods)
 
 
 def _require_drawable(study: Study) -> None:

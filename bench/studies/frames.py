@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from bench import cards
+from bench import cards, search
 from bench.cards import Recipe, Suite
 from bench.changes import change_recipe, is_of_recipe
 from bench.records import PROMPTS_FROM, Record
@@ -30,6 +30,7 @@ class Point:
     suite: Suite
     recipe: Recipe  # with what is varied of it
     changes: dict[str, Any]
+    tuned: bool = False  # by trials, which choose the rates
 
     def places(self) -> Iterator[dict[str, Any]]:
         """Each of its cells, in the order of the card."""
@@ -47,14 +48,19 @@ class Point:
         """Whether a record of such a place has the point's recipe and fields, and no other."""
         s = record.settings
         asked = record.request.get("changes", {})
-        own = self.recipe.protocol(s.suite, s.recipe.get("precision", ""))
+        own = self._protocol(s.suite, s.recipe.get("precision", ""))
         return (
             s.suite_version == self.suite.version
             and s.recipe == own
-            and s.rates == self.recipe.rates(s.method)
+            and (self.tuned or s.rates == self.recipe.rates(s.method))
             and s.fields.keys() & asked.keys() <= self.changes.keys()
             and all(_field(record, name, v) == v for name, v in self.changes.items())
         )
+
+    def _protocol(self, suite: str, precision: str) -> dict[str, Any]:
+        if self.tuned:
+            return search.protocol(self.recipe, suite, precision)
+        return self.recipe.protocol(suite, precision)
 
 
 def _field(record: Record, name: str, otherwise: Any) -> Any:
@@ -71,7 +77,8 @@ def points(study: Study) -> Iterator[Point]:
         suite = cards.load_suite(grid.suite)
         for changes in grid.variants():
             mine = {name: value for name, value in changes.items() if is_of_recipe(name)}
-            yield Point(grid, suite, change_recipe(recipe, mine) if mine else recipe, changes)
+            own = change_recipe(recipe, mine) if mine else recipe
+            yield Point(grid, suite, own, changes, study.tune)
 
 
 def cells(
@@ -153,9 +160,14 @@ def summary(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
     each = frame.groupby([*by, "seed"], sort=False, dropna=False)[value].mean()
     if not len(each):
         return pd.DataFrame(columns=[*by, *FOUND])
-    found = each.groupby(level=list(by), sort=False, dropna=False).agg(["mean", "std", "count"])
+    return intervals(each, by).rename(columns={"count": "seeds"})[[*by, *FOUND]]
+
+
+def intervals(values: pd.Series, by: Sequence[str]) -> pd.DataFrame:
+    """Of the values alike in the levels `by`: mean, its interval from low to high, and count."""
+    found = values.groupby(level=list(by), sort=False, dropna=False).agg(["mean", "std", "count"])
     freedom = found["count"] - 1
     half = stats.t.ppf((1 + LEVEL) / 2, freedom.where(freedom > 0)) * found["std"]
     half = half / found["count"].map(sqrt)
     found["low"], found["high"] = found["mean"] - half, found["mean"] + half
-    return found.rename(columns={"count": "seeds"}).reset_index()[[*by, *FOUND]]
+    return found.reset_index()

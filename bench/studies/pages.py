@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from bench.records import Record, write_atomically
 from bench.report.papers import layouts, paper_tables
-from bench.report.text import NONE, grid, safe
-from bench.studies import convergence, frames, kept, measurements, quick
+from bench.report.text import NONE, grid, safe, table
+from bench.studies import chosen, convergence, differences, frames, kept, measurements, quick
 from bench.studies.cards import WHICH, Figure, Named, Study, load, names
 
 FOLDER, QUICK = "studies", ".quick"
@@ -22,6 +23,7 @@ FOOT = (
     "what is shown. Accuracy is top-1 percent on test after the last epoch. Every number: "
     "[CSV]({}.csv)."
 )
+EDGE = " \\*"  # Markdown
 ACROSS = 8  # values of x at most; the CSV has all
 DECIMALS = {"accuracy": 2, "validation_accuracy": 2, "test_accuracy": 2, "init_seconds": 2,
             "train_seconds": 1, "init_images": 0, "method_params": 0}  # fmt: skip
@@ -38,6 +40,7 @@ def made(named: Named, is_quick: bool, records: Sequence[Record], results: Path)
     frame = frames.of_value(study, records, results, figure.value)
     whole = frames.summary(frame, _coordinates(study, figure.value), figure.value)
     shown = frames.summary(frame, figure.axes(), figure.value)
+    apart = differences.paired(frame, _pair(study), figure.value, study.against)
     pictures = _pictures(stem, study, shown)
     counted = len(frame.drop_duplicates([*WHICH, *study.varied()]))
     foot = FOOT.format(counted, len(list(frames.cells(study, records))), Path(stem).name)
@@ -46,13 +49,19 @@ def made(named: Named, is_quick: bool, records: Sequence[Record], results: Path)
         *([f"![{study.title}]({Path(stem).name}.png)"] if pictures[f"{stem}.png"] else []),
         f"## {figure.value}",
         _table(shown, figure),
+        *_differences(apart, figure.value),
+        *_chosen(study, records),
         *_printed(study),
         *_convergence(study, records, results),
         safe(" ".join([foot, *_differing(study, records, results)])),
     ]
-    csv = whole.to_csv(index=False, lineterminator="\n")
     page = "\n\n".join(parts) + "\n"
-    return {f"{stem}.md": page.encode(), f"{stem}.csv": csv.encode(), **pictures}
+    more = {f"{stem}.differences.csv": _csv(apart)} if study.against else {}
+    return {f"{stem}.md": page.encode(), f"{stem}.csv": _csv(whole), **more, **pictures}
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n").encode()
 
 
 def _head(named: Named, is_quick: bool, study: Study, gone: Sequence[str]) -> list[str]:
@@ -120,6 +129,11 @@ def _coordinates(study: Study, value: str) -> list[str]:
     return [*(name for name in WHICH if name != "seed"), *study.varied(), *places]
 
 
+def _pair(study: Study) -> list[str]:
+    """What two cells share that differ in the method alone."""
+    return [*(name for name in WHICH if name != "method"), *study.varied()]
+
+
 def _pictures(stem: str, study: Study, shown: pd.DataFrame) -> Contents:
     from bench.studies import pictures  # matplotlib, which takes its time
 
@@ -156,11 +170,40 @@ def _word(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _number(line: dict[object, float], value: str) -> str:
+def _number(line: dict[Any, float], value: str, sign: str = "") -> str:
     decimals = DECIMALS.get(value, 4)
     half = line["high"] - line["mean"]
     spread = "" if pd.isna(half) else f" ± {half:.{decimals}f}"
-    return f"{line['mean']:.{decimals}f}{spread}"
+    return f"{line['mean']:{sign}.{decimals}f}{spread}"
+
+
+def _differences(apart: pd.DataFrame, value: str) -> list[str]:
+    """Each method's mean difference to each of those that all are compared with."""
+    if not len(apart):
+        return []
+    lines: dict[str, dict[str, str]] = {}
+    for row in apart.to_dict("records"):
+        cells = lines.setdefault(row["method"], {"method": row["method"]})
+        cells[f"to {row['against']}"] = f"{_number(row, value, '+')} ({row['pairs']} pairs)"
+    said = "Pairs differ in the method alone; the interval takes them as independent of each other."
+    return ["## Differences", table(list(lines.values())), said]
+
+
+def _chosen(study: Study, records: Iterable[Record]) -> list[str]:
+    """What trials chose for each method on each task."""
+    found = chosen.points(study, records)
+    if not len(found):
+        return []
+    lines: dict[tuple[str, ...], dict[str, str]] = {}
+    known = ["backbone", "method", *study.varied()]
+    open_ = [name for name in found if name not in (*chosen.PLACE, *known, "ends")]
+    for row in found.to_dict("records"):
+        place = {name: _word(row[name]) for name in known}
+        cells = lines.setdefault(tuple(place.values()), place)
+        words = ", ".join(f"{name} {_word(row[name])}" for name in open_ if not pd.isna(row[name]))
+        cells[row["task"]] = words + (EDGE if row["ends"] else "")
+    said = f"By trials on validation data, as many for every method;{EDGE}: an end of those tried."
+    return ["## Chosen rates", table(list(lines.values()), frozenset(known)), said]
 
 
 def _printed(study: Study) -> list[str]:

@@ -18,12 +18,17 @@ def make(study: Study, common: Request, store: Store) -> Plan:
     `common` says where to run, where the data lie and, where not all of them, which seeds. Raises
     `UserError` as `plan.cells` does, and for a measurement that a method cannot give.
     """
-    _require_seeds(study, common.seeds)
-    _require_measurable(study)
+    require(study, common)
     found = {cell.settings.digest(): cell for cell in _cells(study, common)}
     cells = [replace(cell, observed=tuple(study.measure)) for cell in found.values()]
     done = {cell.settings.digest() for cell in cells if _is_done(cell, store)}
     return Plan(cells[0].suite, cells, done, common.device)
+
+
+def require(study: Study, common: Request) -> None:
+    """Raise `UserError` for seeds that the study has not, and for what a method cannot give."""
+    _require_seeds(study, common.seeds)
+    _require_measurable(study)
 
 
 def _cells(study: Study, common: Request) -> Iterator[Cell]:
@@ -45,6 +50,7 @@ def requests(study: Study, common: Request) -> Iterator[Request]:
                 seeds=seeds,
                 recipe=study.recipe,
                 changes=changes,
+                tune=study.tune,
             )
 
 

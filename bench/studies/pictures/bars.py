@@ -32,6 +32,7 @@ HEIGHT = 2.7  # inches of a panel
 LEAST = 2.2  # inches of axes, at least
 MARGINS = (0.62, 0.62, 0.15, 0.35)  # inches around the axes: left, bottom, right, top
 NUMBER = 6.0  # 1/72 inch
+LARGE = 10  # from there on a number has one decimal, as percents do
 BAR = 0.36  # inches a bar, at least
 GAP = 0.6  # of a bar, between groups
 PAD = 0.06  # inches beside a name
@@ -118,7 +119,7 @@ def _bars(
         if not np.isnan(low):
             axes.plot([x, x], [low, high], color=INK, linewidth=1)
         axes.annotate(
-            f"{mean:.3g}".replace("-", "−"),
+            f"{mean:.{1 if abs(mean) >= LARGE else 2}f}".replace("-", "−"),
             (x, np.nanmax([mean, high])),
             (0, 2),  # 1/72 inch above
             textcoords="offset points",
