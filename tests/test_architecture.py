@@ -19,7 +19,7 @@ LIGHT = ("bench.errors", "bench.records", "bench.tasks", "bench.cards", "bench.s
          "bench.jobs", "bench.executors.parcels", "bench.executors.bundles",
          "bench.studies.measurements", "bench.studies.cards", "bench.studies.kept",
          "bench.studies.quick", "bench.studies.frames", "bench.studies.pages",
-         "bench.studies.differences", "bench.studies.chosen",
+         "bench.studies.differences", "bench.studies.chosen", "bench.studies.printed",
          "bench.console", "bench.__main__")  # fmt: skip
 PRINTS = {"bench.acts", "bench.run_acts", "bench.cli", "bench.console"}
 

@@ -3,22 +3,25 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import synthetic
 import tiny
 import torch
 from scipy import stats
 
 from bench import adapting, cli, data, jobs
-from bench.cards import load_recipe, load_suite
+from bench.cards import Suite, load_recipe, load_suite
 from bench.changes import change_recipe
 from bench.errors import UserError
 from bench.plan import Request
-from bench.records import Store
+from bench.records import Outcome, Store
 from bench.report import files
-from bench.studies import cards, differences, frames, kept, planning, quick
+from bench.studies import cards, differences, frames, kept, planning, printed, quick
 from bench.studies.cards import Figure
+from bench.tasks import Task
 
 FIGURE = '{ kind = "curves", x = "epoch", value = "nmi", lines = ["method"] }'
 
@@ -405,6 +408,48 @@ def test_a_single_pair_has_no_interval_and_no_pair_no_row() -> None:
     assert pd.isna(found["low"])
     assert not len(differences.paired(frame.assign(seed=[0, 1]), ["seed"], "accuracy", ["b"]))
     assert not len(differences.paired(frame[:0], ["seed"], "accuracy", ["b"]))
+
+
+PRINTED_ROWS = [
+    ({"take": "best", "of": "vpt_deep"}, "prompts", "3 prompts"),
+    ({"take": "worst", "of": "vpt_deep"}, "prompts", "2 prompts"),
+    ({"take": "range", "of": "vpt_deep"}, "%", "7 points"),
+    ({"take": "lead", "of": "spt_deep", "other": "vpt_deep"}, "%", "3 points"),
+    ({"take": "lead", "of": "spt_deep", "other": "vpt_deep", "at": 2}, "%", "9 points"),
+    ({"take": "value", "of": "spt_deep", "at": 3, "value": "init_seconds"}, "d", "2 d"),
+    ({"take": "lead", "of": "spt_deep", "other": "vpt_deep", "at": 4}, "%", ""),
+]
+
+
+def outcome_of(accuracy: float) -> Outcome:
+    """Of a cell that took two days to start."""
+    record = synthetic.record("vpt_deep", "vit", *fgvc_and_cub())
+    assert record.outcome is not None
+    return replace(record.outcome, accuracy=accuracy, init_seconds=172_800.0)
+
+
+def fgvc_and_cub() -> tuple[Suite, Task]:
+    suite = synthetic.SUITES["fgvc"]
+    return suite, suite.find("cub")
+
+
+@pytest.mark.parametrize(("ours", "unit", "said"), PRINTED_ROWS)
+def test_beside_a_printed_number_stands_what_answers_to_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, ours: dict[str, Any], unit: Any, said: str
+) -> None:
+    loaded = cards.load(str(study(folder, "beside"))).study
+    means = {("vpt_deep", 2): 50.0, ("vpt_deep", 3): 57.0, ("spt_deep", 2): 59.0,
+             ("spt_deep", 3): 60.0}  # fmt: skip
+    one = cards.Printed("it", 1.0, unit, cards.Ours(**ours))
+    blank = synthetic.record("vpt_deep", "vit", *fgvc_and_cub())
+    found = [
+        (place, replace(blank, outcome=outcome_of(means[place["method"], place["prompts"]])))
+        for place, _ in frames.cells(loaded, [])
+    ]
+    monkeypatch.setattr(frames, "cells", lambda *_: iter(found))
+    assert printed.here(one, loaded, []) == said
+    monkeypatch.setattr(frames, "cells", lambda *_: iter((place, None) for place, _ in found))
+    assert printed.here(one, loaded, []) == "", "no cell has a result"
 
 
 def test_a_figure_says_what_places_its_values() -> None:

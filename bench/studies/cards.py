@@ -77,12 +77,34 @@ class Figure:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Ours:
+    """What answers to a printed number: of a method's means over the figure's x.
+
+    The x of the best or worst mean, their range, a method's lead over an `other`, or the best value
+    itself; `at` one x where that is said.
+    """
+
+    take: Literal["best", "worst", "range", "lead", "value"]
+    of: str
+    other: str = ""
+    at: float | str | None = None
+    value: str = "accuracy"
+
+    def __post_init__(self) -> None:
+        if bool(self.other) != (self.take == "lead"):
+            raise ValueError("a lead is over an other method, and nothing else has one")
+        if self.value not in OUTCOMES:
+            raise ValueError(str(unknown("value", self.value, OUTCOMES)))
+
+
+@dataclass(frozen=True, config=STRICT)
 class Printed:
     """A number that the paper prints about a figure."""
 
     what: str
     value: float
     unit: Literal["%", "s", "d", "x", "prompts"]
+    ours: Ours | None = None  # None: nothing here answers to it
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -171,7 +193,9 @@ def _require_table(paper: str, study: Study) -> None:
 def _require_compared(study: Study) -> None:
     """Raise `UserError` for a comparison with what the study does not run."""
     methods = list(dict.fromkeys(name for grid in study.grid for name in grid.methods))
-    for name in study.against:
+    answers = [one.ours for one in study.printed if one.ours]
+    named = [*study.against, *(name for one in answers for name in (one.of, one.other) if name)]
+    for name in named:
         if name not in methods:
             raise unknown("method of the study", name, methods)
 

@@ -9,7 +9,16 @@ import pandas as pd
 from bench.records import Record, write_atomically
 from bench.report.papers import layouts, paper_tables
 from bench.report.text import NONE, grid, safe, table
-from bench.studies import chosen, convergence, differences, frames, kept, measurements, quick
+from bench.studies import (
+    chosen,
+    convergence,
+    differences,
+    frames,
+    kept,
+    measurements,
+    printed,
+    quick,
+)
 from bench.studies.cards import WHICH, Figure, Named, Study, load, names
 
 FOLDER, QUICK = "studies", ".quick"
@@ -51,7 +60,7 @@ def made(named: Named, is_quick: bool, records: Sequence[Record], results: Path)
         _table(shown, figure),
         *_differences(apart, figure.value),
         *_chosen(study, records),
-        *_printed(study),
+        *_printed(study, records),
         *_convergence(study, records, results),
         safe(" ".join([foot, *_differing(study, records, results)])),
     ]
@@ -206,11 +215,17 @@ def _chosen(study: Study, records: Iterable[Record]) -> list[str]:
     return ["## Chosen rates", table(list(lines.values()), frozenset(known)), said]
 
 
-def _printed(study: Study) -> list[str]:
+def _printed(study: Study, records: Sequence[Record]) -> list[str]:
     if not study.printed:
         return []
-    rows = [[one.what, f"{one.value:g} {one.unit}"] for one in study.printed]
-    return ["## Printed in the paper", grid(["of what", "value"], rows, frozenset(["of what"]))]
+    rows = [
+        [one.what, f"{one.value:g} {one.unit}", printed.here(one, study, records) or NONE]
+        for one in study.printed
+    ]
+    return [
+        "## Printed in the paper",
+        grid(["of what", "printed", "here"], rows, frozenset(["of what"])),
+    ]
 
 
 def _convergence(study: Study, records: Iterable[Record], results: Path) -> list[str]:
