@@ -183,6 +183,7 @@ def test_a_card_at_fault_is_told_before_any_compute(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("--no-tune",), "--tune cannot go with --study"),
         (("--methods", "linear"), "--methods cannot go with --study"),
         (("--set", "epochs=1"), "--set cannot go with --study"),
         (("--tune",), "--tune cannot go with --study"),

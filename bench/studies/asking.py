@@ -12,6 +12,7 @@ from bench.studies.cards import Study
 # An entry of a request, and its option.
 SAID = {"suite": "suite", "methods": "methods", "backbones": "backbones", "tasks": "tasks",
         "recipe": "recipe", "changes": "set", "tune": "tune"}  # fmt: skip
+NOTHING: tuple[object, ...] = (None, [], {})  # was said: --no-tune is something
 
 
 def plan(name: str, is_quick: bool, asked: Request, store: Store) -> Plan:
@@ -30,7 +31,7 @@ def searched(name: str, is_quick: bool, asked: Request) -> list[Request]:
 
 def _study(name: str, is_quick: bool, asked: Request) -> Study:
     for entry, option in SAID.items():
-        if getattr(asked, entry):
+        if getattr(asked, entry) not in NOTHING:
             raise UserError(f"--{option} cannot go with --study: the card of {name} says it")
     named = cards.load(name)
     return quick.mapped(name, named.study)[0] if is_quick else named.study

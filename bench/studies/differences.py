@@ -22,10 +22,9 @@ def paired(
     table = alike.unstack("method")[list(dict.fromkeys(frame["method"]))]
     apart = {
         (method, other): table[method] - table[other]
-        for other in against
-        if other in table
         for method in table
-        if method != other
+        for other in against
+        if other in table and method != other
     }
     if not apart:
         return pd.DataFrame(columns=[*COLUMNS])
