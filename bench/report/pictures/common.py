@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
@@ -149,9 +150,8 @@ def _figure(panels: Sequence[Panel], legend: Sequence[Artist], most: int) -> Fig
     columns = 1 if max(panel.width for panel in panels) > WIDE else min(len(panels), most)
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     width = columns * max(panel.width for panel in panels)
-    below, line, least = LEGEND
-    column = max(least, HANDLE + widest([str(entry.get_label()) for entry in legend]))
-    across = max(1, min(len(legend), int(width / column)))
+    below, line, _ = LEGEND
+    across = _across([str(entry.get_label()) for entry in legend], width)
     foot = below + line * -(-len(legend) // across) if legend else 0.0
     size = width, foot + sum(max(panel.height for panel in row) for row in rows)
     figure = Figure(size, dpi=DOTS, facecolor="white")
@@ -163,6 +163,16 @@ def _figure(panels: Sequence[Panel], legend: Sequence[Artist], most: int) -> Fig
     if legend:
         figure.legend(handles=legend, loc="lower center", ncols=across, **LEGEND_STYLE)
     return figure
+
+
+def _across(words: Sequence[str], width: float) -> int:
+    """How many columns a legend of these words has, in so many inches; filled one by one."""
+    most = min(len(words), int(width / LEGEND[2]))
+    for count in range(most, 1, -1):
+        parts = np.array_split(np.array(words), count)  # the longer ones first, as matplotlib does
+        if sum(HANDLE + widest([str(word) for word in part]) for part in parts) <= width:
+            return count
+    return 1
 
 
 def _add(figure: Figure, panel: Panel, left: float, top: float) -> None:
