@@ -54,7 +54,7 @@ def _steps(sizes: Sizes, device: str) -> Iterator[Row]:
 
 def _initialisation(sizes: Sizes, device: str) -> Iterator[Row]:
     place, count = torch.device(device), sizes.started
-    yield from initialisation.rows(sizes.base, count, sizes.batch, 20, 3, place)
+    yield from initialisation.rows(sizes.base, count, sizes.batch, 20, 2, place)
 
 
 def _features(sizes: Sizes, device: str) -> Iterator[Row]:
