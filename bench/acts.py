@@ -91,25 +91,26 @@ def _require_folder(results: Path) -> None:
 
 
 def report_tables(results: Path) -> list[Path]:
-    from bench import report
+    from bench.report import files
 
-    made = report.regenerate(results)
+    made = files.regenerate(results)
     for problem in made.problems:
         print(f"bench: skipped: {problem}", file=sys.stderr)
     return made.written
 
 
 def verify(args: argparse.Namespace) -> int:
-    from bench import reading, report
+    from bench import reading
     from bench.records import Store
+    from bench.report import files
 
     if args.paths:
         return _account(*reading.judge_others(args.paths))
     _require_folder(args.results)
-    _, found = report.files.sound(Store(args.results))
+    _, found = files.sound(Store(args.results))
     stale = [
         f"{path} is not what the records give; run `python -m bench report`"
-        for path in report.stale(args.results)
+        for path in files.stale(args.results)
     ]
     for problem in [*found, *stale]:
         print(f"bench: {problem}", file=sys.stderr)

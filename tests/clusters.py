@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tiny
 
-from bench import report
+from bench.report import files
 
 ROOT = Path(__file__).parent.parent
 FAULTY = ROOT / "tests" / "faulty.py"
@@ -100,7 +100,7 @@ def tables(results: Path, place: Path) -> tuple[str, list[dict[str, str]]]:
     shutil.copytree(results / "records", place / "records")
     for path in (place / "records").rglob("fault_*.json"):
         path.unlink()
-    report.regenerate(place)
+    files.regenerate(place)
     text = re.sub(r"[0-9.]+ \|$", "|", (place / "leaderboard.md").read_text(), flags=re.MULTILINE)
     with (place / "leaderboard.csv").open() as lines:
         rows = [{k: v for k, v in row.items() if k not in TIMED} for row in csv.DictReader(lines)]
