@@ -18,6 +18,14 @@ torch.set_num_threads(1)  # more only wait for each other where several tests ru
 SHARED = Path(os.environ.get("BENCH_SHARED", Path(__file__).parents[2] / "shared"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _own_registry_of_a_module() -> Iterator[None]:
+    """What the fixtures of a module register, no other module finds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_methods", dict(registry._methods))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers, no other finds."""

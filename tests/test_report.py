@@ -19,8 +19,7 @@ import pytest
 
 from bench.cards import load_suite
 from bench.records import Failure, Outcome, Record, Settings, Store
-from bench.report import regenerate, stale
-from bench.report.files import sound
+from bench.report.files import regenerate, sound, stale
 from bench.report.labels import overlap, place
 from bench.report.leaderboard import Board, build
 from bench.report.rows import table_of
@@ -158,7 +157,7 @@ def test_another_process_writes_the_same_bytes_without_torch(results: Path, tmp_
     written = regenerate(results).written
     before = {path: digest(path) for path in written}
     code = (
-        "import sys; from pathlib import Path; from bench.report import regenerate;"
+        "import sys; from pathlib import Path; from bench.report.files import regenerate;"
         f"regenerate(Path({str(results)!r}));"
         "assert not {'torch', 'timm', 'matplotlib.pyplot'} & set(sys.modules)"
     )

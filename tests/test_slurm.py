@@ -41,7 +41,6 @@ def grid(cards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def work(cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
     """A job by its method and seed; `slow` takes two seconds."""
-    monkeypatch.setattr("methods.registry._methods", dict(_registered()))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert not _load_plugin()
 
@@ -179,12 +178,6 @@ def test_what_cannot_be_asked_of_slurm_is_refused(
 
 def _executor(results: Path) -> Slurm:
     return Slurm(results, "cpu", "local", {}, None, None, [clusters.FAULTY])
-
-
-def _registered() -> dict:
-    from methods import registry
-
-    return registry._methods
 
 
 def _load_plugin() -> list[str]:
