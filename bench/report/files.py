@@ -11,7 +11,6 @@ from bench.report import gallery, ledgers, page, statistics_page
 from bench.report.leaderboard import build
 from bench.report.papers import claims_page, paper_tables
 from bench.report.tables import long_csv, markdown
-from bench.studies import pages
 
 Contents = dict[str, bytes | None]  # by name below the folder; None: there should be no such file
 PAGE, CLAIMS = "index.html", "claims.md"
@@ -93,7 +92,16 @@ def _contents(records: list[Record], results: Path) -> Contents:
         PAGE: page.render(boards, records, [v.lines() for v in found], pictures.inline()),
     }
     written = {name: text.encode() for name, text in texts.items()}
-    return {**written, **pictures.files(), **pages.present(results, records)}
+    return {**written, **pictures.files(), **_studies(results, records)}
+
+
+def _studies(results: Path, records: list[Record]) -> Contents:
+    """The pages of studies that are there; what makes them takes long to import."""
+    if not (results / "studies").is_dir():
+        return {}
+    from bench.studies import pages
+
+    return pages.present(results, records)
 
 
 def suites(records: Iterable[Record]) -> dict[str, Suite]:
