@@ -69,7 +69,7 @@ class Display:
             disable=not console.is_terminal,
         )
         self.all = self.bars.add_task("epochs of all cells", total=cells * epochs)
-        self.each = dict[str, TaskID]()  # of the cells that run
+        self.each = dict[str, TaskID]()  # of the cells that run, by their names
 
     @contextmanager
     def shown(self) -> Iterator["Display"]:
@@ -78,12 +78,11 @@ class Display:
 
     def start(self, cell: Asked) -> None:
         """A cell begins."""
-        name = title(cell)
-        self.each[name] = self.bars.add_task(name, total=self.epochs)
+        self.each[cell.settings.digest()] = self.bars.add_task(title(cell), total=self.epochs)
 
     def epoch(self, cell: Asked, number: int) -> None:
         """An epoch of a cell has ended."""
-        self.bars.update(self.each[title(cell)], completed=number)
+        self.bars.update(self.each[cell.settings.digest()], completed=number)
         self._count()
 
     def again(self, record: Record) -> None:
@@ -102,9 +101,9 @@ class Display:
         self._line(f"{count} {title(record)}: {verdict(record)}{rest}")
 
     def _remove(self, record: Record) -> None:
-        name = title(record)
-        if name in self.each:  # not where another run had it
-            self.bars.remove_task(self.each.pop(name))
+        cell = record.settings.digest()  # its title may be another's, too: of a varied field, say
+        if cell in self.each:  # not where another run had it
+            self.bars.remove_task(self.each.pop(cell))
 
     def _count(self) -> None:
         bars = {task.id: task.completed for task in self.bars.tasks}

@@ -10,13 +10,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import tiny
+from rich.console import Console
 
-from bench import cli, records
+from bench import cli, plan, records
+from bench.asking import Request
 from bench.claims import Claims
+from bench.console import Display
+from bench.executors import Ended, Epoch, Event
+from bench.grid import Grid, Rules
+from bench.jobs import Job
+from bench.records import Failure, Store
+from bench.runner import Cell
 
 ROOT = Path(__file__).parent.parent
 PLUGIN = ("--plugin", str(Path(__file__).parent / "faulty.py"))
@@ -124,6 +133,50 @@ def test_a_change_of_one_method_s_field_does_not_keep_the_others_from_running(
     cards: Path, tmp_path: Path
 ) -> None:
     assert cli.main(words(cards, tmp_path / "results", "linear,slow", "--set", "seconds=0")) == 0
+
+
+def test_cells_that_differ_in_a_field_alone_run_side_by_side(cards: Path, tmp_path: Path) -> None:
+    executor = Beside([])
+    first, second = (cells_of(cards, prompts) for prompts in (1, 2))
+    display = Display(Console(quiet=True), 2, 1)
+    rules, claims = Rules(), Claims(tmp_path)
+    grid = Grid(executor, Store(tmp_path), claims, display, "cpu", rules, time.time())
+    assert grid.run([*first, *second]) == 2  # both are told as failed, and nothing breaks
+
+
+@dataclass
+class Beside:
+    """Two jobs at a time, each of which tells an epoch and then fails, by turns."""
+
+    running: list[Job]
+    name: str = "beside"
+    queues: bool = False
+
+    def capacity(self) -> int:
+        return 2
+
+    def submit(self, job: Job) -> None:
+        self.running.append(job)
+
+    def poll(self, seconds: float) -> list[Event]:
+        epochs = [Epoch(job, 1, 0.5) for job in self.running]
+        first, *self.running = self.running
+        return [*epochs, Ended(first, Failure("failed", "Broken", "it broke"))]
+
+    def cancel(self, job: Job) -> None:
+        self.running.remove(job)
+
+    def close(self) -> None:
+        self.running.clear()
+
+    def goes_on(self) -> str:
+        return ""
+
+
+def cells_of(cards: Path, prompts: int) -> list[Cell]:
+    changes = {"prompts": prompts, "epochs": 1, "warmup_epochs": 0, "test_evaluations": 1}
+    asked = {"tasks": ["light"], "seeds": [0], "root": cards / "data", "changes": changes}
+    return plan.cells(Request(str(cards / "tiny.toml"), ["vpt_deep"], **asked))
 
 
 def test_memory_that_runs_out_is_recorded_as_that_and_the_batch_stays(
