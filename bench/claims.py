@@ -16,6 +16,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from bench.records import write_atomically
+
 EXPIRES, RENEWED = 300.0, 20.0  # seconds
 
 
@@ -77,10 +79,7 @@ class Claims:
         return self.folder / f"{cell}.json"
 
     def _write(self, cell: str) -> None:
-        path = self._path(cell)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(self.held[cell]))
-        os.replace(part, path)
+        write_atomically(self._path(cell), json.dumps(self.held[cell]).encode())
 
     def _now(self) -> float:
         """The time by the clock that stamps these files, which may be another machine's."""

@@ -127,12 +127,12 @@ def digest(examples: Examples) -> str:
         content.update(examples.pixels.numpy().tobytes())
     for name in examples.names:
         content.update(f"{name}\n".encode())
-    for index in _spread(len(examples.files), SEEN):
+    for index in spread(len(examples.files), SEEN):
         content.update(opened(examples, index).numpy().tobytes())
     return content.hexdigest()[:16]
 
 
-def _spread(count: int, most: int) -> list[int]:
+def spread(count: int, most: int) -> list[int]:
     """At most `most` numbers below `count`, evenly spaced."""
     return sorted({count * i // most for i in range(most)}) if count else []
 
@@ -161,7 +161,7 @@ def require_images(examples: Examples) -> None:
 
     Of more than `OPENED`, so many are looked at: to open a million takes an hour.
     """
-    for index in _spread(len(examples.files), OPENED):
+    for index in spread(len(examples.files), OPENED):
         file = examples.files[index]
         try:
             Image.open(io.BytesIO(content(examples, index)) if examples.spans else file).close()

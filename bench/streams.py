@@ -1,6 +1,5 @@
 """Tensors that worker processes make ahead of who asks for them, in memory that has a bound."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from bench import threads
 from bench.errors import UserError
 
 AHEAD = 2  # batches that each worker may have ready
@@ -64,6 +64,4 @@ class Stream:
 
 def workers(items: int) -> int:
     """How many processes work: none for a few items, else one a core that is ours to use."""
-    ours = getattr(os, "sched_getaffinity", None)  # Linux alone has it
-    cores = len(ours(0)) if ours else os.cpu_count() or 1
-    return min(8, cores) if items >= FEW else 0
+    return min(8, threads.cores()) if items >= FEW else 0

@@ -35,6 +35,7 @@ FLOORS = {
     "bench.asking": 1,
     "bench.sources": 1,
     "bench.stores": 1,
+    "bench.threads": 1,
     "bench.lists": 2,
     "bench.places": 2,
     "methods": 2,

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import jobs
+from bench import jobs, threads
 from bench.claims import Claims
 from bench.errors import UserError
-from bench.executors import Ended, Epoch, threads
+from bench.executors import Ended, Epoch
 from bench.executors.local import Local, command
 from bench.jobs import Job
 from bench.records import Failure, Store

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
+from bench import threads
 from bench.errors import UserError
-from bench.executors import Executor, here, local, threads
+from bench.executors import Executor, here, local
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from threading import Thread
 from time import sleep
 from typing import Any
 
-from bench import environment
+from bench import environment, threads
 from bench.errors import UserError, first_line
-from bench.executors import Ended, Event, parcels, threads
+from bench.executors import Ended, Event, parcels
 from bench.jobs import Job
 from bench.records import Failure
 

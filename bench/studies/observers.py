@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from bench import data, runner
 from bench.batches import Batches
@@ -81,13 +80,7 @@ class Observers:
     def _images(self) -> Batches:
         if self.images is None:
             learnt = runner.learnt(self.cell, self.learn)
-            seen = data.chosen(learnt, _spread(len(learnt)))
+            seen = data.chosen(learnt, torch.tensor(data.spread(len(learnt), IMAGES)))
             view = self.cell.recipe.view(self.cell.suite.name).test
             self.images = runner.batches(self.cell, seen, view, self.device, None)
         return self.images
-
-
-def _spread(count: int) -> Tensor:
-    """At most `IMAGES` numbers below `count`, evenly spaced."""
-    wanted = min(count, IMAGES)
-    return torch.arange(wanted) * count // wanted

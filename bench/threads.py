@@ -1,4 +1,4 @@
-"""How many threads a worker has."""
+"""How many cores are ours, and how many threads a worker has."""
 
 import os
 
