@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from scripted_server import Server, serving
 
@@ -30,6 +31,18 @@ def _own_registry_of_a_module() -> Iterator[None]:
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers, no other finds."""
     monkeypatch.setattr(registry, "_methods", dict(registry._methods))
+
+
+@pytest.fixture(scope="module")
+def cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data, a suite of two tasks and a backbone; not to be changed."""
+    return tiny.write_all(tmp_path_factory.mktemp("cards"))
+
+
+@pytest.fixture
+def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the slow part of the tables."""
+    monkeypatch.setattr("bench.report.gallery._pictures", list)
 
 
 @pytest.fixture

@@ -27,11 +27,6 @@ sys.exit(", ".join(name for name in {HEAVY} if name in sys.modules) or None)
 """
 
 
-@pytest.fixture(scope="module")
-def cards(tmp_path_factory):
-    return tiny.write_all(tmp_path_factory.mktemp("cards"))
-
-
 @pytest.mark.parametrize(
     "words",
     [["--help"], ["run", "--help"], ["report", "--results", "."], ["verify", "--results", "."],

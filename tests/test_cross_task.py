@@ -15,17 +15,7 @@ from bench.records import Settings
 from bench.report import cross_task
 from methods.prompts import prompts_of
 
-
-@pytest.fixture(scope="module")
-def cards(tmp_path_factory):
-    """A folder with data, a suite of the tasks light and dark, and a backbone."""
-    return tiny.write_all(tmp_path_factory.mktemp("cards"))
-
-
-@pytest.fixture(autouse=True)
-def _no_picture(monkeypatch):
-    """Leave out the slow part of the tables."""
-    monkeypatch.setattr("bench.report.gallery._pictures", list)
+pytestmark = pytest.mark.usefixtures("no_picture")
 
 
 def cells(cards, names: str, tasks: tuple[str, ...] = ("light",), **changes):

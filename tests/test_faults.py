@@ -27,23 +27,13 @@ from bench.jobs import Job
 from bench.records import Failure, Store
 from bench.runner import Cell
 
+pytestmark = pytest.mark.usefixtures("no_picture")
+
 ROOT = Path(__file__).parent.parent
 PLUGIN = ("--plugin", str(Path(__file__).parent / "faulty.py"))
 FAULTS = {"fault_exit": "SystemExit", "fault_kill": "Killed", "fault_raise": "RuntimeError",
           "fault_hang": "Timeout"}  # fmt: skip
 TWO = ("--workers", "2", "--timeout", "3")
-
-
-@pytest.fixture(scope="module")
-def cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data, a suite of two tasks and a backbone; not to be changed."""
-    return tiny.write_all(tmp_path_factory.mktemp("cards"))
-
-
-@pytest.fixture(autouse=True)
-def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the slow part of the tables."""
-    monkeypatch.setattr("bench.report.gallery._pictures", list)
 
 
 def words(cards: Path, results: Path, methods: str, *more: str) -> list[str]:

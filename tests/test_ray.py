@@ -22,11 +22,6 @@ pytestmark = pytest.mark.xdist_group("ray")  # one cluster for them all, and in 
 
 
 @pytest.fixture(scope="module")
-def cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.write_all(tmp_path_factory.mktemp("cards"))
-
-
-@pytest.fixture(scope="module")
 def cluster() -> Iterator[tuple[str, subprocess.Popen[str]]]:
     pytest.importorskip("ray", reason="needs the extra ray")
     with clusters.two_nodes() as (address, process):

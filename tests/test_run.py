@@ -22,21 +22,11 @@ from bench.records import write_atomically
 from methods import Method, Unsupported, memory, registry, tokens
 from methods.linear import Linear
 
+pytestmark = pytest.mark.usefixtures("no_picture")
+
 ROOT = Path(__file__).parent.parent
 NUMBERS = ("accuracy", "best_epoch_accuracy", "best_epoch", "losses", "test_accuracies",
            "predictions", "method_params", "init_images")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def cards(tmp_path_factory):
-    """A folder with data, a suite of two tasks and a backbone; not to be changed."""
-    return tiny.write_all(tmp_path_factory.mktemp("cards"))
-
-
-@pytest.fixture(autouse=True)
-def _no_picture(monkeypatch):
-    """Leave out the slow part of the tables."""
-    monkeypatch.setattr("bench.report.gallery._pictures", list)
 
 
 @pytest.fixture

@@ -25,11 +25,6 @@ CHANGES = {"epochs": 1, "warmup_epochs": 0, "test_evaluations": 1, "precision": 
 
 
 @pytest.fixture(scope="module")
-def cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.write_all(tmp_path_factory.mktemp("cards"))
-
-
-@pytest.fixture(scope="module")
 def grid(cards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of the grid, run as two bundles at once."""
     results = tmp_path_factory.mktemp("grid") / "results"

@@ -23,6 +23,8 @@ from bench.studies import cards, differences, frames, kept, planning, printed, q
 from bench.studies.cards import Figure
 from bench.tasks import Task
 
+pytestmark = pytest.mark.usefixtures("no_picture")
+
 FIGURE = '{ kind = "curves", x = "epoch", value = "nmi", lines = ["method"] }'
 
 
@@ -37,12 +39,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = text.replace(before, f"{name.strip()} = {value}")
     (made / "short.toml").write_text(text.replace('"auto"', '"fp32"'))
     return made
-
-
-@pytest.fixture(autouse=True)
-def no_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The leaderboard's pictures are others' to test."""
-    monkeypatch.setattr("bench.report.gallery._pictures", list)
 
 
 def study(folder: Path, name: str = "own", **changed: str) -> Path:

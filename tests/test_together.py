@@ -28,12 +28,6 @@ VIEWS = UNEVEN | {"views.default.train": "random_resized_crop_flip"}
 
 
 @pytest.fixture(scope="module")
-def cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data, a suite and a backbone; not to be changed."""
-    return tiny.write_all(tmp_path_factory.mktemp("cards"))
-
-
-@pytest.fixture(scope="module")
 def requests(cards: Path) -> list[Request]:
     """Cells with uneven batches, with varying views, and, twice, with dropout."""
     about = {"suite": str(cards / "tiny.toml"), "tasks": ["light"], "root": cards / "data"}

@@ -18,12 +18,6 @@ needs_tensorboard = pytest.mark.skipif(
 EPOCHS = ("--set", "epochs=4", "--set", "test_evaluations=2")
 
 
-@pytest.fixture(scope="module")
-def cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data, a suite and a backbone; not to be changed."""
-    return tiny.write_all(tmp_path_factory.mktemp("cards"))
-
-
 @pytest.fixture
 def run(cards: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run a method on four epochs, two of them scored; the exit status."""

@@ -23,6 +23,8 @@ from bench.report import tuning as ledger
 from bench.report.replay import replay
 from bench.tasks import Split
 
+pytestmark = pytest.mark.usefixtures("no_picture")
+
 PLUGIN = ("--plugin", str(Path(__file__).parent / "faulty.py"))
 TWO = ("--set", "grid={ lr = [1e-3, 1e-2] }")
 LENGTHS = "grid_of={ vpt_deep = { prompts = [1, 2, 4] } }"
@@ -35,18 +37,6 @@ def _listen(event: str, args: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_listen)  # cannot be taken away again
-
-
-@pytest.fixture(scope="module")
-def cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data, a suite of two tasks and a backbone; not to be changed."""
-    return tiny.write_all(tmp_path_factory.mktemp("cards"))
-
-
-@pytest.fixture(autouse=True)
-def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the slow part of the tables."""
-    monkeypatch.setattr("bench.report.gallery._pictures", list)
 
 
 @pytest.fixture
