@@ -116,7 +116,8 @@ class Study:
     recipe: str
     grid: list[Grid]
     measure: list[str] = field(default_factory=list)
-    tune: bool = False  # trials on validation data choose the rates first, as the recipe says
+    tune: bool = False  # trials on validation data choose the rates first, over the recipe's grid
+    search: dict[Literal["lr", "weight_decay"], list[float]] = field(default_factory=dict)
     against: list[str] = field(default_factory=list)  # methods that all are compared with
     table: str = ""  # the paper's layout that it fills
     figure: Figure | None = None
@@ -129,6 +130,8 @@ class Study:
             raise ValueError("a study fills either a table or a figure")
         if self.tune and self.measure:
             raise ValueError("a study that tunes measures nothing: leave out tune, or measure")
+        if self.search and not self.tune:
+            raise ValueError("search says what trials search, and without tune there are none")
         try:
             for name in self.measure:
                 measurements.find(name)
@@ -140,6 +143,10 @@ class Study:
     def varied(self) -> list[str]:
         """The fields that any grid varies, and what tasks stand for."""
         return list(dict.fromkeys(n for grid in self.grid for n in (*grid.vary, *grid.tasks_as)))
+
+    def changed(self, variant: dict[str, Any]) -> dict[str, Any]:
+        """What one combination of varied values changes of recipe and methods, all told."""
+        return variant | ({"grid": self.search} if self.search else {})
 
     def source(self, value: str) -> str:
         """The measurement that gives a value; empty: the records do."""

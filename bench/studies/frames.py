@@ -76,7 +76,8 @@ def points(study: Study) -> Iterator[Point]:
     for grid in study.grid:
         suite = cards.load_suite(grid.suite)
         for changes in grid.variants():
-            mine = {name: value for name, value in changes.items() if is_of_recipe(name)}
+            changed = study.changed(changes)
+            mine = {name: value for name, value in changed.items() if is_of_recipe(name)}
             own = change_recipe(recipe, mine) if mine else recipe
             yield Point(grid, suite, own, changes, study.tune)
 

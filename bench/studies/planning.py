@@ -49,7 +49,7 @@ def requests(study: Study, common: Request) -> Iterator[Request]:
                 tasks=grid.tasks,
                 seeds=seeds,
                 recipe=study.recipe,
-                changes=changes,
+                changes=study.changed(changes),
                 tune=study.tune,
             )
 
