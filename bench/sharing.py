@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from bench.cards import Recipe
 from bench.changes import change_recipe, is_of_recipe
 from bench.errors import UserError
 from bench.records import Record, Store
+from bench.studies import kept
+from bench.studies.measurements import MEASUREMENTS
 
 RECORDS = "records"
 
@@ -32,7 +34,10 @@ def inspect(paths: Iterable[Path]) -> list[Found]:
 
 
 def merge(found: Iterable[Found], store: Store) -> Iterator[tuple[str, Found]]:
-    """Bring accepted records in; for each what became of it: added, here already, or ours kept."""
+    """Bring accepted records in; for each what became of it: added, here already, or ours kept.
+
+    What was measured of a cell comes with its record, or after it where the record is ours alike.
+    """
     for one in found:
         if one.record is None or one.problems:
             continue
@@ -40,9 +45,12 @@ def merge(found: Iterable[Found], store: Store) -> Iterator[tuple[str, Found]]:
         if mine is None or (one.record.ok and not mine.ok):
             _copy(one, store)
             yield "added", one
+        elif mine.outcome != one.record.outcome:
+            yield "differs, ours kept", one
+            continue
         else:
-            same = mine.outcome == one.record.outcome
-            yield "here already" if same else "differs, ours kept", one
+            yield "here already", one
+        yield from (("added", replace(one, path=path)) for path in _copy_measures(one, store))
 
 
 def _copy(found: Found, store: Store) -> None:
@@ -52,6 +60,19 @@ def _copy(found: Found, store: Store) -> None:
         path = store.predictions_path(found.record.settings)
         records.write_atomically(path, kept.read_bytes())
     store.write(found.record)
+
+
+def _copy_measures(found: Found, store: Store) -> Iterator[Path]:
+    """Keep what was measured of the cell and is not here; the files that it came from."""
+    root = _root(found.path)
+    assert found.record is not None
+    cell = found.record.cell
+    if root is None:
+        return
+    for name in kept.missing(store.root, cell, MEASUREMENTS):
+        if measured := kept.read(root, cell, name):
+            kept.write(store.root, measured)
+            yield kept.path(root, cell, name)
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
@@ -151,10 +172,35 @@ def _scored(record: Record, path: Path) -> str:
     return ""
 
 
+def _measured(record: Record, path: Path) -> str:
+    """Whether what lies beside as measured of the cell can be read."""
+    root = _root(path)
+    if root is None:
+        return ""
+    try:
+        for name in MEASUREMENTS:
+            kept.read(root, record.cell, name)
+    except UserError as error:
+        return f"has measures that cannot be used: {error}"
+    return ""
+
+
 def _predictions_path(path: Path, record: Record) -> Path | None:
     """Where the predictions of a record lie, if it lies in a results folder."""
-    root = next((parent.parent for parent in path.parents if parent.name == RECORDS), None)
+    root = _root(path)
     return Store(root).predictions_path(record.settings) if root else None
 
 
-CHECKS: tuple[Callable[[Record, Path], str], ...] = (_ended, _clean, _suite, _recipe, _scored)
+def _root(path: Path) -> Path | None:
+    """The results folder in which a record lies, if it lies in one."""
+    return next((parent.parent for parent in path.parents if parent.name == RECORDS), None)
+
+
+CHECKS: tuple[Callable[[Record, Path], str], ...] = (
+    _ended,
+    _clean,
+    _suite,
+    _recipe,
+    _scored,
+    _measured,
+)

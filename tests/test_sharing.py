@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from synthetic import MAE, SUITES, record
 
+from bench import records
 from bench.cli import main
 from bench.predictions import Predictions
 from bench.records import Record, Store, write_atomically
+from bench.studies import kept as measures
+from bench.studies import measurements
 
 FGVC = SUITES["fgvc"]
 CUB = FGVC.find("cub")
@@ -227,3 +230,39 @@ def test_an_unknown_format_names_near_ones(
 ) -> None:
     assert main(["export", "--format", "latec", "--results", str(theirs.root)]) == 2
     assert "did you mean latex?" in capsys.readouterr().err
+
+
+def measured(store: Store) -> Path:
+    """What was measured of the first record's cell."""
+    cell = records.read(store.files()[0]).cell
+    columns = [*measurements.find("nmi").columns]
+    rows: list[list[float | int | None]] = [[0, 0, 0.25, 0.5], [1, 0, 0.5, None]]
+    return measures.write(store.root, measures.Measures(cell, "nmi", 80.0, 256, columns, rows))
+
+
+def test_what_was_measured_of_a_cell_comes_with_its_record(theirs: Store, tmp_path: Path) -> None:
+    ours = tmp_path / "ours"
+    path = measured(theirs)
+    assert main(["merge", str(theirs.root), "--results", str(ours)]) == 0
+    assert (ours / path.relative_to(theirs.root)).read_bytes() == path.read_bytes()
+
+
+def test_measures_come_after_the_record_but_not_to_one_that_ended_elsewhere(
+    theirs: Store, tmp_path: Path
+) -> None:
+    alike = written(tmp_path / "alike", scored("vpt_deep"), scored("spt_deep", 36))
+    other = written(tmp_path / "other", scored("vpt_deep", 20), scored("spt_deep", 20))
+    place = measured(theirs).relative_to(theirs.root)
+    for ours in (alike, other):
+        assert main(["merge", str(theirs.root), "--results", str(ours.root)]) == 0
+    assert (alike.root / place).is_file()
+    assert not (other.root / place).exists()
+
+
+def test_a_record_whose_measures_cannot_be_read_is_refused(
+    theirs: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured(theirs).write_text("{}")
+    assert main(["merge", str(theirs.root), "--results", str(tmp_path / "ours")]) == 1
+    assert "has measures that cannot be used" in capsys.readouterr().err
+    assert len(Store(tmp_path / "ours").files()) == 1

@@ -183,6 +183,7 @@ def test_a_card_at_fault_is_told_before_any_compute(
         (("--methods", "linear"), "--methods cannot go with --study"),
         (("--set", "epochs=1"), "--set cannot go with --study"),
         (("--tune",), "--tune cannot go with --study"),
+        (("--halving",), "--halving cannot go with --study"),
         (("--seeds", "0,7"), "the study has the seeds 0, 1; 7 was asked for"),
     ],
 )

@@ -30,6 +30,10 @@ def searched(name: str, is_quick: bool, asked: Request) -> list[Request]:
 
 
 def _study(name: str, is_quick: bool, asked: Request) -> Study:
+    if "tuning.halving" in asked.changes:
+        raise UserError(
+            f"--halving cannot go with --study: the recipe of {name} says how trials go"
+        )
     for entry, option in SAID.items():
         if getattr(asked, entry) not in NOTHING:
             raise UserError(f"--{option} cannot go with --study: the card of {name} says it")
