@@ -172,7 +172,8 @@ def parameters(args: argparse.Namespace) -> int:
 def pretrain(args: argparse.Namespace) -> int:
     from bench import tools
 
-    return say(tools.pretrain(args.objective, args.images, args.out, args.epochs, args.seed))
+    images, out = args.images, args.out
+    return say(tools.pretrain(args.objective, args.size, images, out, args.epochs, args.seed))
 
 
 def say(lines: Iterable[str]) -> int:

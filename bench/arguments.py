@@ -220,6 +220,7 @@ def listing(command: argparse.ArgumentParser) -> None:
 def pretraining(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("objective", choices=["mae", "supervised"])
+    add("--size", choices=["micro", "mini"], default="mini", help="of the backbone (mini)")
     add("--images", type=Path, required=True, help="a folder with a sub-folder of images a class")
     add("--out", type=Path, required=True, help="the safetensors file to write")
     add("--epochs", type=int, help="default: the objective's")

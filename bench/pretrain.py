@@ -1,6 +1,6 @@
-"""Pretraining of the two embedded backbones: a masked autoencoder and a classifier.
+"""Pretraining of the embedded backbones: masked autoencoders and a classifier.
 
-Both start from the same small Vision Transformer and from any folder of images with a sub-folder a
+All start from a small Vision Transformer and from any folder of images with a sub-folder a
 class. Sources: He et al., 2022, "Masked Autoencoders Are Scalable Vision Learners",
 https://arxiv.org/abs/2111.06377; patch dropping in supervised training: Liu et al., 2022,
 "PatchDropout", https://arxiv.org/abs/2208.07220.
@@ -25,7 +25,11 @@ from torchvision.transforms import functional as transforms
 
 from bench.backbones import use_plain_attention
 
-ARCHITECTURE = {"img_size": 32, "patch_size": 4, "embed_dim": 128, "depth": 6, "num_heads": 4}
+SIDE = 32  # pixels
+SIZES = {
+    "micro": {"embed_dim": 64, "depth": 4, "num_heads": 2},
+    "mini": {"embed_dim": 128, "depth": 6, "num_heads": 4},
+}
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ def augment(images: Tensor, smallest: float) -> Tensor:
     return F.grid_sample(pixels, where, padding_mode="reflection", align_corners=False)
 
 
-def build(objective: str, classes: int) -> nn.Module:
+def build(objective: str, size: str, classes: int) -> nn.Module:
     """The network to train for `objective`; its backbone is `.encoder`."""
     settings = OBJECTIVES[objective]
     dropped = settings.hidden_share if objective == "supervised" else 0.0
@@ -155,7 +159,9 @@ def build(objective: str, classes: int) -> nn.Module:
         "vit_tiny_patch16_224",
         num_classes=classes if objective == "supervised" else 0,
         patch_drop_rate=dropped,
-        **ARCHITECTURE,
+        img_size=SIDE,
+        patch_size=4,
+        **SIZES[size],
     )
     model = (
         Classifier(encoder)
@@ -167,7 +173,7 @@ def build(objective: str, classes: int) -> nn.Module:
 
 
 def pretrain(
-    objective: str, folder: Path, out: Path, epochs: int | None, seed: int
+    objective: str, size: str, folder: Path, out: Path, epochs: int | None, seed: int
 ) -> Iterator[Epoch]:
     """Train on the images below `folder`, write the backbone to `out`; yields after each epoch.
 
@@ -175,8 +181,8 @@ def pretrain(
     """
     torch.manual_seed(seed)
     settings = OBJECTIVES[objective]
-    images, labels = read_images(folder, ARCHITECTURE["img_size"])
-    model = build(objective, int(labels.max()) + 1)
+    images, labels = read_images(folder, SIDE)
+    model = build(objective, size, int(labels.max()) + 1)
     total = epochs or settings.epochs
     optimiser = torch.optim.AdamW(
         _groups(model, settings.weight_decay), lr=settings.lr, betas=settings.betas

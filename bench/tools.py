@@ -94,10 +94,10 @@ def parameters(results: Path) -> Iterator[str]:
 
 
 def pretrain(
-    objective: str, images: Path, out: Path, epochs: int | None, seed: int
+    objective: str, size: str, images: Path, out: Path, epochs: int | None, seed: int
 ) -> Iterator[str]:
     """Pretrain a small backbone, a line an epoch."""
     if not images.is_dir():
         raise UserError(f"no folder of images at {images}")
-    for epoch in pretraining.pretrain(objective, images, out, epochs, seed):
+    for epoch in pretraining.pretrain(objective, size, images, out, epochs, seed):
         yield f"epoch {epoch.number}: loss {epoch.loss:.4f}, {epoch.seconds:.0f} s"

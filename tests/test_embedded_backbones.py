@@ -18,6 +18,8 @@ default = { methods = ["linear"], backbones = ["vit_mini_mae"], seeds = [0] }
 task = [{ name = "cifar10", group = "Natural", classes = 10 }]
 """
 
+NAMES = ["vit_micro_mae", "vit_mini_mae", "vit_mini_sup"]
+
 
 def probed(card, shared, tmp_path):
     (tmp_path / "real.toml").write_text(CARD)
@@ -27,7 +29,7 @@ def probed(card, shared, tmp_path):
     return evidence.probe(found, load_recipe("quick"), suite, suite.find("cifar10"), root)
 
 
-@pytest.mark.parametrize("name", ["vit_mini_mae", "vit_mini_sup"])
+@pytest.mark.parametrize("name", NAMES)
 def test_simple_classifiers_read_far_more_from_it_than_from_random_weights(name, shared, tmp_path):
     card = load_backbone(name)
     found = probed(card, shared, tmp_path)
@@ -39,7 +41,7 @@ def test_simple_classifiers_read_far_more_from_it_than_from_random_weights(name,
     assert claimed == pytest.approx(measured, abs=1.5)  # images are decoded by other versions
 
 
-@pytest.mark.parametrize("name", ["vit_mini_mae", "vit_mini_sup"])
+@pytest.mark.parametrize("name", NAMES)
 def test_its_weights_are_small_and_those_of_its_card(name):
     card = load_backbone(name)
     found = backbones.resolve(card)

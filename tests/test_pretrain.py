@@ -23,12 +23,19 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("objective", "name"), [("mae", "vit_mini_mae"), ("supervised", "vit_mini_sup")]
+    ("objective", "size", "name"),
+    [
+        ("mae", "mini", "vit_mini_mae"),
+        ("supervised", "mini", "vit_mini_sup"),
+        ("mae", "micro", "vit_micro_mae"),
+    ],
 )
-def test_its_file_loads_as_the_embedded_backbone_does(objective, name, folder, tmp_path, capsys):
-    out = tmp_path / "mini.safetensors"
-    words = ["pretrain", objective, "--images", str(folder), "--out", str(out), "--epochs", "1"]
-    assert main(words) == 0
+def test_its_file_loads_as_the_embedded_backbone_does(
+    objective, size, name, folder, tmp_path, capsys
+):
+    out = tmp_path / "weights.safetensors"
+    words = ["pretrain", objective, "--size", size, "--images", str(folder), "--out", str(out)]
+    assert main([*words, "--epochs", "1"]) == 0
     assert "epoch 1: loss" in capsys.readouterr().out
     card = load_backbone(name)
     made = backbones.resolve(type(card)(**{**vars(card), "weights": str(out), "sha256": ""}))
@@ -39,7 +46,7 @@ def test_its_file_loads_as_the_embedded_backbone_does(objective, name, folder, t
 
 def test_the_autoencoder_is_scored_on_the_patches_that_it_did_not_see():
     torch.manual_seed(0)
-    model = pretrain.build("mae", classes=0)
+    model = pretrain.build("mae", "mini", classes=0)
     images = torch.randn(2, 3, 32, 32)
     assert model.kept == 16
     kept = torch.arange(16).expand(2, -1)

@@ -154,6 +154,8 @@ def test_a_papers_table_is_filled_by_its_study() -> None:
         ({"figure": '{ kind = "pie", x = "prompts", value = "accuracy" }'}, "figure.kind"),
         ({"table": '"table1"'}, "either a table or a figure"),
         ({"tune": "true", "measure": '["nmi"]'}, "a study that tunes measures nothing"),
+        ({"tune": "true", "search": "{ lr = [-1] }"}, "search.lr needs values above 0, each once"),
+        ({"search": "{ lr = [0.1] }"}, "search says what trials search, and without tune there"),
         ({"against": '["spt_dep"]'}, "no method of the study 'spt_dep'; did you mean spt_deep"),
         (
             {"tune": "true", "vary": "{ lr = [0.1] }", "figure": FIGURE.replace("epoch", "lr")
@@ -358,10 +360,12 @@ def test_a_study_that_tunes_has_trials_first_and_shows_what_they_chose(
     card = study(folder, "tuned", **changed)
     assert run(folder, tmp_path, card, "--dry-run") == 0
     assert "6 of 6 trials to run" in capsys.readouterr().out
+    card = study(folder, "tuned", search="{ lr = [0.01, 0.1] }", **changed)
     assert run(folder, tmp_path, card) == 0
     records, _ = files.sound(Store(tmp_path))
     assert len(records) == 4
-    assert all(record.tuned and len(record.tuned.trials) == 3 for record in records)
+    assert all(record.tuned and len(record.tuned.trials) == 2 for record in records)
+    assert {record.settings.rates["lr"] for record in records} <= {0.01, 0.1}
     page = (tmp_path / "studies" / "tuned.md").read_text()
     assert "4 of 4 cells have what is shown" in page
     rates = {record.settings.method: record.settings.rates["lr"] for record in records}
