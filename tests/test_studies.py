@@ -19,7 +19,7 @@ from bench.errors import UserError
 from bench.plan import Request
 from bench.records import Outcome, Store
 from bench.report import files
-from bench.studies import cards, differences, frames, kept, planning, printed, quick
+from bench.studies import cards, courses, differences, frames, kept, planning, printed, quick
 from bench.studies.cards import Figure
 from bench.tasks import Task
 
@@ -110,7 +110,7 @@ def test_the_papers_analyses_are_all_there() -> None:
     assert ids == of_tables | {
         *("fig2", "fig3a", "fig3b", "fig3c", "fig3d", "fig4"),
         *("figS1a", "figS1b", "figS1c", "figS3", "figS4"),
-        "control",
+        *("control", "convergence"),
     }
 
 
@@ -246,6 +246,22 @@ def test_a_study_with_measures_is_done_when_both_are_there(folder: Path, tmp_pat
     assert found[0].is_file()
     page = (tmp_path / "studies" / "seen.md").read_text()
     assert "reaches the last accuracy of" in page
+    assert "(seen.convergence.png)" in page
+    assert (tmp_path / "studies" / "seen.convergence.png").is_file()
+    _require_begun_at_the_start(loaded, tmp_path)
+
+
+def _require_begun_at_the_start(study: cards.Study, results: Path) -> None:
+    """Seconds on the page begin with the initialisation, and no value is there before an epoch."""
+    records, _ = files.sound(Store(results))
+    begun = frames.outcomes(study, records).set_index("method")["init_seconds"]
+    measured = frames.measured(study, records, results, "validation").set_index(["method", "epoch"])
+    for value, found in courses.summaries(study, records, results).items():
+        lines = found.set_index(["method", "epoch"])
+        assert set(found["epoch"]) == {*measured.dropna(subset=[value]).index.unique("epoch")}
+        for (method, epoch), line in lines.iterrows():
+            seconds = measured.loc[(method, epoch), "seconds"] + begun[method]
+            assert line["seconds"] == pytest.approx(seconds)
 
 
 def test_a_cell_that_is_measured_is_one_processs(

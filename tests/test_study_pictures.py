@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from bench.report.pictures.common import Drawing
 from bench.studies import pictures
 from bench.studies.cards import Figure
+from bench.studies.pictures import courses
 
 TASKS = ("digits", "photo_crops", "sprites_orientation")
 CROSSED = Figure("heat map", "task", "accuracy", "prompts_from", normalised=True)
@@ -175,3 +176,28 @@ def test_without_values_there_is_no_picture(
 def test_only_the_columns_of_a_heat_map_are_normalised() -> None:
     with pytest.raises(ValueError, match="normalised says of a heat map's columns"):
         Figure("bars", "task", "accuracy", normalised=True)
+
+
+def course(values: dict[str, list[float]]) -> pd.DataFrame:
+    """Each method's value after each epoch, of two seconds each."""
+    rows = [
+        {"task": "digits", "method": method, "epoch": epoch, "seconds": 2.0 * epoch + 1,
+         "mean": mean, "low": mean - 1, "high": mean + 1}
+        for method, means in values.items()
+        for epoch, mean in enumerate(means, start=1)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_each_value_of_a_training_is_drawn_by_epoch_and_by_second() -> None:
+    accuracy = course({"vpt_deep": [50, 60], "spt_deep": [55, 65]})
+    loss = course({"vpt_deep": [2, 1], "spt_deep": [1.5, 0.5]})
+    made = courses.draw({"validation_accuracy": accuracy, "loss": loss}, ["task"])
+    shown = [(axes.get_ylabel(), axes.get_xlabel()) for axes in made.figure.axes]
+    assert shown == [
+        ("validation accuracy", "epoch"), ("validation accuracy", "seconds"),
+        ("loss", "epoch"), ("loss", "seconds"),
+    ]  # fmt: skip
+    by_second = made.figure.axes[1].lines[1]
+    assert list(by_second.get_xdata()) == [3.0, 5.0]
+    assert list(by_second.get_ydata()) == [55, 65]

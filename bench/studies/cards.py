@@ -132,9 +132,9 @@ class Study:
             raise ValueError("a study that tunes measures nothing: leave out tune, or measure")
         if self.search and not self.tune:
             raise ValueError("search says what trials search, and without tune there are none")
-        for name, values in self.search.items():
+        for rate, values in self.search.items():
             if not values or min(values) <= 0 or len(set(values)) < len(values):
-                raise ValueError(f"search.{name} needs values above 0, each once; {values} given")
+                raise ValueError(f"search.{rate} needs values above 0, each once; {values} given")
         try:
             for name in self.measure:
                 measurements.find(name)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -11,7 +11,7 @@ from bench.report.papers import layouts, paper_tables
 from bench.report.text import NONE, grid, safe, table
 from bench.studies import (
     chosen,
-    convergence,
+    courses,
     differences,
     frames,
     kept,
@@ -21,7 +21,10 @@ from bench.studies import (
 )
 from bench.studies.cards import WHICH, Figure, Named, Study, load, names
 
-FOLDER, QUICK = "studies", ".quick"
+if TYPE_CHECKING:
+    from bench.report.pictures.common import Drawing
+
+FOLDER, QUICK, COURSE = "studies", ".quick", ".convergence"
 NOTICE = "<!-- made by `python -m bench run --study {}` from the records; do not edit -->"
 STANDS_IN = (
     "**Filled from the suite `{}` and the embedded backbones, which stand in for the paper's: "
@@ -50,7 +53,7 @@ def made(named: Named, is_quick: bool, records: Sequence[Record], results: Path)
     whole = frames.summary(frame, _coordinates(study, figure.value), figure.value)
     shown = frames.summary(frame, figure.axes(), figure.value)
     apart = differences.paired(frame, _pair(study), figure.value, study.against)
-    pictures = _pictures(stem, study, shown)
+    pictures = _pictures(stem, study, shown) | _courses(stem, study, records, results)
     counted = len(frame.drop_duplicates([*WHICH, *study.varied()]))
     foot = FOOT.format(counted, len(list(frames.cells(study, records))), Path(stem).name)
     parts = [
@@ -61,7 +64,7 @@ def made(named: Named, is_quick: bool, records: Sequence[Record], results: Path)
         *_differences(apart, figure.value),
         *_chosen(study, records),
         *_printed(study, records),
-        *_convergence(study, records, results),
+        *courses.section(study, records, results, f"{Path(stem).name}{COURSE}.png"),
         safe(" ".join([foot, *_differing(study, records, results)])),
     ]
     page = "\n\n".join(parts) + "\n"
@@ -146,13 +149,20 @@ def _pair(study: Study) -> list[str]:
 def _pictures(stem: str, study: Study, shown: pd.DataFrame) -> Contents:
     from bench.studies import pictures  # matplotlib, which takes its time
 
-    drawing = pictures.draw(study.figure, shown) if study.figure else None
-    kinds = (
-        (("svg", drawing.svg()), ("png", drawing.png()))
-        if drawing
-        else (("svg", None), ("png", None))
-    )
-    return {f"{stem}.{kind}": content for kind, content in kinds}
+    return _written(stem, pictures.draw(study.figure, shown) if study.figure else None)
+
+
+def _courses(stem: str, study: Study, records: Sequence[Record], results: Path) -> Contents:
+    from bench.studies.pictures import courses as drawn
+
+    found = courses.summaries(study, records, results)
+    return _written(stem + COURSE, drawn.draw(found, courses.rows(study)) if found else None)
+
+
+def _written(stem: str, drawing: "Drawing | None") -> Contents:
+    if drawing is None:
+        return {f"{stem}.svg": None, f"{stem}.png": None}
+    return {f"{stem}.svg": drawing.svg(), f"{stem}.png": drawing.png()}
 
 
 def _table(shown: pd.DataFrame, figure: Figure) -> str:
@@ -228,33 +238,6 @@ def _printed(study: Study, records: Sequence[Record]) -> list[str]:
     ]
 
 
-def _convergence(study: Study, records: Iterable[Record], results: Path) -> list[str]:
-    """How soon each method is where another ends, on validation data."""
-    value = "validation_accuracy"
-    if not study.source(value):
-        return []
-    frame = frames.of_value(study, records, results, value)
-    found = convergence.overtaking(frame, value)
-    if not len(found):
-        return []
-    names = ["task", "backbone", "method", "other"]
-    rows = [
-        [
-            *(str(line[name]) for name in names),
-            _epoch(line["epoch"]),
-            f"{line['reached']} of {line['seeds']}",
-        ]
-        for line in found.to_dict("records")
-    ]
-    heads = ["task", "backbone", "method", "reaches the last accuracy of", "at epoch", "seeds"]
-    said = "The median over the seeds that get there; accuracy on validation data, of runs on the "
-    return [
-        "## Convergence",
-        grid(heads, rows, frozenset(heads[:4])),
-        said + "training split alone.",
-    ]
-
-
 def _differing(study: Study, records: Iterable[Record], results: Path) -> list[str]:
     """How far the runs that were measured ended from the records that were there before."""
     final = measurements.of_training(study.measure, "final")
@@ -271,7 +254,3 @@ def _differing(study: Study, records: Iterable[Record], results: Path) -> list[s
         f"{len(other)} of {len(apart)} measured runs ended at another accuracy than their record, "
         f"which other versions had made: by {max(other):.2f} at most."
     ]
-
-
-def _epoch(epoch: float | None) -> str:
-    return NONE if epoch is None or pd.isna(epoch) else f"{epoch:g}"

@@ -1,10 +1,12 @@
 """A value over a number, a curve a method and such, with the band of its interval."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
@@ -33,25 +35,20 @@ Looks = dict[str, dict[str, Any]]
 def draw(figure: Figure, summary: pd.DataFrame) -> Drawing:
     """A panel for each value of the figure's panels, with a curve for each of its lines."""
     summary = summary.assign(line=joined(summary, figure.lines))
-    looks = _looks(summary)
+    looks = looks_of(summary["line"])
     with style():
-        panels = [
-            Panel(
-                WIDTH,
-                HEIGHT,
-                partial(_draw, figure=figure, part=part, looks=looks, name=name),
-                MARGINS,
-            )
+        found = [
+            panel(part, figure.x, figure.value, looks, name)
             for name, part in parts(summary, figure.panels)
         ]
-        return compose(panels, [Line2D([], [], label=name, **look) for name, look in looks.items()])
+        return compose(found, legend(looks))
 
 
-def _looks(summary: pd.DataFrame) -> Looks:
+def looks_of(lines: Iterable[str]) -> Looks:
     """A colour a family of methods; its members differ in their dashes."""
     used: dict[str, int] = defaultdict(int)
     looks: Looks = {}
-    for name in dict.fromkeys(summary["line"]):
+    for name in dict.fromkeys(lines):
         kind = family(name)
         dashes = DASHES[used[kind.name] % len(DASHES)]
         looks[name] = {"color": kind.colour, "linestyle": dashes, "linewidth": 1.3}
@@ -59,18 +56,29 @@ def _looks(summary: pd.DataFrame) -> Looks:
     return looks
 
 
-def _draw(axes: Axes, figure: Figure, part: pd.DataFrame, looks: Looks, name: str) -> None:
+def legend(looks: Looks) -> list[Artist]:
+    """An entry a line."""
+    return [Line2D([], [], label=name, **look) for name, look in looks.items()]
+
+
+def panel(part: pd.DataFrame, x: str, value: str, looks: Looks, name: str) -> Panel:
+    """The curves of `part`, by their column `line`: mean, low and high of the value over `x`."""
+    drawn = partial(_draw, part=part, x=x, value=value, looks=looks, name=name)
+    return Panel(WIDTH, HEIGHT, drawn, MARGINS)
+
+
+def _draw(axes: Axes, part: pd.DataFrame, x: str, value: str, looks: Looks, name: str) -> None:
     for line, curve in part.groupby("line", sort=False):
         mark = "o" if len(curve) <= FEW else ""
         look = looks[str(line)]
-        axes.plot(curve[figure.x], curve["mean"], marker=mark, markersize=3, **look)
+        axes.plot(curve[x], curve["mean"], marker=mark, markersize=3, **look)
         axes.fill_between(
-            curve[figure.x], curve["low"], curve["high"], color=look["color"], alpha=0.15, lw=0
+            curve[x], curve["low"], curve["high"], color=look["color"], alpha=0.15, lw=0
         )
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(length=2.5, color=FAINT)
     axes.set_title(short(name, TITLE), fontsize=HEADING, loc="left")
-    axes.set_xlabel(words(figure.x))
-    axes.set_ylabel(words(figure.value))
+    axes.set_xlabel(words(x))
+    axes.set_ylabel(words(value))
