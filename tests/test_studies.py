@@ -1,6 +1,7 @@
 """Studies: their cards, their cells, and what is shown of them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from bench.cards import Suite, load_recipe, load_suite
 from bench.changes import change_recipe
 from bench.errors import UserError
 from bench.plan import Request
-from bench.records import Outcome, Store
+from bench.records import Outcome, Record, Store
 from bench.report import files
 from bench.studies import cards, courses, differences, frames, kept, planning, printed, quick
 from bench.studies.cards import Figure
@@ -387,11 +388,24 @@ def test_a_study_that_tunes_has_trials_first_and_shows_what_they_chose(
     rates = {record.settings.method: record.settings.rates["lr"] for record in records}
     for method, rate in rates.items():
         assert any(method in line and f" lr {rate:g}" in line for line in page.splitlines())
+    assert "(tuned.trials.png)" in page
+    assert (tmp_path / "studies" / "tuned.trials.png").is_file()
+    _require_trials_shown(page, records)
     apart = pd.read_csv(tmp_path / "studies" / "tuned.differences.csv")
     assert list(apart["method"]) == ["spt_deep"]
     assert list(apart["pairs"]) == [2]
     assert run(folder, tmp_path, card) == 0
     assert files.sound(Store(tmp_path))[0] == records, "nothing is run again"
+
+
+def _require_trials_shown(page: str, records: Sequence[Record]) -> None:
+    """Each method has a row of what its trials found."""
+    shown = page.partition("## Trials")[2].splitlines()
+    for record in records:
+        assert record.tuned
+        found = [f"{trial.accuracy:.2f}" for trial in record.tuned.trials]
+        rows = [line.split("|") for line in shown if f"| {record.settings.method} " in line]
+        assert [[cell.strip() for cell in row[-3:-1]] for row in rows] == [found]
 
 
 def test_tuned_cells_are_no_part_of_a_study_that_does_not_tune(

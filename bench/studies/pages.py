@@ -24,7 +24,8 @@ from bench.studies.cards import WHICH, Figure, Named, Study, load, names
 if TYPE_CHECKING:
     from bench.report.pictures.common import Drawing
 
-FOLDER, QUICK, COURSE = "studies", ".quick", ".convergence"
+FOLDER, QUICK = "studies", ".quick"
+COURSE, TRIALS = ".convergence", ".trials"  # pictures beside that of the figure
 NOTICE = "<!-- made by `python -m bench run --study {}` from the records; do not edit -->"
 STANDS_IN = (
     "**Filled from the suite `{}` and the embedded backbones, which stand in for the paper's: "
@@ -54,6 +55,7 @@ def made(named: Named, is_quick: bool, records: Sequence[Record], results: Path)
     shown = frames.summary(frame, figure.axes(), figure.value)
     apart = differences.paired(frame, _pair(study), figure.value, study.against)
     pictures = _pictures(stem, study, shown) | _courses(stem, study, records, results)
+    pictures |= _searches(stem, study, records)
     counted = len(frame.drop_duplicates([*WHICH, *study.varied()]))
     foot = FOOT.format(counted, len(list(frames.cells(study, records))), Path(stem).name)
     parts = [
@@ -63,6 +65,7 @@ def made(named: Named, is_quick: bool, records: Sequence[Record], results: Path)
         _table(shown, figure),
         *_differences(apart, figure.value),
         *_chosen(study, records),
+        *_trials(study, records, f"{Path(stem).name}{TRIALS}.png"),
         *_printed(study, records),
         *courses.section(study, records, results, f"{Path(stem).name}{COURSE}.png"),
         safe(" ".join([foot, *_differing(study, records, results)])),
@@ -159,6 +162,14 @@ def _courses(stem: str, study: Study, records: Sequence[Record], results: Path) 
     return _written(stem + COURSE, drawn.draw(found, courses.rows(study)) if found else None)
 
 
+def _searches(stem: str, study: Study, records: Sequence[Record]) -> Contents:
+    from bench.studies.pictures import trials
+
+    found = chosen.by_rate(study, records)
+    panels = ["task", "backbone", *study.varied()]
+    return _written(stem + TRIALS, trials.draw(found, panels) if len(found) else None)
+
+
 def _written(stem: str, drawing: "Drawing | None") -> Contents:
     if drawing is None:
         return {f"{stem}.svg": None, f"{stem}.png": None}
@@ -223,6 +234,25 @@ def _chosen(study: Study, records: Iterable[Record]) -> list[str]:
         cells[row["task"]] = words + (EDGE if row["ends"] else "")
     said = f"By trials on validation data, as many for every method;{EDGE}: an end of those tried."
     return ["## Chosen rates", table(list(lines.values()), frozenset(known)), said]
+
+
+def _trials(study: Study, records: Iterable[Record], picture: str) -> list[str]:
+    """What trials found at each learning rate."""
+    found = chosen.by_rate(study, records)
+    if not len(found):
+        return []
+    known = ["task", "backbone", "method", *study.varied()]
+    lines: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in found.sort_values("lr", kind="stable").to_dict("records"):
+        place = {name: _word(row[name]) for name in known}
+        cells = lines.setdefault(tuple(place.values()), place)
+        cells[f"lr {_word(row['lr'])}"] = f"{row['accuracy']:.2f}"
+    return [
+        "## Trials",
+        f"![Validation accuracy by learning rate]({picture})",
+        table(list(lines.values()), frozenset(known)),
+        "Validation accuracy, one seed: the best of the trials at that rate.",
+    ]
 
 
 def _printed(study: Study, records: Sequence[Record]) -> list[str]:

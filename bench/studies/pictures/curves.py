@@ -75,6 +75,8 @@ def _draw(axes: Axes, part: pd.DataFrame, x: str, value: str, looks: Looks, name
         axes.fill_between(
             curve[x], curve["low"], curve["high"], color=look["color"], alpha=0.15, lw=0
         )
+    if x == "lr":  # rates are tried by factors
+        axes.set_xscale("log")
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
