@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from bench.report.pictures.common import Drawing
 from bench.studies import pictures
 from bench.studies.cards import Figure
-from bench.studies.pictures import courses
+from bench.studies.pictures import courses, trials
 
 TASKS = ("digits", "photo_crops", "sprites_orientation")
 CROSSED = Figure("heat map", "task", "accuracy", "prompts_from", normalised=True)
@@ -201,3 +201,18 @@ def test_each_value_of_a_training_is_drawn_by_epoch_and_by_second() -> None:
     by_second = made.figure.axes[1].lines[1]
     assert list(by_second.get_xdata()) == [3.0, 5.0]
     assert list(by_second.get_ydata()) == [55, 65]
+
+
+def test_trials_are_drawn_at_the_rates_that_were_tried_each_method_with_a_look_of_its_own() -> None:
+    rates, methods = (0.001, 0.02, 0.5), (*SPT, "spt_deep_diagonal", "vpt_deep")
+    rows = [
+        {"task": "digits", "method": method, "lr": lr, "accuracy": 50.0 + i}
+        for method in methods
+        for i, lr in enumerate(rates)
+    ]
+    [axes] = trials.draw(pd.DataFrame(rows), ["task"]).figure.axes
+    assert axes.get_xscale() == "log"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.001", "0.02", "0.5"]
+    looks = {(to_hex(li.get_color()), li.get_linestyle(), li.get_marker()) for li in axes.lines}
+    assert len(looks) == len(methods)
+    assert {tuple(line.get_ydata()) for line in axes.lines} == {(50.0, 51.0, 52.0)}

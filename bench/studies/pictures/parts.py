@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-SHORT = {"cka": "CKA", "nmi": "NMI", "nmi_pooled": "NMI, pooled"}  # known by these letters
+SHORT = {"cka": "CKA", "nmi": "NMI", "nmi_pooled": "NMI, pooled", "lr": "learning rate"}
 
 
 def parts(summary: pd.DataFrame, panels: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
