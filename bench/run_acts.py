@@ -236,10 +236,8 @@ def status(args: argparse.Namespace) -> int:
 
 
 def worker(args: argparse.Namespace) -> int:
-    import sys
-
     from bench import worker
 
-    replies = worker.apart()
-    worker.serve(args.results, sys.stdin, replies)
+    given, replies = worker.apart()
+    worker.serve(args.results, given, replies)
     return 0

@@ -95,11 +95,19 @@ def serve(results: Path, given: TextIO, replies: TextIO) -> None:
             tell(ended=True, failure=failure and vars(failure))
 
 
-def apart() -> TextIO:
-    """Standard output for replies alone: what else is printed goes to standard error."""
-    replies = os.fdopen(os.dup(1), "w")
+def apart() -> tuple[TextIO, TextIO]:
+    """Standard input and output for jobs and replies alone.
+
+    What else is printed goes to standard error, and who else reads finds nothing. A process that
+    is forked, as those that read images are, begins by closing `sys.stdin`: it would wait for ever
+    were that locked by a thread that reads it.
+    """
+    given, replies = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     os.dup2(2, 1)
-    return replies
+    return given, replies
 
 
 def _lines(given: TextIO) -> Iterator[str]:

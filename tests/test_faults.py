@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -317,3 +318,30 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_there(
     assert "every finished cell is kept" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in runs(results)} == before
     assert not list(Claims(results).folder.glob("*.json"))
+
+
+FORKING = """
+import multiprocessing
+from bench import worker
+
+given, replies = worker.apart()
+lines = worker._lines(given)  # from now on a thread waits for the next one
+assert next(lines) == "first\\n"
+child = multiprocessing.get_context("fork").Process(target=print)
+child.start()
+child.join(60)
+child.kill()
+print(child.exitcode, file=replies, flush=True)
+"""
+
+
+def test_a_worker_that_waits_for_jobs_can_start_processes_that_read_images() -> None:
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", FORKING], **pipes) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write("first\n")
+        process.stdin.flush()
+        time.sleep(0.1)
+        assert process.stdout.readline() == "0\n"
+        process.stdin.close()
