@@ -20,7 +20,7 @@ from bench.errors import UserError
 from bench.plan import Request
 from bench.records import Outcome, Record, Store
 from bench.report import files
-from bench.studies import cards, courses, differences, frames, kept, planning, printed, quick
+from bench.studies import cards, courses, differences, frames, kept, pages, planning, printed, quick
 from bench.studies.cards import Figure
 from bench.tasks import Task
 
@@ -396,6 +396,15 @@ def test_a_study_that_tunes_has_trials_first_and_shows_what_they_chose(
     assert list(apart["pairs"]) == [2]
     assert run(folder, tmp_path, card) == 0
     assert files.sound(Store(tmp_path))[0] == records, "nothing is run again"
+
+
+def test_many_names_have_a_row_each_and_many_numbers_are_thinned() -> None:
+    figure = Figure("bars", "method", "accuracy")
+    values = {"mean": 50.0, "low": 49.0, "high": 51.0}
+    named = pd.DataFrame([{"method": f"m{i}", **values} for i in range(12)])
+    assert pages._table(named, figure).count("50.00 ± 1.00") == 12
+    numbered = named.assign(method=range(12))
+    assert pages._table(numbered, figure).count("50.00 ± 1.00") == pages.ACROSS
 
 
 def _require_trials_shown(page: str, records: Sequence[Record]) -> None:

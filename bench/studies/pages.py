@@ -177,9 +177,12 @@ def _written(stem: str, drawing: "Drawing | None") -> Contents:
 
 
 def _table(shown: pd.DataFrame, figure: Figure) -> str:
-    """Rows for lines and panels, columns for some values of x."""
-    down = [name for name in figure.axes() if name != figure.x]
-    across = _spread(list(dict.fromkeys(shown[figure.x])))
+    """Rows for lines and panels, columns for some values of x; of many names each has a row."""
+    columns, axes = list(dict.fromkeys(shown[figure.x])), figure.axes()
+    if len(columns) > ACROSS and any(isinstance(x, str) for x in columns):
+        return _listed(shown, axes, figure.value)
+    down = [name for name in axes if name != figure.x]
+    across = _spread(columns)
     rows: dict[tuple[str, ...], dict[object, str]] = {}
     for line in shown.to_dict("records"):
         key = tuple(_word(line[name]) for name in down)
@@ -187,6 +190,15 @@ def _table(shown: pd.DataFrame, figure: Figure) -> str:
     heads = [*down, *(f"{figure.x} {_word(x)}" for x in across)]
     cells = [[*key, *(found.get(x, NONE) for x in across)] for key, found in rows.items()]
     return grid(heads, cells, frozenset(down)) if cells else "No cell has a result yet."
+
+
+def _listed(shown: pd.DataFrame, axes: Sequence[str], value: str) -> str:
+    """A row a value."""
+    rows = [
+        [*(_word(line[name]) for name in axes), _number(line, value)]
+        for line in shown.to_dict("records")
+    ]
+    return grid([*axes, value], rows, frozenset(axes))
 
 
 def _spread(values: list[object]) -> list[object]:
