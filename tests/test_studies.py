@@ -257,7 +257,8 @@ def _require_begun_at_the_start(study: cards.Study, results: Path) -> None:
     records, _ = files.sound(Store(results))
     begun = frames.outcomes(study, records).set_index("method")["init_seconds"]
     measured = frames.measured(study, records, results, "validation").set_index(["method", "epoch"])
-    for value, found in courses.summaries(study, records, results).items():
+    trained = courses.measured(study, records, results)
+    for value, found in courses.summaries(study, trained).items():
         lines = found.set_index(["method", "epoch"])
         assert set(found["epoch"]) == {*measured.dropna(subset=[value]).index.unique("epoch")}
         for (method, epoch), line in lines.iterrows():

@@ -19,10 +19,9 @@ SAID = (
 DRAWN = "Seconds begin with the initialisation, and leave out what measures and scores."
 
 
-def section(study: Study, records: Sequence[Record], results: Path, picture: str) -> list[str]:
-    """What the page says of it; nothing where it was not measured."""
-    frame = _measured(study, records, results)
-    found = convergence.overtaking(frame, VALUE) if len(frame) else frame
+def section(trained: pd.DataFrame, picture: str) -> list[str]:
+    """What the page says of what was `measured`; nothing where that is nothing."""
+    found = convergence.overtaking(trained, VALUE) if len(trained) else trained
     if not len(found):
         return []
     heads = ["task", "backbone", "method", "reaches the last accuracy of", "at epoch", "seeds"]
@@ -43,13 +42,14 @@ def _epoch(epoch: float | None) -> str:
     return NONE if epoch is None or pd.isna(epoch) else f"{epoch:g}"
 
 
-def summaries(study: Study, records: Sequence[Record], results: Path) -> dict[str, pd.DataFrame]:
+def summaries(study: Study, trained: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """For each value its mean over seeds by place, method and epoch, with its interval.
 
     `seconds` is the mean over seeds, too. Empty where nothing was measured.
     """
-    whole = _measured(study, records, results)
-    return {value: _summary(whole, [*rows(study)], value) for value in VALUES} if len(whole) else {}
+    if not len(trained):
+        return {}
+    return {value: _summary(trained, rows(study), value) for value in VALUES}
 
 
 def rows(study: Study) -> list[str]:
@@ -63,7 +63,7 @@ def _summary(whole: pd.DataFrame, places: list[str], value: str) -> pd.DataFrame
     return frames.summary(taken, by, value).merge(seconds, on=by)
 
 
-def _measured(study: Study, records: Sequence[Record], results: Path) -> pd.DataFrame:
+def measured(study: Study, records: Sequence[Record], results: Path) -> pd.DataFrame:
     """What the runs on the training split gave after each epoch; seconds with the initialisation's.
 
     Those of the initialisation are the final run's: it looks at the same images but for the split.

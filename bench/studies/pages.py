@@ -54,8 +54,9 @@ def made(named: Named, is_quick: bool, records: Sequence[Record], results: Path)
     whole = frames.summary(frame, _coordinates(study, figure.value), figure.value)
     shown = frames.summary(frame, figure.axes(), figure.value)
     apart = differences.paired(frame, _pair(study), figure.value, study.against)
-    pictures = _pictures(stem, study, shown) | _courses(stem, study, records, results)
-    pictures |= _searches(stem, study, records)
+    trained, tried = courses.measured(study, records, results), chosen.by_rate(study, records)
+    pictures = _pictures(stem, study, shown) | _courses(stem, study, trained)
+    pictures |= _searches(stem, study, tried)
     counted = len(frame.drop_duplicates([*WHICH, *study.varied()]))
     foot = FOOT.format(counted, len(list(frames.cells(study, records))), Path(stem).name)
     parts = [
@@ -65,9 +66,9 @@ def made(named: Named, is_quick: bool, records: Sequence[Record], results: Path)
         _table(shown, figure),
         *_differences(apart, figure.value),
         *_chosen(study, records),
-        *_trials(study, records, f"{Path(stem).name}{TRIALS}.png"),
+        *_trials(study, tried, f"{Path(stem).name}{TRIALS}.png"),
         *_printed(study, records),
-        *courses.section(study, records, results, f"{Path(stem).name}{COURSE}.png"),
+        *courses.section(trained, f"{Path(stem).name}{COURSE}.png"),
         safe(" ".join([foot, *_differing(study, records, results)])),
     ]
     page = "\n\n".join(parts) + "\n"
@@ -155,19 +156,18 @@ def _pictures(stem: str, study: Study, shown: pd.DataFrame) -> Contents:
     return _written(stem, pictures.draw(study.figure, shown) if study.figure else None)
 
 
-def _courses(stem: str, study: Study, records: Sequence[Record], results: Path) -> Contents:
+def _courses(stem: str, study: Study, trained: pd.DataFrame) -> Contents:
     from bench.studies.pictures import courses as drawn
 
-    found = courses.summaries(study, records, results)
+    found = courses.summaries(study, trained)
     return _written(stem + COURSE, drawn.draw(found, courses.rows(study)) if found else None)
 
 
-def _searches(stem: str, study: Study, records: Sequence[Record]) -> Contents:
+def _searches(stem: str, study: Study, tried: pd.DataFrame) -> Contents:
     from bench.studies.pictures import trials
 
-    found = chosen.by_rate(study, records)
-    panels = ["task", "backbone", *study.varied()]
-    return _written(stem + TRIALS, trials.draw(found, panels) if len(found) else None)
+    drawing = trials.draw(tried, courses.rows(study)) if len(tried) else None
+    return _written(stem + TRIALS, drawing)
 
 
 def _written(stem: str, drawing: "Drawing | None") -> Contents:
@@ -248,14 +248,13 @@ def _chosen(study: Study, records: Iterable[Record]) -> list[str]:
     return ["## Chosen rates", table(list(lines.values()), frozenset(known)), said]
 
 
-def _trials(study: Study, records: Iterable[Record], picture: str) -> list[str]:
+def _trials(study: Study, tried: pd.DataFrame, picture: str) -> list[str]:
     """What trials found at each learning rate."""
-    found = chosen.by_rate(study, records)
-    if not len(found):
+    if not len(tried):
         return []
     known = ["task", "backbone", "method", *study.varied()]
     lines: dict[tuple[str, ...], dict[str, str]] = {}
-    for row in found.sort_values("lr", kind="stable").to_dict("records"):
+    for row in tried.sort_values("lr", kind="stable").to_dict("records"):
         place = {name: _word(row[name]) for name in known}
         cells = lines.setdefault(tuple(place.values()), place)
         cells[f"lr {_word(row['lr'])}"] = f"{row['accuracy']:.2f}"
