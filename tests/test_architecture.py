@@ -36,6 +36,7 @@ FLOORS = {
     "bench.sources": 1,
     "bench.stores": 1,
     "bench.threads": 1,
+    "bench.hashes": 1,
     "bench.lists": 2,
     "bench.places": 2,
     "methods": 2,
