@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+import methods
 from bench import (
     adapting,
     backbones,
@@ -81,6 +82,7 @@ class Ground:
             suite=self.suite.name,
             suite_version=self.suite.version,
             task=task.name,
+            classes=task.classes,
             split=self.splits[task.name],
             method=name,
             fields={**asdict(method), **({PROMPTS_FROM: source.task.name} if source else {})},
@@ -91,6 +93,7 @@ class Ground:
             rates=recipe.rates(name),
             seed=seed,
             start_split=source.split if source else "",
+            code=methods.code(name),
         )
         return Cell(
             settings=settings,
@@ -101,7 +104,7 @@ class Ground:
             recipe=recipe,
             root=self.request.root,
             variant=self.request.variant,
-            request=self._again(card, settings, at),
+            request=self._again(card, task, settings, at),
             prompts_from=source.task if source else None,
             learnt=at.learnt if at else "trainval",
             scored=at.scored if at else "test",
@@ -116,8 +119,8 @@ class Ground:
             return search.protocol(self.recipe, *where)
         return search.trial_protocol(recipe, *where, at.scored)
 
-    def _again(self, card: str, settings: Settings, at: At | None) -> dict[str, Any]:
-        """The request for one cell alone; where the data lie is left to the machine."""
+    def _again(self, card: str, task: Task, settings: Settings, at: At | None) -> dict[str, Any]:
+        """The request for one cell alone."""
         has = settings.fields
         changes = self.request.changes.items()
         names = {
@@ -130,7 +133,9 @@ class Ground:
             "changes": {k: v for k, v in changes if k in has or is_of_recipe(k)},
             "variant": self.request.variant,
         }
-        return {**names, "at": asdict(at)} if at else names
+        where = {} if task.embedded else {"data_root": str(self.request.root)}
+        plugins = {"plugins": self.request.plugins} if settings.code else {}
+        return {**names, **where, **plugins, **({"at": asdict(at)} if at else {})}
 
 
 def make(request: Request, store: Store) -> Plan:

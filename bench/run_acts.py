@@ -37,6 +37,7 @@ def request_of(args: argparse.Namespace) -> "Request":
         variant=args.variant,
         device=_device(args),
         tune=getattr(args, "tune", None),
+        plugins=list(map(str, args.plugins)),
     )
 
 
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from bench.records import Store
 
     began, store, request = time(), Store(args.results), request_of(args)
+    store.require_current()
     searched = _searched(args, request)
     if args.dry_run:
         return tune_acts.print_plan(searched, args) if searched else _print_plan(request, args)
@@ -226,6 +228,7 @@ def status(args: argparse.Namespace) -> int:
     from bench.records import Store
 
     request, store = request_of(args), Store(args.results)
+    store.require_current()
     searched = _searched(args, request)
     if searched:
         return tune_acts.status(searched, args)

@@ -195,6 +195,7 @@ def tune(args: argparse.Namespace) -> int:
     if args.seeds:
         raise UserError("trials have the seed of their recipe's tuning: --set tuning.seed=1, say")
     began, request = time(), run_acts.request_of(args)
+    Store(args.results).require_current()
     searches = tuning.searches(request)
     if args.dry_run:
         return _print_trials(searches, args)

@@ -17,7 +17,7 @@ from bench import adapting, plan, search
 from bench.asking import FINAL, TRIAL, At, Request
 from bench.errors import UserError
 from bench.plan import Ground, is_done
-from bench.records import Record, Store, Trial, Tuned, write_atomically
+from bench.records import TRIALS, Record, Store, Trial, Tuned, write_atomically
 from bench.runner import Cell
 from bench.search import AXES, Point, Rung
 from bench.tasks import Task
@@ -78,7 +78,7 @@ class Search:
 
 def store_of(results: Path) -> Store:
     """The store of the trials."""
-    return Store(results / "trials")
+    return Store(results / TRIALS)
 
 
 def searches(request: Request) -> list[Search]:

@@ -234,6 +234,15 @@ def test_a_rate_without_measure_fails_with_the_step(run, tmp_path):
     assert failure["message"].endswith("at step 2")
 
 
+def test_scores_that_the_last_step_made_infinite_are_a_failure_not_class_0(run, tmp_path):
+    """One step: its loss, computed before it, is finite."""
+    assert run("full", "--set", "lr=1e30", "--set", "batch=64") == 1
+    record = by_method(tmp_path / "results")["full"]
+    assert record["outcome"] is None
+    assert record["failure"]["error"] == "Diverged"
+    assert record["failure"]["message"] == "16 of 16 images have scores that are not finite"
+
+
 def test_a_method_that_cannot_serve_the_backbone_is_n_a(run, tmp_path, monkeypatch, capsys):
     register(monkeypatch, "unfit", Unfit())
     assert run("linear,unfit") == 0

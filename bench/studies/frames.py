@@ -116,7 +116,7 @@ def _alike(records: Iterable[Record]) -> list[Record]:
 
 def _conditions(record: Record) -> str:
     s = record.settings
-    return canonical([s.split, s.weights, s.input, s.recipe.get("precision")])
+    return canonical([s.data, s.code, s.weights, s.input, s.recipe.get("precision")])
 
 
 def outcomes(study: Study, records: Iterable[Record]) -> pd.DataFrame:
