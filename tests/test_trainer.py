@@ -175,7 +175,7 @@ def test_scores_that_are_not_finite_are_no_prediction(score, place):
     """NaN is the largest to argmax, and -inf may leave another class: both would count as hits."""
     model = network()
     model.head.bias.data[place] = score
-    with pytest.raises(trainer.Diverged, match="^16 of 16 images have scores that are not finite"):
+    with pytest.raises(trainer.Diverged, match=r"^16 of 16 images have scores that are not finite"):
         trainer.predict(model, shown(), "fp32")
 
 
@@ -188,7 +188,7 @@ def test_one_image_without_finite_scores_is_enough():
         return scores.index_fill(0, torch.tensor([3]), float("nan"))
 
     model.forward = spoilt
-    with pytest.raises(trainer.Diverged, match="^2 of 16 images"):  # one in each batch of 8
+    with pytest.raises(trainer.Diverged, match=r"^2 of 16 images"):  # one in each batch of 8
         trainer.predict(model, batches, "fp32")
 
 
