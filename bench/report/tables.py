@@ -21,9 +21,10 @@ MEANING = (
 )
 DIGITS = 12  # shown of a sha256
 COLUMNS = (
-    *("suite", "suite_version", "task", "group", "backbone", "weights", "method", "fields"),
-    *("rates", "recipe", "recipe_version", "seed", "status", "accuracy", "best_epoch_accuracy"),
-    *("method_params", "head_params", "init_seconds", "train_seconds", "peak_memory_mb", "cell"),
+    *("suite", "suite_version", "task", "group", "classes", "backbone", "weights", "method"),
+    *("fields", "rates", "recipe", "recipe_version", "seed", "status", "accuracy"),
+    *("best_epoch_accuracy", "method_params", "head_params", "init_seconds", "train_seconds"),
+    *("peak_memory_mb", "code", "cell"),
 )
 
 
