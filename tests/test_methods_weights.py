@@ -173,7 +173,7 @@ BAD_FIELDS = [
     ("adapter_plus", {"drop_path": 1.0}, "Adapter\\+'s drop path must be at least 0 and below 1"),
     ("snf", {"flow_length": -1}, "SNF's flow length must be at least 0; -1 was given"),
     ("fact_tt", {"rank": 0}, "FacT's rank must be at least 1; 0 was given"),
-    ("fact_tk", {"form": "cp"}, "FacT's form must be one of tensor_train, tucker; 'cp' was given"),
+    ("fact_tk", {"form": "cp"}, "FacT's form must be one of tensor_train, tucker, tucker_inter"),
     ("convpass", {"rank": 0}, "Convpass's rank must be at least 1; 0 was given"),
     ("repadapter", {"rank": 0}, "RepAdapter's rank must be at least 1; 0 was given"),
     ("repadapter", {"groups": 0}, "RepAdapter's number of groups must be at least 1; 0 was given"),
@@ -383,9 +383,9 @@ def sigma(middle, core, rank, row, column):
 
 
 @pytest.mark.parametrize("layer", ["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"])
-@pytest.mark.parametrize("name", ["fact_tt", "fact_tk"])
-def test_fact_adds_v_sigma_u_to_every_tile(name, layer):
-    model = adapted(name, rank=4, scale=0.5)
+@pytest.mark.parametrize("form", ["tensor_train", "tucker"])
+def test_fact_adds_v_sigma_u_to_every_tile(form, layer):
+    model = adapted("fact_tk", rank=4, scale=0.5, form=form)
     found, shared = model.blocks[1].get_submodule(layer), model.blocks[0].attn.qkv.factors
     weight = found.linear.weight.clone()
     for row in range(weight.shape[0] // DIM):
