@@ -257,6 +257,29 @@ def test_adaptformer_s_reads_the_tokens_before_their_norm():
     close(block(x), y + plain.mlp(plain.norm2(y)) + 0.1 * beside)
 
 
+def test_adaptformer_without_biases_is_that_with_biases_of_zero():
+    plain = adapted("adaptformer", width=8)
+    bare_of_biases = adapted("adaptformer", width=8, bias=False)
+    weights = {n: p for n, p in plain.named_parameters() if ".adapter." in n and "bias" not in n}
+    for name, p in plain.named_parameters():
+        if ".adapter." in name and "bias" in name:
+            p.zero_()
+    for name, p in bare_of_biases.named_parameters():
+        if ".adapter." in name:
+            p.copy_(weights.pop(name))
+    assert not weights
+    bare_of_biases.head.load_state_dict(plain.head.state_dict())
+    close(bare_of_biases(images()), plain(images()))
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_adaptformer_s_biases_are_one_a_channel_of_each_projection(biased):
+    model, plain = bare(), bare()
+    methods.create("adaptformer", width=8, bias=biased).attach(model)
+    added = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in plain.parameters())
+    assert added == 3 * (2 * DIM * 8 + biased * (8 + DIM))
+
+
 def test_adapter_plus_s_stands_behind_the_block_with_a_scale_a_channel():
     block, plain, x = adapted("adapter_plus").blocks[1], bare().blocks[1], tokens()
     y = plain(x)
