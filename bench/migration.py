@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,10 @@ from bench.records import PROMPTS_FROM, SCHEMA, TRIALS, Record, Store, write_ato
 BEFORE = 1  # the schema that is brought over
 MAP = "migration.csv"
 HEADS = "before,cell,suite,backbone,task,method,seed,accuracy"
-# Fields that methods have got since, with the value that reproduces what all computed before.
-ADDED: Mapping[str, Mapping[str, Any]] = {}
-# Methods that now compute something else: their numbers are run again, not brought over.
-CHANGED: Mapping[str, str] = {}
+# Fields that methods have got since, with the value that computes what all computed before.
+ADDED: Mapping[str, Any] = {"replacement": False, "bias": True, "gathered": "concatenated"}
+# Fields whose registered value is another now: a record's request names the one that it had.
+NAMED = {"fact_tk": {"form": "tucker"}}
 _record = TypeAdapter(Record)
 
 
@@ -74,12 +74,10 @@ class Migration:
 
     def _renewed(self, path: Path, old: Mapping[str, Any]) -> Record:
         settings = dict(old["settings"])
-        if settings["method"] in CHANGED:
-            raise UserError(f"{path} is left: {CHANGED[settings['method']]}; run it again")
-        added = ADDED.get(settings["method"], {})
-        settings["fields"] = {**added, **settings["fields"]}
+        settings["fields"] = {**_added(settings["method"]), **settings["fields"]}
         settings["classes"] = _classes(path, {**old, "settings": settings})
-        whole = {**old, "settings": settings, "schema": SCHEMA, "tuned": self._tuned(old)}
+        about = {"request": _request(old), "tuned": self._tuned(old)}
+        whole = {**old, **about, "settings": settings, "schema": SCHEMA}
         record = _validated(path, whole)
         return _validated(path, {**whole, "cell": record.settings.digest()})
 
@@ -137,6 +135,19 @@ def _order(line: str) -> tuple[bool, list[str], str]:
 def migrate(results: Path, problems: list[str]) -> Iterator[str]:
     """Bring a results folder's records over; what cannot be is noted among `problems` and left."""
     yield from Migration(results, _known(results), problems).run()
+
+
+def _added(name: str) -> dict[str, Any]:
+    """The fields that a method has got since."""
+    known = fields(methods.create(name)) if name in methods.names() else ()
+    return {field.name: ADDED[field.name] for field in known if field.name in ADDED}
+
+
+def _request(old: Mapping[str, Any]) -> dict[str, Any]:
+    """The request of a record, which asks for the cell that it was."""
+    request = old.get("request") or {}
+    named = NAMED.get(old["settings"]["method"])
+    return {**request, "changes": {**named, **request["changes"]}} if named and request else request
 
 
 def _known(results: Path) -> dict[str, str]:
@@ -210,14 +221,14 @@ def _on_card(path: Path, old: Mapping[str, Any]) -> int:
 
 def _counted(settings: Mapping[str, Any], classes: int) -> int:
     """The trainable parameters of a cell's model."""
-    fields = {k: v for k, v in settings["fields"].items() if k != PROMPTS_FROM}
-    return _count(settings["method"], json.dumps([fields, settings["input"]]), classes)
+    own = {k: v for k, v in settings["fields"].items() if k != PROMPTS_FROM}
+    return _count(settings["method"], json.dumps([own, settings["input"]]), classes)
 
 
 @cache
 def _count(name: str, text: str, classes: int) -> int:
-    fields, given = map(dict, json.loads(text))
-    method = methods.create(name, **fields)
+    own, given = map(dict, json.loads(text))
+    method = methods.create(name, **own)
     try:
         return _trainable(method, given, classes, "meta")
     except (RuntimeError, NotImplementedError):  # what needs values to be built

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import tiny
 
+import methods
 from bench import cli, migration
 from bench.records import Store
 
@@ -124,27 +125,23 @@ def test_a_count_that_fits_no_number_of_classes_is_left_with_a_sentence(old, cap
     assert path.is_file()
 
 
-def test_a_method_that_computes_something_else_now_is_left_to_be_run_again(
-    old, capsys, monkeypatch
-):
-    monkeypatch.setattr(migration, "CHANGED", {"bias": "its sums are others now"})
-    assert migrate(old) == 1
-    assert "its sums are others now; run it again" in capsys.readouterr().err
-    assert {r["settings"]["method"] for r in records(old) if r["schema"] == 1} == {"bias"}
+def test_fields_that_came_since_have_the_value_that_all_had():
+    assert migration._added("spt_deep") == {"replacement": False}
+    assert migration._added("spt_deep_kmeans") == {}
+    assert migration._added("adaptformer") == {"bias": True}
+    assert migration._added("vqt") == {"gathered": "concatenated"}
+    assert migration._added("a plug-in's") == {}
+    for name in ("spt_shallow_max", "adaptformer", "vqt"):
+        fields = vars(methods.create(name))
+        assert migration._added(name).items() <= fields.items()
 
 
-def test_a_field_that_came_since_has_the_value_that_all_had(old, monkeypatch):
-    monkeypatch.setattr(migration, "ADDED", {"mlp3": {"dropout": 0.1}})
-    for path in Store(old).files():
-        if path.name.startswith("mlp3"):
-            table = json.loads(path.read_text())
-            del table["settings"]["fields"]["dropout"]
-            table["cell"] = migration.digest(table["settings"])
-            path.write_text(json.dumps(table))
-    assert migrate(old) == 0
-    fields = {r["settings"]["method"]: r["settings"]["fields"] for r in records(old)}
-    assert fields["mlp3"] == {"dropout": 0.1, "hidden": 2}
-    assert fields["bias"] == {}
+def test_a_record_whose_method_is_registered_otherwise_now_asks_for_what_it_was():
+    asked = {"settings": {"method": "fact_tk"}, "request": {"method": "fact_tk", "changes": {}}}
+    assert migration._request(asked)["changes"] == {"form": "tucker"}
+    assert methods.create("fact_tk").form == "tucker_interleaved"
+    asked["settings"]["method"] = "fact_tt"
+    assert migration._request(asked)["changes"] == {}
 
 
 @pytest.mark.parametrize(
@@ -182,7 +179,7 @@ def test_committed_records_came_over_with_their_numbers(folder):
     assert len(there) > 0.9 * len(lines)  # what was run again since has a record of its own
     for line in there:
         settings = dict(found[line["cell"]]["settings"])
-        added = migration.ADDED.get(settings["method"], {})
+        added = migration._added(settings["method"])
         del settings["classes"]
         settings["fields"] = {k: v for k, v in settings["fields"].items() if k not in added}
         assert migration.digest(settings) == line["before"]
