@@ -1,6 +1,6 @@
 """One source becomes the prepared folder of the tasks that it serves."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,12 +15,12 @@ from bench.prepare import rules, variants, writing
 from bench.prepare.choosing import Chosen, choose_all
 from bench.prepare.formats import FORMATS
 from bench.prepare.formats.base import Files, Format, Name, Picture
-from bench.prepare.rules import Rows
 from bench.prepare.writing import Span, TaskRows
 from bench.sources import Source
 from bench.stores import Row
 from bench.tasks import Split, Task
 
+Rows = Mapping[Split, Sequence[Row]]
 Pictures = Iterator[tuple[Name, Picture]]
 Progress = Callable[[str, int, int], None]  # of what, how many were done, of how many
 TOOLS = ("pillow", "numpy", "opencv-python-headless", "opencv-python", "h5py", "scipy")
