@@ -64,12 +64,12 @@ def images(folder: Path, splits: Splits) -> dict[Split, list[Image]]:
     files = [file for examples in splits.values() for file in examples.files]
     try:
         known = dict(zip(files, hashes.of_files(folder, files), strict=True))
-        keys = _keys(folder, files)
+        called = keys(folder, files)
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}") from None
     return {
         split: [
-            Image(label, "", keys[file], known[file], origin)
+            Image(label, "", called[file], known[file], origin)
             for label, file, origin in zip(
                 examples.labels.tolist(), examples.files, examples.origins, strict=True
             )
@@ -78,15 +78,15 @@ def images(folder: Path, splits: Splits) -> dict[Split, list[Image]]:
     }
 
 
-def _keys(folder: Path, files: Iterable[Path]) -> dict[Path, str]:
+def keys(folder: Path, files: Iterable[Path]) -> dict[Path, str]:
     """What each file is called; the file system says which names are of one file."""
     first: dict[object, str] = {}
-    keys = {}
+    found = {}
     for file in dict.fromkeys(files):
-        found = os.stat(file)
-        one = (found.st_dev, found.st_ino) if found.st_ino else os.path.realpath(file)
-        keys[file] = first.setdefault(one, _called(folder, file))
-    return keys
+        state = os.stat(file)
+        one = (state.st_dev, state.st_ino) if state.st_ino else os.path.realpath(file)
+        found[file] = first.setdefault(one, _called(folder, file))
+    return found
 
 
 def _called(folder: Path, file: Path) -> str:

@@ -109,7 +109,7 @@ def vouched(
     return list(rules.warnings(task, rows))
 
 
-def require_rules(task: Task, source: Source | None, rows: Rows, copied: bool) -> None:
+def require_rules(task: Task, source: Source | None, rows: rules.Rows, copied: bool) -> None:
     """Raise `UserError` for the first rule that a task's splits break."""
     repeats = source is not None and source.repeats
     for problem in rules.problems(task, rows, repeats, copied):

@@ -59,19 +59,19 @@ def problems(task: Task, rows: Rows, repeats: bool, copied: bool = False) -> Ite
     `repeats` allows the same bytes in training and test, and of two classes. Images of a `copied`
     task go by the copy's names, so that the selection cannot be told by them.
     """
+    yield from _two_labels(task, rows)
+    yield from _twice(task, rows)
     yield from _counts(task, rows)
     yield from _overlaps(task, rows)
     if not copied:
         yield from _selection(task, rows)
     yield from _labels(task, rows)
     yield from sequences.problems(task, rows, copied)
-    yield from _two_labels(task, rows)
     yield from parts(task, rows)
     if copied:  # what is made from its source has the classes that it was published with
         yield from _uncovered(task, rows)
     if not (repeats or task.repeats):
         yield from _copies(task, rows, copied)
-    yield from _twice(task, rows)
 
 
 def warnings(task: Task, rows: Rows) -> Iterator[str]:
