@@ -16,7 +16,7 @@ from bench.prepare.choosing import Chosen, choose_all
 from bench.prepare.formats import FORMATS
 from bench.prepare.formats.base import Files, Format, Name, Picture
 from bench.prepare.writing import Span, TaskRows
-from bench.sources import Source
+from bench.sources import File, Source
 from bench.stores import Row
 from bench.tasks import Split, Task
 
@@ -126,7 +126,7 @@ def certificates(folder: Path, rows: TaskRows) -> dict[str, dict[str, str]]:
 
 def provenance(source: Source, files: Files) -> dict[str, Any]:
     """What a folder was made from, and with what."""
-    published = {file.name: file.sha256 or file.md5 for file in source.file if file.name in files}
+    published = {file.name: _proof(file) for file in source.file if file.name in files}
     return {
         "source": source.name,
         "title": source.title,
@@ -135,6 +135,11 @@ def provenance(source: Source, files: Files) -> dict[str, Any]:
         "archives": published,
         **made_with(),
     }
+
+
+def _proof(file: File) -> str:
+    """What a file was held to."""
+    return "repacked: its files by name" if file.repacked else file.sha256 or file.md5
 
 
 def made_with() -> dict[str, Any]:

@@ -68,10 +68,16 @@ class Copy:
         found = self.archive.read(wanted)
         return {name.removeprefix(self.folder): content for name, content in found}
 
+    def read(self, name: str) -> bytes:
+        """A list file; raises `UserError` for one that is not there."""
+        if name not in self.contents:
+            raise UserError(f"{self.where} has no list file {name}")
+        return self.contents[name]
+
     def lines(self, split: Split) -> list[lists.Line]:
         """What the lists of a split say, with each path in its shortest form."""
-        read = self.contents.__getitem__
-        found = (line for n in self.suite.lists[split] for line in lists.lines(self.where, n, read))
+        names = self.suite.lists[split]
+        found = (line for name in names for line in lists.lines(self.where, name, self.read))
         return [(posixpath.normpath(path), raw, origin) for path, raw, origin in found]
 
     @cached_property
@@ -220,8 +226,7 @@ def _seen(copy: Copy, split: Split, hashes: Mapping[str, str]) -> list[Image]:
 
 def _classes(copy: Copy, split: Split) -> list[int]:
     """The class of each image of a split."""
-    read = copy.contents.__getitem__
-    return lists.class_numbers(copy.suite, copy.task, copy.where, read, copy.listed[split])
+    return lists.class_numbers(copy.suite, copy.task, copy.where, copy.read, copy.listed[split])
 
 
 def _of_others(copy: Copy, hashes: Mapping[str, str]) -> dict[str, str]:
