@@ -62,8 +62,7 @@ def _as_found(
     if as_found.is_of_parts(suite):
         sound.pop("trainval", None)
     rows = as_found.images(folder, sound)
-    yield from rules.problems(task, rows, as_found.repeats(source), copied=True)
-    yield from rules.warnings(task, rows)
+    yield from rules.findings(task, rows, as_found.repeats(source), copied=True)
 
 
 def _damaged_images(examples: Examples, deep: bool) -> Iterator[str]:
@@ -105,8 +104,7 @@ def _rules(
     card: dict[str, object],
     folder: Path,
 ) -> Iterator[str]:
-    yield from rules.problems(task, rows, as_found.repeats(source), copied="imported" in card)
-    yield from rules.warnings(task, rows)
+    yield from rules.findings(task, rows, as_found.repeats(source), copied="imported" in card)
     try:
         variants.require(variants.native(source), str(card["variant"]), folder, task, rows)
     except UserError as error:

@@ -5,18 +5,17 @@ that leave its number without a meaning.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol
 
 from bench.errors import UserError
 from bench.prepare import sequences
+from bench.prepare.listed import Listed, name
+from bench.prepare.repeats import Repeats
 from bench.prepare.selection import digest, ordered
 from bench.stores import PARTS
 from bench.tasks import Ranks, Split, Task
 
 COPIED = 0.01  # of a split's images: fewer are repeats that the data set was published with
-COVERED: tuple[Split, ...] = ("train", "test")  # in which absent classes are worth a word
 PAIRS: tuple[tuple[Split, Split], ...] = (
     ("train", "val"),
     ("train", "test"),
@@ -25,29 +24,6 @@ PAIRS: tuple[tuple[Split, Split], ...] = (
 )
 ODD = ("E-TWICE",)  # broken rules that a run goes on with, and keeps in its record
 SHOWN = 3  # examples in a sentence
-
-
-class Listed(Protocol):
-    """One image of a split."""
-
-    @property
-    def label(self) -> int: ...
-    @property
-    def source(self) -> str:
-        """The source's split that it is from; empty: of a folder, where keys tell images apart."""
-        ...
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def sha256(self) -> str:
-        """Of its bytes; empty: not known."""
-        ...
-
-    @property
-    def origin(self) -> str:
-        """Where it is listed, for messages."""
-        ...
 
 
 Rows = Mapping[Split, Sequence[Listed]]
@@ -76,14 +52,23 @@ def problems(task: Task, rows: Rows, repeats: bool, copied: bool = False) -> Ite
 
 def warnings(task: Task, rows: Rows) -> Iterator[str]:
     """What is odd and allowed: data sets as published lack classes and repeat a few images."""
-    for split in [s for s in COVERED if s not in task.present]:
-        found = _held(rows, split)
-        missing = task.classes - len({row.label for row in found or ()})
-        if found is not None and missing:
+    learnt: Split = "train" if "train" in rows else "trainval"
+    for split in (s for s in (learnt, "test") if s in rows and s not in task.present):
+        missing = task.classes - len({row.label for row in rows[split]})
+        if missing:
             yield f"W-COVERAGE {task.name}/{split}: {missing} of {task.classes} classes are absent"
-    repeats = Repeats.of(rows)
+    repeats = Repeats.of(_learnt(rows), rows.get("test", ()))
     if repeats.said():
         yield f"{'W-DUP' if repeats.leaked else 'W-LABEL'} {task.name}: {repeats.said()}"
+
+
+def findings(task: Task, rows: Rows, repeats: bool, copied: bool) -> Iterator[str]:
+    """Every rule that is broken, then what else is odd."""
+    broken = list(problems(task, rows, repeats, copied))
+    yield from broken
+    for said in warnings(task, rows):
+        if not any(sentence[1:].startswith(said[1:]) for sentence in broken):
+            yield said
 
 
 def require_meaning(task: Task, used: Rows, beside: Rows, repeats: bool) -> list[str]:
@@ -112,11 +97,11 @@ def _counts(task: Task, rows: Rows) -> Iterator[str]:
 def _overlaps(task: Task, rows: Rows) -> Iterator[str]:
     """Images of one split that stand in another."""
     for first, second in _pairs(rows):
-        there = {_name(row) for row in rows[first]}
-        both = [row for row in rows[second] if _name(row) in there]
+        there = {name(row) for row in rows[first]}
+        both = [row for row in rows[second] if name(row) in there]
         if both:
             yield (
-                f"E-OVERLAP {task.name}: {len({_name(row) for row in both})} {first} keys are in "
+                f"E-OVERLAP {task.name}: {len({name(row) for row in both})} {first} keys are in "
                 f"{second}, too: {both[0].key} ({both[0].origin})"
             )
 
@@ -124,13 +109,9 @@ def _overlaps(task: Task, rows: Rows) -> Iterator[str]:
 def _pairs(rows: Rows) -> list[tuple[Split, Split]]:
     """The splits to be compared: those of trainval only where that says more than its parts."""
     whole = ("trainval", "test")
-    parted = {_name(row) for split in ("train", "val") for row in rows.get(split, ())}
-    more = any(_name(row) not in parted for row in rows.get("trainval", ()))
+    parted = {name(row) for split in ("train", "val") for row in rows.get(split, ())}
+    more = any(name(row) not in parted for row in rows.get("trainval", ()))
     return [pair for pair in PAIRS if set(pair) <= rows.keys() and (pair != whole or more)]
-
-
-def _name(row: Listed) -> tuple[str, str]:
-    return row.source, row.key
 
 
 def _selection(task: Task, rows: Rows) -> Iterator[str]:
@@ -181,8 +162,8 @@ def _learnt(rows: Rows) -> list[Listed]:
     parted = [row for split in PARTS["trainval"] for row in rows.get(split, ())]
     if "trainval" not in rows:
         return parted
-    names = {_name(row) for row in rows["trainval"]}
-    return [*rows["trainval"], *(row for row in parted if _name(row) not in names)]
+    names = {name(row) for row in rows["trainval"]}
+    return [*rows["trainval"], *(row for row in parted if name(row) not in names)]
 
 
 def _two_labels(task: Task, rows: Rows) -> Iterator[str]:
@@ -190,13 +171,13 @@ def _two_labels(task: Task, rows: Rows) -> Iterator[str]:
     first: dict[tuple[str, str], Listed] = {}
     torn: dict[tuple[str, str], Listed] = {}
     for row in (row for found in rows.values() for row in found):
-        if first.setdefault(_name(row), row).label != row.label:
-            torn.setdefault(_name(row), row)
+        if first.setdefault(name(row), row).label != row.label:
+            torn.setdefault(name(row), row)
     if torn:
-        name, row = next(iter(torn.items()))
+        called, row = next(iter(torn.items()))
         yield (
             f"E-LABEL {task.name}: {len(torn)} images have two labels: {row.key} is "
-            f"{first[name].label} ({first[name].origin}) and {row.label} ({row.origin})"
+            f"{first[called].label} ({first[called].origin}) and {row.label} ({row.origin})"
         )
 
 
@@ -209,7 +190,7 @@ def parts(task: Task, rows: Rows) -> Iterator[str]:
         return
     whole = list(rows["trainval"])
     halves = [row for part in PARTS["trainval"] for row in rows[part]]
-    if {(_name(r), r.label) for r in whole} == {(_name(r), r.label) for r in halves}:
+    if {(name(r), r.label) for r in whole} == {(name(r), r.label) for r in halves}:
         return
     left, right = ({(r.sha256 or r.key, r.label): r for r in some} for some in (halves, whole))
     lost, added = left.keys() - right.keys(), right.keys() - left.keys()
@@ -246,52 +227,13 @@ def _uncovered(task: Task, rows: Rows) -> Iterator[str]:
 
 def _copies(task: Task, rows: Rows, copied: bool) -> Iterator[str]:
     """More byte repeats than a data set is published with; what is published, has its labels."""
-    test, found = len(rows.get("test", ())), Repeats.of(rows)
+    test, found = len(rows.get("test", ())), Repeats.of(_learnt(rows), rows.get("test", ()))
     most_learnt = COPIED * len(_learnt(rows))
     torn = copied and (found.torn > COPIED * test or found.torn_learnt > most_learnt)
     if found.leaked > COPIED * test or torn:
         code = "E-DUP" if found.leaked > COPIED * test else "E-LABEL"
-        yield f"{code} {task.name}: {found.said()}"
-
-
-@dataclass(frozen=True)
-class Repeats:
-    """How many images have the bytes of others, by what that means."""
-
-    leaked: int  # of test, with the bytes of one of train or val
-    torn: int  # of test, with the bytes of one of another class
-    torn_learnt: int  # of train and val, with the bytes of one of another class among them
-
-    @classmethod
-    def of(cls, rows: Rows) -> "Repeats":
-        """Images that two lists name are not counted: another rule is broken there."""
-        learnt, test = _learnt(rows), rows.get("test", ())
-        names, classes, of_all = (
-            {_name(r) for r in learnt},
-            _classes(learnt),
-            _classes([*learnt, *test]),
-        )
-        return cls(
-            sum(row.sha256 in classes and _name(row) not in names for row in test),
-            sum(len(of_all.get(row.sha256, ())) > 1 for row in test),
-            sum(len(classes.get(row.sha256, ())) > 1 for row in learnt),
-        )
-
-    def said(self) -> str:
-        """What there is of it; empty: nothing."""
-        leaked = f"{self.leaked:,} images of test are those of train or val, byte for byte"
-        count = self.torn + self.torn_learnt
-        torn = f"{count:,} images have the bytes of one of another class"
-        return "; ".join([leaked] * bool(self.leaked) + [torn] * bool(count))
-
-
-def _classes(rows: Iterable[Listed]) -> dict[str, set[int]]:
-    """The classes under which each image's bytes stand."""
-    found: dict[str, set[int]] = {}
-    for row in rows:
-        if row.sha256:
-            found.setdefault(row.sha256, set()).add(row.label)
-    return found
+        hint = "; where they were published so, say repeats = true in the task's card"
+        yield f"{code} {task.name}: {found.said()}{hint if copied else ''}"
 
 
 def _twice(task: Task, rows: Rows) -> Iterator[str]:
@@ -310,6 +252,6 @@ def _repeated(rows: Iterable[Listed]) -> Iterator[Listed]:
     """The images that stood before."""
     seen: set[tuple[str, str]] = set()
     for row in rows:
-        if _name(row) in seen:
+        if name(row) in seen:
             yield row
-        seen.add(_name(row))
+        seen.add(name(row))
