@@ -207,6 +207,15 @@ def test_val_in_train_is_refused_where_val_chooses(folder: Path, capsys: Capture
     assert cells(folder)[0].data_warnings == ()  # trainval has each image once all the same
 
 
+def test_bytes_of_val_in_train_are_refused_where_val_chooses(folder: Path, capsys: Capture) -> None:
+    images = light(folder) / "images"
+    shutil.copyfile(images / "val" / "0.png", images / "train" / "0.png")
+    with pytest.raises(UserError, match="E-DUP light: 1 images of val are those of train"):
+        trials(folder)
+    assert check(folder) == 1
+    assert cells(folder)
+
+
 def kept(folder: Path) -> Record:
     [record] = [found for _, found in Store(folder / "results").read() if isinstance(found, Record)]
     assert record.ok

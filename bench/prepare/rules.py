@@ -234,6 +234,10 @@ def _copies(task: Task, rows: Rows, copied: bool) -> Iterator[str]:
         code = "E-DUP" if found.leaked > COPIED * test else "E-LABEL"
         hint = "; where they were published so, say repeats = true in the task's card"
         yield f"{code} {task.name}: {found.said()}{hint if copied else ''}"
+    train, val = rows.get("train", ()), rows.get("val", ())
+    chosen_by = Repeats.of(train, val).leaked if copied else 0
+    if chosen_by > COPIED * len(val):
+        yield f"E-DUP {task.name}: {chosen_by:,} images of val are those of train, byte for byte"
 
 
 def _twice(task: Task, rows: Rows) -> Iterator[str]:
