@@ -81,16 +81,13 @@ def images(folder: Path, splits: Splits) -> dict[Split, list[Image]]:
 def keys(folder: Path, files: Iterable[Path]) -> dict[Path, str]:
     """What each file is called; the file system says which names are of one file."""
     first: dict[object, str] = {}
+    top = f"{folder}{os.sep}"
     found = {}
     for file in dict.fromkeys(files):
         state = os.stat(file)
         one = (state.st_dev, state.st_ino) if state.st_ino else os.path.realpath(file)
-        found[file] = first.setdefault(one, _called(folder, file))
+        found[file] = first.setdefault(one, str(file).removeprefix(top))
     return found
-
-
-def _called(folder: Path, file: Path) -> str:
-    return os.path.relpath(file, folder) if file.is_relative_to(folder) else str(file)
 
 
 def is_of_parts(suite: Suite) -> bool:
