@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from bench import encodings
 from bench.errors import UserError, unknown
 from bench.tasks import STRICT, Split, Task
 
@@ -287,10 +288,10 @@ def load(cls: type[T], kind: str, name: str, folder: Path) -> T:
 
 def _toml(path: Path, kind: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(encodings.text(path.read_bytes()))
     except FileNotFoundError:
         raise UserError(f"no {kind} card at {path}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, encodings.NotText, tomllib.TOMLDecodeError) as error:
         raise UserError(f"the {kind} card {path} cannot be read: {error}") from None
 
 

@@ -101,6 +101,13 @@ def in_store(folder: Path, rows: Sequence[Row]) -> Examples:
 
 def read_folder(suite: Suite, task: Task, split: Split, folder: Path) -> Examples:
     """The examples of a split from a folder of images and lists, as the field shares them."""
+    examples = listed(suite, task, split, folder)
+    _require_files(examples.files, examples.origins)
+    return examples
+
+
+def listed(suite: Suite, task: Task, split: Split, folder: Path) -> Examples:
+    """What the lists of a split name, whether or not it is there."""
 
     def content(name: str) -> bytes:
         return (folder / name).read_bytes()
@@ -111,7 +118,6 @@ def read_folder(suite: Suite, task: Task, split: Split, folder: Path) -> Example
     files = tuple(folder / task.images / path for path, _, _ in lines)
     numbers = lists.class_numbers(suite, task, str(folder), content, lines)
     origins = tuple(origin for _, _, origin in lines)
-    _require_files(files, origins)
     called = tuple(f"{file.parent.name}/{file.name}" for file in files)
     return Examples(torch.tensor(numbers), files=files, origins=origins, names=called)
 

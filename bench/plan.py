@@ -27,6 +27,7 @@ from bench.cards import Recipe, Selection, Suite
 from bench.changes import change_recipe, is_of_recipe
 from bench.cross_task import Source
 from bench.errors import UserError
+from bench.prepare import as_found
 from bench.records import PROMPTS_FROM, Record, Settings, Store
 from bench.runner import Cell
 from bench.tasks import Split, Task
@@ -60,6 +61,7 @@ class Ground:
     seeds: list[int]
     tasks: list[Task]
     splits: dict[str, str]  # task -> the data's digest
+    oddities: dict[str, tuple[str, ...]]  # task -> what its data are warned of
     backbones: dict[str, Backbone]  # by the names that the request has for them
     source: Source | None  # of prompts, where they are another task's
 
@@ -108,6 +110,7 @@ class Ground:
             prompts_from=source.task if source else None,
             learnt=at.learnt if at else "trainval",
             scored=at.scored if at else "test",
+            data_warnings=self.oddities[task.name],
         )
 
     def _protocol(self, recipe: Recipe, at: At | None) -> dict[str, Any]:
@@ -184,7 +187,8 @@ def ground(request: Request, splits: tuple[Split, Split]) -> Ground:
     read = [task for task in suite.task if task in tasks or task == other]
     _require_present(suite, read, request)
     _require_splits(suite, read, request, splits)
-    digests = {task.name: _digest(suite, task, request, splits) for task in read}
+    found = {task.name: _looked_at(suite, task, request, splits) for task in read}
+    digests = {name: digest for name, (digest, _) in found.items()}
     return Ground(
         request=request,
         suite=suite,
@@ -195,6 +199,7 @@ def ground(request: Request, splits: tuple[Split, Split]) -> Ground:
         seeds=chosen.seeds,
         tasks=tasks,
         splits=digests,
+        oddities={name: tuple(said) for name, (_, said) in found.items()},
         backbones={name: backbones.resolve(cards.load_backbone(name)) for name in chosen.backbones},
         source=Source(other, digests[other.name].rpartition("-")[0]) if other else None,
     )
@@ -291,14 +296,18 @@ def _variant(suite: Suite, task: Task, request: Request) -> str:
     return places.find(suite, task, request.root, request.variant).variant
 
 
-def _digest(suite: Suite, task: Task, request: Request, splits: tuple[Split, Split]) -> str:
-    """What stands for the task's data, read and checked, and for the variant that they are in."""
+def _looked_at(
+    suite: Suite, task: Task, request: Request, splits: tuple[Split, Split]
+) -> tuple[str, list[str]]:
+    """What stands for the task's data and their variant, and what is odd; read and checked."""
     root, variant = request.root, request.variant
     learnt, scored = (data.read(suite, task, split, root, variant) for split in splits)
     data.require_images(learnt)
-    mark = "" if task.embedded else _variant(suite, task, request)
-    mark = f"{mark}:" if mark else ""
-    return f"{mark}{data.digest(learnt)}-{data.digest(scored)}"
+    place = None if task.embedded else places.find(suite, task, root, variant)
+    both = dict(zip(splits, (learnt, scored), strict=True))
+    said = as_found.oddities(suite, task, place, both, request.suite)
+    mark = f"{place.variant}:" if place and place.variant else ""
+    return f"{mark}{data.digest(learnt)}-{data.digest(scored)}", said
 
 
 def is_done(record: Record | None) -> bool:

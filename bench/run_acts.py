@@ -4,7 +4,7 @@ torch is imported only by what computes.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from time import time
@@ -146,6 +146,7 @@ def run_finals(
     kind: str = "cells",
 ) -> int:
     """Run what is chosen, and regenerate the tables whatever happens; how many cells failed."""
+    warn(planned.cells)
     cells = chosen(planned.cells if args.force else planned.left(), store, args)
     announce(f"{len(cells)} {kind} to run, {len(planned.done)} done before, on {planned.device}")
     try:
@@ -183,6 +184,12 @@ def chosen(cells: "Sequence[Cell]", store: "Store", args: argparse.Namespace) ->
     return cells[: args.limit_cells]
 
 
+def warn(cells: "Iterable[Cell]") -> None:
+    """Say on standard error what is odd about the data of cells, each oddity once."""
+    for said in dict.fromkeys(said for cell in cells for said in cell.data_warnings):
+        announce(f"bench: {said}")
+
+
 def announce(text: str) -> None:
     """Say on standard error what comes."""
     from rich.console import Console
@@ -195,6 +202,7 @@ def _print_plan(request: "Request", args: argparse.Namespace) -> int:
 
     store = Store(args.results)
     planned = plan_of(args, request, store)
+    warn(planned.cells)
     print_cells(planned.cells, planned.done)
     cells = chosen(planned.cells if args.force else planned.left(), store, args)
     print(f"{len(cells)} of {len(planned.cells)} cells to run; {expected(cells, store)}")

@@ -53,6 +53,7 @@ class Cell:
     scored: Split = "test"
     tuned: Tuned | None = None  # the trials that chose its rates
     observed: tuple[str, ...] = ()  # the measurements that a study takes of it
+    data_warnings: tuple[str, ...] = ()  # what is odd about its data, and no reason to refuse them
 
 
 Measured = tuple[Outcome | None, dict[str, Any]]
@@ -111,6 +112,7 @@ def keep(
 ) -> Record:
     """Write the record of a cell that ended so."""
     remark = methods.remark(cell.settings.method)
+    about = about | {"data_warnings": list(cell.data_warnings)}
     parts = (cell.settings, cell.task.group, outcome, failure, about, cell.request, remark)
     record = Record(*parts, tuned=cell.tuned)
     former = store.find(cell.settings) if cell.observed and failure else None

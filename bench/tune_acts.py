@@ -60,6 +60,7 @@ def _run_trials(
     from bench import tuning
 
     store, tried, failed = tuning.store_of(args.results), set[str](), 0
+    run_acts.warn(one.cell(one.points[0], one.rungs[0].epochs) for one in searches)
     while True:
         cells = _new(searches, tried, args)
         if not cells or (failed and args.fail_fast):

@@ -5,17 +5,19 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from bench import data, stores
 from bench.cards import Suite
+from bench.data import Examples
 from bench.errors import UserError
 from bench.places import Place
-from bench.prepare import rules, variants
+from bench.prepare import as_found, rules, variants
 from bench.prepare.building import certificates
 from bench.sources import Source
 from bench.stores import Row
-from bench.tasks import APART, Split, Task
+from bench.tasks import APART, SPLITS, Split, Task
 
 
 def check(
@@ -30,20 +32,52 @@ def check(
         if place.variant:
             yield from _prepared(task, source, place.folder, deep)
         else:
-            _require_sound(suite, task, place, deep)
+            found = _as_found(suite, task, source, place.folder, deep)
+            yield from dict.fromkeys(found)  # lists of two splits may hold the same images
     except UserError as error:
         yield str(error)
 
 
-def _require_sound(suite: Suite, task: Task, place: Place, deep: bool) -> None:
-    """Raise `UserError` for what is wrong with a folder as found, which no manifest vouches for."""
-    for split in (split for split in APART if split in suite.lists):
-        examples = data.read_folder(suite, task, split, place.folder)
-        data.require_counts(task, split, len(examples), place.folder)
-        data.require_images(examples)
-        if deep:
-            for index in range(len(examples)):
-                data.opened(examples, index)
+def _as_found(
+    suite: Suite, task: Task, source: Source | None, folder: Path, deep: bool
+) -> Iterator[str]:
+    """What is wrong with a folder as found, for which no manifest vouches; every list is read."""
+    sound: dict[Split, Examples] = {}
+    seen: set[Path] = set()
+    for split in (split for split in SPLITS if suite.lists.get(split)):
+        try:
+            examples = data.listed(suite, task, split, folder)
+            data.require_counts(task, split, len(examples), folder)
+        except UserError as error:
+            yield str(error)
+            continue
+        lost = list(as_found.missing(examples))
+        yield from lost
+        new = [i for i, f in enumerate(examples.files) if f not in seen and f.is_file()]
+        seen.update(examples.files)
+        some = data.chosen(examples, torch.tensor(new, dtype=torch.long))
+        yield from _damaged_images(some, deep)
+        if not lost:
+            sound[split] = examples
+    if as_found.is_of_parts(suite):
+        sound.pop("trainval", None)
+    rows = as_found.images(folder, sound)
+    yield from rules.findings(task, rows, as_found.repeats(source), copied=True)
+
+
+def _damaged_images(examples: Examples, deep: bool) -> Iterator[str]:
+    """The files that are no images; with `deep`, all that cannot be decoded."""
+    if not deep:
+        try:
+            data.require_images(examples)
+        except UserError as error:
+            yield str(error)
+        return
+    for index in range(len(examples)):
+        try:
+            data.opened(examples, index)
+        except UserError as error:
+            yield str(error)
 
 
 def _prepared(task: Task, source: Source | None, folder: Path, deep: bool) -> Iterator[str]:
@@ -70,9 +104,7 @@ def _rules(
     card: dict[str, object],
     folder: Path,
 ) -> Iterator[str]:
-    repeats = source is not None and source.repeats
-    yield from rules.problems(task, rows, repeats, copied="imported" in card)
-    yield from rules.warnings(task, rows)
+    yield from rules.findings(task, rows, as_found.repeats(source), copied="imported" in card)
     try:
         variants.require(variants.native(source), str(card["variant"]), folder, task, rows)
     except UserError as error:

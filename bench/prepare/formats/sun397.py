@@ -15,12 +15,9 @@ from PIL import Image, UnidentifiedImageError
 
 from bench.errors import UserError
 from bench.prepare.ahead import ahead
-from bench.prepare.containers.archives import opened
-from bench.prepare.containers.members import below, file_of, pictures, text
+from bench.prepare.containers.members import file_of, text, wherever
 from bench.prepare.formats.base import Entry, Files, Name, Picture
 from bench.prepare.opencv import as_jpeg, decoded, opencv
-
-TOP = "SUN397"
 
 
 @dataclass(frozen=True)
@@ -42,8 +39,7 @@ class Sun397:
     def images(self, wanted: Collection[Name]) -> Iterator[tuple[Name, Picture]]:
         opencv()  # rather a sentence now than after hours
         path = file_of(self.files, self.archive)
-        top = below(opened(path), TOP)
-        found = pictures(path, {top + key.lstrip("/"): (split, key) for split, key in wanted})
+        found = wherever(path, {key.lstrip("/"): (split, key) for split, key in wanted})
 
         def shrunk(item: tuple[Name, bytes]) -> tuple[Name, Picture]:
             name, content = item
