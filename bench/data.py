@@ -1,7 +1,6 @@
 """A task's splits: which images with which labels, read from where they lie and checked."""
 
 import hashlib
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,19 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2 as transforms
 
-from bench import embedded, lists, places, stores
+from bench import embedded, hashes, images, lists, places, stores
 from bench.cards import Suite
 from bench.errors import UserError, unknown
 from bench.stores import Row
 from bench.tasks import Split, Task
 
-SEEN = 16  # images of a split whose pixels stand in its digest
+SEEN = 16  # images of a split whose decoded pixels stand in its certificate
 OPENED = 20_000  # files of a split that are looked into before it is learnt
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # as Pillow says it
 Span = tuple[int, int]  # where in a file an image's bytes begin, and how many there are
 
 
@@ -36,6 +32,7 @@ class Examples:
     spans: tuple[Span, ...] = ()  # of each image in its file; empty: the whole file
     origins: tuple[str, ...] = ()  # list file and line of each image, for messages
     names: tuple[str, ...] = ()  # what each image is called where it comes from
+    hashes: tuple[str, ...] = ()  # the sha256 of each image's bytes, where a prepared list says it
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,7 +54,7 @@ def read(
         return Examples(torch.from_numpy(made.labels), pixels)
     place = places.find(suite, task, root, variant)
     if place.variant:
-        stores.require_whole(place.folder)
+        require_unchanged(place.folder)
         examples = in_store(place.folder, stores.rows(place.folder, task.name, split))
     else:
         examples = read_folder(suite, task, split, place.folder)
@@ -68,7 +65,9 @@ def read(
 def chosen(examples: Examples, index: Tensor) -> Examples:
     """Some of the examples, by their numbers, (B,)."""
     numbers = index.tolist()
-    lists = {name: getattr(examples, name) for name in ("files", "spans", "origins", "names")}
+    lists = {
+        name: getattr(examples, name) for name in ("files", "spans", "origins", "names", "hashes")
+    }
     return Examples(
         examples.labels[index],
         None if examples.pixels is None else examples.pixels[index],
@@ -96,7 +95,20 @@ def in_store(folder: Path, rows: Sequence[Row]) -> Examples:
         spans=tuple((row.offset, row.size) for row in rows),
         origins=tuple(f"{folder}: {row.source}/{row.key}" for row in rows),
         names=tuple(f"{row.source}/{row.key}" for row in rows),
+        hashes=tuple(row.sha256 for row in rows),
     )
+
+
+def require_unchanged(folder: Path) -> None:
+    """Raise `UserError` where a prepared folder's images are not those that were prepared.
+
+    Its files are read once: their hashes are remembered.
+    """
+    tars = [folder / name for name in stores.require_whole(folder)["tars"]]
+    wanted = stores.manifest(folder)
+    for tar, found in zip(tars, hashes.of_files(folder, tars), strict=True):
+        if wanted.get(tar.name) != found:
+            raise UserError(f"E-MANIFEST {tar}: its bytes have changed since it was prepared")
 
 
 def read_folder(suite: Suite, task: Task, split: Split, folder: Path) -> Examples:
@@ -122,20 +134,36 @@ def listed(suite: Suite, task: Task, split: Split, folder: Path) -> Examples:
     return Examples(torch.tensor(numbers), files=files, origins=origins, names=called)
 
 
-def digest(examples: Examples) -> str:
+def identity(examples: Examples, folder: Path | None = None) -> str:
     """16 hex digits that stand for which images with which labels, and in which order.
 
-    Of files that is their names, and the decoded pixels of `SEEN` of them, so that a copy that was
-    compressed anew is not taken for the original.
+    Every byte counts: of embedded images their pixels, of files in a `folder` their names and the
+    sha256 of each.
     """
-    content = hashlib.sha256(examples.labels.numpy().astype(np.int64).tobytes())
+    found = _of_labels(examples)
     if examples.pixels is not None:
-        content.update(examples.pixels.numpy().tobytes())
+        found.update(examples.pixels.numpy().tobytes())
+    bytes_ = examples.hashes or (hashes.of_files(folder, examples.files) if folder else ())
+    for name, sha256 in zip(examples.names, bytes_, strict=True):
+        found.update(f"{name} {sha256}\n".encode())
+    return found.hexdigest()[:16]
+
+
+def certificate(examples: Examples) -> str:
+    """16 hex digits that stand for labels, names, and what `SEEN` of the images decode to here.
+
+    Another version of a decoder may give other pixels of the same bytes.
+    """
+    found = _of_labels(examples)
     for name in examples.names:
-        content.update(f"{name}\n".encode())
+        found.update(f"{name}\n".encode())
     for index in spread(len(examples.files), SEEN):
-        content.update(opened(examples, index).numpy().tobytes())
-    return content.hexdigest()[:16]
+        found.update(opened(examples, index).numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def _of_labels(examples: Examples) -> "hashlib._Hash":
+    return hashlib.sha256(examples.labels.numpy().astype(np.int64).tobytes())
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -156,23 +184,22 @@ def content(examples: Examples, index: int) -> bytes:
 def opened(examples: Examples, index: int) -> Tensor:
     """One image's file, decoded: uint8, (3, H, W). Raises `UserError` where that cannot be done."""
     try:
-        with Image.open(io.BytesIO(content(examples, index))) as image:
-            return transforms.functional.pil_to_tensor(image.convert("RGB"))
-    except UNREADABLE as error:
+        return images.decoded(content(examples, index))
+    except images.UNREADABLE as error:
         raise fault(examples, index, f"cannot be decoded: {error}") from None
 
 
 def require_images(examples: Examples) -> None:
-    """Raise `UserError` for the first file that does not begin as an image does.
+    """Raise `UserError` for the first file that does not begin as an image that can be read.
 
     Of more than `OPENED`, so many are looked at: to open a million takes an hour.
     """
     for index in spread(len(examples.files), OPENED):
         file = examples.files[index]
         try:
-            Image.open(io.BytesIO(content(examples, index)) if examples.spans else file).close()
-        except UNREADABLE as error:
-            raise fault(examples, index, f"is not an image: {error}") from None
+            images.require(content(examples, index) if examples.spans else file)
+        except images.UNREADABLE as error:
+            raise fault(examples, index, f"is not an image to learn from: {error}") from None
 
 
 def fault(examples: Examples, index: int, what: str) -> UserError:

@@ -1,6 +1,5 @@
 """The images of a split as a view starts from them: decoded once and kept, or anew when asked."""
 
-import io
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -8,11 +7,10 @@ from math import prod
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bench import data
+from bench import data, images
 from bench.data import Examples, Span
 from bench.streams import Stream
 from bench.views import View
@@ -92,9 +90,8 @@ def _forms(examples: Examples, view: View, size: int) -> list[Tensor]:
 def _size(examples: Examples, index: int) -> tuple[int, int]:
     """Height and width, read without decoding."""
     try:
-        with Image.open(io.BytesIO(data.content(examples, index))) as image:
-            return image.height, image.width
-    except data.UNREADABLE as error:
+        return images.size(data.content(examples, index))
+    except images.UNREADABLE as error:
         raise data.fault(examples, index, f"is not an image: {error}") from None
 
 

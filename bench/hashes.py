@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +34,19 @@ def of_files(folder: Path, files: Sequence[Path]) -> list[str]:
     return [known[str(file)][1] for file in files]
 
 
+def once(check: str, content: str, work: Callable[[], None]) -> None:
+    """Do a check of a content, named by a hash, unless it has passed before."""
+    place = _cache() / check / content
+    if not place.exists():
+        work()
+        with suppress(OSError):
+            write_atomically(place, b"")
+
+
+def _cache() -> Path:
+    return platformdirs.user_cache_path("vit-peft-bench")
+
+
 def _stamp(file: Path) -> Stamp:
     found = os.stat(file)
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
@@ -42,7 +55,7 @@ def _stamp(file: Path) -> Stamp:
 def _place(folder: Path) -> Path:
     """The file that remembers the hashes of what lies in a folder."""
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    return platformdirs.user_cache_path("vit-peft-bench") / f"sha256-{FORMAT}" / f"{name}.json"
+    return _cache() / f"sha256-{FORMAT}" / f"{name}.json"
 
 
 def _remembered(folder: Path) -> dict[str, tuple[Stamp, str]]:

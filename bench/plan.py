@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from bench import (
     cross_task,
     data,
     environment,
+    hashes,
     places,
     search,
     stores,
@@ -26,6 +28,7 @@ from bench.backbones import Backbone
 from bench.cards import Recipe, Selection, Suite
 from bench.changes import change_recipe, is_of_recipe
 from bench.cross_task import Source
+from bench.data import Examples
 from bench.errors import UserError
 from bench.prepare import as_found
 from bench.records import PROMPTS_FROM, Record, Settings, Store
@@ -302,12 +305,19 @@ def _looked_at(
     """What stands for the task's data and their variant, and what is odd; read and checked."""
     root, variant = request.root, request.variant
     learnt, scored = (data.read(suite, task, split, root, variant) for split in splits)
-    data.require_images(learnt)
     place = None if task.embedded else places.find(suite, task, root, variant)
     both = dict(zip(splits, (learnt, scored), strict=True))
     said = as_found.oddities(suite, task, place, both, request.suite)
     mark = f"{place.variant}:" if place and place.variant else ""
-    return f"{mark}{data.digest(learnt)}-{data.digest(scored)}", said
+    folder = place.folder if place else None
+    return f"{mark}{_identity(learnt, folder)}-{_identity(scored, folder)}", said
+
+
+def _identity(examples: Examples, folder: Path | None) -> str:
+    """What stands for a split's data, whose images were looked into before compute."""
+    found = data.identity(examples, folder)
+    hashes.once("images", found, lambda: data.require_images(examples))
+    return found
 
 
 def is_done(record: Record | None) -> bool:

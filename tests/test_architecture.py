@@ -38,6 +38,7 @@ FLOORS = {
     "bench.stores": 1,
     "bench.threads": 1,
     "bench.hashes": 1,
+    "bench.images": 1,
     "bench.lists": 2,
     "bench.places": 2,
     "methods": 2,

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import shutil
 
 import numpy as np
@@ -10,7 +11,7 @@ import tiny
 import torch
 from PIL import Image
 
-from bench import data, decoding, streams, views
+from bench import data, decoding, hashes, streams, views
 from bench.batches import Batches
 from bench.cards import Suite, load_suite
 from bench.data import Examples
@@ -291,19 +292,78 @@ def test_an_embedded_task_that_is_not_there_names_near_ones(suite, tmp_path):
         read(load_suite(str(card)), tmp_path)
 
 
-def test_a_split_of_other_images_or_labels_has_another_digest(suite, root):
-    before = data.digest(read(suite, root))
-    path = root / "light" / "train.txt"
+@pytest.fixture
+def name(suite, root):
+    """What stands for the training split as it lies there now."""
+    return lambda: data.identity(read(suite, root), root / "light")
+
+
+def test_a_split_of_other_images_or_labels_has_another_identity(name, root):
+    before, path = name(), root / "light" / "train.txt"
     text = path.read_text()
     path.write_text(text.replace("0.png 0", "0.png 1"))
-    assert data.digest(read(suite, root)) != before
+    assert name() != before
     path.write_text("\n".join(reversed(text.splitlines())))
-    assert data.digest(read(suite, root)) != before
+    assert name() != before
+    path.write_text(text)
+    assert name() == before
 
 
-def test_a_copy_that_was_compressed_anew_has_another_digest(suite, root):
-    before = data.digest(read(suite, root))
+def test_every_image_counts(name, suite, root):
+    """Of many images too: not a sample of them."""
+    before = {name()}
+    for file in dict.fromkeys(read(suite, root).files):
+        with Image.open(file) as image:
+            pixels = image.convert("RGB")
+        pixels.putpixel((3, 3), (1, 2, 3))
+        pixels.save(file)
+        assert name() not in before
+        before.add(name())
+
+
+def test_a_copy_that_was_compressed_anew_has_another_identity(name, suite, root):
+    before = name()
     for file in {*read(suite, root).files}:
         with Image.open(file) as image:
             image.convert("RGB").save(file, "JPEG", quality=75)  # the name stays, the pixels do not
-    assert data.digest(read(suite, root)) != before
+    assert name() != before
+
+
+def test_an_image_replaced_under_its_name_size_and_time_is_another(name, suite, root):
+    before, file = name(), read(suite, root).files[-1]
+    old, content = os.stat(file), bytearray(file.read_bytes())
+    content[-5] ^= 1  # of the checksum at its end
+    file.unlink()
+    file.write_bytes(content)
+    os.utime(file, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert name() != before
+
+
+def test_a_link_that_points_elsewhere_is_another_image(name, suite, root):
+    first, last = read(suite, root).files[0], read(suite, root).files[-1]
+    kept = root / "kept.png"
+    last.rename(kept)
+    last.symlink_to(kept)
+    before = name()
+    last.unlink()
+    last.symlink_to(first)
+    assert name() != before
+
+
+def test_a_folder_that_is_moved_is_the_same(name, suite, root, tmp_path):
+    before = name()
+    shutil.copytree(root, tmp_path / "elsewhere")
+    moved = read(suite, tmp_path / "elsewhere")
+    assert data.identity(moved, tmp_path / "elsewhere" / "light") == before
+
+
+def test_a_second_look_reads_no_image(name, monkeypatch):
+    before = name()
+    monkeypatch.setattr(hashes.stores, "sha256_of", lambda _: pytest.fail("was read again"))
+    assert name() == before
+
+
+def test_where_nothing_can_be_remembered_it_is_the_same(name, monkeypatch):
+    before = name()
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+    assert name() == before

@@ -1,14 +1,12 @@
 """Whether prepared data are still what was prepared, and sound."""
 
 import hashlib
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from PIL import Image
 
-from bench import data, stores
+from bench import data, images, stores
 from bench.cards import Suite
 from bench.data import Examples
 from bench.errors import UserError
@@ -132,7 +130,6 @@ def _undecodable(folder: Path, rows: dict[Split, list[Row]]) -> Iterator[str]:
                 yield f"E-MANIFEST {examples.origins[index]}: its bytes are another image's"
                 continue
             try:
-                with Image.open(io.BytesIO(content)) as image:
-                    image.load()
-            except data.UNREADABLE as error:
+                images.decoded(content)
+            except images.UNREADABLE as error:
                 yield f"E-DECODE {examples.origins[index]}: {error}"

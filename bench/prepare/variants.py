@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from bench import data, stores
+from bench import data, images, stores
 from bench.errors import UserError
 from bench.sources import Source
 from bench.stores import Row
@@ -64,7 +64,7 @@ def is_quality_75(content: bytes) -> bool:
     try:
         with Image.open(io.BytesIO(content)) as image:
             tables = image.quantization  # type: ignore[attr-defined]
-    except data.UNREADABLE:  # to be found by who decodes it
+    except images.UNREADABLE:  # to be found by who decodes it
         return False
     return list(tables.values()) == _default_tables()[: len(tables)]
 
