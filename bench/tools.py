@@ -40,7 +40,10 @@ def export(
     cell = exports.cell_of(found, Store(record.parent), root, device)
     small = out or Path(f"{found.cell}.safetensors")
     where = torch.device(device)
-    yield _written(exports.trained(cell, small, where, lambda *_: None))
+    try:
+        yield _written(exports.trained(cell, small, where, lambda *_: None))
+    except Unsupported as error:
+        raise UserError(f"cell {found.cell} has nothing to export: {error}") from None
     if merged:
         try:
             yield _written(exports.merged(cell, small, merged, where))
