@@ -19,7 +19,7 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 import methods
-from bench import backbones, cards, checkpoints, environment, stages, trainer
+from bench import backbones, cards, checkpoints, environment, fitting, stages, trainer
 from bench.records import write_atomically
 from methods import Unsupported
 
@@ -108,6 +108,7 @@ def ready(job: Job) -> Ready:
     labels = torch.arange(job.batch, device=device) % CLASSES  # (B,)
     model = backbones.placed(backbones.load(backbone, CLASSES, recipe), device)
     bare, method = checkpoints.identities(model), methods.create(job.method)
+    fitting.require(backbone, method)
     method.prepare(model, [(images, labels)])
     model.to(device)
     rate = recipe.rates(job.method)["lr"]

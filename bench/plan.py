@@ -15,6 +15,7 @@ from bench import (
     cross_task,
     data,
     environment,
+    fitting,
     places,
     search,
     stores,
@@ -144,12 +145,15 @@ def cells(request: Request) -> list[Cell]:
     """Every cell of the request, in a fixed order whatever the order of the names.
 
     Raises `UserError` for whatever would keep a cell from running: unknown names, absent data,
-    weights that cannot be had, a field that a method does not have.
+    weights that cannot be had, a field that a method does not have, or with which it fits none of
+    the backbones. A method that fits some, or none even as registered, is its cells' matter.
     """
     at = request.at
     found = ground(request, (at.learnt, at.scored) if at else FINAL)
     adapted = {name: found.method(name, at) for name in found.methods}
-    adapting.require_fit(found.backbones.values(), adapted.values())
+    if not request.planned:
+        for name, method in adapted.items():
+            fitting.require_fields(found.backbones.values(), name, [method])
     every = product(sorted(found.backbones), found.tasks, sorted(adapted), found.seeds)
     return unique(
         found.cell(card, task, name, adapted[name], seed, at) for card, task, name, seed in every

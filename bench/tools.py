@@ -14,7 +14,7 @@ from bench import cost as costs
 from bench import export as exports
 from bench import parameters as ledger
 from bench import pretrain as pretraining
-from bench.errors import UserError, unknown
+from bench.errors import UserError
 from bench.export import Exported
 from bench.records import Store
 from methods import Unsupported
@@ -24,8 +24,7 @@ KEPT, BROKEN = "kept  ", "broken"
 
 def check_method(name: str) -> Iterator[str]:
     """Hold a registered method to the contract."""
-    if name not in methods.names():
-        raise unknown("method", name, methods.names())
+    adapting.known_methods([name])
     for sentence, problem in contract.findings(methods.create(name)):
         yield f"{BROKEN if problem else KEPT} {sentence}"
         if problem:

@@ -50,6 +50,7 @@ FLOORS = {
     "bench.views": 3,
     "bench.data": 3,
     "bench.backbones": 3,
+    "bench.fitting": 3,
     "bench.crew": 3,
     "bench.trainer": 3,
     "bench.moments": 3,
