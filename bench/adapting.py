@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 import methods
 from bench import cross_task
 from bench.cards import Recipe
-from bench.changes import near_fields
+from bench.changes import OF_BACKBONE, near_fields
 from bench.errors import UserError, unknown
 from bench.records import PROMPTS_FROM
 from methods import Method
@@ -62,4 +62,4 @@ def require_used(recipe: Recipe, changes: dict[str, Any], adapted: dict[str, Met
     for name in changes:
         if name not in has:
             near = near_fields(asdict(recipe), name)
-            raise unknown("field", name, near if "." in name else has.union(near))
+            raise unknown("field", name, [*near, *OF_BACKBONE] if "." in name else has.union(near))

@@ -101,7 +101,7 @@ def measure(jobs: Sequence[Job], rounds: int) -> Iterator[Cost | str]:
 def ready(job: Job) -> Ready:
     """Build the job's model, its optimiser and one batch of seeded noise."""
     recipe, device = cards.load_recipe(job.recipe), torch.device(job.device)
-    backbone = backbones.resolve(cards.load_backbone(job.backbone))
+    backbone = backbones.find(job.backbone)
     torch.manual_seed(SEED)
     side = backbone.input.size
     images = torch.randn(job.batch, 3, side, side).to(device)  # (B, 3, H, W)

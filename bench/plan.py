@@ -24,7 +24,7 @@ from bench import (
 from bench.asking import FINAL, At, Request
 from bench.backbones import Backbone
 from bench.cards import Recipe, Selection, Suite
-from bench.changes import change_recipe, is_of_recipe
+from bench.changes import change_recipe, is_of_backbone, is_of_recipe
 from bench.cross_task import Source
 from bench.errors import UserError
 from bench.records import PROMPTS_FROM, Record, Settings, Store
@@ -128,7 +128,7 @@ class Ground:
             "task": settings.task,
             "seed": settings.seed,
             "recipe": self.request.recipe,
-            "changes": {k: v for k, v in changes if k in has or is_of_recipe(k)},
+            "changes": {k: v for k, v in changes if k in has or _is_shared(k)},
             "variant": self.request.variant,
         }
         return {**names, "at": asdict(at)} if at else names
@@ -194,7 +194,10 @@ def ground(request: Request, splits: tuple[Split, Split]) -> Ground:
         seeds=chosen.seeds,
         tasks=tasks,
         splits=digests,
-        backbones={name: backbones.resolve(cards.load_backbone(name)) for name in chosen.backbones},
+        backbones={
+            cards.current_name(name): backbones.find(name, request.changes)
+            for name in chosen.backbones
+        },
         source=Source(other, digests[other.name].rpartition("-")[0]) if other else None,
     )
 
@@ -213,6 +216,11 @@ def _named(request: Request) -> tuple[Suite, Selection, Recipe, dict[str, Any]]:
     recipe, rest = _changed(cards.load_recipe(request.recipe or suite.recipe), request.changes)
     _require_shown(recipe, suite, request.changes)
     return suite, _selection(request, suite), recipe, rest
+
+
+def _is_shared(name: str) -> bool:
+    """Whether a change of that name is one for all methods."""
+    return is_of_recipe(name) or is_of_backbone(name)
 
 
 def _network(backbone: Backbone) -> dict[str, Any]:
@@ -237,7 +245,7 @@ def _changed(recipe: Recipe, changes: dict[str, Any]) -> tuple[Recipe, dict[str,
     if "lr" in mine:
         mine["lr_of"] = {}  # a learning rate from the command line holds for every method
     changed = change_recipe(recipe, mine) if mine else recipe
-    return changed, {k: v for k, v in changes.items() if k not in mine}
+    return changed, {k: v for k, v in changes.items() if not _is_shared(k)}
 
 
 def _require_shown(recipe: Recipe, suite: Suite, changes: dict[str, Any]) -> None:

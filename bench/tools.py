@@ -70,10 +70,10 @@ def cost(
         raise UserError(f"batch and rounds must be at least 1; got {batch} and {rounds}")
     cards.load_recipe(recipe)
     for name in backbones_:
-        backbones.resolve(cards.load_backbone(name))
+        yield from backbones.find(name).notes
     found = []
     threads = torch.get_num_threads()
-    for backbone in backbones_:
+    for backbone in dict.fromkeys(map(cards.current_name, backbones_)):
         jobs = [costs.Job(name, backbone, recipe, batch, device, threads) for name in chosen]
         for line in costs.measure(jobs, rounds):
             if isinstance(line, str):

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench import search
 from bench.records import Record, Settings, Tuned
+from bench.report import footers
 from bench.report.grouping import gather
 from bench.report.leaderboard import Board
 from bench.report.rows import Row
@@ -55,12 +56,16 @@ def _chosen(settings: Settings, tuned: Tuned) -> float | None:
 
 
 def regret(records: Iterable[Record], trials: Iterable[Mapping[str, str]]) -> Lines:
-    """A line a method, backbone and recipe, over the tasks and seeds with all that it needs."""
+    """A line a method, backbone and recipe, over the tasks and seeds with all that it needs.
+
+    Where two backbones share a name, the trials do not say whose they are: there is no line.
+    """
     scored = gather([r for r in records if r.outcome], lambda r: _tuned(r.settings))
     regrets: dict[tuple[str, ...], list[tuple[float, float]]] = {}
     for cell, tried in gather(trials, _trial).items():
-        found = _regret(tried, scored.get(cell, []))
-        if found:
+        on_test = scored.get(cell, [])
+        found = _regret(tried, on_test)
+        if found and len({footers.known(record) for record in on_test}) == 1:
             suite, backbone, recipe, _, method, _ = cell
             regrets.setdefault((suite, backbone, recipe, method), []).append(found)
     return [
