@@ -17,7 +17,7 @@ from bench import weight_files
 from bench.cards import BackboneCard, backbone_cards
 
 PARTS = {"mae": "decoder_pos_embed", "mocov3": "base_encoder."}  # by the ending of a card's name
-CLOSE = 1e-5  # of sines and cosines: float32 on another machine rounds below 1e-6 of one
+CLOSE = 5e-4  # of sines and cosines: float16, in which some files are kept, rounds by 2.4e-4
 
 
 def completed(card: BackboneCard, path: Path) -> tuple[BackboneCard, str]:

@@ -173,6 +173,7 @@ def test_the_two_fixed_maps_of_positions_are_told_apart() -> None:
     assert (map_[0, :, :4] == map_[1, :, :4]).all()
     assert recognising.pretrained_by({"pos_embed": mae_positions(4, 8)})[0] == "mae"
     assert recognising.pretrained_by({"pos_embed": moco_positions(4, 8)})[0] == "mocov3"
+    assert recognising.pretrained_by({"pos_embed": mae_positions(14, 64).half()})[0] == "mae"
 
 
 DECODER = {"mask_token": torch.zeros(1, 1, 8), "decoder_pos_embed": torch.zeros(1, 5, 8)}
