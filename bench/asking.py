@@ -41,6 +41,7 @@ class Request:
     at: At | None = (
         None  # of the one method named: its cells there; None: at the recipe's own rates
     )
+    planned: bool = False  # with others: its fields were held to all their backbones
 
 
 def again(names: Mapping[str, Any], root: Path, device: str) -> Request:
@@ -59,4 +60,5 @@ def again(names: Mapping[str, Any], root: Path, device: str) -> Request:
         device=device,
         plugins=names.get("plugins", []),
         at=At(**at) if at else None,
+        planned=True,
     )

@@ -17,6 +17,7 @@ from bench import (
     cross_task,
     data,
     environment,
+    fitting,
     hashes,
     places,
     search,
@@ -26,7 +27,7 @@ from bench import (
 from bench.asking import FINAL, At, Request
 from bench.backbones import Backbone
 from bench.cards import Recipe, Selection, Suite
-from bench.changes import change_recipe, is_of_recipe
+from bench.changes import change_recipe, is_of_backbone, is_of_recipe
 from bench.cross_task import Source
 from bench.data import Examples
 from bench.errors import UserError
@@ -136,7 +137,7 @@ class Ground:
             "task": settings.task,
             "seed": settings.seed,
             "recipe": self.request.recipe,
-            "changes": {k: v for k, v in changes if k in has or is_of_recipe(k)},
+            "changes": {k: v for k, v in changes if k in has or _is_shared(k)},
             "variant": self.request.variant,
         }
         where = {} if task.embedded else {"data_root": str(self.request.root)}
@@ -155,12 +156,15 @@ def cells(request: Request) -> list[Cell]:
     """Every cell of the request, in a fixed order whatever the order of the names.
 
     Raises `UserError` for whatever would keep a cell from running: unknown names, absent data,
-    weights that cannot be had, a field that a method does not have.
+    weights that cannot be had, a field that a method does not have, or with which it fits none of
+    the backbones. A method that fits some, or none even as registered, is its cells' matter.
     """
     at = request.at
     found = ground(request, (at.learnt, at.scored) if at else FINAL)
     adapted = {name: found.method(name, at) for name in found.methods}
-    adapting.require_fit(found.backbones.values(), adapted.values())
+    if not request.planned:
+        for name, method in adapted.items():
+            fitting.require_fields(found.backbones.values(), name, [method])
     every = product(sorted(found.backbones), found.tasks, sorted(adapted), found.seeds)
     return unique(
         found.cell(card, task, name, adapted[name], seed, at) for card, task, name, seed in every
@@ -203,7 +207,10 @@ def ground(request: Request, splits: tuple[Split, Split]) -> Ground:
         tasks=tasks,
         splits=digests,
         oddities={name: tuple(said) for name, (_, said) in found.items()},
-        backbones={name: backbones.resolve(cards.load_backbone(name)) for name in chosen.backbones},
+        backbones={
+            cards.current_name(name): backbones.find(name, request.changes)
+            for name in chosen.backbones
+        },
         source=Source(other, digests[other.name].rpartition("-")[0]) if other else None,
     )
 
@@ -222,6 +229,11 @@ def _named(request: Request) -> tuple[Suite, Selection, Recipe, dict[str, Any]]:
     recipe, rest = _changed(cards.load_recipe(request.recipe or suite.recipe), request.changes)
     _require_shown(recipe, suite, request.changes)
     return suite, _selection(request, suite), recipe, rest
+
+
+def _is_shared(name: str) -> bool:
+    """Whether a change of that name is one for all methods."""
+    return is_of_recipe(name) or is_of_backbone(name)
 
 
 def _network(backbone: Backbone) -> dict[str, Any]:
@@ -246,7 +258,7 @@ def _changed(recipe: Recipe, changes: dict[str, Any]) -> tuple[Recipe, dict[str,
     if "lr" in mine:
         mine["lr_of"] = {}  # a learning rate from the command line holds for every method
     changed = change_recipe(recipe, mine) if mine else recipe
-    return changed, {k: v for k, v in changes.items() if k not in mine}
+    return changed, {k: v for k, v in changes.items() if not _is_shared(k)}
 
 
 def _require_shown(recipe: Recipe, suite: Suite, changes: dict[str, Any]) -> None:

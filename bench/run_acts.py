@@ -148,6 +148,8 @@ def run_finals(
     """Run what is chosen, and regenerate the tables whatever happens; how many cells failed."""
     warn(planned.cells)
     cells = chosen(planned.cells if args.force else planned.left(), store, args)
+    for line in backbone_lines(cells):
+        announce(line)
     announce(f"{len(cells)} {kind} to run, {len(planned.done)} done before, on {planned.device}")
     try:
         return run_cells(cells, store, executor, args, began)
@@ -204,6 +206,7 @@ def _print_plan(request: "Request", args: argparse.Namespace) -> int:
     planned = plan_of(args, request, store)
     warn(planned.cells)
     print_cells(planned.cells, planned.done)
+    say(backbone_lines(planned.cells))
     cells = chosen(planned.cells if args.force else planned.left(), store, args)
     print(f"{len(cells)} of {len(planned.cells)} cells to run; {expected(cells, store)}")
     return 0
@@ -215,6 +218,19 @@ def print_cells(cells: "Sequence[Cell]", done: set[str]) -> None:
 
     for cell in cells:
         print(f"{'done' if cell.settings.digest() in done else 'to run':7} {title(cell)}")
+
+
+def backbone_lines(cells: "Iterable[Cell]") -> list[str]:
+    """A line for each backbone of the cells: its input, its weights, and how it was found."""
+    from bench import inputs
+
+    found = {}
+    for cell in cells:
+        s, notes = cell.settings, cell.backbone.notes
+        how = inputs.said(s.input, s.recipe["normalisation"])
+        line = f"backbone {s.backbone}: {how}; weights {s.weights[:12]}"
+        found["; ".join([line, *notes])] = True
+    return list(found)
 
 
 def expected(cells: "Sequence[Cell]", store: "Store") -> str:

@@ -82,10 +82,11 @@ class Raising(Linear):
 
 @dataclass(frozen=True)
 class BadAttach(Method):
-    """Fails in `attach`."""
+    """Fails in `attach`, but on the meta device."""
 
     def attach(self, model: VisionTransformer) -> None:
-        raise RuntimeError("no way")
+        if not model.cls_token.is_meta:
+            raise RuntimeError("no way")
 
 
 @dataclass(frozen=True)
@@ -193,11 +194,11 @@ def test_another_architecture_under_the_same_name_is_another_cell(run, cards, tm
     assert len(records(tmp_path / "results")) == 2
 
 
-@pytest.mark.parametrize("broken", [Raising(), BadAttach()], ids=["prepare", "attach"])
+@pytest.mark.parametrize("broken", ["prepare", "attach with weights"])
 def test_a_failing_cell_stops_no_other_and_is_run_again_alone(
     run, tmp_path, monkeypatch, capsys, broken
 ):
-    register(monkeypatch, "aa_broken", broken)
+    register(monkeypatch, "aa_broken", Raising() if broken == "prepare" else BadAttach())
     assert run("aa_broken,linear") == 1
     assert "bench: 1 of 2 cells have no result" in capsys.readouterr().err
     found = by_method(tmp_path / "results")

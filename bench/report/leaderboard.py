@@ -22,6 +22,7 @@ class Board:
     title: str
     backbone: str
     weights: str  # sha256
+    input: dict[str, Any]  # of the backbone: size, mean, std and pooling
     recipe: dict[str, Any]
     changed: str  # what tells it from boards of the same suite, backbone and recipe name
     variant: str  # of the data; empty: embedded, or read as found
@@ -149,6 +150,7 @@ def _board(part: list[Record], card: Suite | None, changed: str, same: list[list
         title=card.title if card else settings.suite,
         backbone=settings.backbone,
         weights=settings.weights,
+        input=settings.input,
         recipe=settings.recipe,
         changed=changed,
         variant=settings.variant,

@@ -55,11 +55,16 @@ def _chosen(settings: Settings, tuned: Tuned) -> float | None:
 
 
 def regret(records: Iterable[Record], trials: Iterable[Mapping[str, str]]) -> Lines:
-    """A line a method, backbone and recipe, over the tasks and seeds with all that it needs."""
+    """A line a method, backbone and recipe, over the tasks and seeds with all that it needs.
+
+    Where two backbones or versions of the data share a name, the trials do not say whose they are:
+    there is no line.
+    """
     scored = gather([r for r in records if r.outcome], lambda r: _tuned(r.settings))
     regrets: dict[tuple[str, ...], list[tuple[float, float]]] = {}
     for cell, tried in gather(trials, _trial).items():
-        found = _regret(tried, scored.get(cell, []))
+        on_test = scored.get(cell, [])
+        found = _regret(tried, on_test)
         if found:
             suite, backbone, recipe, _, method, _ = cell
             regrets.setdefault((suite, backbone, recipe, method), []).append(found)
