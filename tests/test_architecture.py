@@ -49,6 +49,7 @@ FLOORS = {
     "bench.streams": 3,
     "bench.views": 3,
     "bench.data": 3,
+    "bench.images": 3,
     "bench.backbones": 3,
     "bench.crew": 3,
     "bench.trainer": 3,
