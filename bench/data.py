@@ -1,28 +1,27 @@
 """A task's splits: which images with which labels, read from where they lie and checked."""
 
 import hashlib
-import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2 as transforms
 
-from bench import embedded, lists, places, stores
+from bench import embedded, hashes, images, lists, places, stores
 from bench.cards import Suite
 from bench.errors import UserError, unknown
+from bench.images import File
 from bench.stores import Row
 from bench.tasks import Split, Task
 
-SEEN = 16  # images of a split whose pixels stand in its digest
-OPENED = 20_000  # files of a split that are looked into before it is learnt
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # as Pillow says it
+SEEN = 16  # images of a split whose pixels stand in its certificate
+OPENED = 20_000  # files of a split that are looked into before it is learnt or scored
+T = TypeVar("T")
 Span = tuple[int, int]  # where in a file an image's bytes begin, and how many there are
 
 
@@ -36,6 +35,7 @@ class Examples:
     spans: tuple[Span, ...] = ()  # of each image in its file; empty: the whole file
     origins: tuple[str, ...] = ()  # list file and line of each image, for messages
     names: tuple[str, ...] = ()  # what each image is called where it comes from
+    sha256s: tuple[str, ...] = ()  # of the bytes of each image
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,7 +58,9 @@ def read(
     place = places.find(suite, task, root, variant)
     if place.variant:
         stores.require_whole(place.folder)
-        examples = in_store(place.folder, stores.rows(place.folder, task.name, split))
+        rows = stores.rows(place.folder, task.name, split)
+        require_tars(place.folder, rows)
+        examples = in_store(place.folder, rows)
     else:
         examples = read_folder(suite, task, split, place.folder)
     require_counts(task, split, len(examples), place.folder)
@@ -68,7 +70,8 @@ def read(
 def chosen(examples: Examples, index: Tensor) -> Examples:
     """Some of the examples, by their numbers, (B,)."""
     numbers = index.tolist()
-    lists = {name: getattr(examples, name) for name in ("files", "spans", "origins", "names")}
+    kinds = ("files", "spans", "origins", "names", "sha256s")
+    lists = {name: getattr(examples, name) for name in kinds}
     return Examples(
         examples.labels[index],
         None if examples.pixels is None else examples.pixels[index],
@@ -96,7 +99,20 @@ def in_store(folder: Path, rows: Sequence[Row]) -> Examples:
         spans=tuple((row.offset, row.size) for row in rows),
         origins=tuple(f"{folder}: {row.source}/{row.key}" for row in rows),
         names=tuple(f"{row.source}/{row.key}" for row in rows),
+        sha256s=tuple(row.sha256 for row in rows),
     )
+
+
+def require_tars(folder: Path, rows: Sequence[Row]) -> None:
+    """Raise `UserError` unless the tars of these images are, byte for byte, what was prepared.
+
+    Each is read once, and again only when it has changed.
+    """
+    tars = tuple(folder / name for name in sorted({row.tar for row in rows}))
+    wanted = stores.manifest(folder)
+    for tar, sha256 in zip(tars, _hashes(folder, tars, tars), strict=True):
+        if sha256 != wanted.get(tar.name):
+            raise UserError(f"E-MANIFEST {tar}: its bytes have changed since it was prepared")
 
 
 def read_folder(suite: Suite, task: Task, split: Split, folder: Path) -> Examples:
@@ -113,23 +129,40 @@ def read_folder(suite: Suite, task: Task, split: Split, folder: Path) -> Example
     origins = tuple(origin for _, _, origin in lines)
     _require_files(files, origins)
     called = tuple(f"{file.parent.name}/{file.name}" for file in files)
-    return Examples(torch.tensor(numbers), files=files, origins=origins, names=called)
+    sha256s = tuple(_hashes(folder, files, origins))
+    return Examples(
+        torch.tensor(numbers), files=files, origins=origins, names=called, sha256s=sha256s
+    )
 
 
 def digest(examples: Examples) -> str:
     """16 hex digits that stand for which images with which labels, and in which order.
 
-    Of files that is their names, and the decoded pixels of `SEEN` of them, so that a copy that was
-    compressed anew is not taken for the original.
+    Every image counts: by its pixels where it has any, else by its name and its file's bytes.
     """
-    content = hashlib.sha256(examples.labels.numpy().astype(np.int64).tobytes())
+    content = hashlib.sha256(_called(examples))
     if examples.pixels is not None:
         content.update(examples.pixels.numpy().tobytes())
-    for name in examples.names:
-        content.update(f"{name}\n".encode())
+    for sha256 in examples.sha256s:
+        content.update(f"{sha256}\n".encode())
+    return content.hexdigest()[:16]
+
+
+def certificate(examples: Examples) -> str:
+    """16 hex digits that stand for how files decode here: names, labels, and some of the pixels.
+
+    Unlike `digest`, which is that of the bytes, it tells one decoder from another.
+    """
+    content = hashlib.sha256(_called(examples))
     for index in spread(len(examples.files), SEEN):
         content.update(opened(examples, index).numpy().tobytes())
     return content.hexdigest()[:16]
+
+
+def _called(examples: Examples) -> bytes:
+    """The labels and names of all images, in their order."""
+    names = "".join(f"{name}\n" for name in examples.names)
+    return examples.labels.numpy().astype(np.int64).tobytes() + names.encode()
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -149,24 +182,32 @@ def content(examples: Examples, index: int) -> bytes:
 
 def opened(examples: Examples, index: int) -> Tensor:
     """One image's file, decoded: uint8, (3, H, W). Raises `UserError` where that cannot be done."""
-    try:
-        with Image.open(io.BytesIO(content(examples, index))) as image:
-            return transforms.functional.pil_to_tensor(image.convert("RGB"))
-    except UNREADABLE as error:
-        raise fault(examples, index, f"cannot be decoded: {error}") from None
+    return look(examples, index, images.rgb)
+
+
+def size(examples: Examples, index: int) -> tuple[int, int]:
+    """Height and width of one image's file, read without decoding. Raises `UserError`."""
+    return look(examples, index, images.size)
 
 
 def require_images(examples: Examples) -> None:
-    """Raise `UserError` for the first file that does not begin as an image does.
+    """Raise `UserError` for the first file that is no image, or one that cannot become RGB.
 
-    Of more than `OPENED`, so many are looked at: to open a million takes an hour.
+    Only its beginning is looked at. Of more than `OPENED` files, so many are: to open a million
+    takes an hour.
     """
     for index in spread(len(examples.files), OPENED):
-        file = examples.files[index]
-        try:
-            Image.open(io.BytesIO(content(examples, index)) if examples.spans else file).close()
-        except UNREADABLE as error:
-            raise fault(examples, index, f"is not an image: {error}") from None
+        look(examples, index, images.require)
+
+
+def look(examples: Examples, index: int, find: Callable[[File], T]) -> T:
+    """What `find` finds in one image's file; its error becomes one that says where that stands."""
+    try:
+        return find(content(examples, index) if examples.spans else examples.files[index])
+    except images.Unusable as error:
+        raise fault(examples, index, str(error)) from None
+    except OSError as error:
+        raise fault(examples, index, f"cannot be read: {error.strerror}") from None
 
 
 def fault(examples: Examples, index: int, what: str) -> UserError:
@@ -190,3 +231,13 @@ def _require_files(files: tuple[Path, ...], origins: tuple[str, ...]) -> None:
             present[file.parent] = set(os.listdir(file.parent)) if file.parent.is_dir() else set()
         if file.name not in present[file.parent]:
             raise UserError(f"{origin}: no image {file}")
+
+
+def _hashes(folder: Path, files: Sequence[Path], origins: Sequence[object]) -> list[str]:
+    """The sha256 of each file below a folder, read once; `origins` say where each is named."""
+    try:
+        return hashes.of_files(folder, files)
+    except OSError as error:
+        found = {str(file): origin for file, origin in zip(files, origins, strict=True)}
+        where = found.get(str(error.filename), folder)
+        raise UserError(f"{where}: {error.filename} cannot be read: {error.strerror}") from None

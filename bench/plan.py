@@ -290,7 +290,8 @@ def _digest(suite: Suite, task: Task, request: Request, splits: tuple[Split, Spl
     """What stands for the task's data, read and checked, and for the variant that they are in."""
     root, variant = request.root, request.variant
     learnt, scored = (data.read(suite, task, split, root, variant) for split in splits)
-    data.require_images(learnt)
+    for examples in (learnt, scored):
+        data.require_images(examples)
     mark = "" if task.embedded else _variant(suite, task, request)
     mark = f"{mark}:" if mark else ""
     return f"{mark}{data.digest(learnt)}-{data.digest(scored)}"

@@ -68,9 +68,10 @@ def test_a_run_reads_what_was_prepared_and_its_record_says_so(tmp_path):
     changes = ["--set", "epochs=1", "--set", "warmup_epochs=0", "--set", "precision=fp32"]
     assert main(["run", *where(tmp_path), "--results", str(results), *changes]) == 0
     [(_, record)] = Store(results).read()
-    certificate = card(tmp_path)["certificates"]["cifar"]
+    suite = load_suite(str(tmp_path / "suite.toml"))
+    read = (data.read(suite, suite.task[0], s, tmp_path / "data") for s in ("trainval", "test"))
     assert record.settings.variant == "lossless"
-    assert record.settings.split.endswith(certificate["test"])
+    assert record.settings.split == f"lossless:{'-'.join(map(data.digest, read))}"
     assert "lossless" in (results / "leaderboard.md").read_text()
 
 

@@ -119,7 +119,9 @@ def require_rules(task: Task, source: Source | None, rows: Rows, copied: bool) -
 def certificates(folder: Path, rows: TaskRows) -> dict[str, dict[str, str]]:
     """What stands for each split: its labels, its keys and the pixels of some of its images."""
     return {
-        task: {split: data.digest(data.in_store(folder, found)) for split, found in splits.items()}
+        task: {
+            split: data.certificate(data.in_store(folder, found)) for split, found in splits.items()
+        }
         for task, splits in rows.items()
     }
 

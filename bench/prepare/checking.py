@@ -1,14 +1,13 @@
 """Whether prepared data are still what was prepared, and sound."""
 
 import hashlib
-import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
-
-from bench import data, stores
+from bench import data, images, stores
 from bench.cards import Suite
+from bench.data import Examples
 from bench.errors import UserError
 from bench.places import Place
 from bench.prepare import rules, variants
@@ -23,20 +22,20 @@ def check(
 ) -> Iterator[str]:
     """Every rule that a task's data break, and what is odd about them.
 
-    `source` is what the task is made from, if anything. With `deep`, every byte is hashed and
-    every image decoded.
+    `source` is what the task is made from, if anything. With `deep`, every byte is read, whether
+    or not it was read before, and every image decoded.
     """
     try:
         if place.variant:
             yield from _prepared(task, source, place.folder, deep)
         else:
-            _require_sound(suite, task, place, deep)
+            yield from _as_found(suite, task, place, deep)
     except UserError as error:
         yield str(error)
 
 
-def _require_sound(suite: Suite, task: Task, place: Place, deep: bool) -> None:
-    """Raise `UserError` for what is wrong with a folder as found, which no manifest vouches for."""
+def _as_found(suite: Suite, task: Task, place: Place, deep: bool) -> Iterator[str]:
+    """What is odd about a folder that no manifest vouches for; raises `UserError` where broken."""
     for split in (split for split in APART if split in suite.lists):
         examples = data.read_folder(suite, task, split, place.folder)
         data.require_counts(task, split, len(examples), place.folder)
@@ -44,6 +43,7 @@ def _require_sound(suite: Suite, task: Task, place: Place, deep: bool) -> None:
         if deep:
             for index in range(len(examples)):
                 data.opened(examples, index)
+            yield from _oddities(task, split, examples)
 
 
 def _prepared(task: Task, source: Source | None, folder: Path, deep: bool) -> Iterator[str]:
@@ -54,13 +54,36 @@ def _prepared(task: Task, source: Source | None, folder: Path, deep: bool) -> It
     rows = {split: stores.rows(folder, task.name, split) for split in APART if split in certified}
     yield from _rules(task, source, rows, card, folder)
     if deep:
-        damage = [*_damaged(folder), *_undecodable(folder, rows)]
-        yield from damage
-        if not damage and certificates(folder, {task.name: rows})[task.name] != certified:
-            yield (
-                f"W-PIXELS {task.name}: images decode to other pixels here than where they were "
-                f"prepared, with {card.get('versions')}"
-            )
+        yield from _read_through(task, folder, rows, card)
+        return
+    for listed in rows.values():  # as a run does
+        data.require_tars(folder, listed)
+        data.require_images(data.in_store(folder, listed))
+
+
+def _read_through(
+    task: Task, folder: Path, rows: dict[Split, list[Row]], card: dict[str, Any]
+) -> Iterator[str]:
+    """What shows when every byte is read and every image decoded."""
+    damage = [*_damaged(folder), *_undecodable(folder, rows)]
+    yield from damage
+    if damage:
+        return
+    for split, listed in rows.items():
+        yield from _oddities(task, split, data.in_store(folder, listed))
+    if certificates(folder, {task.name: rows})[task.name] != card["certificates"][task.name]:
+        yield (
+            f"W-PIXELS {task.name}: images decode to other pixels here than where they were "
+            f"prepared, with {card.get('versions')}"
+        )
+
+
+def _oddities(task: Task, split: Split, examples: Examples) -> Iterator[str]:
+    """What the images of a split say of themselves, and is not heeded."""
+    for code, (is_so, says) in images.ODDITIES.items():
+        count = sum(data.look(examples, index, is_so) for index in range(len(examples)))
+        if count:
+            yield f"{code} {task.name}/{split}: {count:,} of {len(examples):,} images {says}"
 
 
 def _rules(
@@ -100,7 +123,6 @@ def _undecodable(folder: Path, rows: dict[Split, list[Row]]) -> Iterator[str]:
                 yield f"E-MANIFEST {examples.origins[index]}: its bytes are another image's"
                 continue
             try:
-                with Image.open(io.BytesIO(content)) as image:
-                    image.load()
-            except data.UNREADABLE as error:
+                images.rgb(content)
+            except images.Unusable as error:
                 yield f"E-DECODE {examples.origins[index]}: {error}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from bench import data, stores
+from bench import data, images, stores
 from bench.errors import UserError
 from bench.sources import Source
 from bench.stores import Row
@@ -62,9 +62,8 @@ def is_quality_75(content: bytes) -> bool:
     if not is_jpeg(content):
         return False
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            tables = image.quantization  # type: ignore[attr-defined]
-    except data.UNREADABLE:  # to be found by who decodes it
+        tables = images.quantisation(content)
+    except images.Unusable:  # to be found by who decodes it
         return False
     return list(tables.values()) == _default_tables()[: len(tables)]
 
@@ -74,5 +73,4 @@ def _default_tables() -> list[list[int]]:
     """For brightness, then for colour."""
     stream = io.BytesIO()
     Image.new("RGB", (16, 16)).save(stream, "JPEG", quality=75)
-    with Image.open(stream) as image:
-        return list(image.quantization.values())  # type: ignore[attr-defined]
+    return list(images.quantisation(stream.getvalue()).values())

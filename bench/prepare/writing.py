@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from bench import data, stores
+from bench import images, stores
 from bench.errors import UserError
 from bench.prepare.ahead import ahead
 from bench.prepare.formats.base import Name, Picture
@@ -66,12 +66,12 @@ def encoded(name: Name, picture: Picture) -> Encoded:
 def _kind(name: Name, content: bytes) -> str:
     """The usual ending of an image's file, whose every pixel can be read."""
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            return SUFFIXES.get(image.format or "", str(image.format).lower())
-    except data.UNREADABLE as error:
+        images.rgb(content)
+        found = images.format_of(content)
+    except images.Unusable as error:
         start = content[:16]
         raise UserError(f"E-DECODE {'/'.join(name)}: {error}; it begins {start!r}") from None
+    return SUFFIXES.get(found, found.lower())
 
 
 def _encoded(picture: tuple[Name, Picture]) -> Encoded:
