@@ -13,6 +13,7 @@ from PIL import Image
 from bench import data, decoding, streams, views
 from bench.batches import Batches
 from bench.cards import Suite, load_suite
+from bench.cli import main
 from bench.data import Examples
 from bench.errors import UserError
 from bench.views import View
@@ -211,10 +212,50 @@ def test_a_crop_keeps_proportions_and_a_squash_does_not(tmp_path):
 
 
 def test_grey_and_transparent_images_become_rgb(tmp_path):
-    for i, mode in enumerate(("L", "RGBA", "P")):
+    for i, mode in enumerate(("L", "LA", "RGBA", "P")):
         Image.new(mode, (32, 32)).save(tmp_path / f"{i}.png")
-    examples = Examples(torch.zeros(3), files=tuple(tmp_path / f"{i}.png" for i in range(3)))
-    assert all_images(batches(examples)).shape == (3, 3, 16, 16)
+    examples = Examples(torch.zeros(4), files=tuple(tmp_path / f"{i}.png" for i in range(4)))
+    assert all_images(batches(examples)).shape == (4, 3, 16, 16)
+
+
+def test_images_of_16_bits_are_seen_as_their_copies_of_8_bits_are(tmp_path):
+    values = np.random.default_rng(0).integers(0, 65536, (4, 32, 32)).astype(np.uint16)
+    seen = []
+    for name, copy in (("wide", values), ("narrow", (values >> 8).astype(np.uint8))):
+        files = tuple(tmp_path / f"{name}{i}.tif" for i in range(4))
+        for file, pixels in zip(files, copy, strict=True):
+            Image.fromarray(pixels).save(file)
+        seen.append(all_images(batches(Examples(torch.zeros(4), files=files))))
+    assert torch.equal(*seen)
+    assert seen[0].std() > 0.1  # and not all white
+
+
+@pytest.mark.parametrize("view", {**views.FIXED, **views.RANDOM})
+def test_a_turned_tiff_is_seen_as_its_pixels_are_stored(tmp_path, view):
+    """Its height and width, which Pillow exchanges, lay out what is kept of all images."""
+    tiny.write_images(tmp_path, 3, size=(50, 34))
+    exif = Image.Exif()
+    exif[274] = 6  # a quarter turn
+    for i in range(3):
+        with Image.open(tmp_path / f"{i}.png") as image:
+            image.save(tmp_path / f"{i}.tif", exif=exif)
+    seen = []
+    for kind in ("png", "tif"):
+        files = tuple(tmp_path / f"{i}.{kind}" for i in range(3))
+        seen.append(all_images(batches(Examples(torch.zeros(3), files=files), view, 24, order=1)))
+    assert torch.equal(*seen)
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_values_without_a_range_are_refused_before_anything_is_learnt(tmp_path, capsys, split):
+    tiny.write_all(tmp_path)
+    file = tmp_path / "data" / "light" / "images" / split / "2.png"
+    Image.fromarray(np.ones((8, 8), np.float32)).save(file, format="TIFF")
+    assert main(tiny.command("run", tmp_path, tmp_path / "results", "linear")) == 2
+    said = capsys.readouterr().err
+    assert f"{split}.txt:3: {file} holds floating-point numbers (Pillow's mode F); expected" in said
+    assert said.count("\n") == 1
+    assert not list((tmp_path / "results").rglob("*.json"))
 
 
 @pytest.mark.parametrize("in_memory", [decoding.IN_MEMORY, 0])
