@@ -140,6 +140,7 @@ def digest(examples: Examples) -> str:
 
     Every image counts: by its pixels where it has any, else by its name and its file's bytes.
     """
+    assert examples.pixels is not None or len(examples.sha256s) == len(examples)
     content = hashlib.sha256(_called(examples))
     if examples.pixels is not None:
         content.update(examples.pixels.numpy().tobytes())

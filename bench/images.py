@@ -24,7 +24,7 @@ WIDE = {  # formats -> modes in which Pillow gives grey of 12 or 16 bits; some h
     "TIFF": ("I;16", "I;16B"),
     "JPEG2000": ("I;16",),
 }
-HOLDS = {"I": "whole numbers of 32 bits or with a sign", "F": "floating-point numbers"}
+HOLDS = {"I": "whole numbers of 32 bits", "F": "floating-point numbers"}
 WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES = 256, 257, 258, 262, 274, 339  # TIFF's tags
 WHITE_IS_ZERO, SIGNED = 0, 2  # values of two of them
 UNDOES = {  # orientation -> what undoes the turn that Pillow, of TIFF alone, makes for it
@@ -129,7 +129,7 @@ def _said(what: str) -> Iterator[None]:
 
 def _require_mode(image: Image.Image) -> None:
     if _is_signed(image):
-        raise Unusable(f"holds values with a sign, whose range nothing says; {_wanted()}")
+        raise Unusable(f"holds values with a sign (Pillow's mode {image.mode}); {_wanted()}")
     if image.mode not in CONVERTED and not _is_wide(image):
         held = HOLDS.get(image.mode, "colours of another kind")
         raise Unusable(f"holds {held} (Pillow's mode {image.mode}); {_wanted()}")

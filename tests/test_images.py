@@ -111,6 +111,13 @@ def test_an_orientation_tag_turns_no_format(orientation, how):
 
 
 @pytest.mark.parametrize("orientation", TURNS)
+def test_a_tiff_that_asks_by_xmp_is_not_turned_either(orientation):
+    asks = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="{orientation}"/></x:xmpmeta>'
+    content = saved(Image.fromarray(EIGHT), format="TIFF", tiffinfo={700: asks.encode()})
+    assert (shown(content) == EIGHT).all()
+
+
+@pytest.mark.parametrize("orientation", TURNS)
 def test_an_orientation_tag_turns_no_jpeg(orientation):
     plain = saved(Image.fromarray(EIGHT), format="JPEG")
     turned = saved(Image.fromarray(EIGHT), format="JPEG", exif=asking(orientation))
