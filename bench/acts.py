@@ -72,6 +72,7 @@ def merge(args: argparse.Namespace) -> int:
 
     store = Store(args.results)
     store.require_writable()
+    store.require_current()
     said, refused = reading.bring_in(args.paths, store)
     report_tables(args.results)
     return _account(said, refused)
@@ -86,8 +87,11 @@ def _account(said: Iterable[str], refused: Sequence[str]) -> int:
 
 
 def _require_folder(results: Path) -> None:
+    from bench.records import Store
+
     if not results.is_dir():
         raise UserError(f"no results folder at {results}; name another with --results")
+    Store(results).require_current()
 
 
 def report_tables(results: Path) -> list[Path]:
@@ -97,6 +101,15 @@ def report_tables(results: Path) -> list[Path]:
     for problem in made.problems:
         print(f"bench: skipped: {problem}", file=sys.stderr)
     return made.written
+
+
+def migrate(args: argparse.Namespace) -> int:
+    from bench import migration
+
+    if not args.results.is_dir():
+        raise UserError(f"no results folder at {args.results}; name another with --results")
+    problems: list[str] = []
+    return _account(migration.migrate(args.results, problems), problems)
 
 
 def verify(args: argparse.Namespace) -> int:

@@ -1,19 +1,16 @@
-"""The methods of a request: known by name, with their fields changed, and fit for the backbones."""
+"""The methods of a request: known by name, with their fields changed."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
-from itertools import product
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 
 import methods
-from bench import backbones, cross_task
-from bench.backbones import Backbone
+from bench import cross_task
 from bench.cards import Recipe
-from bench.changes import near_fields
+from bench.changes import OF_BACKBONE, near_fields
 from bench.errors import UserError, unknown
 from bench.records import PROMPTS_FROM
 from methods import Method
@@ -65,25 +62,4 @@ def require_used(recipe: Recipe, changes: dict[str, Any], adapted: dict[str, Met
     for name in changes:
         if name not in has:
             near = near_fields(asdict(recipe), name)
-            raise unknown("field", name, near if "." in name else has.union(near))
-
-
-def require_fit(found: Iterable[Backbone], adapted: Iterable[Method]) -> None:
-    """Raise `UserError` where a method has a field out of range for a backbone."""
-    for backbone, method in product(found, adapted):
-        _require_fit(backbone, method)
-
-
-def _require_fit(backbone: Backbone, method: Method) -> None:
-    """Attach on the meta device: a field out of range shows before any compute.
-
-    What a backbone does not allow, and what else fails, is its cell's to record.
-    """
-    with torch.device("meta"):
-        model = backbones.build(backbone, classes=2)
-        try:
-            method.attach(model.requires_grad_(False))
-        except ValueError as error:
-            raise UserError(f"{type(method).__name__} on {backbone.card.name}: {error}") from None
-        except Exception:
-            return
+            raise unknown("field", name, [*near, *OF_BACKBONE] if "." in name else has.union(near))

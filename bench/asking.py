@@ -37,9 +37,11 @@ class Request:
     variant: str | None = None  # of prepared data; None: lossless, else a folder as found
     device: str = "cpu"
     tune: bool | None = None  # None: as the recipe says
+    plugins: list[str] = field(default_factory=list)  # the files, as they were named
     at: At | None = (
         None  # of the one method named: its cells there; None: at the recipe's own rates
     )
+    planned: bool = False  # with others: its fields were held to all their backbones
 
 
 def again(names: Mapping[str, Any], root: Path, device: str) -> Request:
@@ -56,5 +58,7 @@ def again(names: Mapping[str, Any], root: Path, device: str) -> Request:
         root=root,
         variant=names.get("variant"),
         device=device,
+        plugins=names.get("plugins", []),
         at=At(**at) if at else None,
+        planned=True,
     )

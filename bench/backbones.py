@@ -1,41 +1,37 @@
 """A backbone card becomes a frozen timm model with a new head, and the input that it wants."""
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from math import log
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import timm
 import torch
-from safetensors.torch import load_file
 from timm.layers import Attention
 from timm.models import VisionTransformer
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
-from bench.cards import RANDOM, WEIGHTS, BackboneCard, Recipe, backbone_cards
+from bench import inputs, recognising, renames, weight_files
+from bench.cards import (
+    RANDOM,
+    WEIGHTS,
+    BackboneCard,
+    Recipe,
+    backbone_cards,
+    current_name,
+    load_backbone,
+)
+from bench.changes import change_backbone
 from bench.errors import UserError, first_line, unknown
+from bench.inputs import Input
 
-WRAPPERS = ("model", "state_dict")  # under which released files keep their weights
 PREFIXES = ("module.base_encoder.", "module.", "encoder.")  # MoCo-v3's full and linear-probe files
 PRETRAINING = ("decoder_", "mask_token", "momentum_encoder.", "predictor.")  # MAE's and MoCo-v3's
 NOT_BACKBONE = ("head.", "fc.", "pre_logits.", *PRETRAINING)
 PATCHES = "patch_embed.proj.weight"
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-NONE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # pixels stay in [0, 1]
-
-
-@dataclass(frozen=True)
-class Input:
-    """What a backbone wants to see and how it sums it up."""
-
-    size: int  # pixels, both ways
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    pooling: str
 
 
 @dataclass(frozen=True)
@@ -46,24 +42,44 @@ class Backbone:
     input: Input
     weights: Path | None  # None: the seeded random initialisation
     sha256: str
+    notes: tuple[str, ...] = ()  # what a user should know of how it was found
 
 
-def resolve(card: BackboneCard) -> Backbone:
+def find(name: str, changes: Mapping[str, Any] = MappingProxyType({})) -> Backbone:
+    """The backbone that a request calls `name`, with its changes; raises as `resolve` does."""
+    card = change_backbone(load_backbone(name), dict(changes))
+    found, renamed = resolve(card, name), renames.note(name, current_name(name))
+    return replace(found, notes=(renamed, *found.notes)) if renamed else found
+
+
+def resolve(card: BackboneCard, called: str = "") -> Backbone:
     """Check that the card's model is one that the methods serve, and find its weights.
 
-    Raises `UserError` for an unknown or unfit model and for weights that cannot be had or are
-    another model's.
+    `called` is how the request names it, where that is not the card's own name. Raises `UserError`
+    for an unknown or unfit model and for weights that cannot be had, are another model's or hold
+    what is no number.
     """
+    card = replace(card, timm=renames.current(card.timm))
+    model, wanted = _planned(card)
+    path = _find_weights(card, called or card.name)
+    sha256 = weight_files.sha256(path) if path else RANDOM
+    if card.sha256 and sha256 != card.sha256:
+        raise UserError(f"{path} has sha256 {sha256}; the card of {card.name} says {card.sha256}")
+    if path is None:
+        return Backbone(card, wanted, path, sha256)
+    whole, note = recognising.completed(card, path) if card.weights else (card, "")
+    if whole != card:
+        model, wanted = _planned(whole)
+    _weights(model, path, whole, "pretrained")
+    return Backbone(whole, wanted, path, sha256, (note,) if note else ())
+
+
+def _planned(card: BackboneCard) -> tuple[VisionTransformer, Input]:
+    """The card's network on the meta device, with one class, and the input that it wants."""
     wanted = _input(card)
     with torch.device("meta"):
         model = _build(card, wanted, classes=1)
-    path = _find_weights(card)
-    sha256 = _sha256(path) if path else RANDOM
-    if card.sha256 and sha256 != card.sha256:
-        raise UserError(f"{path} has sha256 {sha256}; the card of {card.name} says {card.sha256}")
-    if path:
-        _weights(model, path, card, "pretrained")
-    return Backbone(card, wanted, path, sha256)
+    return model, replace(wanted, pooling=model.global_pool)
 
 
 def load(backbone: Backbone, classes: int, recipe: Recipe) -> VisionTransformer:
@@ -105,30 +121,33 @@ def use_plain_attention(model: VisionTransformer) -> None:
             module.fused_attn = False
 
 
-def normalisation(
-    backbone: Backbone, recipe: Recipe
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def normalisation(backbone: Backbone, recipe: Recipe) -> inputs.Statistics:
     """The mean and standard deviation that the recipe wants, of pixels in [0, 1]."""
-    own = backbone.input.mean, backbone.input.std
-    return {"backbone": own, "imagenet": IMAGENET, "none": NONE}[recipe.normalisation]
+    return inputs.normalisation((backbone.input.mean, backbone.input.std), recipe.normalisation)
 
 
 def _input(card: BackboneCard) -> Input:
     name = card.timm.split(".")[0]
     if not timm.is_model(name):
-        raise unknown("backbone", card.name, [*backbone_cards(), *timm.list_models("*vit*")])
+        models = timm.list_models(["*vit*", "*deit*"])
+        raise unknown("backbone", card.timm, [*backbone_cards(), *models])
     try:
         settings = timm.get_pretrained_cfg(card.timm)
     except RuntimeError:  # an unknown tag
         tags = map(str, timm.list_pretrained(f"{name}.*"))
-        raise unknown("backbone", card.name, [*backbone_cards(), *tags]) from None
+        raise unknown("backbone", card.timm, [*backbone_cards(), *tags]) from None
+    if settings is None and not (card.input_size and card.mean and card.std):
+        raise UserError(
+            f"timm does not say what input {card.timm} wants: a card of your own can, by "
+            "input_size, mean and std"
+        )
     size = card.input_size or settings.input_size[-1]
     mean, std = card.mean or settings.mean, card.std or settings.std
     return Input(size, tuple(map(float, mean)), tuple(map(float, std)), card.pooling)
 
 
 def _build(card: BackboneCard, wanted: Input, classes: int) -> VisionTransformer:
-    pooling = {} if card.pooling == "backbone" else {"global_pool": card.pooling}
+    pooling = {"global_pool": card.pooling} if card.pooling in ("token", "avg") else {}
     options = {"img_size": wanted.size, **card.architecture, **pooling}
     try:
         model = _create(card, num_classes=classes, **options)
@@ -155,26 +174,29 @@ def _require_plain(card: BackboneCard, model: nn.Module) -> None:
         )
 
 
-def _find_weights(card: BackboneCard) -> Path | None:
+def _find_weights(card: BackboneCard, called: str) -> Path | None:
     """The card's file, fetched from timm's hub where the card names none; None for ``random``."""
     if card.weights == RANDOM:
         return None
+    hint = f"with the file at hand, name it as --backbones {called}@FILE"
     if not card.weights:
-        return _download(card)
+        return _download(card, f"{hint}.safetensors")
     places = [Path(card.weights), WEIGHTS / card.weights]
     for place in places:
         if place.is_file():
             return place
+    looked = f"looked for {' and '.join(map(str, places))}"
     raise UserError(
-        f"the weights of {card.name} are not there: looked for {' and '.join(map(str, places))}"
+        f"the weights of {card.name} are not there: {looked}"
+        + ("" if "@" in called else f"; {hint}")
     )
 
 
-def _download(card: BackboneCard) -> Path:
+def _download(card: BackboneCard, hint: str) -> Path:
     from huggingface_hub import hf_hub_download  # slow to import; cards with a file never need it
 
-    home = timm.get_pretrained_cfg(card.timm).hf_hub_id
-    hint = f"with the file at hand, name it as --backbones {card.timm}@FILE.safetensors"
+    settings = timm.get_pretrained_cfg(card.timm)
+    home = settings and settings.hf_hub_id
     if not home:
         raise UserError(f"timm has no weights of {card.name}; {hint}")
     try:
@@ -186,41 +208,6 @@ def _download(card: BackboneCard) -> Path:
         ) from None
 
 
-def _sha256(path: Path) -> str:
-    return _sha256_of(path, path.stat().st_mtime_ns)
-
-
-@cache
-def _sha256_of(path: Path, _changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file, without what files wrap around them."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file makes the unpickler raise any kind
-        raise UserError(_unreadable(path, error)) from None
-    for wrapper in WRAPPERS:
-        if isinstance(content, Mapping) and wrapper in content:
-            content = content[wrapper]
-    if not isinstance(content, Mapping):
-        raise UserError(f"{path} holds a {type(content).__name__}, not weights by name")
-    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
-
-
-def _unreadable(path: Path, error: Exception) -> str:
-    with path.open("rb") as file:
-        start = file.read(64)
-    if not start or start.lstrip().startswith(b"<"):
-        what = "a web page, not weights" if start else "empty"
-        return f"{path} is {what}: its download went wrong"
-    return f"{path} cannot be read as weights: {first_line(error)}"
-
-
 def _weights(
     model: VisionTransformer, path: Path, card: BackboneCard, pooled_norm: str
 ) -> dict[str, Tensor]:
@@ -229,7 +216,9 @@ def _weights(
     Behind average pooling timm's norm is called ``fc_norm``: it takes the checkpoint's ``norm``
     or, where `pooled_norm` is ``fresh``, stays at the identity, as VPT's code has it with MAE.
     """
-    weights = _backbone_only({_stripped(name): value for name, value in _read(path).items()})
+    found = weight_files.read(path).items()
+    weights = _backbone_only({_stripped(name): value for name, value in found})
+    weight_files.require_finite(weights, path)
     if not isinstance(model.fc_norm, nn.Identity) and "fc_norm.weight" not in weights:
         for part in ("weight", "bias"):
             norm = weights.pop(f"norm.{part}", None)

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from bench import encodings, renames
 from bench.errors import UserError, unknown
 from bench.tasks import STRICT, Split, Task
 
@@ -227,13 +228,23 @@ class BackboneCard:
     timm: str  # timm's model name, with the tag where the weights are timm's
     weights: str = ""  # a file beside the card or in bench/weights; RANDOM; empty: timm's own
     sha256: str = ""  # of the weights' file; checked where given
-    pooling: Literal["token", "avg", "backbone"] = "backbone"  # backbone: as timm's model has it
-    input_size: int = 0  # pixels; 0: as timm says
-    mean: list[float] = field(default_factory=list)  # empty: as timm says
+    # Left out, as known weights have it that the file turns out to be, else as timm has it:
+    pooling: Literal["", "token", "avg", "backbone"] = ""  # backbone: as timm's model has it
+    input_size: int = 0  # pixels
+    mean: list[float] = field(default_factory=list)  # of each channel, in [0, 1]
     std: list[float] = field(default_factory=list)
     pretraining: str = ""  # one line: on what, how
     evidence: str = ""  # one line: what shows that the weights are pretrained
     architecture: dict[str, int] = field(default_factory=dict)  # arguments of timm's constructor
+
+    def __post_init__(self) -> None:
+        if self.input_size < 0:
+            raise ValueError(f"input_size must be above 0; {self.input_size} was given")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values and (len(values) != 3 or not all(abs(value) < inf for value in values)):
+                raise ValueError(f"{name} needs 3 numbers, a channel each; {values} was given")
+        if self.std and min(self.std) <= 0:
+            raise ValueError(f"std must be above 0 in each channel; {self.std} was given")
 
 
 def load_suite(name: str) -> Suite:
@@ -247,9 +258,10 @@ def load_recipe(name: str) -> Recipe:
 
 
 def load_backbone(name: str) -> BackboneCard:
-    """The card called `name`, or at that path; ``TIMM_NAME@FILE`` is a model with local weights.
+    """The card called `name`, or at that path; ``NAME@FILE`` is the same with another weights file.
 
-    Any other name is taken for one of timm's, which `bench.backbones` checks.
+    Any other name is taken for one of timm's, which `bench.backbones` checks; one that timm has
+    changed, for the new one.
     """
     if name.endswith(".toml"):
         path = Path(name)
@@ -259,10 +271,20 @@ def load_backbone(name: str) -> BackboneCard:
         beside = (path.parent / card.weights).resolve()
         known = (WEIGHTS / card.weights).is_file()
         return card if known and not beside.is_file() else replace(card, weights=str(beside))
-    if "@" in name:
-        model, file = name.split("@", 1)
-        return BackboneCard(name=f"{model}@{Path(file).stem}", timm=model, weights=file)
-    return backbone_cards().get(name) or BackboneCard(name=name, timm=name)
+    plain, at, file = name.partition("@")
+    if at:
+        card = load_backbone(plain)
+        return replace(card, name=f"{card.name}@{Path(file).stem}", weights=file, sha256="")
+    now = current_name(name)
+    return backbone_cards().get(now) or BackboneCard(name=now, timm=now)
+
+
+def current_name(name: str) -> str:
+    """What a name of a backbone is to be written as now: timm has changed some of its own."""
+    plain, at, file = name.partition("@")
+    if name.endswith(".toml") or plain.endswith(".toml") or plain in backbone_cards():
+        return name
+    return renames.current(plain) + at + file
 
 
 def backbone_cards() -> dict[str, BackboneCard]:
@@ -287,10 +309,10 @@ def load(cls: type[T], kind: str, name: str, folder: Path) -> T:
 
 def _toml(path: Path, kind: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(encodings.text(path.read_bytes()))
     except FileNotFoundError:
         raise UserError(f"no {kind} card at {path}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, encodings.NotText, tomllib.TOMLDecodeError) as error:
         raise UserError(f"the {kind} card {path} cannot be read: {error}") from None
 
 

@@ -131,6 +131,11 @@ COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] =
         acts.verify,
         [arguments.storing, arguments.sharing],
     ),
+    "migrate": (
+        "bring records of an earlier version over, with their numbers",
+        acts.migrate,
+        [arguments.storing, arguments.plugging],
+    ),
     "merge": (
         "bring others' records in",
         acts.merge,

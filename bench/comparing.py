@@ -39,7 +39,7 @@ def differences(one: Record, other: Record) -> list[tuple[str, str, str]]:
 
 def mcnemar(one: Record, other: Record, store: Store) -> str:
     """McNemar's test on two cells of one test split, in a sentence; empty: nothing to compare."""
-    if (one.settings.task, one.settings.split) != (other.settings.task, other.settings.split):
+    if (one.settings.task, one.settings.data) != (other.settings.task, other.settings.data):
         return ""
     kept = [predictions.read(store.predictions_path(record.settings)) for record in (one, other)]
     right = [found.right() if found else None for found in kept]

@@ -19,7 +19,7 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 import methods
-from bench import backbones, cards, checkpoints, environment, stages, trainer
+from bench import backbones, cards, checkpoints, environment, fitting, stages, trainer
 from bench.records import write_atomically
 from methods import Unsupported
 
@@ -101,13 +101,14 @@ def measure(jobs: Sequence[Job], rounds: int) -> Iterator[Cost | str]:
 def ready(job: Job) -> Ready:
     """Build the job's model, its optimiser and one batch of seeded noise."""
     recipe, device = cards.load_recipe(job.recipe), torch.device(job.device)
-    backbone = backbones.resolve(cards.load_backbone(job.backbone))
+    backbone = backbones.find(job.backbone)
     torch.manual_seed(SEED)
     side = backbone.input.size
     images = torch.randn(job.batch, 3, side, side).to(device)  # (B, 3, H, W)
     labels = torch.arange(job.batch, device=device) % CLASSES  # (B,)
     model = backbones.placed(backbones.load(backbone, CLASSES, recipe), device)
     bare, method = checkpoints.identities(model), methods.create(job.method)
+    fitting.require(backbone, method)
     method.prepare(model, [(images, labels)])
     model.to(device)
     rate = recipe.rates(job.method)["lr"]

@@ -2,11 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,13 +14,11 @@ from torch import Tensor
 from bench import embedded, hashes, images, lists, places, stores
 from bench.cards import Suite
 from bench.errors import UserError, unknown
-from bench.images import File
 from bench.stores import Row
 from bench.tasks import Split, Task
 
-SEEN = 16  # images of a split whose pixels stand in its certificate
-OPENED = 20_000  # files of a split that are looked into before it is learnt or scored
-T = TypeVar("T")
+SEEN = 16  # images of a split whose decoded pixels stand in its certificate
+OPENED = 20_000  # files of a split that are looked into before it is learnt
 Span = tuple[int, int]  # where in a file an image's bytes begin, and how many there are
 
 
@@ -35,7 +32,7 @@ class Examples:
     spans: tuple[Span, ...] = ()  # of each image in its file; empty: the whole file
     origins: tuple[str, ...] = ()  # list file and line of each image, for messages
     names: tuple[str, ...] = ()  # what each image is called where it comes from
-    sha256s: tuple[str, ...] = ()  # of the bytes of each image
+    hashes: tuple[str, ...] = ()  # the sha256 of each image's bytes, where a prepared list says it
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,10 +54,8 @@ def read(
         return Examples(torch.from_numpy(made.labels), pixels)
     place = places.find(suite, task, root, variant)
     if place.variant:
-        stores.require_whole(place.folder)
-        rows = stores.rows(place.folder, task.name, split)
-        require_tars(place.folder, rows)
-        examples = in_store(place.folder, rows)
+        require_unchanged(place.folder)
+        examples = in_store(place.folder, stores.rows(place.folder, task.name, split))
     else:
         examples = read_folder(suite, task, split, place.folder)
     require_counts(task, split, len(examples), place.folder)
@@ -70,8 +65,9 @@ def read(
 def chosen(examples: Examples, index: Tensor) -> Examples:
     """Some of the examples, by their numbers, (B,)."""
     numbers = index.tolist()
-    kinds = ("files", "spans", "origins", "names", "sha256s")
-    lists = {name: getattr(examples, name) for name in kinds}
+    lists = {
+        name: getattr(examples, name) for name in ("files", "spans", "origins", "names", "hashes")
+    }
     return Examples(
         examples.labels[index],
         None if examples.pixels is None else examples.pixels[index],
@@ -99,24 +95,31 @@ def in_store(folder: Path, rows: Sequence[Row]) -> Examples:
         spans=tuple((row.offset, row.size) for row in rows),
         origins=tuple(f"{folder}: {row.source}/{row.key}" for row in rows),
         names=tuple(f"{row.source}/{row.key}" for row in rows),
-        sha256s=tuple(row.sha256 for row in rows),
+        hashes=tuple(row.sha256 for row in rows),
     )
 
 
-def require_tars(folder: Path, rows: Sequence[Row]) -> None:
-    """Raise `UserError` unless the tars of these images are, byte for byte, what was prepared.
+def require_unchanged(folder: Path) -> None:
+    """Raise `UserError` where a prepared folder's images are not those that were prepared.
 
-    Each is read once, and again only when it has changed.
+    Its files are read once: their hashes are remembered.
     """
-    tars = tuple(folder / name for name in sorted({row.tar for row in rows}))
+    tars = [folder / name for name in stores.require_whole(folder)["tars"]]
     wanted = stores.manifest(folder)
-    for tar, sha256 in zip(tars, _hashes(folder, tars, tars), strict=True):
-        if sha256 != wanted.get(tar.name):
+    for tar, found in zip(tars, hashes.of_files(folder, tars), strict=True):
+        if wanted.get(tar.name) != found:
             raise UserError(f"E-MANIFEST {tar}: its bytes have changed since it was prepared")
 
 
 def read_folder(suite: Suite, task: Task, split: Split, folder: Path) -> Examples:
     """The examples of a split from a folder of images and lists, as the field shares them."""
+    examples = listed(suite, task, split, folder)
+    _require_files(examples.files, examples.origins)
+    return examples
+
+
+def listed(suite: Suite, task: Task, split: Split, folder: Path) -> Examples:
+    """What the lists of a split name, whether or not it is there."""
 
     def content(name: str) -> bytes:
         return (folder / name).read_bytes()
@@ -127,43 +130,40 @@ def read_folder(suite: Suite, task: Task, split: Split, folder: Path) -> Example
     files = tuple(folder / task.images / path for path, _, _ in lines)
     numbers = lists.class_numbers(suite, task, str(folder), content, lines)
     origins = tuple(origin for _, _, origin in lines)
-    _require_files(files, origins)
     called = tuple(f"{file.parent.name}/{file.name}" for file in files)
-    sha256s = tuple(_hashes(folder, files, origins))
-    return Examples(
-        torch.tensor(numbers), files=files, origins=origins, names=called, sha256s=sha256s
-    )
+    return Examples(torch.tensor(numbers), files=files, origins=origins, names=called)
 
 
-def digest(examples: Examples) -> str:
+def identity(examples: Examples, folder: Path | None = None) -> str:
     """16 hex digits that stand for which images with which labels, and in which order.
 
-    Every image counts: by its pixels where it has any, else by its name and its file's bytes.
+    Every byte counts: of embedded images their pixels, of files in a `folder` their names and the
+    sha256 of each.
     """
-    assert examples.pixels is not None or len(examples.sha256s) == len(examples)
-    content = hashlib.sha256(_called(examples))
+    found = _of_labels(examples)
     if examples.pixels is not None:
-        content.update(examples.pixels.numpy().tobytes())
-    for sha256 in examples.sha256s:
-        content.update(f"{sha256}\n".encode())
-    return content.hexdigest()[:16]
+        found.update(examples.pixels.numpy().tobytes())
+    bytes_ = examples.hashes or (hashes.of_files(folder, examples.files) if folder else ())
+    for name, sha256 in zip(examples.names, bytes_, strict=True):
+        found.update(f"{name} {sha256}\n".encode())
+    return found.hexdigest()[:16]
 
 
 def certificate(examples: Examples) -> str:
-    """16 hex digits that stand for how files decode here: names, labels, and some of the pixels.
+    """16 hex digits that stand for labels, names, and what `SEEN` of the images decode to here.
 
-    Unlike `digest`, which is that of the bytes, it tells one decoder from another.
+    Another version of a decoder may give other pixels of the same bytes.
     """
-    content = hashlib.sha256(_called(examples))
+    found = _of_labels(examples)
+    for name in examples.names:
+        found.update(f"{name}\n".encode())
     for index in spread(len(examples.files), SEEN):
-        content.update(opened(examples, index).numpy().tobytes())
-    return content.hexdigest()[:16]
+        found.update(opened(examples, index).numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
-def _called(examples: Examples) -> bytes:
-    """The labels and names of all images, in their order."""
-    names = "".join(f"{name}\n" for name in examples.names)
-    return examples.labels.numpy().astype(np.int64).tobytes() + names.encode()
+def _of_labels(examples: Examples) -> "hashlib._Hash":
+    return hashlib.sha256(examples.labels.numpy().astype(np.int64).tobytes())
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -183,32 +183,23 @@ def content(examples: Examples, index: int) -> bytes:
 
 def opened(examples: Examples, index: int) -> Tensor:
     """One image's file, decoded: uint8, (3, H, W). Raises `UserError` where that cannot be done."""
-    return look(examples, index, images.rgb)
-
-
-def size(examples: Examples, index: int) -> tuple[int, int]:
-    """Height and width of one image's file, read without decoding. Raises `UserError`."""
-    return look(examples, index, images.size)
+    try:
+        return images.decoded(content(examples, index))
+    except images.UNREADABLE as error:
+        raise fault(examples, index, f"cannot be decoded: {error}") from None
 
 
 def require_images(examples: Examples) -> None:
-    """Raise `UserError` for the first file that is no image, or one that cannot become RGB.
+    """Raise `UserError` for the first file that does not begin as an image that can be read.
 
-    Only its beginning is looked at. Of more than `OPENED` files, so many are: to open a million
-    takes an hour.
+    Of more than `OPENED`, so many are looked at: to open a million takes an hour.
     """
     for index in spread(len(examples.files), OPENED):
-        look(examples, index, images.require)
-
-
-def look(examples: Examples, index: int, find: Callable[[File], T]) -> T:
-    """What `find` finds in one image's file; its error becomes one that says where that stands."""
-    try:
-        return find(content(examples, index) if examples.spans else examples.files[index])
-    except images.Unusable as error:
-        raise fault(examples, index, str(error)) from None
-    except OSError as error:
-        raise fault(examples, index, f"cannot be read: {error.strerror}") from None
+        file = examples.files[index]
+        try:
+            images.require(content(examples, index) if examples.spans else file)
+        except images.UNREADABLE as error:
+            raise fault(examples, index, f"is not an image to learn from: {error}") from None
 
 
 def fault(examples: Examples, index: int, what: str) -> UserError:
@@ -232,13 +223,3 @@ def _require_files(files: tuple[Path, ...], origins: tuple[str, ...]) -> None:
             present[file.parent] = set(os.listdir(file.parent)) if file.parent.is_dir() else set()
         if file.name not in present[file.parent]:
             raise UserError(f"{origin}: no image {file}")
-
-
-def _hashes(folder: Path, files: Sequence[Path], origins: Sequence[object]) -> list[str]:
-    """The sha256 of each file below a folder, read once; `origins` say where each is named."""
-    try:
-        return hashes.of_files(folder, files)
-    except OSError as error:
-        found = {str(file): origin for file, origin in zip(files, origins, strict=True)}
-        where = found.get(str(error.filename), folder)
-        raise UserError(f"{where}: {error.filename} cannot be read: {error.strerror}") from None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bench import data
+from bench import data, images
 from bench.data import Examples, Span
 from bench.streams import Stream
 from bench.views import View
@@ -71,7 +71,7 @@ def kept(examples: Examples, view: View, size: int) -> Kept | None:
     shapes = tuple(form.shape for form in forms)
     if examples.pixels is not None:
         return _laid_out(shapes, view.fixed(examples.pixels, size).flatten())
-    whence = examples.files, examples.spans, examples.origins, examples.sha256s
+    whence = examples.files, examples.spans, examples.origins
     return _decoded(*whence, view, size, shapes, forms[0].dtype)
 
 
@@ -82,9 +82,17 @@ def _forms(examples: Examples, view: View, size: int) -> list[Tensor]:
     if examples.pixels is not None:
         height, width = examples.pixels.shape[-2:]
         return [view.kept(height, width, size)] * len(examples)
-    sizes = [data.size(examples, index) for index in range(len(examples))]
+    sizes = [_size(examples, index) for index in range(len(examples))]
     by_size = {(height, width): view.kept(height, width, size) for height, width in set(sizes)}
     return [by_size[one] for one in sizes]
+
+
+def _size(examples: Examples, index: int) -> tuple[int, int]:
+    """Height and width, read without decoding."""
+    try:
+        return images.size(data.content(examples, index))
+    except images.UNREADABLE as error:
+        raise data.fault(examples, index, f"is not an image: {error}") from None
 
 
 def _laid_out(shapes: tuple[torch.Size, ...], values: Tensor) -> Kept:
@@ -108,19 +116,15 @@ def _decoded(
     files: tuple[Path, ...],
     spans: tuple[Span, ...],
     origins: tuple[str, ...],
-    sha256s: tuple[str, ...],
     view: View,
     size: int,
     shapes: tuple[torch.Size, ...],
     dtype: torch.dtype,
 ) -> Kept | None:
-    """`None` is kept as well: what others hold by then changes no later cell's way of reading.
-
-    Files whose bytes have changed since are decoded anew, for their hashes are others.
-    """
+    """`None` is kept as well: what others hold by then changes no later cell's way of reading."""
     if dtype.itemsize * sum(map(prod, shapes)) > SHARE * memory.free_memory(torch.device("cpu")):
         return None
-    examples = Examples(torch.zeros(len(files)), None, files, spans, origins, sha256s=sha256s)
+    examples = Examples(torch.zeros(len(files)), files=files, spans=spans, origins=origins)
     values, at = torch.empty(sum(map(prod, shapes)), dtype=dtype), 0
     chunks = torch.arange(len(files)).split(CHUNK)
     stream = Stream(_Flat(Anew(examples, view, size)), len(files), torch.cat)

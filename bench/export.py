@@ -11,6 +11,7 @@ from bench import asking, backbones, checkpoints, plan, runner, trainer
 from bench.errors import UserError
 from bench.records import Record, Store
 from bench.runner import Cell, Progress
+from methods import Unsupported
 from methods.merge import merge
 
 
@@ -60,13 +61,26 @@ def merged(cell: Cell, path: Path, out: Path, device: torch.device) -> Exported:
     """
     model = restored(cell, path)
     merge(model)
+    plain = backbones.build(cell.backbone, cell.task.classes)
+    _require_alike(model, plain)
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    out.parent.mkdir(parents=True, exist_ok=True)
     save_file(
         weights, out, metadata={"cell": cell.settings.digest(), "timm": cell.backbone.card.timm}
     )
-    plain = backbones.build(cell.backbone, cell.task.classes)
     plain.load_state_dict(load_file(out))
     return _scored(cell, plain.eval(), out, device)
+
+
+def _require_alike(model: VisionTransformer, plain: VisionTransformer) -> None:
+    """Raise `Unsupported` where a folded model holds other tensors than timm's own."""
+    found, wanted = (
+        {name: tuple(tensor.shape) for name, tensor in one.state_dict().items()}
+        for one in (model, plain)
+    )
+    other = sorted(dict(found.items() ^ wanted.items()))
+    if other:
+        raise Unsupported(f"{', '.join(other[:3])} differ from those of timm's own model")
 
 
 def _scored(cell: Cell, model: VisionTransformer, path: Path, device: torch.device) -> Exported:

@@ -3,8 +3,7 @@
 import hashlib
 import json
 import os
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,6 @@ import platformdirs
 from bench import stores, threads
 from bench.records import write_atomically
 
-TICK = 0.02  # seconds that the clock of file times may stand still
 FORMAT = 1  # raised when what is remembered changes its meaning
 Stamp = list[int]  # size, times of change of the content and of the file, and inode
 
@@ -23,12 +21,10 @@ def of_files(folder: Path, files: Sequence[Path]) -> list[str]:
     """The sha256 of each file's bytes; what is known of them is remembered under `folder`.
 
     A file is read again where its size, one of its times or its inode has changed. Raises
-    `OSError` for one that cannot be read. One that was written just now is read a moment later:
-    written to again within the same tick of the clock, it would keep its times.
+    `OSError` for one that cannot be read.
     """
     known = _remembered(folder)
     stamps = {str(file): _stamp(file) for file in dict.fromkeys(files)}
-    _let_settle(stamps.values())
     stale = [name for name, stamp in stamps.items() if known.get(name, [None])[0] != stamp]
     if stale:
         with ThreadPoolExecutor(threads.cores()) as pool:  # hashing does not hold the GIL
@@ -38,23 +34,28 @@ def of_files(folder: Path, files: Sequence[Path]) -> list[str]:
     return [known[str(file)][1] for file in files]
 
 
+def once(check: str, content: str, work: Callable[[], None]) -> None:
+    """Do a check of a content, named by a hash, unless it has passed before."""
+    place = _cache() / check / content
+    if not place.exists():
+        work()
+        with suppress(OSError):
+            write_atomically(place, b"")
+
+
+def _cache() -> Path:
+    return platformdirs.user_cache_path("vit-peft-bench")
+
+
 def _stamp(file: Path) -> Stamp:
     found = os.stat(file)
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
 
-def _let_settle(stamps: Iterable[Stamp]) -> None:
-    """Wait until what is written from now on gets another time than these files have."""
-    newest = max((changed for _, _, changed, _ in stamps), default=0)
-    left = TICK - (time.time() - newest / 1e9)
-    if 0 < left <= TICK:  # times to come are another machine's
-        time.sleep(left)
-
-
 def _place(folder: Path) -> Path:
     """The file that remembers the hashes of what lies in a folder."""
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    return platformdirs.user_cache_path("vit-peft-bench") / f"sha256-{FORMAT}" / f"{name}.json"
+    return _cache() / f"sha256-{FORMAT}" / f"{name}.json"
 
 
 def _remembered(folder: Path) -> dict[str, tuple[Stamp, str]]:

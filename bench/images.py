@@ -1,179 +1,93 @@
-"""An image's file becomes RGB of 8 bits by one rule for every format, or a sentence says why not.
+"""An image's file as the pixels that it stores: RGB of 8 bits, whatever the format.
 
-Pixels are taken as the file stores them. Of 12 and 16 bits the high 8 count, which is what Pillow
-makes of colour, and TensorFlow of both. Alpha is dropped and leaves the colours as they are. An
-orientation tag turns nothing. Of several frames the first counts. Values whose range nothing says
-are refused.
+One rule for each of these, for every format (docs/preprocessing.md): the orientation that a camera
+noted turns nothing, transparency is dropped, of several frames the first counts, and of 16 bits the
+upper 8 do. Values without a known range are refused.
 """
 
 import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
-from PIL.Image import Transpose
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
 from torch import Tensor
-from torchvision.transforms import functional
 
-CONVERTED = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}  # by Pillow
-WIDE = {  # formats -> modes in which Pillow gives grey of 12 or 16 bits; some hang on its version
-    "PNG": ("I;16", "I"),
-    "PPM": ("I",),  # of any range above 8 bits, made 16 by Pillow
-    "TIFF": ("I;16", "I;16B"),
-    "JPEG2000": ("I;16",),
-}
-HOLDS = {"I": "whole numbers of 32 bits", "F": "floating-point numbers"}
-WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES = 256, 257, 258, 262, 274, 339  # TIFF's tags
-WHITE_IS_ZERO, SIGNED = 0, 2  # values of two of them
-UNDOES = {  # orientation -> what undoes the turn that Pillow, of TIFF alone, makes for it
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_90,
-    7: Transpose.TRANSVERSE,
-    8: Transpose.ROTATE_270,
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # as Pillow says it
+SIXTEEN = ("PNG", "PPM")  # formats whose mode I is 16 bits wide
+ORIENTATION, BITS, PHOTOMETRIC = 0x0112, 258, 262  # tags of TIFF
+WHITE_IS_0 = 0
+TURNED = (5, 6, 7, 8)  # orientations that swap height and width
+BACK = {  # what undoes the turn that Pillow gives a TIFF, by its orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
 }
 
 
-File = Path | bytes  # an image's file by its place, or what it holds
+def decoded(content: bytes) -> Tensor:
+    """The pixels of an image's file, uint8, (3, H, W); raises as `rgb` does."""
+    return torch.from_numpy(np.array(rgb(content))).permute(2, 0, 1).contiguous()  # (3, H, W)
 
 
-class Unusable(Exception):
-    """What is wrong with a file: the rest of a sentence that begins with the file's name."""
+def rgb(content: bytes) -> Image.Image:
+    """An image's file in mode RGB.
+
+    Raises one of `UNREADABLE` where it cannot be decoded, or has no known range.
+    """
+    with Image.open(io.BytesIO(content)) as image:
+        require_range(image)
+        tags = _tags(image)
+        image.load()
+        image.info.pop("transparency", None)  # Pillow warns of what is dropped here on purpose
+        grey = _of_16_bits(image, tags)
+        stored = image.convert("RGB") if grey is None else Image.fromarray(grey).convert("RGB")
+    turn = BACK.get(tags.get(ORIENTATION, 1))
+    return stored if turn is None else stored.transpose(turn)
 
 
-def rgb(file: File) -> Tensor:
-    """The pixels of an image's file: uint8, (3, H, W). Raises `Unusable`."""
-    with _opened(file) as image, _said("cannot be decoded"):
-        height, width = _size(image)
-        pixels = functional.pil_to_tensor(_plain(image))  # (3, H, W)
-        if pixels.shape[1:] != (height, width):
-            decoded = " x ".join(map(str, pixels.shape[:0:-1]))
-            raise ValueError(f"it is {decoded}, and {width} x {height} by its header")
-        return pixels
+def size(content: bytes) -> tuple[int, int]:
+    """Height and width of what `decoded` gives, read without decoding."""
+    with Image.open(io.BytesIO(content)) as image:
+        height, width = image.height, image.width
+        return (width, height) if _tags(image).get(ORIENTATION) in TURNED else (height, width)
 
 
-def size(file: File) -> tuple[int, int]:
-    """Height and width as `rgb` gives them, read without decoding. Raises `Unusable`."""
-    with _opened(file) as image:
-        return _size(image)
+def require(file: Path | bytes) -> None:
+    """Raise one of `UNREADABLE` for what does not begin as an image that `decoded` takes."""
+    with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+        require_range(image)
 
 
-def require(file: File) -> None:
-    """Raise `Unusable` for a file that does not begin as an image does, or is of a refused mode."""
-    with _opened(file):
-        pass
+def require_range(image: ImageFile.ImageFile) -> None:
+    """Raise `ValueError` where nothing says which value is white."""
+    if image.mode == "F" or (image.mode == "I" and image.format not in SIXTEEN):
+        kind = "floats" if image.mode == "F" else "32-bit or signed integers"
+        raise ValueError(
+            f"its pixels are {kind}, whose black and white are not known: 8 or 16 bits without a "
+            "sign were expected; convert it first"
+        )
 
 
-def format_of(file: File) -> str:
-    """The format of an image's file, as Pillow names it. Raises `Unusable`."""
-    with _opened(file) as image:
-        return str(image.format)
+def _tags(image: ImageFile.ImageFile) -> dict[int, int]:
+    """Of a TIFF, which Pillow turns; no other format is turned."""
+    found = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    return {tag: _first(found[tag]) for tag in (ORIENTATION, BITS, PHOTOMETRIC) if tag in found}
 
 
-def quantisation(file: File) -> dict[int, list[int]]:
-    """The tables by which a JPEG file was quantised. Raises `Unusable`."""
-    with _opened(file) as image:
-        tables: dict[int, list[int]] = image.quantization  # type: ignore[attr-defined]
-        return tables
+def _first(value: int | tuple[int, ...]) -> int:
+    return value[0] if isinstance(value, tuple) else value
 
 
-def is_turned(file: File) -> bool:
-    """Whether a tag asks for the image to be turned, which is not done. Raises `Unusable`."""
-    with _opened(file) as image, suppress(Exception):  # a tag that is broken asks for nothing
-        return image.getexif().get(ORIENTATION, 1) in UNDOES
-    return False
-
-
-def is_several(file: File) -> bool:
-    """Whether a file holds more frames than the first, which counts. Raises `Unusable`."""
-    with _opened(file) as image, suppress(Exception):  # a later frame that is broken is not read
-        return getattr(image, "n_frames", 1) > 1
-    return False
-
-
-ODDITIES: dict[str, tuple[Callable[[File], bool], str]] = {
-    "W-TURNED": (is_turned, "have an orientation tag, which turns nothing here"),
-    "W-FRAMES": (is_several, "have several frames, of which the first counts"),
-}
-
-
-@contextmanager
-def _opened(file: File) -> Iterator[Image.Image]:
-    """An image whose header was read; raises `Unusable` for what cannot become RGB."""
-    with _said("is not an image"):
-        image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
-    with image:
-        _require_mode(image)
-        yield image
-
-
-@contextmanager
-def _said(what: str) -> Iterator[None]:
-    """Turn whatever Pillow raises into a sentence: a broken file may lead to any kind of error."""
-    try:
-        yield
-    except MemoryError:
-        raise
-    except UnidentifiedImageError:  # whose text names an object in memory
-        raise Unusable(f"{what}: Pillow reads no format that begins so") from None
-    except OSError as error:  # of the system, or of Pillow, which gives no number
-        said = f"cannot be read: {error.strerror}" if error.errno else f"{what}: {error}"
-        raise Unusable(said) from None
-    except Exception as error:
-        raise Unusable(f"{what}: {error}") from None
-
-
-def _require_mode(image: Image.Image) -> None:
-    if _is_signed(image):
-        raise Unusable(f"holds values with a sign (Pillow's mode {image.mode}); {_wanted()}")
-    if image.mode not in CONVERTED and not _is_wide(image):
-        held = HOLDS.get(image.mode, "colours of another kind")
-        raise Unusable(f"holds {held} (Pillow's mode {image.mode}); {_wanted()}")
-
-
-def _wanted() -> str:
-    return "expected grey, RGB, CMYK or a palette, with 8 or 16 bits a channel and no sign"
-
-
-def _is_wide(image: Image.Image) -> bool:
-    return image.mode in WIDE.get(image.format or "", ())
-
-
-def _is_signed(image: Image.Image) -> bool:
-    return SIGNED in np.atleast_1d(_tag(image, SAMPLES, 1))
-
-
-def _tag(image: Image.Image, number: int, other: int) -> int | tuple[int, ...]:
-    """What a TIFF file says; of other formats, and where it says nothing, `other`."""
-    found = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
-    value: int | tuple[int, ...] = found.get(number, other)
-    return value
-
-
-def _size(image: Image.Image) -> tuple[int, int]:
-    """Height and width as stored: of TIFF, Pillow may have exchanged the two."""
-    height, width = _tag(image, HEIGHT, image.height), _tag(image, WIDTH, image.width)
-    return int(np.max(height)), int(np.max(width))
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """The image decoded, as stored, in RGB."""
-    orientation = image.getexif().get(ORIENTATION, 1) if image.format == "TIFF" else 1
-    image.load()
-    image.info.pop("transparency", None)  # Pillow would warn that it is lost
-    plain = _high_bits(image) if _is_wide(image) else image.convert("RGB")
-    undone = UNDOES.get(orientation)
-    return plain if undone is None else plain.transpose(undone)
-
-
-def _high_bits(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits as RGB."""
-    bits = int(np.max(_tag(image, BITS, 16)))
-    values = np.asarray(image)  # (H, W)
-    if _tag(image, PHOTOMETRIC, 1) == WHITE_IS_ZERO:  # Pillow inverts 8 bits alone
-        values = 2**bits - 1 - values
-    return Image.fromarray((values >> (bits - 8)).astype(np.uint8)).convert("RGB")
+def _of_16_bits(image: Image.Image, tags: dict[int, int]) -> NDArray[np.uint8] | None:
+    """The upper 8 of an image's 16 bits, or of the 12 that it says, (H, W); None: it has 8."""
+    if not image.mode.startswith("I"):
+        return None
+    bits = tags.get(BITS, 16)
+    grey = (np.asarray(image).astype(np.int32) >> (bits - 8)).astype(np.uint8)
+    return 255 - grey if tags.get(PHOTOMETRIC) == WHITE_IS_0 else grey

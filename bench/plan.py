@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import torch
 
+import methods
 from bench import (
     adapting,
     backbones,
@@ -15,6 +17,8 @@ from bench import (
     cross_task,
     data,
     environment,
+    fitting,
+    hashes,
     places,
     search,
     stores,
@@ -23,9 +27,11 @@ from bench import (
 from bench.asking import FINAL, At, Request
 from bench.backbones import Backbone
 from bench.cards import Recipe, Selection, Suite
-from bench.changes import change_recipe, is_of_recipe
+from bench.changes import change_recipe, is_of_backbone, is_of_recipe
 from bench.cross_task import Source
+from bench.data import Examples
 from bench.errors import UserError
+from bench.prepare import as_found
 from bench.records import PROMPTS_FROM, Record, Settings, Store
 from bench.runner import Cell
 from bench.tasks import Split, Task
@@ -59,6 +65,7 @@ class Ground:
     seeds: list[int]
     tasks: list[Task]
     splits: dict[str, str]  # task -> the data's digest
+    oddities: dict[str, tuple[str, ...]]  # task -> what its data are warned of
     backbones: dict[str, Backbone]  # by the names that the request has for them
     source: Source | None  # of prompts, where they are another task's
 
@@ -81,6 +88,7 @@ class Ground:
             suite=self.suite.name,
             suite_version=self.suite.version,
             task=task.name,
+            classes=task.classes,
             split=self.splits[task.name],
             method=name,
             fields={**asdict(method), **({PROMPTS_FROM: source.task.name} if source else {})},
@@ -91,6 +99,7 @@ class Ground:
             rates=recipe.rates(name),
             seed=seed,
             start_split=source.split if source else "",
+            code=methods.code(name),
         )
         return Cell(
             settings=settings,
@@ -101,10 +110,11 @@ class Ground:
             recipe=recipe,
             root=self.request.root,
             variant=self.request.variant,
-            request=self._again(card, settings, at),
+            request=self._again(card, task, settings, at),
             prompts_from=source.task if source else None,
             learnt=at.learnt if at else "trainval",
             scored=at.scored if at else "test",
+            data_warnings=self.oddities[task.name],
         )
 
     def _protocol(self, recipe: Recipe, at: At | None) -> dict[str, Any]:
@@ -116,8 +126,8 @@ class Ground:
             return search.protocol(self.recipe, *where)
         return search.trial_protocol(recipe, *where, at.scored)
 
-    def _again(self, card: str, settings: Settings, at: At | None) -> dict[str, Any]:
-        """The request for one cell alone; where the data lie is left to the machine."""
+    def _again(self, card: str, task: Task, settings: Settings, at: At | None) -> dict[str, Any]:
+        """The request for one cell alone."""
         has = settings.fields
         changes = self.request.changes.items()
         names = {
@@ -127,10 +137,12 @@ class Ground:
             "task": settings.task,
             "seed": settings.seed,
             "recipe": self.request.recipe,
-            "changes": {k: v for k, v in changes if k in has or is_of_recipe(k)},
+            "changes": {k: v for k, v in changes if k in has or _is_shared(k)},
             "variant": self.request.variant,
         }
-        return {**names, "at": asdict(at)} if at else names
+        where = {} if task.embedded else {"data_root": str(self.request.root)}
+        plugins = {"plugins": self.request.plugins} if settings.code else {}
+        return {**names, **where, **plugins, **({"at": asdict(at)} if at else {})}
 
 
 def make(request: Request, store: Store) -> Plan:
@@ -144,12 +156,15 @@ def cells(request: Request) -> list[Cell]:
     """Every cell of the request, in a fixed order whatever the order of the names.
 
     Raises `UserError` for whatever would keep a cell from running: unknown names, absent data,
-    weights that cannot be had, a field that a method does not have.
+    weights that cannot be had, a field that a method does not have, or with which it fits none of
+    the backbones. A method that fits some, or none even as registered, is its cells' matter.
     """
     at = request.at
     found = ground(request, (at.learnt, at.scored) if at else FINAL)
     adapted = {name: found.method(name, at) for name in found.methods}
-    adapting.require_fit(found.backbones.values(), adapted.values())
+    if not request.planned:
+        for name, method in adapted.items():
+            fitting.require_fields(found.backbones.values(), name, [method])
     every = product(sorted(found.backbones), found.tasks, sorted(adapted), found.seeds)
     return unique(
         found.cell(card, task, name, adapted[name], seed, at) for card, task, name, seed in every
@@ -179,7 +194,8 @@ def ground(request: Request, splits: tuple[Split, Split]) -> Ground:
     read = [task for task in suite.task if task in tasks or task == other]
     _require_present(suite, read, request)
     _require_splits(suite, read, request, splits)
-    digests = {task.name: _digest(suite, task, request, splits) for task in read}
+    found = {task.name: _looked_at(suite, task, request, splits) for task in read}
+    digests = {name: digest for name, (digest, _) in found.items()}
     return Ground(
         request=request,
         suite=suite,
@@ -190,7 +206,11 @@ def ground(request: Request, splits: tuple[Split, Split]) -> Ground:
         seeds=chosen.seeds,
         tasks=tasks,
         splits=digests,
-        backbones={name: backbones.resolve(cards.load_backbone(name)) for name in chosen.backbones},
+        oddities={name: tuple(said) for name, (_, said) in found.items()},
+        backbones={
+            cards.current_name(name): backbones.find(name, request.changes)
+            for name in chosen.backbones
+        },
         source=Source(other, digests[other.name].rpartition("-")[0]) if other else None,
     )
 
@@ -209,6 +229,11 @@ def _named(request: Request) -> tuple[Suite, Selection, Recipe, dict[str, Any]]:
     recipe, rest = _changed(cards.load_recipe(request.recipe or suite.recipe), request.changes)
     _require_shown(recipe, suite, request.changes)
     return suite, _selection(request, suite), recipe, rest
+
+
+def _is_shared(name: str) -> bool:
+    """Whether a change of that name is one for all methods."""
+    return is_of_recipe(name) or is_of_backbone(name)
 
 
 def _network(backbone: Backbone) -> dict[str, Any]:
@@ -233,7 +258,7 @@ def _changed(recipe: Recipe, changes: dict[str, Any]) -> tuple[Recipe, dict[str,
     if "lr" in mine:
         mine["lr_of"] = {}  # a learning rate from the command line holds for every method
     changed = change_recipe(recipe, mine) if mine else recipe
-    return changed, {k: v for k, v in changes.items() if k not in mine}
+    return changed, {k: v for k, v in changes.items() if not _is_shared(k)}
 
 
 def _require_shown(recipe: Recipe, suite: Suite, changes: dict[str, Any]) -> None:
@@ -286,15 +311,25 @@ def _variant(suite: Suite, task: Task, request: Request) -> str:
     return places.find(suite, task, request.root, request.variant).variant
 
 
-def _digest(suite: Suite, task: Task, request: Request, splits: tuple[Split, Split]) -> str:
-    """What stands for the task's data, read and checked, and for the variant that they are in."""
+def _looked_at(
+    suite: Suite, task: Task, request: Request, splits: tuple[Split, Split]
+) -> tuple[str, list[str]]:
+    """What stands for the task's data and their variant, and what is odd; read and checked."""
     root, variant = request.root, request.variant
     learnt, scored = (data.read(suite, task, split, root, variant) for split in splits)
-    for examples in (learnt, scored):
-        data.require_images(examples)
-    mark = "" if task.embedded else _variant(suite, task, request)
-    mark = f"{mark}:" if mark else ""
-    return f"{mark}{data.digest(learnt)}-{data.digest(scored)}"
+    place = None if task.embedded else places.find(suite, task, root, variant)
+    both = dict(zip(splits, (learnt, scored), strict=True))
+    said = as_found.oddities(suite, task, place, both, request.suite)
+    mark = f"{place.variant}:" if place and place.variant else ""
+    folder = place.folder if place else None
+    return f"{mark}{_identity(learnt, folder)}-{_identity(scored, folder)}", said
+
+
+def _identity(examples: Examples, folder: Path | None) -> str:
+    """What stands for a split's data, whose images were looked into before compute."""
+    found = data.identity(examples, folder)
+    hashes.once("images", found, lambda: data.require_images(examples))
+    return found
 
 
 def is_done(record: Record | None) -> bool:

@@ -6,6 +6,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import methods
+from methods import origins
+from methods.registry import registering
 
 PREFIX = "bench_plugin_"  # of the modules' names
 
@@ -30,7 +32,8 @@ def _load(path: Path) -> str | None:
     sys.modules[name] = module  # dataclasses and pickles look their module up by name
     before = set(methods.names())
     try:
-        spec.loader.exec_module(module)
+        with registering(origins.of_file(path)):
+            spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises: it must not take the rest with it
         del sys.modules[name]
         line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""

@@ -24,6 +24,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import functional as transforms
 
 from bench.backbones import use_plain_attention
+from bench.images import rgb
 
 SIDE = 32  # pixels
 SIZES = {
@@ -129,9 +130,15 @@ def normalised_patches(images: Tensor, patch: int) -> Tensor:
 
 def read_images(folder: Path, size: int) -> tuple[Tensor, Tensor]:
     """All images below `folder` as uint8, (B, 3, size, size), and their sub-folders' numbers."""
-    found = ImageFolder(str(folder), lambda image: transforms.pil_to_tensor(_fit(image, size)))
+    found = ImageFolder(
+        str(folder), lambda image: transforms.pil_to_tensor(_fit(image, size)), loader=_opened
+    )
     images, labels = zip(*found, strict=True)
     return torch.stack(images), torch.tensor(labels)
+
+
+def _opened(path: str) -> Image.Image:
+    return rgb(Path(path).read_bytes())
 
 
 def _fit(image: Image.Image, size: int) -> Image.Image:

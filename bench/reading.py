@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bench import cards, comparing, search, sharing
+from bench import cards, comparing, inputs, search, sharing
 from bench.errors import UserError, unknown
 from bench.records import Store, Trial, Tuned, write_atomically
 from bench.report import exports, files
@@ -98,7 +98,10 @@ def show(store: Store, name: str) -> Iterator[str]:
     yield path.read_text().rstrip()
     if record.tuned:
         yield from _trials(record.tuned)
+    s = record.settings
+    how = inputs.said(s.input, s.recipe.get("normalisation", "backbone"))
     yield f"\nrecord: {path}"
+    yield f"input:  {s.backbone}: {how}"
     yield f"again:  {replay(record)}" if record.request else "it does not say how it was asked for"
 
 

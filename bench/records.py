@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, field, fields
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,8 @@ from pydantic.dataclasses import dataclass
 
 from bench.errors import UserError
 
-SCHEMA = 1
+SCHEMA = 2  # 1 knew neither the number of classes nor the code of plug-ins
+TRIALS = "trials"  # below a results folder: a store of its own
 STRICT = ConfigDict(extra="forbid")
 PROMPTS_FROM = "prompts_from"  # among a cell's fields: the task whose images its prompts start from
 
@@ -27,6 +29,7 @@ class Settings:
     suite: str
     suite_version: int
     task: str
+    classes: int
     split: str  # "<variant>:<digest>-<digest>" of trainval and test, or of a trial's train and val
     method: str
     fields: dict[str, Any]  # the method's hyper-parameters
@@ -37,16 +40,22 @@ class Settings:
     rates: dict[str, float]  # learning rate and weight decay of this method under it
     seed: int
     start_split: str = ""  # "<variant>:<digest>" of the trainval of the task in PROMPTS_FROM
+    code: str = ""  # of a plug-in's method: the sha256 of its source, after name and version
 
     @property
     def variant(self) -> str:
         """Of the data: lossless, jpeg75; empty where they were embedded, or read as found."""
         return self.split.rpartition(":")[0]
 
+    @property
+    def data(self) -> tuple[str, int]:
+        """What two cells must share to be compared image by image: the split and its classes."""
+        return self.split, self.classes
+
     def said(self) -> dict[str, Any]:
-        """The settings as records have them. An own start goes unsaid: so were all, once."""
+        """The settings as records have them: an own start and own code go unsaid."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}  # asdict copies: far slower
-        return {k: v for k, v in plain.items() if (k, v) != ("start_split", "")}
+        return {k: v for k, v in plain.items() if v or k not in ("start_split", "code")}
 
     def digest(self) -> str:
         """16 hex digits that stand for these settings, whatever the order of their fields."""
@@ -169,6 +178,19 @@ class Store:
             except UserError as error:
                 yield path, error
 
+    def require_current(self) -> None:
+        """Raise `UserError` where there are records of schema 1, which a run would repeat.
+
+        Their text is searched, not read: for 10,000 that takes a fraction of a second.
+        """
+        every = [*self.files(), *Store(self.root / TRIALS).files()]
+        old = [path for path in every if b'\n "schema": 1,' in path.read_bytes()]
+        if old:
+            raise UserError(
+                f"{len(old)} records in {self.root} are of schema 1; this version reads {SCHEMA}. "
+                f"`python -m bench migrate --results {self.root}` keeps their numbers"
+            )
+
     def require_writable(self) -> None:
         """Raise `UserError` where records could not be written."""
         try:
@@ -197,15 +219,30 @@ _adapter = TypeAdapter(Record)
 def read(path: Path) -> Record:
     """The record in the file at `path`; raises `UserError` where it is not a sound one."""
     try:
-        record = _adapter.validate_json(path.read_bytes())
-    except (ValidationError, OSError) as error:
-        what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
-        raise UserError(f"{path} is not a record: {what}") from None
-    if record.schema != SCHEMA:
-        raise UserError(f"{path} has schema {record.schema}; this version reads {SCHEMA}")
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} is not a record: {error.strerror}") from None
+    try:
+        record = _adapter.validate_json(content)
+    except ValidationError as error:
+        _require_schema(path, content)
+        raise UserError(f"{path} is not a record: {error.errors()[0]['msg']}") from None
+    _require_schema(path, content, record.schema)
     if record.cell != record.settings.digest():
         raise UserError(f"{path} names cell {record.cell}, but its settings are another's")
     return record
+
+
+def _require_schema(path: Path, content: bytes, given: Any = None) -> None:
+    """Raise `UserError` for a record of another version, which may lack what this one needs."""
+    if given is None:
+        with suppress(ValueError):
+            found = json.loads(content)
+            given = found.get("schema") if isinstance(found, dict) else None
+    if given is None or given == SCHEMA:
+        return
+    how = "`python -m bench migrate` brings a results folder over" if given == 1 else "update it"
+    raise UserError(f"{path} has schema {given}; this version reads {SCHEMA}: {how}")
 
 
 def write_atomically(path: Path, content: bytes) -> None:

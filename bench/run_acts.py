@@ -4,7 +4,7 @@ torch is imported only by what computes.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from time import time
@@ -37,6 +37,7 @@ def request_of(args: argparse.Namespace) -> "Request":
         variant=args.variant,
         device=_device(args),
         tune=getattr(args, "tune", None),
+        plugins=list(map(str, args.plugins)),
     )
 
 
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from bench.records import Store
 
     began, store, request = time(), Store(args.results), request_of(args)
+    store.require_current()
     searched = _searched(args, request)
     if args.dry_run:
         return tune_acts.print_plan(searched, args) if searched else _print_plan(request, args)
@@ -144,7 +146,10 @@ def run_finals(
     kind: str = "cells",
 ) -> int:
     """Run what is chosen, and regenerate the tables whatever happens; how many cells failed."""
+    warn(planned.cells)
     cells = chosen(planned.cells if args.force else planned.left(), store, args)
+    for line in backbone_lines(cells):
+        announce(line)
     announce(f"{len(cells)} {kind} to run, {len(planned.done)} done before, on {planned.device}")
     try:
         return run_cells(cells, store, executor, args, began)
@@ -181,6 +186,12 @@ def chosen(cells: "Sequence[Cell]", store: "Store", args: argparse.Namespace) ->
     return cells[: args.limit_cells]
 
 
+def warn(cells: "Iterable[Cell]") -> None:
+    """Say on standard error what is odd about the data of cells, each oddity once."""
+    for said in dict.fromkeys(said for cell in cells for said in cell.data_warnings):
+        announce(f"bench: {said}")
+
+
 def announce(text: str) -> None:
     """Say on standard error what comes."""
     from rich.console import Console
@@ -193,7 +204,9 @@ def _print_plan(request: "Request", args: argparse.Namespace) -> int:
 
     store = Store(args.results)
     planned = plan_of(args, request, store)
+    warn(planned.cells)
     print_cells(planned.cells, planned.done)
+    say(backbone_lines(planned.cells))
     cells = chosen(planned.cells if args.force else planned.left(), store, args)
     print(f"{len(cells)} of {len(planned.cells)} cells to run; {expected(cells, store)}")
     return 0
@@ -205,6 +218,19 @@ def print_cells(cells: "Sequence[Cell]", done: set[str]) -> None:
 
     for cell in cells:
         print(f"{'done' if cell.settings.digest() in done else 'to run':7} {title(cell)}")
+
+
+def backbone_lines(cells: "Iterable[Cell]") -> list[str]:
+    """A line for each backbone of the cells: its input, its weights, and how it was found."""
+    from bench import inputs
+
+    found = {}
+    for cell in cells:
+        s, notes = cell.settings, cell.backbone.notes
+        how = inputs.said(s.input, s.recipe["normalisation"])
+        line = f"backbone {s.backbone}: {how}; weights {s.weights[:12]}"
+        found["; ".join([line, *notes])] = True
+    return list(found)
 
 
 def expected(cells: "Sequence[Cell]", store: "Store") -> str:
@@ -226,6 +252,7 @@ def status(args: argparse.Namespace) -> int:
     from bench.records import Store
 
     request, store = request_of(args), Store(args.results)
+    store.require_current()
     searched = _searched(args, request)
     if searched:
         return tune_acts.status(searched, args)

@@ -16,7 +16,7 @@ import torch
 from timm.models import VisionTransformer
 
 import methods
-from bench import backbones, checkpoints, compiling, data, environment, moments, trainer
+from bench import backbones, checkpoints, compiling, data, environment, fitting, moments, trainer
 from bench.backbones import Backbone
 from bench.batches import Batches
 from bench.cards import Recipe, Suite
@@ -30,7 +30,7 @@ from bench.records import Failure, Outcome, Record, Settings, Store, Tuned, writ
 from bench.tasks import Split, Task
 from bench.views import View
 from methods import Method, Unsupported
-from methods.memory import Spilled
+from methods.memory import Spilled, ran_out
 
 ORDER = 1_000_003  # keeps the generator of the batches' order apart from the one that draws weights
 
@@ -53,6 +53,7 @@ class Cell:
     scored: Split = "test"
     tuned: Tuned | None = None  # the trials that chose its rates
     observed: tuple[str, ...] = ()  # the measurements that a study takes of it
+    data_warnings: tuple[str, ...] = ()  # what is odd about its data, and no reason to refuse them
 
 
 Measured = tuple[Outcome | None, dict[str, Any]]
@@ -93,13 +94,20 @@ def attempt(work: Callable[[], Measured]) -> Ending:
         outcome, kept = work()
         return Ending(outcome, None, kept)
     except Unsupported as error:
-        return Ending(None, Failure("unsupported", type(error).__name__, str(error)))
+        return Ending(None, _unsupported(error))
     except SystemExit as error:
         said = f"the cell ended its process, with status {error.code}"
         return Ending(None, Failure("failed", "SystemExit", said, traceback.format_exc()))
     except Exception as error:
         found = Failure("failed", _kind(error), first_line(error), traceback.format_exc())
         return Ending(None, found)
+
+
+def _unsupported(error: Unsupported) -> Failure:
+    """What a method says; or what it raised instead, with its place."""
+    kind = type(error.__cause__ or error).__name__
+    said = traceback.format_exc() if error.__cause__ else ""
+    return Failure("unsupported", kind, str(error), said)
 
 
 def keep(
@@ -111,6 +119,7 @@ def keep(
 ) -> Record:
     """Write the record of a cell that ended so."""
     remark = methods.remark(cell.settings.method)
+    about = about | {"data_warnings": list(cell.data_warnings)}
     parts = (cell.settings, cell.task.group, outcome, failure, about, cell.request, remark)
     record = Record(*parts, tuned=cell.tuned)
     former = store.find(cell.settings) if cell.observed and failure else None
@@ -121,8 +130,7 @@ def keep(
 
 def _kind(error: Exception) -> str:
     """The name of what went wrong; memory that runs out has one name wherever it does."""
-    out = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate" in str(error)
-    return "OutOfMemory" if out else type(error).__name__
+    return "OutOfMemory" if ran_out(error) else type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -157,8 +165,10 @@ def train(
 ) -> Trained:
     """Train the cell's model on the split that it learns, scoring it on the one that it scores.
 
-    Every process of a crew calls this, and has the same model in the end.
+    Every process of a crew calls this, and has the same model in the end. Raises `Unsupported`,
+    before any compute, where the method does not fit the backbone.
     """
+    fitting.require(cell.backbone, cell.method)
     images, scored = learnt(cell, cell.learnt), _read(cell, cell.scored)
     torch.manual_seed(cell.settings.seed)
     model = backbones.load(cell.backbone, cell.task.classes, cell.recipe)

@@ -25,6 +25,7 @@ class File:
     hub: str = ""  # on the Hugging Face hub: REPOSITORY@REVISION:PATH
     replaces: str = ""  # a file that is not needed where this one is
     how: str = ""  # how to get it, where no address serves it
+    repacked: bool = False  # whether any archive of its files will do: they are checked by name
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -53,6 +54,8 @@ class Source:
                 raise ValueError(f"{file.name} replaces {file.replaces!r}, which is no file here")
             if not (file.urls or file.hub or file.how):
                 raise ValueError(f"{file.name} needs urls, hub or how")
+            if file.repacked and (file.bytes or file.sha256 or file.md5):
+                raise ValueError(f"{file.name} may be repacked, so it has no bytes and no hash")
 
 
 def load_source(name: str, place: Path = SOURCES) -> Source:

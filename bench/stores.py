@@ -40,6 +40,11 @@ class Row:
     size: int  # bytes
     sha256: str
 
+    @property
+    def origin(self) -> str:
+        """The image, for messages."""
+        return f"{self.source}/{self.key}"
+
     def line(self) -> str:
         """The row as its list has it."""
         return "\t".join(map(str, astuple(self))) + "\n"

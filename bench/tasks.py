@@ -28,6 +28,9 @@ class Ranks:
     first: int
     last: int  # one beyond
     digest: str = ""  # of the keys in that order; empty: not known
+    labels: str = ""  # of their classes in that order, likewise
+    histogram: str = ""  # of their classes, ascending: how many images each has
+    interleaved: bool = False  # whether the field's copies have the records in another order
     after_percent: int = 0  # of the records, from where the ranks count
 
 
@@ -76,6 +79,7 @@ class Task:
     members: dict[Split, str] = field(default_factory=dict)  # a list file of the source
     shares: dict[Split, Share] = field(default_factory=dict)
     present: dict[Split, int] = field(default_factory=dict)  # classes that a split holds, if known
+    repeats: bool = False  # whether it was published with test images that repeat training images
 
     def __post_init__(self) -> None:
         if self.classes < 1:

@@ -14,7 +14,7 @@ from bench import cost as costs
 from bench import export as exports
 from bench import parameters as ledger
 from bench import pretrain as pretraining
-from bench.errors import UserError, unknown
+from bench.errors import UserError
 from bench.export import Exported
 from bench.records import Store
 from methods import Unsupported
@@ -24,8 +24,7 @@ KEPT, BROKEN = "kept  ", "broken"
 
 def check_method(name: str) -> Iterator[str]:
     """Hold a registered method to the contract."""
-    if name not in methods.names():
-        raise unknown("method", name, methods.names())
+    adapting.known_methods([name])
     for sentence, problem in contract.findings(methods.create(name)):
         yield f"{BROKEN if problem else KEPT} {sentence}"
         if problem:
@@ -40,7 +39,10 @@ def export(
     cell = exports.cell_of(found, Store(record.parent), root, device)
     small = out or Path(f"{found.cell}.safetensors")
     where = torch.device(device)
-    yield _written(exports.trained(cell, small, where, lambda *_: None))
+    try:
+        yield _written(exports.trained(cell, small, where, lambda *_: None))
+    except Unsupported as error:
+        raise UserError(f"cell {found.cell} has nothing to export: {error}") from None
     if merged:
         try:
             yield _written(exports.merged(cell, small, merged, where))
@@ -68,10 +70,10 @@ def cost(
         raise UserError(f"batch and rounds must be at least 1; got {batch} and {rounds}")
     cards.load_recipe(recipe)
     for name in backbones_:
-        backbones.resolve(cards.load_backbone(name))
+        yield from backbones.find(name).notes
     found = []
     threads = torch.get_num_threads()
-    for backbone in backbones_:
+    for backbone in dict.fromkeys(map(cards.current_name, backbones_)):
         jobs = [costs.Job(name, backbone, recipe, batch, device, threads) for name in chosen]
         for line in costs.measure(jobs, rounds):
             if isinstance(line, str):

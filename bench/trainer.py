@@ -14,6 +14,8 @@ from bench.cards import Recipe
 from bench.crew import ALONE, Crew
 from methods import Method
 
+NO_CLASS = -1  # of an image with scores that are not finite
+
 
 class Batches(Protocol):
     """Inputs and labels in batches, and which function of the model scores such inputs."""
@@ -29,7 +31,7 @@ class Batches(Protocol):
 
 
 class Diverged(Exception):
-    """The loss is no longer a number."""
+    """The loss, or a score, is no longer a finite number."""
 
 
 @dataclass(frozen=True)
@@ -162,13 +164,24 @@ def _mean(steps: Sequence[Tensor], before: int) -> float:
 
 @torch.no_grad()
 def predict(model: VisionTransformer, batches: Batches, precision: str) -> Predictions:
-    """The model's answers on a split, in evaluation mode; leaves the model's mode as it was."""
+    """The model's answers on a split, in evaluation mode; leaves the model's mode as it was.
+
+    Raises `Diverged` where an image has a score that is not finite: its largest means nothing.
+    """
     was_training = model.training
     model.eval()
     scores = batches.reader(model)
     with autocast(batches.device, precision):
-        answers = [(scores(inputs).argmax(1), labels) for inputs, labels in batches]
+        answers = [(_classes(scores(inputs)), labels) for inputs, labels in batches]
     model.train(was_training)
     classes, labels = batches.crew.whole(answers)
+    lost = int((classes == NO_CLASS).sum())
+    if lost:
+        raise Diverged(f"{lost} of {len(classes)} images have scores that are not finite")
     right = (classes == labels).double().mean().item()
     return Predictions(classes.cpu(), labels.cpu(), 100 * right)
+
+
+def _classes(scores: Tensor) -> Tensor:
+    """The class with the largest score, (B,), of scores, (B, classes); none where one is NaN."""
+    return scores.argmax(1).where(scores.isfinite().all(1), NO_CLASS)

@@ -60,10 +60,13 @@ def _run_trials(
     from bench import tuning
 
     store, tried, failed = tuning.store_of(args.results), set[str](), 0
+    run_acts.warn(one.cell(one.points[0], one.rungs[0].epochs) for one in searches)
     while True:
         cells = _new(searches, tried, args)
         if not cells or (failed and args.fail_fast):
             return failed, len(tried)
+        for line in _backbone_lines(searches) if not tried else ():
+            run_acts.announce(line)
         run_acts.announce(f"{len(cells)} trials to run, {_over(searches, args)}, on {device}")
         tried |= {cell.settings.digest() for cell in cells}
         executor = run_acts.executor_of(args, store.root, device)
@@ -84,6 +87,11 @@ def _new(
         found += [cell for cell, _ in look.tried] if args.force else look.due()
     cells = [cell for cell in found if cell.settings.digest() not in tried]
     return run_acts.chosen(cells, tuning.store_of(args.results), _less(args, len(tried)))
+
+
+def _backbone_lines(searches: "Sequence[Search]") -> list[str]:
+    first = (one.cell(one.points[0], one.rungs[0].epochs) for one in searches)
+    return run_acts.backbone_lines(first)
 
 
 def _less(args: argparse.Namespace, ran: int) -> argparse.Namespace:
@@ -126,6 +134,7 @@ def print_plan(requests: "Sequence[Request]", args: argparse.Namespace) -> int:
 
     searches = tuning.every(requests)
     _print_trials(searches, args)
+    say(_backbone_lines(searches))
     looks = _looks(searches, args)
     planned = _finals(looks, args)
     run_acts.print_cells(planned.cells, planned.done)
@@ -195,9 +204,11 @@ def tune(args: argparse.Namespace) -> int:
     if args.seeds:
         raise UserError("trials have the seed of their recipe's tuning: --set tuning.seed=1, say")
     began, request = time(), run_acts.request_of(args)
+    Store(args.results).require_current()
     searches = tuning.searches(request)
     if args.dry_run:
-        return _print_trials(searches, args)
+        _print_trials(searches, args)
+        return say(_backbone_lines(searches))
     Store(args.results).require_writable()
     failed, _ = _run_trials(searches, request.device, args, began)
     looks = [look for _, look in _looks(searches, args)]

@@ -13,11 +13,11 @@ from itertools import product
 from pathlib import Path
 from statistics import mean
 
-from bench import adapting, plan, search
+from bench import adapting, fitting, plan, search
 from bench.asking import FINAL, TRIAL, At, Request
 from bench.errors import UserError
 from bench.plan import Ground, is_done
-from bench.records import Record, Store, Trial, Tuned, write_atomically
+from bench.records import TRIALS, Record, Store, Trial, Tuned, write_atomically
 from bench.runner import Cell
 from bench.search import AXES, Point, Rung
 from bench.tasks import Task
@@ -78,7 +78,7 @@ class Search:
 
 def store_of(results: Path) -> Store:
     """The store of the trials."""
-    return Store(results / "trials")
+    return Store(results / TRIALS)
 
 
 def searches(request: Request) -> list[Search]:
@@ -121,11 +121,11 @@ def _require_open(request: Request, axes: Iterable[str], method: str, rates: Ite
 
 
 def _require_fit(ground: Ground, name: str, points: Iterable[Point]) -> None:
-    """Raise `UserError` where a point has a field that the method, or a backbone, cannot have."""
+    """Raise `UserError` where a point has a field that the method, or any backbone, cannot have."""
     own = [{k: v for k, v in point.items() if k not in AXES} for point in points]
     distinct = {json.dumps(fields): fields for fields in own}.values()
     adapted = [ground.method(name, At(fields, 1, *TRIAL)) for fields in distinct]
-    adapting.require_fit(ground.backbones.values(), adapted)
+    fitting.require_fields(ground.backbones.values(), name, adapted)
 
 
 def finals(request: Request, looks: Sequence[tuple[Search, Look]]) -> list[Cell]:

@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import functional as F
 Resize = Callable[[Tensor, list[int]], Tensor]  # (..., H, W) -> (..., *size)
 Geometry = Callable[[Tensor, int, Resize], Tensor]  # (..., H, W) -> (..., size, size)
 
+ROUNDING = ("AVX2", "AVX512")  # processors that round to 256 levels between the two axes
 FLIP = transforms.RandomHorizontalFlip()
 
 
@@ -104,14 +105,15 @@ def _box_anywhere(image: Tensor, size: int, resize: Resize) -> Tensor:
 
 
 def _antialiased(image: Tensor, size: list[int], interpolation: InterpolationMode) -> Tensor:
-    """torchvision's resize, on any device as on a CPU: (..., H, W) -> (..., *size).
+    """torchvision's resize, on any device as on a CPU with AVX2: (..., H, W) -> (..., *size).
 
-    A CPU resizes the width, rounds to the 256 levels, and then the height; elsewhere both are one
-    computation in floats, up to 29 levels away where bicubic overshoots. Asked for one after the
-    other, they are at most 2 levels away, and over 95 in 100 values are the same.
+    Such a CPU resizes the width, rounds to the 256 levels, and then the height; elsewhere both are
+    one computation in floats, up to 29 levels away where bicubic overshoots. Asked for one after
+    the other, they are at most 2 levels away, and over 95 in 100 values are the same.
     """
     resize = partial(F.resize, interpolation=interpolation, antialias=True)
-    return resize(image, size) if image.device.type == "cpu" else axis_by_axis(resize, image, size)
+    rounds = image.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in ROUNDING
+    return resize(image, size) if rounds else axis_by_axis(resize, image, size)
 
 
 def axis_by_axis(resize: Resize, image: Tensor, size: list[int]) -> Tensor:

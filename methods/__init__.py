@@ -11,15 +11,17 @@ from importlib.metadata import entry_points
 from pkgutil import iter_modules
 
 from methods.base import Method, Unsupported
-from methods.registry import create, names, refusal, register, remark
+from methods.origins import of_entry
+from methods.registry import code, create, names, refusal, register, registering, remark
 
-__all__ = ["Method", "Unsupported", "create", "names", "refusal", "register", "remark"]
+__all__ = ["Method", "Unsupported", "code", "create", "names", "refusal", "register", "remark"]
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
 for _entry in entry_points(group="bench.methods"):
     try:
-        _entry.load()
+        with registering(of_entry(_entry)):
+            _entry.load()
     except Exception as error:  # a broken plug-in must not take the others with it
         warnings.warn(f"the method plug-in {_entry.value!r} was left out: {error}", stacklevel=2)

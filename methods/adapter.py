@@ -41,17 +41,25 @@ INITS: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
 
 
 class Bottleneck(nn.Module):
-    """``W_up dropout(activation(W_down x))``, with biases."""
+    """``W_up dropout(activation(W_down x))``, with or without biases."""
 
-    def __init__(self, dim: int, width: int, activation: str, start: str, dropout: float):
+    def __init__(
+        self,
+        dim: int,
+        width: int,
+        activation: str,
+        start: str,
+        dropout: float,
+        biased: bool = True,
+    ):
         super().__init__()
-        self.down, self.activation = nn.Linear(dim, width), ACTIVATIONS[activation]()
-        self.dropout, self.up = nn.Dropout(dropout), nn.Linear(width, dim)
+        self.down, self.activation = nn.Linear(dim, width, biased), ACTIVATIONS[activation]()
+        self.dropout, self.up = nn.Dropout(dropout), nn.Linear(width, dim, biased)
         down, up, bias = INITS[start]
         down(self.down.weight)
         up(self.up.weight)
-        bias(self.down.bias)
-        bias(self.up.bias)
+        for layer in (self.down, self.up) if biased else ():
+            bias(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.up(self.dropout(self.activation(self.down(x))))
@@ -127,11 +135,17 @@ class Adapter(Method):
 
 @dataclass(frozen=True)
 class AdaptFormer(Method):
-    """A scaled bottleneck beside the MLP, fed with what the MLP's LayerNorm is fed with."""
+    """A scaled bottleneck beside the MLP, fed with what the MLP's LayerNorm is fed with.
+
+    Without `bias` it is that of Binary Adapter's code (https://github.com/JieShibo/PETL-ViT), with
+    32 channels there and a scale for each task. The authors' own code also offers a LayerNorm in
+    the bottleneck and a learnt scale, which its commands do not use: they are not offered here.
+    """
 
     width: int = 64
     scale: float = 0.1
     dropout: float = 0.1
+    bias: bool = True
 
     def __post_init__(self) -> None:
         require_size("AdaptFormer's width", self.width)
@@ -139,9 +153,9 @@ class AdaptFormer(Method):
 
     def attach(self, model: VisionTransformer) -> None:
         require_pre_norm(model)
+        how = model.embed_dim, self.width, "relu", "identity", self.dropout, self.bias
         for i, block in enumerate(model.blocks):
-            adapter = Bottleneck(model.embed_dim, self.width, "relu", "identity", self.dropout)
-            model.blocks[i] = BesideMlp(block, adapter, self.scale)
+            model.blocks[i] = BesideMlp(block, Bottleneck(*how), self.scale)
 
 
 @dataclass(frozen=True)

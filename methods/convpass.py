@@ -58,7 +58,11 @@ class Bypassed(nn.Module):
 
 @dataclass(frozen=True)
 class Convpass(Method):
-    """A bypass beside attention and one beside the MLP, both on the LayerNorm's output."""
+    """A bypass beside attention and one beside the MLP, both on the LayerNorm's output.
+
+    The released code (https://github.com/JieShibo/PETL-ViT) chooses a scale for each task and, for
+    some, Xavier's start for the convolutions; the latter is not offered here.
+    """
 
     rank: int = 8
     scale: float = 1.0

@@ -91,8 +91,8 @@ def kaiming_pairs(attn: Attention, count: int) -> Tensor:
 class E2VPT(Method):
     """`prompts` before each block as in VPT-deep, and `pairs` as keys and values of each head.
 
-    As in the released code, one tensor is both key and value, and nothing is pruned: that is
-    `e2vpt_pruned` (`methods.pruning`).
+    As in the released code, one tensor is both key and value, where the paper writes two (not
+    offered), and nothing is pruned: that is `e2vpt_pruned` (`methods.pruning`).
     """
 
     prompts: int = 10

@@ -1,6 +1,7 @@
 """FacT: one factorised update of all weights (Jie and Deng, 2023), https://arxiv.org/abs/2212.03145."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from timm.models import VisionTransformer
@@ -45,11 +46,7 @@ class TensorTrain(nn.Module):
 
 
 class Tucker(nn.Module):
-    """The middle factors of a layer's tiles: mixtures of the r slices of the shared core.
-
-    (The released code deals the slices of the MLP's tiles out in another order:
-    https://github.com/JieShibo/PETL-ViT/blob/main/FacT/fact_tk.py.)
-    """
+    """The middle factors of a layer's tiles: each a mixture of the r slices of the shared core."""
 
     def __init__(self, rank: int, tiles: int, outputs: int, inputs: int):
         super().__init__()
@@ -61,7 +58,30 @@ class Tucker(nn.Module):
         return sigma.flatten(2).flatten(0, 1)  # (outputs · r, inputs · r)
 
 
-FORMS: dict[str, type[TensorTrain] | type[Tucker]] = {"tensor_train": TensorTrain, "tucker": Tucker}
+class Interleaved(Tucker):
+    """The middle factors of an MLP's layer, as released: its mixtures are dealt out to its tiles.
+
+    Row a of mixture i is row a · n + i of one (n · r, r) matrix, n being their number. Cut into n
+    squares, the tiles, it gives each of them rows of all mixtures. The second layer takes the
+    transpose. See `fact_forward_mlp` in
+    https://github.com/JieShibo/PETL-ViT/blob/026e4f1/FacT/fact_tk.py.
+    """
+
+    def forward(self, core: Tensor) -> Tensor:
+        mixed = torch.einsum("abk,ik->aib", core, self.mixtures.flatten(0, 1))
+        dealt = mixed.flatten(0, 1)  # (n · r, r)
+        widens = self.mixtures.shape[1] == 1
+        return dealt if widens else dealt.T  # (outputs · r, inputs · r)
+
+
+Middle = TensorTrain | Tucker
+
+FORMS: dict[str, tuple[type[Middle], type[Middle]]] = {
+    "tensor_train": (TensorTrain, TensorTrain),
+    "tucker": (Tucker, Tucker),
+    "tucker_interleaved": (Tucker, Interleaved),
+}
+"""What the layers of the attention have in their middle, and what those of the MLP have."""
 
 
 class FacTLinear(nn.Module):
@@ -71,7 +91,7 @@ class FacTLinear(nn.Module):
         self,
         linear: nn.Linear,
         shared: Factors,
-        middle: TensorTrain | Tucker,
+        middle: Middle,
         scale: float,
         dropout: float,
     ):
@@ -105,7 +125,9 @@ class FacTLinear(nn.Module):
 class FacT(Method):
     """One update of all linear layers, cut into D × D tiles: a tensor train or Tucker's form.
 
-    `scale` is searched a task in the paper.
+    ``tucker`` is the paper's formula: a tile has a mixture of its own. The released code deals the
+    mixtures of an MLP's layers out to their tiles (`Interleaved`): ``tucker_interleaved``, which
+    `fact_tk` is. `scale` is searched a task in the paper.
     """
 
     rank: int
@@ -120,16 +142,18 @@ class FacT(Method):
 
     def attach(self, model: VisionTransformer) -> None:
         require_layers(model, nn.Linear, *LINEARS)
-        tiles, dim, middle = _tiles(model), model.embed_dim, FORMS[self.form]
-        shared = Factors(dim, self.rank, cored=middle is Tucker)
+        tiles, dim = _tiles(model), model.embed_dim
+        of_attention, of_mlp = FORMS[self.form]
+        shared = Factors(dim, self.rank, cored=issubclass(of_attention, Tucker))
 
-        def adapted(linear: nn.Linear) -> FacTLinear:
+        def adapted(linear: nn.Linear, middle: type[Middle]) -> FacTLinear:
             shape = linear.out_features // dim, linear.in_features // dim
             sigma = middle(self.rank, tiles, *shape)
             return FacTLinear(linear, shared, sigma, self.scale, self.dropout)
 
         for name in LINEARS:
-            replace(model, name, adapted)
+            middle = of_mlp if name.startswith("mlp.") else of_attention
+            replace(model, name, partial(adapted, middle=middle))
         model.blocks[0].attn.qkv.factors = shared  # where the backbone keeps what all layers share
 
 
@@ -146,4 +170,4 @@ def _tiles(model: VisionTransformer) -> int:
 
 
 register("fact_tt", FacT(rank=16, form="tensor_train"))
-register("fact_tk", FacT(rank=32, form="tucker"))
+register("fact_tk", FacT(rank=32, form="tucker_interleaved"))

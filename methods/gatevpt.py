@@ -57,7 +57,8 @@ class GateVPT(Method):
     """Shallow prompts that each block but the last changes as far as its gate is open.
 
     `gate` is where the gates start, before the sigmoid: the released code takes the opposite of
-    its option GATE_INIT, which is 5 in the example it gives and 10 by default.
+    its option GATE_INIT, which is 5 in the example it gives and 10 by default. Its deep prompts
+    ignore gates and temperatures: they are VPT's.
     """
 
     prompts: int = 100

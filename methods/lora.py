@@ -77,7 +77,8 @@ class LoRA(Method):
 
     `target` ``qkv`` is one pair for the three, with one A; ``q_and_v`` is the paper's two pairs,
     for queries and values. `dropout` falls on the pairs' input; NOAH's code, from which the tables
-    of VTAB-1k take their LoRA row, has 0.1 there (https://github.com/ZhangYuanhan-AI/NOAH).
+    of VTAB-1k take their LoRA row, has 0.1 there (https://github.com/ZhangYuanhan-AI/NOAH). Binary
+    Adapter's (https://github.com/JieShibo/PETL-ViT) has it behind A, which is not offered.
     """
 
     rank: int = 8

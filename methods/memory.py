@@ -9,6 +9,12 @@ class Spilled(UserWarning):
     """What does not fit where it is computed lies elsewhere."""
 
 
+def ran_out(error: Exception) -> bool:
+    """Whether it is memory that an error is about, wherever it ran out."""
+    kinds = torch.OutOfMemoryError | MemoryError
+    return isinstance(error, kinds) or "can't allocate" in str(error)
+
+
 def free_memory(device: torch.device) -> float:
     """The bytes that are free on a device; without end where nothing tells."""
     if device.type == "cuda":

@@ -222,10 +222,13 @@ def uniform_prompts(model: VisionTransformer, count: int, width: int | None = No
     A `width` other than the backbone's stands in place of D.
     """
     width = width or model.embed_dim
-    projection = getattr(model.patch_embed, "proj", None)
-    if projection is None:
-        raise Unsupported(f"VPT's bound needs patch_embed.proj; {type(model).__name__} has none")
-    bound = (6 / (projection.weight[0].numel() + width)) ** 0.5
+    patches = getattr(getattr(model.patch_embed, "proj", None), "weight", None)
+    if not isinstance(patches, Tensor):  # where a network of its own makes the patches
+        raise Unsupported(
+            "VPT's prompts start as wide as the weights of patch_embed.proj allow; "
+            f"{type(model.patch_embed).__name__} has none"
+        )
+    bound = (6 / (patches[0].numel() + width)) ** 0.5
     return torch.empty(count, width).uniform_(-bound, bound)
 
 

@@ -28,7 +28,7 @@ class PrunedE2VPT(Method):
     then the least important `token_share` of the prompts and, in each, `piece_share` of its pieces
     are masked, and everything, the head too, goes back to its start. So a record's init wall-clock
     is what the search costs. The paper tries shares from 0.1 to 0.9 on validation data; the
-    defaults are their middle.
+    defaults are their middle. The masks do not learn in the search; the released code's do.
     """
 
     prompts: int = 10

@@ -1,5 +1,7 @@
 """Which method a name stands for."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from typing import Any
@@ -9,6 +11,8 @@ from methods.base import Method
 _methods: dict[str, Method] = {}
 _remarks: dict[str, str] = {}
 _refusals: dict[str, str] = {}
+_codes: dict[str, str] = {}
+_registering = ""  # the code of the plug-in that is being loaded
 
 
 def register(name: str, method: Method, remark: str = "") -> None:
@@ -21,11 +25,28 @@ def register(name: str, method: Method, remark: str = "") -> None:
         raise ValueError(f"the method name {name!r} is taken by {_methods[name]}; choose another")
     _methods[name] = method
     _remarks[name] = remark
+    _codes[name] = _registering
 
 
 def refuse(name: str, reason: str) -> None:
     """Say why what users may look for under `name` is no method here."""
     _refusals[name] = reason
+
+
+@contextmanager
+def registering(code: str) -> Iterator[None]:
+    """Note that whatever is registered meanwhile comes from a plug-in with that `code`."""
+    global _registering
+    before, _registering = _registering, code
+    try:
+        yield
+    finally:
+        _registering = before
+
+
+def code(name: str) -> str:
+    """What stands for the code of the plug-in that registered `name`; empty: it is no plug-in's."""
+    return _codes.get(name, "")
 
 
 def remark(name: str) -> str:

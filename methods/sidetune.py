@@ -63,11 +63,22 @@ class SideTune(Method):
             raise ValueError(f"no weights {self.weights!r}; there are {' and '.join(WEIGHTS)}")
 
     def attach(self, model: VisionTransformer) -> None:
+        _require_images(model)
         images = Handover()
         beside = Beside(model.head_drop, model.embed_dim, images)
         WEIGHTS[self.weights](beside.side)
         model.patch_embed.proj = Looked(model.patch_embed.proj, images)
         model.head_drop = beside
+
+
+def _require_images(model: VisionTransformer) -> None:
+    """Raise `Unsupported` unless the patch projection sees the images, not what a stem made."""
+    proj = getattr(model.patch_embed, "proj", None)
+    if not (isinstance(proj, nn.Conv2d) and proj.in_channels == 3):
+        raise Unsupported(
+            "side-tuning needs a convolution of the images as patch_embed.proj; "
+            f"{type(model.patch_embed).__name__} has another network before it"
+        )
 
 
 def _imagenet(side: nn.Module) -> None:

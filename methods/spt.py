@@ -16,7 +16,7 @@ from torch import Tensor
 from methods.base import Batches, Method
 from methods.prompts import prompts_of, require_count, require_form
 from methods.registry import register
-from methods.strategies import LAYERS, SAMPLED, STRATEGIES, WINDOWS, draw, kmeans
+from methods.strategies import LAYERS, SAMPLED, STRATEGIES, WINDOWS, draw, kmeans, redrawer
 from methods.tokens import block_inputs
 from methods.vpt import VPT
 
@@ -32,9 +32,11 @@ class SPT(Method):
     channel. What they reach needs no token of any image, only their statistics.
     `share` is the part of the training images to look at, rounded up to whole batches; None is one
     batch, the paper's choice for the sampled strategies. `layers` is ``own``, or, as in Table S2,
-    ``first`` (P0 everywhere) or ``last`` (PL everywhere). Two fields hold what the released code
-    does otherwise: `windows` ``image`` pools strips inside each image and draws among them, and
-    `positions` False takes P0 before the position embedding.
+    ``first`` (P0 everywhere) or ``last`` (PL everywhere). Three fields hold what the released code
+    does otherwise: `windows` ``image`` pools strips inside each image and draws among them,
+    `positions` False takes P0 before the position embedding, and `replacement` draws as many images
+    as are looked at, with replacement: a token of an image drawn twice may be drawn twice. That
+    code's shallow prompts are ``random`` whichever strategy is asked for.
     """
 
     prompts: int
@@ -44,6 +46,7 @@ class SPT(Method):
     share: float | None = None
     windows: str = "batch"
     positions: bool = True
+    replacement: bool = False
     frozen: bool = False
     pool_prompts: bool = False
     form: str = "keys_and_values"
@@ -72,7 +75,8 @@ class SPT(Method):
 
     def prepare(self, model: VisionTransformer, batches: Batches) -> None:
         choose = STRATEGIES[self.strategy]
-        self.start(model, batches, lambda tokens: choose(tokens, self.prompts, self.windows))
+        seen = redrawer() if self.replacement else _same
+        self.start(model, batches, lambda tokens: choose(seen(tokens), self.prompts, self.windows))
 
     @torch.no_grad()
     def start(
@@ -87,6 +91,10 @@ class SPT(Method):
         starts = chosen if self.layers == "own" else chosen * count
         for prompts, start in zip(prompts_of(model), starts, strict=True):
             prompts.copy_(start)
+
+
+def _same(tokens: Tensor) -> Tensor:
+    return tokens
 
 
 def chosen_tokens(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from methods.clustering import cluster
+from methods.tokens import reserve
 
 LAYERS = ("own", "first", "last")
 WINDOWS = ("batch", "image")
@@ -61,6 +62,22 @@ def draw(tokens: Tensor, count: int) -> Tensor:
     """`count` of the tokens as one image's, (1, `count`, D), without replacement; all if fewer."""
     flat = tokens.flatten(0, 1)
     return flat[torch.randperm(len(flat))[:count].to(flat.device)][None]
+
+
+def redrawer() -> Callable[[Tensor], Tensor]:
+    """What draws images with replacement, as many as there are: of every layer the same ones.
+
+    It takes and gives the tokens of images, (B, N, D).
+    """
+    seed = int(torch.randint(2**62, ()))
+
+    def redrawn(tokens: Tensor) -> Tensor:
+        drawn = torch.Generator().manual_seed(seed)
+        images = torch.randint(len(tokens), tokens.shape[:1], generator=drawn)
+        place = reserve(tokens.shape, tokens.dtype, tokens.device)
+        return torch.index_select(tokens, 0, images.to(tokens.device), out=place)
+
+    return redrawn
 
 
 STRATEGIES: dict[str, Callable[[Tensor, int, str], Tensor]] = {

@@ -1,5 +1,6 @@
 """VQT: visual query tuning (Tu et al., 2023), https://arxiv.org/abs/2212.03220."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from methods.prompts import (
     uniform_prompts,
 )
 from methods.registry import register
+from methods.weights import require_choice
 
 
 class Asked(nn.Module):
@@ -41,15 +43,33 @@ class Asked(nn.Module):
         return after_attention(self.block, x, mix(attn, seen, q, k, v))
 
 
-class Joined(nn.Module):
-    """The pooled feature and all blocks' answers side by side, each of length one."""
+def weighted_sum(answers: Tensor, weights: Tensor | None) -> Tensor:
+    """The sum of the answers, (B, Q, D), each times its weight, (Q,): (B, D)."""
+    assert weights is not None
+    return weights @ answers
 
-    def __init__(self, drop: nn.Module, answers: list[Handover]):
+
+GATHERED: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
+    "concatenated": lambda answers, _: answers.flatten(1),  # (B, Q · D)
+    "mean": lambda answers, _: answers.mean(1),  # (B, D)
+    "weighted_sum": weighted_sum,
+}
+"""What the head sees of a block's answers, (B, Q, D)."""
+
+
+class Joined(nn.Module):
+    """The pooled feature and what is `gathered` of each block's answers, each of length one."""
+
+    def __init__(self, drop: nn.Module, answers: list[Handover], queries: int, gathered: str):
         super().__init__()
-        self.drop, self.answers = drop, answers
+        self.drop, self.answers, self.gathered = drop, answers, gathered
+        weighted = gathered == "weighted_sum"
+        self.weights = nn.Parameter(torch.ones(len(answers), queries)) if weighted else None
 
     def forward(self, feature: Tensor) -> Tensor:
-        parts = [feature, *(answers.take().flatten(1) for answers in self.answers)]
+        weights = [None] * len(self.answers) if self.weights is None else self.weights
+        gather, given = GATHERED[self.gathered], zip(self.answers, weights, strict=True)
+        parts = [feature, *(gather(answers.take(), of_block) for answers, of_block in given)]
         return self.drop(torch.cat([F.normalize(part, dim=1) for part in parts], 1))
 
 
@@ -57,15 +77,21 @@ class Joined(nn.Module):
 class VQT(Method):
     """`queries` learned tokens a block that only ask, and a head on all that they learn.
 
-    The backbone's own features stay as they are. The head grows to D (1 + L * queries) inputs; its
-    new columns are drawn as wide as those it has.
+    The backbone's own features stay as they are. A block's answers are `gathered` for the head:
+    ``concatenated``, or as their ``mean``, or as a ``weighted_sum`` whose weights learn, from one
+    each; the latter two are options of the released code (https://github.com/andytu28/VQT). The
+    head grows to D (1 + L * queries) inputs, or to D (1 + L); its new columns are drawn as wide as
+    those it has. Not offered: that code's attention over the blocks' answers, and its choice of
+    features by group sparsity, which needs a second training.
     """
 
     queries: int = 1
     dropout: float = 0.0
+    gathered: str = "concatenated"
 
     def __post_init__(self) -> None:
         require_count(self.queries)
+        require_choice("what VQT's answers are gathered as", self.gathered, GATHERED)
 
     def attach(self, model: VisionTransformer) -> None:
         require_known_blocks(model)
@@ -73,9 +99,10 @@ class VQT(Method):
         for i, block in enumerate(model.blocks):
             queries = uniform_prompts(model, self.queries)
             model.blocks[i] = Asked(block, queries, self.dropout, answers[i])
-        model.head_drop = Joined(model.head_drop, answers)
+        model.head_drop = Joined(model.head_drop, answers, self.queries, self.gathered)
         if isinstance(model.head, nn.Linear):
-            model.head = widened(model.head, model.embed_dim * (1 + len(answers) * self.queries))
+            each = self.queries if self.gathered == "concatenated" else 1
+            model.head = widened(model.head, model.embed_dim * (1 + len(answers) * each))
 
 
 @torch.no_grad()

@@ -90,5 +90,6 @@ def _small(task: Task) -> dict[str, object]:
     whole = 1 if task.source == "sun397" else 1000  # SUN397 has a file that is no image
     for split, ranks in table["ranks"].items():
         first, last = SLICES[split] if sources.count(ranks["source"]) > 1 else (0, whole)
-        ranks |= {"first": first, "last": last, "digest": "", "after_percent": 0}
+        ranks |= {"first": first, "last": last, "after_percent": 0}
+        ranks |= dict.fromkeys(("digest", "labels", "histogram"), "")
     return table

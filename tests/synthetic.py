@@ -45,6 +45,7 @@ def record(
         suite=suite.name,
         suite_version=suite.version,
         task=task.name,
+        classes=task.classes,
         split="5" * 32,
         method=method,
         fields=fields,

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 COMPUTES = {"torch", "timm", "torchvision", "peft"}
 LIGHT = ("bench.errors", "bench.records", "bench.tasks", "bench.cards", "bench.sources",
-         "bench.report", "bench.cli", "bench.changes",
+         "bench.report", "bench.cli", "bench.changes", "bench.inputs", "bench.renames",
          "bench.acts", "bench.run_acts", "bench.tune_acts", "bench.data_acts", "bench.search",
          "bench.asking", "bench.reading",
          "bench.sharing", "bench.comparing", "bench.predictions",
@@ -26,6 +26,7 @@ PRINTS = {"bench.acts", "bench.run_acts", "bench.cli", "bench.console"}
 # A module may import from its own floor and those below. What is not named here stands on the
 # floor of the runner: above what it uses, below the command line.
 FLOORS = {
+    "bench.encodings": 0,
     "bench.errors": 0,
     "bench.records": 1,
     "bench.tasks": 1,
@@ -37,6 +38,7 @@ FLOORS = {
     "bench.stores": 1,
     "bench.threads": 1,
     "bench.hashes": 1,
+    "bench.images": 1,
     "bench.lists": 2,
     "bench.places": 2,
     "methods": 2,
@@ -49,8 +51,12 @@ FLOORS = {
     "bench.streams": 3,
     "bench.views": 3,
     "bench.data": 3,
-    "bench.images": 3,
+    "bench.inputs": 1,
+    "bench.renames": 1,
+    "bench.weight_files": 3,
+    "bench.recognising": 3,
     "bench.backbones": 3,
+    "bench.fitting": 3,
     "bench.crew": 3,
     "bench.trainer": 3,
     "bench.moments": 3,

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import shutil
 
 import numpy as np
@@ -10,10 +11,9 @@ import tiny
 import torch
 from PIL import Image
 
-from bench import data, decoding, streams, views
+from bench import data, decoding, hashes, streams, views
 from bench.batches import Batches
 from bench.cards import Suite, load_suite
-from bench.cli import main
 from bench.data import Examples
 from bench.errors import UserError
 from bench.views import View
@@ -212,50 +212,10 @@ def test_a_crop_keeps_proportions_and_a_squash_does_not(tmp_path):
 
 
 def test_grey_and_transparent_images_become_rgb(tmp_path):
-    for i, mode in enumerate(("L", "LA", "RGBA", "P")):
+    for i, mode in enumerate(("L", "RGBA", "P")):
         Image.new(mode, (32, 32)).save(tmp_path / f"{i}.png")
-    examples = Examples(torch.zeros(4), files=tuple(tmp_path / f"{i}.png" for i in range(4)))
-    assert all_images(batches(examples)).shape == (4, 3, 16, 16)
-
-
-def test_images_of_16_bits_are_seen_as_their_copies_of_8_bits_are(tmp_path):
-    values = np.random.default_rng(0).integers(0, 65536, (4, 32, 32)).astype(np.uint16)
-    seen = []
-    for name, copy in (("wide", values), ("narrow", (values >> 8).astype(np.uint8))):
-        files = tuple(tmp_path / f"{name}{i}.tif" for i in range(4))
-        for file, pixels in zip(files, copy, strict=True):
-            Image.fromarray(pixels).save(file)
-        seen.append(all_images(batches(Examples(torch.zeros(4), files=files))))
-    assert torch.equal(*seen)
-    assert seen[0].std() > 0.1  # and not all white
-
-
-@pytest.mark.parametrize("view", {**views.FIXED, **views.RANDOM})
-def test_a_turned_tiff_is_seen_as_its_pixels_are_stored(tmp_path, view):
-    """Its height and width, which Pillow exchanges, lay out what is kept of all images."""
-    tiny.write_images(tmp_path, 3, size=(50, 34))
-    exif = Image.Exif()
-    exif[274] = 6  # a quarter turn
-    for i in range(3):
-        with Image.open(tmp_path / f"{i}.png") as image:
-            image.save(tmp_path / f"{i}.tif", exif=exif)
-    seen = []
-    for kind in ("png", "tif"):
-        files = tuple(tmp_path / f"{i}.{kind}" for i in range(3))
-        seen.append(all_images(batches(Examples(torch.zeros(3), files=files), view, 24, order=1)))
-    assert torch.equal(*seen)
-
-
-@pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_values_without_a_range_are_refused_before_anything_is_learnt(tmp_path, capsys, split):
-    tiny.write_all(tmp_path)
-    file = tmp_path / "data" / "light" / "images" / split / "2.png"
-    Image.fromarray(np.ones((8, 8), np.float32)).save(file, format="TIFF")
-    assert main(tiny.command("run", tmp_path, tmp_path / "results", "linear")) == 2
-    said = capsys.readouterr().err
-    assert f"{split}.txt:3: {file} holds floating-point numbers (Pillow's mode F); expected" in said
-    assert said.count("\n") == 1
-    assert not list((tmp_path / "results").rglob("*.json"))
+    examples = Examples(torch.zeros(3), files=tuple(tmp_path / f"{i}.png" for i in range(3)))
+    assert all_images(batches(examples)).shape == (3, 3, 16, 16)
 
 
 @pytest.mark.parametrize("in_memory", [decoding.IN_MEMORY, 0])
@@ -332,19 +292,78 @@ def test_an_embedded_task_that_is_not_there_names_near_ones(suite, tmp_path):
         read(load_suite(str(card)), tmp_path)
 
 
-def test_a_split_of_other_images_or_labels_has_another_digest(suite, root):
-    before = data.digest(read(suite, root))
-    path = root / "light" / "train.txt"
+@pytest.fixture
+def name(suite, root):
+    """What stands for the training split as it lies there now."""
+    return lambda: data.identity(read(suite, root), root / "light")
+
+
+def test_a_split_of_other_images_or_labels_has_another_identity(name, root):
+    before, path = name(), root / "light" / "train.txt"
     text = path.read_text()
     path.write_text(text.replace("0.png 0", "0.png 1"))
-    assert data.digest(read(suite, root)) != before
+    assert name() != before
     path.write_text("\n".join(reversed(text.splitlines())))
-    assert data.digest(read(suite, root)) != before
+    assert name() != before
+    path.write_text(text)
+    assert name() == before
 
 
-def test_a_copy_that_was_compressed_anew_has_another_digest(suite, root):
-    before = data.digest(read(suite, root))
+def test_every_image_counts(name, suite, root):
+    """Of many images too: not a sample of them."""
+    before = {name()}
+    for file in dict.fromkeys(read(suite, root).files):
+        with Image.open(file) as image:
+            pixels = image.convert("RGB")
+        pixels.putpixel((3, 3), (1, 2, 3))
+        pixels.save(file)
+        assert name() not in before
+        before.add(name())
+
+
+def test_a_copy_that_was_compressed_anew_has_another_identity(name, suite, root):
+    before = name()
     for file in {*read(suite, root).files}:
         with Image.open(file) as image:
             image.convert("RGB").save(file, "JPEG", quality=75)  # the name stays, the pixels do not
-    assert data.digest(read(suite, root)) != before
+    assert name() != before
+
+
+def test_an_image_replaced_under_its_name_size_and_time_is_another(name, suite, root):
+    before, file = name(), read(suite, root).files[-1]
+    old, content = os.stat(file), bytearray(file.read_bytes())
+    content[-5] ^= 1  # of the checksum at its end
+    file.unlink()
+    file.write_bytes(content)
+    os.utime(file, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert name() != before
+
+
+def test_a_link_that_points_elsewhere_is_another_image(name, suite, root):
+    first, last = read(suite, root).files[0], read(suite, root).files[-1]
+    kept = root / "kept.png"
+    last.rename(kept)
+    last.symlink_to(kept)
+    before = name()
+    last.unlink()
+    last.symlink_to(first)
+    assert name() != before
+
+
+def test_a_folder_that_is_moved_is_the_same(name, suite, root, tmp_path):
+    before = name()
+    shutil.copytree(root, tmp_path / "elsewhere")
+    moved = read(suite, tmp_path / "elsewhere")
+    assert data.identity(moved, tmp_path / "elsewhere" / "light") == before
+
+
+def test_a_second_look_reads_no_image(name, monkeypatch):
+    before = name()
+    monkeypatch.setattr(hashes.stores, "sha256_of", lambda _: pytest.fail("was read again"))
+    assert name() == before
+
+
+def test_where_nothing_can_be_remembered_it_is_the_same(name, monkeypatch):
+    before = name()
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+    assert name() == before

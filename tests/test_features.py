@@ -46,7 +46,7 @@ def adapted(name: str, pooling: str = "token", **fields: object):
     return contract.prepared(methods.create(name, **fields), contract.backbone(pooling))
 
 
-def shown(order: int | None = None, view: str = "squash") -> Batches:
+def shown(order: int | None = None, view: str = "squash", kind: type[Batches] = Batches) -> Batches:
     """Ten images in three batches, the last of them smaller."""
     pixels = torch.randint(
         256, (10, 3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
@@ -54,7 +54,7 @@ def shown(order: int | None = None, view: str = "squash") -> Batches:
     examples = Examples(torch.arange(10) % contract.CLASSES, pixels)
     generator = None if order is None else torch.Generator().manual_seed(order)
     half = (0.5,) * 3
-    return Batches(examples, View(view, "bicubic"), 64, 4, half, half, CPU, generator)
+    return kind(examples, View(view, "bicubic"), 64, 4, half, half, CPU, generator)
 
 
 def kept(model, batches: Batches | None = None, passes: int = 3, precision: str = "fp32"):
@@ -62,14 +62,6 @@ def kept(model, batches: Batches | None = None, passes: int = 3, precision: str 
     found = Features(batches or shown(), precision, passes)
     found.reader(model)
     return found
-
-
-def fitted(name: str, batches: Batches | Features, precision: str = "fp32"):
-    """The method's model after training on the batches, its losses, and how it then scores."""
-    method, model = methods.create(name), adapted(name)
-    torch.manual_seed(5)
-    losses = trainer.fit(model, method, batches, RECIPE, 1e-3, precision, lambda *_: None)
-    return model, losses, trainer.predict(model, shown(), precision)
 
 
 @pytest.mark.parametrize("pooling", ["token", "avg"])
@@ -127,13 +119,36 @@ def test_scores_and_gradients_are_those_of_the_whole_model(name, precision):
             torch.testing.assert_close(ours, whole, rtol=1e-4, atol=room)
 
 
+class InDoubles(Batches):
+    """Batches in float64."""
+
+    def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pixels.double().sub_(self._mean).div_(self._std)
+
+
+def fitted_in_doubles(name: str, passes: int):
+    """The method's losses in so many passes over the images, and the classes it then predicts."""
+    batches = shown(order=1, kind=InDoubles)
+    method, model = methods.create(name), contract.backbone().double()
+    model = contract.prepared(method, model)
+    torch.manual_seed(5)
+    found = Features(batches, "fp32", passes)
+    losses = trainer.fit(model, method, found, RECIPE, 1e-3, "fp32", lambda *_: None)
+    return losses, trainer.predict(model, shown(kind=InDoubles), "fp32").classes
+
+
 @pytest.mark.parametrize("name", methods.names())
-def test_every_method_trains_alike_on_features_and_on_images(name):
-    _, losses, answers = fitted(name, Features(shown(order=1), "fp32", passes=1))
-    random, batches = torch.get_rng_state(), shown(order=1)
-    _, found, again = fitted(name, Features(batches, "fp32", RECIPE.epochs))
-    assert found == pytest.approx(losses, rel=1e-5)
-    assert torch.equal(answers.classes, again.classes)
+def test_every_method_trains_alike_on_features_and_on_images(name, double_precision):
+    """In float64: an image in a batch of another size is multiplied by another kernel, which rounds
+    in another order, and mlp3's batch norm over the two images of the last batch enlarges that in
+    float32 to 2e-5 of the loss on some processors.
+    The loss is float32, of scores that agree to 1e-12: one step of its last bit is 1.2e-7 of it.
+    """
+    losses, answers = fitted_in_doubles(name, passes=1)
+    random = torch.get_rng_state()
+    found, again = fitted_in_doubles(name, passes=RECIPE.epochs)
+    assert found == pytest.approx(losses, rel=1e-6)
+    assert torch.equal(answers, again)
     assert torch.equal(torch.get_rng_state(), random)
 
 

@@ -187,3 +187,41 @@ def test_a_suite_without_lists_has_no_copies(
     assert "no copy of inat2018 can be read: its card lists no train file" in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_two_folders_of_one_task_are_refused_by_name(
+    noah: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], packed: bool
+) -> None:
+    shutil.copytree(noah / "cifar", noah / "backup" / "cifar")
+    path = copies.zipped(noah, tmp_path / "vtab-1k.zip") if packed else noah
+    assert bring(tmp_path, path) == 1
+    top = "vtab-1k/" if packed else ""
+    where = f"{path}: {top}backup/cifar", f"{path}: {top}cifar"
+    said = capsys.readouterr().err
+    assert "bench: light is there 2 times, and may differ: " in said
+    assert all(place in said for place in where)
+    assert brought_in(tmp_path) == ["dark/jpeg75"]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_an_incomplete_copy_names_the_tasks_that_it_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], packed: bool
+) -> None:
+    copies.suite(tmp_path)
+    copy = copies.write_noah(tmp_path / "vtab-1k", ["light"])
+    path = copies.zipped(copy, tmp_path / "vtab-1k.zip") if packed else copy
+    assert bring(tmp_path, path) == 0
+    assert f"W-ABSENT {path} lacks 1 of 2 tasks: pets\n" in capsys.readouterr().out
+    assert bring(tmp_path, path, "--tasks", "light") == 0
+    assert "W-ABSENT" not in capsys.readouterr().out
+
+
+def test_a_folder_that_lacks_one_list_is_no_absent_task(
+    noah: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (noah / "cifar" / "test.txt").unlink()
+    assert bring(tmp_path, noah) == 1
+    said = capsys.readouterr()
+    assert "cifar/test.txt" in said.err
+    assert "W-ABSENT" not in said.out

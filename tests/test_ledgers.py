@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_report import boards, make, row
@@ -61,6 +62,12 @@ def test_regret_is_what_validation_s_pick_loses_on_test_and_ties_go_to_the_small
 def test_without_a_final_run_at_every_rate_there_is_no_regret() -> None:
     assert tuning.regret(on_test(70.0, 71.0), tried()) == []
     assert tuning.regret(on_test(70.0, 71.0, 72.0), tried(seed="1")) == []
+
+
+@pytest.mark.parametrize("other", [{"classes": 7}, {"split": "6" * 32}, {"weights": "f" * 64}])
+def test_final_runs_of_another_version_of_the_data_give_no_regret(other: dict[str, Any]) -> None:
+    more = make("bias", "digits", 0, 99.0, rates={"lr": 0.1, "weight_decay": 0.01}, **other)
+    assert tuning.regret([*on_test(70.0, 72.5, 71.0), more], tried()) == []
 
 
 def test_shares_of_the_data_stand_side_by_side() -> None:

@@ -200,6 +200,49 @@ def test_the_wider_head_keeps_its_start_and_its_spread():
     assert weight[:, 64:].std().item() == pytest.approx(plain.head.weight.std().item(), rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("gathered", "gather"),
+    [
+        ("mean", lambda answers, block: answers.mean(1)),
+        ("weighted_sum", lambda answers, block: 0 * answers[:, 0] + (block + 2.0) * answers[:, 1]),
+    ],
+)
+def test_the_head_sees_the_mean_or_the_weighted_sum_of_each_block_s_answers(gathered, gather):
+    model = adapted("vqt", bare(), queries=2, gathered=gathered)
+    with torch.no_grad():
+        if gathered == "weighted_sum":
+            model.head_drop.weights.copy_(torch.tensor([[0.0, 2.0], [0.0, 3.0], [0.0, 4.0]]))
+        tokens = model.forward_features(images())
+        answers = [block.answers.take() for block in model.blocks]
+        for block, given in zip(model.blocks, answers, strict=True):
+            block.answers.give(given)
+        joined = model.forward_head(tokens, pre_logits=True)
+    assert joined.shape == (3, 64 * (1 + 3))
+    for block, given in enumerate(answers):
+        wanted = F.normalize(gather(given, block), dim=1)
+        same(joined[:, 64 * (1 + block) : 64 * (2 + block)], wanted)
+
+
+@pytest.mark.parametrize(
+    ("gathered", "each", "weights"),
+    [("concatenated", 8, 0), ("mean", 1, 0), ("weighted_sum", 1, 3 * 8)],
+)
+def test_what_is_gathered_decides_how_far_the_head_of_vqt_grows(gathered, each, weights):
+    model, plain = bare(), bare()
+    methods.create("vqt", queries=8, gathered=gathered).attach(model)
+    learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    head = sum(p.numel() for p in plain.head.parameters())
+    grown = 64 * 3 * each * plain.num_classes
+    assert learning == head + 3 * 8 * 64 + weights + grown
+
+
+@pytest.mark.parametrize("gathered", ["mean", "weighted_sum"])
+def test_gathered_answers_keep_the_contract(gathered):
+    torch.set_default_dtype(torch.float32)  # the contract makes its own double precision
+    found = contract.findings(methods.create("vqt", queries=3, gathered=gathered))
+    assert [problem for _, problem in found if problem] == []
+
+
 # Gated prompts
 
 

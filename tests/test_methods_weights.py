@@ -173,7 +173,7 @@ BAD_FIELDS = [
     ("adapter_plus", {"drop_path": 1.0}, "Adapter\\+'s drop path must be at least 0 and below 1"),
     ("snf", {"flow_length": -1}, "SNF's flow length must be at least 0; -1 was given"),
     ("fact_tt", {"rank": 0}, "FacT's rank must be at least 1; 0 was given"),
-    ("fact_tk", {"form": "cp"}, "FacT's form must be one of tensor_train, tucker; 'cp' was given"),
+    ("fact_tk", {"form": "cp"}, "FacT's form must be one of tensor_train, tucker, tucker_inter"),
     ("convpass", {"rank": 0}, "Convpass's rank must be at least 1; 0 was given"),
     ("repadapter", {"rank": 0}, "RepAdapter's rank must be at least 1; 0 was given"),
     ("repadapter", {"groups": 0}, "RepAdapter's number of groups must be at least 1; 0 was given"),
@@ -255,6 +255,29 @@ def test_adaptformer_s_reads_the_tokens_before_their_norm():
     y = x + plain.attn(plain.norm1(x))
     beside = bottleneck(block.adapter, lambda value: max(value, 0.0), y)
     close(block(x), y + plain.mlp(plain.norm2(y)) + 0.1 * beside)
+
+
+def test_adaptformer_without_biases_is_that_with_biases_of_zero():
+    plain = adapted("adaptformer", width=8)
+    bare_of_biases = adapted("adaptformer", width=8, bias=False)
+    weights = {n: p for n, p in plain.named_parameters() if ".adapter." in n and "bias" not in n}
+    for name, p in plain.named_parameters():
+        if ".adapter." in name and "bias" in name:
+            p.zero_()
+    for name, p in bare_of_biases.named_parameters():
+        if ".adapter." in name:
+            p.copy_(weights.pop(name))
+    assert not weights
+    bare_of_biases.head.load_state_dict(plain.head.state_dict())
+    close(bare_of_biases(images()), plain(images()))
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_adaptformer_s_biases_are_one_a_channel_of_each_projection(biased):
+    model, plain = bare(), bare()
+    methods.create("adaptformer", width=8, bias=biased).attach(model)
+    added = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in plain.parameters())
+    assert added == 3 * (2 * DIM * 8 + biased * (8 + DIM))
 
 
 def test_adapter_plus_s_stands_behind_the_block_with_a_scale_a_channel():
@@ -383,9 +406,9 @@ def sigma(middle, core, rank, row, column):
 
 
 @pytest.mark.parametrize("layer", ["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"])
-@pytest.mark.parametrize("name", ["fact_tt", "fact_tk"])
-def test_fact_adds_v_sigma_u_to_every_tile(name, layer):
-    model = adapted(name, rank=4, scale=0.5)
+@pytest.mark.parametrize("form", ["tensor_train", "tucker"])
+def test_fact_adds_v_sigma_u_to_every_tile(form, layer):
+    model = adapted("fact_tk", rank=4, scale=0.5, form=form)
     found, shared = model.blocks[1].get_submodule(layer), model.blocks[0].attn.qkv.factors
     weight = found.linear.weight.clone()
     for row in range(weight.shape[0] // DIM):

@@ -1,12 +1,14 @@
 """``bench data prepare``: from archives in the official layouts to data that a run reads."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,10 +71,34 @@ def test_a_run_reads_what_was_prepared_and_its_record_says_so(tmp_path):
     assert main(["run", *where(tmp_path), "--results", str(results), *changes]) == 0
     [(_, record)] = Store(results).read()
     suite = load_suite(str(tmp_path / "suite.toml"))
-    read = (data.read(suite, suite.task[0], s, tmp_path / "data") for s in ("trainval", "test"))
+    test = data.read(suite, suite.task[0], "test", tmp_path / "data")
     assert record.settings.variant == "lossless"
-    assert record.settings.split == f"lossless:{'-'.join(map(data.digest, read))}"
+    assert record.settings.split.endswith(data.identity(test))
     assert "lossless" in (results / "leaderboard.md").read_text()
+
+
+def test_images_that_changed_under_the_same_size_are_refused_before_compute(tmp_path, capsys):
+    folder = prepared(tmp_path)
+    tar = folder / "images-000.tar"
+    content = bytearray(tar.read_bytes())
+    content[600] ^= 1
+    old = os.stat(tar)
+    tar.write_bytes(content)
+    os.utime(tar, ns=(old.st_atime_ns, old.st_mtime_ns))
+    results = tmp_path / "results"
+    assert main(["run", *where(tmp_path), "--results", str(results)]) == 2
+    said = capsys.readouterr().err
+    assert f"E-MANIFEST {tar}: its bytes have changed since it was prepared" in said
+    assert not list(results.rglob("*.json"))
+
+
+def test_every_prepared_image_stands_in_the_name_of_its_split(tmp_path):
+    prepared(tmp_path)
+    suite = load_suite(str(tmp_path / "suite.toml"))
+    test = data.read(suite, suite.task[0], "test", tmp_path / "data")
+    for i in range(len(test)):
+        changed = tuple("f" * 64 if i == j else one for j, one in enumerate(test.hashes))
+        assert data.identity(replace(test, hashes=changed)) != data.identity(test)
 
 
 def card(folder: Path) -> dict:

@@ -8,7 +8,7 @@ import torch
 import methods
 from bench import contract
 from methods.prompts import prompts_of
-from methods.strategies import STRATEGIES
+from methods.strategies import STRATEGIES, redrawer
 from methods.surgery import embed
 from methods.tokens import block_inputs
 
@@ -234,6 +234,53 @@ def test_draws_are_without_replacement():
     tokens = torch.arange(40.0)[:, None].expand(40, 3)[None]
     drawn = STRATEGIES["random"](tokens, 40, "batch")
     assert drawn[:, 0].sort().values.tolist() == list(range(40))
+
+
+def numbered(images, tokens=1):
+    """Tokens that each hold the number of their image, (B, N, 3)."""
+    return torch.arange(float(images))[:, None, None].expand(images, tokens, 3)
+
+
+def test_images_are_redrawn_with_replacement_and_alike_in_every_layer():
+    torch.manual_seed(0)
+    seen = redrawer()
+    layers = [seen(numbered(2000)), seen(numbered(2000) + 0.5)]
+    torch.testing.assert_close(layers[0] + 0.5, layers[1], rtol=0, atol=0)
+    distinct = len(layers[0][:, 0, 0].unique()) / 2000
+    assert distinct == pytest.approx(1 - torch.e**-1, abs=0.03)  # 4.4 standard deviations
+    assert not torch.equal(redrawer()(numbered(2000)), layers[0])
+
+
+def test_with_replacement_a_token_may_start_two_prompts_and_without_it_none_does():
+    count = 3 * 64  # as many prompts as these images have tokens
+    batches = [(images()[:3], torch.zeros(3))]
+    distinct = {}
+    for replacement in (False, True):
+        model, fields = bare(), {"prompts": count, "layers": "first", "replacement": replacement}
+        torch.manual_seed(0)  # of the three images one is drawn twice, and one never
+        methods.create("spt_deep", **fields).prepare(model, batches)
+        distinct[replacement] = len(prompts_of(model)[0].detach().unique(dim=0))
+    assert distinct == {False: count, True: 2 * 64}
+
+
+def test_without_replacement_nothing_more_is_drawn_than_the_tokens():
+    """What is recorded was drawn so: one more draw would move every number."""
+    model = bare()
+    tokens = patch_tokens(copy.deepcopy(model))
+    torch.manual_seed(4)
+    methods.create("spt_deep").prepare(model, contract.Shown(torch.float64))
+    torch.manual_seed(4)
+    for prompts, of_layer in zip(prompts_of(model), tokens, strict=False):
+        torch.testing.assert_close(prompts.detach(), STRATEGIES["random"](of_layer, 20, "batch"))
+
+
+def test_the_released_shallow_prompts_are_patches_without_positions():
+    model = bare()
+    patches = model.patch_embed(images()).flatten(0, 1)
+    released = {"windows": "image", "positions": False, "replacement": True, "prompts": 9}
+    methods.create("spt_shallow", **released).prepare(model, contract.Shown(torch.float64))
+    for prompt in prompts_of(model)[0].detach():
+        assert (patches - prompt).abs().amax(1).min() < 1e-12
 
 
 def test_windows_are_consecutive_tokens_of_the_whole_batch():

@@ -51,6 +51,7 @@ def make(
     plain: dict[str, Any] = {
         "suite": SUITE.name,
         "suite_version": SUITE.version,
+        "classes": 10,
         "split": "5" * 32,
         "fields": {},
         "backbone": "vit_mini_mae",

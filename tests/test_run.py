@@ -82,10 +82,11 @@ class Raising(Linear):
 
 @dataclass(frozen=True)
 class BadAttach(Method):
-    """Fails in `attach`."""
+    """Fails in `attach`, but on the meta device."""
 
     def attach(self, model: VisionTransformer) -> None:
-        raise RuntimeError("no way")
+        if not model.cls_token.is_meta:
+            raise RuntimeError("no way")
 
 
 @dataclass(frozen=True)
@@ -193,11 +194,11 @@ def test_another_architecture_under_the_same_name_is_another_cell(run, cards, tm
     assert len(records(tmp_path / "results")) == 2
 
 
-@pytest.mark.parametrize("broken", [Raising(), BadAttach()], ids=["prepare", "attach"])
+@pytest.mark.parametrize("broken", ["prepare", "attach with weights"])
 def test_a_failing_cell_stops_no_other_and_is_run_again_alone(
     run, tmp_path, monkeypatch, capsys, broken
 ):
-    register(monkeypatch, "aa_broken", broken)
+    register(monkeypatch, "aa_broken", Raising() if broken == "prepare" else BadAttach())
     assert run("aa_broken,linear") == 1
     assert "bench: 1 of 2 cells have no result" in capsys.readouterr().err
     found = by_method(tmp_path / "results")
@@ -232,6 +233,15 @@ def test_a_rate_without_measure_fails_with_the_step(run, tmp_path):
     failure = by_method(tmp_path / "results")["full"]["failure"]
     assert failure["error"] == "Diverged"
     assert failure["message"].endswith("at step 2")
+
+
+def test_scores_that_the_last_step_made_infinite_are_a_failure_not_class_0(run, tmp_path):
+    """One step: its loss, computed before it, is finite."""
+    assert run("full", "--set", "lr=1e30", "--set", "batch=64") == 1
+    record = by_method(tmp_path / "results")["full"]
+    assert record["outcome"] is None
+    assert record["failure"]["error"] == "Diverged"
+    assert record["failure"]["message"] == "16 of 16 images have scores that are not finite"
 
 
 def test_a_method_that_cannot_serve_the_backbone_is_n_a(run, tmp_path, monkeypatch, capsys):

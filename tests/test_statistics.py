@@ -1,6 +1,8 @@
 """The statistics give what papers print and other libraries compute."""
 
-from itertools import permutations
+from collections import Counter
+from itertools import pairwise as pairs
+from itertools import permutations, product
 
 import numpy as np
 import pytest
@@ -118,6 +120,72 @@ def test_differences_that_floats_alone_tell_apart_are_ties() -> None:
     a, b = np.array([70.3, 60.3, 50.0]), np.array([70.2, 60.2, 50.3])
     exact = np.array([1.0, 1.0, -3.0])
     assert wilcoxon(a, b) == wilcoxon(exact, np.zeros(3))
+
+
+def counted(differences: np.ndarray) -> float:
+    """Wilcoxon's two-sided p by its definition: sums of doubled ranks, in whole numbers."""
+    left = differences[differences != 0]
+    ranks = [round(2 * rank) for rank in stats.rankdata(abs(left))]
+    sums = Counter({0: 1})
+    for rank in ranks:
+        sums += Counter({total + rank: ways for total, ways in sums.items()})
+    better = sum(rank for rank, one in zip(ranks, left, strict=True) if one > 0)
+    lesser = min(better, sum(ranks) - better)
+    tail = sum(ways for total, ways in sums.items() if total <= lesser)
+    return min(1.0, 2 * tail / 2 ** len(ranks))
+
+
+@pytest.mark.parametrize("tasks", range(1, 11))
+def test_wilcoxon_is_the_share_of_all_signs_that_are_as_extreme(tasks: int) -> None:
+    for seed in range(4):
+        found = np.random.default_rng(seed).integers(-3, 4, tasks).astype(float)  # ties, and zeros
+        left = found[found != 0]
+        ranks = stats.rankdata(abs(left))
+        sums = np.array([ranks @ signs for signs in product([-1, 1], repeat=len(left))])
+        extreme = np.mean(abs(sums) >= abs(ranks @ np.sign(left)))
+        assert wilcoxon(found, np.zeros(tasks)) == extreme
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 13, 14, 19, 24, 50])
+def test_without_ties_wilcoxon_is_scipy_s_exact_test(tasks: int) -> None:
+    # 1e-12: both add fewer than 10,000 positive numbers in float64, in orders of their own
+    for seed in range(5):
+        found = noise(tasks, seed=seed) + 0.3
+        want = stats.wilcoxon(found, method="exact").pvalue
+        assert wilcoxon(found, np.zeros(tasks)) == pytest.approx(want, rel=1e-12)
+
+
+def test_with_ties_over_19_tasks_wilcoxon_is_counted_and_not_approximated() -> None:
+    crossing = 0
+    for seed in range(240):
+        found = np.random.default_rng(seed).normal(1, 2, 19).round()
+        p = wilcoxon(found, np.zeros(19))
+        assert p == counted(found)  # to the bit: sums of 1 / 2^19 are exact in float64
+        approximate = stats.wilcoxon(found[found != 0], method="asymptotic").pvalue
+        crossing += (p < 0.05) != (approximate < 0.05)
+    assert crossing >= 2
+
+
+def test_two_methods_that_an_approximation_tells_apart_are_not_apart() -> None:
+    a = np.array([5, 2, 1, -1, 3, 0, -3, 0, -4, 3, 1, 4, 0, 1, 3, 4, 1, 0, 2.0])
+    assert wilcoxon(a, np.zeros(19)) == counted(a) == pytest.approx(0.05481, abs=5e-6)
+    assert stats.wilcoxon(a[a != 0], method="asymptotic").pvalue < 0.05
+
+
+@pytest.mark.parametrize("tasks", [19, 50, 60, 300])
+def test_wilcoxon_takes_either_order_and_any_number_of_tasks(tasks: int) -> None:
+    found = noise(tasks).round(1) + 0.1
+    p = wilcoxon(found, np.zeros(tasks))
+    assert p == wilcoxon(np.zeros(tasks), found)
+    rough = stats.wilcoxon(found[found != 0], method="asymptotic").pvalue
+    assert p == pytest.approx(rough, abs=0.03)
+
+
+def test_the_more_tasks_turn_against_the_better_the_larger_is_p() -> None:
+    sizes = np.sort(abs(noise(19)).round(1) + 0.1)  # the smallest turn first; some are tied
+    turned = [wilcoxon(np.where(np.arange(19) < k, -sizes, sizes), 0 * sizes) for k in range(13)]
+    assert turned[0] == pytest.approx(least_p(19))
+    assert all(p < q for p, q in pairs(turned))
 
 
 def test_holm_is_statsmodels_holm() -> None:

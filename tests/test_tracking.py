@@ -116,4 +116,4 @@ def test_without_tensorboard_a_run_ends_before_it_begins(
 def _settings() -> Settings:
     about: dict[str, Any] = dict.fromkeys(("suite", "task", "split", "method", "backbone"), "any")
     plain: dict[str, Any] = {"fields": {}, "input": {}, "recipe": {"name": "any"}, "rates": {}}
-    return Settings(**about, **plain, suite_version=1, weights="", seed=0)
+    return Settings(**about, **plain, suite_version=1, classes=2, weights="", seed=0)

@@ -169,6 +169,29 @@ def test_a_loss_that_is_no_number_ends_training_with_the_step():
         fit(network("full"), methods.create("full"), recipe, lr=1e30)
 
 
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("place", [0, 1])
+def test_scores_that_are_not_finite_are_no_prediction(score, place):
+    """NaN is the largest to argmax, and -inf may leave another class: both would count as hits."""
+    model = network()
+    model.head.bias.data[place] = score
+    with pytest.raises(trainer.Diverged, match=r"^16 of 16 images have scores that are not finite"):
+        trainer.predict(model, shown(), "fp32")
+
+
+def test_one_image_without_finite_scores_is_enough():
+    model, batches = network(), shown()
+    plain = model.forward
+
+    def spoilt(images):
+        scores = plain(images)
+        return scores.index_fill(0, torch.tensor([3]), float("nan"))
+
+    model.forward = spoilt
+    with pytest.raises(trainer.Diverged, match=r"^2 of 16 images"):  # one in each batch of 8
+        trainer.predict(model, batches, "fp32")
+
+
 def test_a_step_counts_over_all_epochs():
     with pytest.raises(trainer.Diverged, match=r"the loss was inf at step 23$"):
         trainer._mean(list(torch.tensor([1.0, 2.0, float("inf"), float("nan")])), before=20)

@@ -150,6 +150,16 @@ def test_ties_go_to_the_smaller_rate_then_decay_then_the_first(
     assert search.best(tried, 1) == [tried[wins].point]
 
 
+def test_a_trial_whose_last_step_diverged_is_the_worst(cards: Path, tmp_path: Path) -> None:
+    """Its loss was finite: as class 0 throughout it would tie with the other."""
+    grid = ("--tune", "--set", "grid={ lr = [1e-6, 1e30] }", "--set", "batch=64")
+    assert cli.main(tiny.command("run", cards, tmp_path, "full", *grid)) == 0
+    (final,) = kept(tmp_path)
+    assert final.tuned is not None
+    assert [trial.accuracy is None for trial in final.tuned.trials] == [False, True]
+    assert final.settings.rates["lr"] == 1e-6
+
+
 # Cards and requests
 
 

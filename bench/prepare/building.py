@@ -1,6 +1,6 @@
 """One source becomes the prepared folder of the tasks that it serves."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,12 +15,12 @@ from bench.prepare import rules, variants, writing
 from bench.prepare.choosing import Chosen, choose_all
 from bench.prepare.formats import FORMATS
 from bench.prepare.formats.base import Files, Format, Name, Picture
-from bench.prepare.rules import Rows
 from bench.prepare.writing import Span, TaskRows
-from bench.sources import Source
+from bench.sources import File, Source
 from bench.stores import Row
 from bench.tasks import Split, Task
 
+Rows = Mapping[Split, Sequence[Row]]
 Pictures = Iterator[tuple[Name, Picture]]
 Progress = Callable[[str, int, int], None]  # of what, how many were done, of how many
 TOOLS = ("pillow", "numpy", "opencv-python-headless", "opencv-python", "h5py", "scipy")
@@ -109,7 +109,7 @@ def vouched(
     return list(rules.warnings(task, rows))
 
 
-def require_rules(task: Task, source: Source | None, rows: Rows, copied: bool) -> None:
+def require_rules(task: Task, source: Source | None, rows: rules.Rows, copied: bool) -> None:
     """Raise `UserError` for the first rule that a task's splits break."""
     repeats = source is not None and source.repeats
     for problem in rules.problems(task, rows, repeats, copied):
@@ -128,7 +128,7 @@ def certificates(folder: Path, rows: TaskRows) -> dict[str, dict[str, str]]:
 
 def provenance(source: Source, files: Files) -> dict[str, Any]:
     """What a folder was made from, and with what."""
-    published = {file.name: file.sha256 or file.md5 for file in source.file if file.name in files}
+    published = {file.name: _proof(file) for file in source.file if file.name in files}
     return {
         "source": source.name,
         "title": source.title,
@@ -137,6 +137,11 @@ def provenance(source: Source, files: Files) -> dict[str, Any]:
         "archives": published,
         **made_with(),
     }
+
+
+def _proof(file: File) -> str:
+    """What a file was held to."""
+    return "repacked: its files by name" if file.repacked else file.sha256 or file.md5
 
 
 def made_with() -> dict[str, Any]:

@@ -3,18 +3,19 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from bench import data, images, stores
 from bench.cards import Suite
 from bench.data import Examples
 from bench.errors import UserError
 from bench.places import Place
-from bench.prepare import rules, variants
+from bench.prepare import as_found, rules, variants
 from bench.prepare.building import certificates
 from bench.sources import Source
 from bench.stores import Row
-from bench.tasks import APART, Split, Task
+from bench.tasks import APART, SPLITS, Split, Task
 
 
 def check(
@@ -22,28 +23,59 @@ def check(
 ) -> Iterator[str]:
     """Every rule that a task's data break, and what is odd about them.
 
-    `source` is what the task is made from, if anything. With `deep`, every byte is read, whether
-    or not it was read before, and every image decoded.
+    `source` is what the task is made from, if anything. With `deep`, every byte is hashed and
+    every image decoded.
     """
     try:
         if place.variant:
             yield from _prepared(task, source, place.folder, deep)
         else:
-            yield from _as_found(suite, task, place, deep)
+            found = _as_found(suite, task, source, place.folder, deep)
+            yield from dict.fromkeys(found)  # lists of two splits may hold the same images
     except UserError as error:
         yield str(error)
 
 
-def _as_found(suite: Suite, task: Task, place: Place, deep: bool) -> Iterator[str]:
-    """What is odd about a folder that no manifest vouches for; raises `UserError` where broken."""
-    for split in (split for split in APART if split in suite.lists):
-        examples = data.read_folder(suite, task, split, place.folder)
-        data.require_counts(task, split, len(examples), place.folder)
-        data.require_images(examples)
-        if deep:
-            for index in range(len(examples)):
-                data.opened(examples, index)
-            yield from _oddities(task, split, examples)
+def _as_found(
+    suite: Suite, task: Task, source: Source | None, folder: Path, deep: bool
+) -> Iterator[str]:
+    """What is wrong with a folder as found, for which no manifest vouches; every list is read."""
+    sound: dict[Split, Examples] = {}
+    seen: set[Path] = set()
+    for split in (split for split in SPLITS if suite.lists.get(split)):
+        try:
+            examples = data.listed(suite, task, split, folder)
+            data.require_counts(task, split, len(examples), folder)
+        except UserError as error:
+            yield str(error)
+            continue
+        lost = list(as_found.missing(examples))
+        yield from lost
+        new = [i for i, f in enumerate(examples.files) if f not in seen and f.is_file()]
+        seen.update(examples.files)
+        some = data.chosen(examples, torch.tensor(new, dtype=torch.long))
+        yield from _damaged_images(some, deep)
+        if not lost:
+            sound[split] = examples
+    if as_found.is_of_parts(suite):
+        sound.pop("trainval", None)
+    rows = as_found.images(folder, sound)
+    yield from rules.findings(task, rows, as_found.repeats(source), copied=True)
+
+
+def _damaged_images(examples: Examples, deep: bool) -> Iterator[str]:
+    """The files that are no images; with `deep`, all that cannot be decoded."""
+    if not deep:
+        try:
+            data.require_images(examples)
+        except UserError as error:
+            yield str(error)
+        return
+    for index in range(len(examples)):
+        try:
+            data.opened(examples, index)
+        except UserError as error:
+            yield str(error)
 
 
 def _prepared(task: Task, source: Source | None, folder: Path, deep: bool) -> Iterator[str]:
@@ -54,36 +86,13 @@ def _prepared(task: Task, source: Source | None, folder: Path, deep: bool) -> It
     rows = {split: stores.rows(folder, task.name, split) for split in APART if split in certified}
     yield from _rules(task, source, rows, card, folder)
     if deep:
-        yield from _read_through(task, folder, rows, card)
-        return
-    for listed in rows.values():  # as a run does
-        data.require_tars(folder, listed)
-        data.require_images(data.in_store(folder, listed))
-
-
-def _read_through(
-    task: Task, folder: Path, rows: dict[Split, list[Row]], card: dict[str, Any]
-) -> Iterator[str]:
-    """What shows when every byte is read and every image decoded."""
-    damage = [*_damaged(folder), *_undecodable(folder, rows)]
-    yield from damage
-    if damage:
-        return
-    for split, listed in rows.items():
-        yield from _oddities(task, split, data.in_store(folder, listed))
-    if certificates(folder, {task.name: rows})[task.name] != card["certificates"][task.name]:
-        yield (
-            f"W-PIXELS {task.name}: images decode to other pixels here than where they were "
-            f"prepared, with {card.get('versions')}"
-        )
-
-
-def _oddities(task: Task, split: Split, examples: Examples) -> Iterator[str]:
-    """What the images of a split say of themselves, and is not heeded."""
-    for code, (is_so, says) in images.ODDITIES.items():
-        count = sum(data.look(examples, index, is_so) for index in range(len(examples)))
-        if count:
-            yield f"{code} {task.name}/{split}: {count:,} of {len(examples):,} images {says}"
+        damage = [*_damaged(folder), *_undecodable(folder, rows)]
+        yield from damage
+        if not damage and certificates(folder, {task.name: rows})[task.name] != certified:
+            yield (
+                f"W-PIXELS {task.name}: images decode to other pixels here than where they were "
+                f"prepared, with {card.get('versions')}"
+            )
 
 
 def _rules(
@@ -93,9 +102,7 @@ def _rules(
     card: dict[str, object],
     folder: Path,
 ) -> Iterator[str]:
-    repeats = source is not None and source.repeats
-    yield from rules.problems(task, rows, repeats, copied="imported" in card)
-    yield from rules.warnings(task, rows)
+    yield from rules.findings(task, rows, as_found.repeats(source), copied="imported" in card)
     try:
         variants.require(variants.native(source), str(card["variant"]), folder, task, rows)
     except UserError as error:
@@ -123,6 +130,6 @@ def _undecodable(folder: Path, rows: dict[Split, list[Row]]) -> Iterator[str]:
                 yield f"E-MANIFEST {examples.origins[index]}: its bytes are another image's"
                 continue
             try:
-                images.rgb(content)
-            except images.Unusable as error:
+                images.decoded(content)
+            except images.UNREADABLE as error:
                 yield f"E-DECODE {examples.origins[index]}: {error}"

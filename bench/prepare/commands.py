@@ -11,6 +11,7 @@ from bench.errors import UserError, unknown
 from bench.prepare import building, checking, importing
 from bench.prepare.building import Job, Progress
 from bench.prepare.downloads import fetching
+from bench.prepare.importing import Copy
 from bench.sources import Source, beside, load_source
 from bench.tasks import APART, Task
 
@@ -102,17 +103,22 @@ def _sizes(job: Job, task: Task) -> str:
 def bring(path: Path, wanted: Wanted, progress: Progress, failed: Failures) -> Iterator[str]:
     """Prepare the tasks of a copy; one that fails is noted, and the next goes on."""
     suite = wanted.suite()
-    copies = {copy.task.name: copy for copy in importing.found(suite, path, wanted.sources())}
+    copies: dict[str, list[Copy]] = {}
+    for copy in importing.found(suite, path, wanted.sources()):
+        copies.setdefault(copy.task.name, []).append(copy)
     for name in wanted.tasks:
         if name not in copies:
             raise unknown(f"task in {path}", name, copies)
     for name in wanted.tasks or copies:
         try:
-            told, said = importing.bring(copies[name], wanted.root, wanted.variant, progress)
+            copy = importing.only(copies[name])
+            told, said = importing.bring(copy, wanted.root, wanted.variant, progress)
             yield from said
             yield f"{name}: brought in, variant {told}"
         except UserError as error:
             failed.append(str(error))
+    if not wanted.tasks:
+        yield from importing.absent(suite, path, copies)
 
 
 def check(wanted: Wanted, deep: bool, failed: Failures) -> Iterator[str]:

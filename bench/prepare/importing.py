@@ -4,16 +4,19 @@ It is a folder or a zip in a layout that the field shares: a folder a task, with
 the images (the suite's card names both).
 """
 
-from collections.abc import Iterator, Mapping
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from bench import lists, stores
 from bench.cards import Suite
 from bench.errors import UserError
-from bench.prepare import variants, writing
+from bench.prepare import as_found, sequences, variants, writing
+from bench.prepare.as_found import Image
 from bench.prepare.building import (
     Progress,
     certificates,
@@ -23,12 +26,12 @@ from bench.prepare.building import (
     vouched,
 )
 from bench.prepare.containers import archives
-from bench.prepare.containers.archives import Archive
+from bench.prepare.containers.archives import Archive, Folder
 from bench.prepare.formats.base import Name, Picture
 from bench.prepare.writing import Span
 from bench.sources import Source
 from bench.stores import Row
-from bench.tasks import APART, Split, Task
+from bench.tasks import APART, SPLITS, Split, Task
 
 SAMPLE = 64  # images by which a copy's variant is told
 Lines = dict[Split, list[lists.Line]]
@@ -44,6 +47,7 @@ class Copy:
     archive: Archive
     path: Path  # of the archive, for messages
     folder: str  # in the archive; empty, or ends with a slash
+    held: frozenset[str]  # the list files that it holds
 
     @property
     def where(self) -> str:
@@ -51,18 +55,48 @@ class Copy:
         return f"{self.path}: {self.folder}".rstrip("/ :")
 
     @cached_property
+    def splits(self) -> list[Split]:
+        """Those whose lists are read: of train and val together, only a list of its own."""
+        lists_ = self.suite.lists
+        own = set(lists_.get("trainval", ())) <= self.held and not as_found.is_of_parts(self.suite)
+        return [split for split in SPLITS if split in APART or own]
+
+    @cached_property
     def contents(self) -> dict[str, bytes]:
         """The list files by name, read in one pass."""
-        wanted = [self.folder + name for split in APART for name in self.suite.lists[split]]
+        wanted = {self.folder + name for split in self.splits for name in self.suite.lists[split]}
         found = self.archive.read(wanted)
         return {name.removeprefix(self.folder): content for name, content in found}
 
+    def read(self, name: str) -> bytes:
+        """A list file; raises `UserError` for one that is not there."""
+        if name not in self.contents:
+            raise UserError(f"{self.where} has no list file {name}")
+        return self.contents[name]
+
     def lines(self, split: Split) -> list[lists.Line]:
-        """What the lists of a split say."""
+        """What the lists of a split say, with each path in its shortest form."""
         names = self.suite.lists[split]
-        return [
-            line for n in names for line in lists.lines(self.where, n, self.contents.__getitem__)
-        ]
+        found = (line for name in names for line in lists.lines(self.where, name, self.read))
+        return [(posixpath.normpath(path), raw, origin) for path, raw, origin in found]
+
+    @cached_property
+    def listed(self) -> Lines:
+        """What all lists say; an image of a folder has its first name, however it is linked to."""
+        found = {split: self.lines(split) for split in self.splits}
+        if not isinstance(self.archive, Folder):
+            return found
+        top, paths = self.archive.path, (path for lines in found.values() for path, *_ in lines)
+        files = {path: top / self.member(path) for path in paths}
+        keys = as_found.keys(top, [file for file in files.values() if file.is_file()])
+        first: dict[str, str] = {}
+        for path, file in files.items():
+            first.setdefault(keys.get(file, path), path)
+        called = {path: first[keys.get(file, path)] for path, file in files.items()}
+        return {
+            split: [(called[path], raw, origin) for path, raw, origin in lines]
+            for split, lines in found.items()
+        }
 
     def member(self, path: str) -> str:
         """An image in the archive, by its path in a list."""
@@ -83,26 +117,49 @@ def found(suite: Suite, path: Path, sources: Mapping[str, Source]) -> list[Copy]
     if not path.exists():
         raise UserError(f"no folder or zip of a copy at {path}")
     archive = archives.opened(path)
-    test = suite.lists["test"][0]
-    holding = [name.removesuffix(test) for name in archive.names() if _is_called(name, test)]
+    holding = _holding(suite, archive)
     copies = [
-        Copy(suite, task, sources.get(task.source), archive, path, folder)
+        Copy(suite, task, sources.get(task.source), archive, path, folder, frozenset(held))
         for task in suite.task
-        for folder in holding
+        for folder, held in holding.items()
         if _belongs(folder, task, path)
     ]
     if not copies:
+        test = suite.lists["test"][0]
         wanted = ", ".join(f"{_folder(task)}/{test}" for task in suite.task[:3])
         raise UserError(f"{path} holds no task of {suite.name}: looked for {wanted} and so on")
     return copies
 
 
+def only(copies: Sequence[Copy]) -> Copy:
+    """The one copy of a task; raises `UserError` where there are several."""
+    if copies[1:]:
+        name, where = copies[0].task.name, " and ".join(copy.where for copy in copies)
+        raise UserError(f"{name} is there {len(copies)} times, and may differ: {where}; leave one")
+    return copies[0]
+
+
+def absent(suite: Suite, path: Path, found: Iterable[str]) -> Iterator[str]:
+    """A sentence that names the tasks of the suite that are not among those found."""
+    lacking = [task for task in suite.task if task.name not in set(found)]
+    if lacking:
+        names = ", ".join(_folder(task) for task in lacking)
+        yield f"W-ABSENT {path} lacks {len(lacking)} of {len(suite.task)} tasks: {names}"
+
+
+def _holding(suite: Suite, archive: Archive) -> dict[str, set[str]]:
+    """The folders of an archive that hold list files of the suite, and which."""
+    known = {name for names in suite.lists.values() for name in names}
+    found: dict[str, set[str]] = {}
+    for name in archive.names():
+        listed = PurePosixPath(name).name
+        if listed in known:
+            found.setdefault(name.removesuffix(listed), set()).add(listed)
+    return found
+
+
 def _folder(task: Task) -> str:
     return task.folder or task.name
-
-
-def _is_called(name: str, test: str) -> bool:
-    return PurePosixPath(name).name == test
 
 
 def _belongs(folder: str, task: Task, path: Path) -> bool:
@@ -118,19 +175,16 @@ def bring(copy: Copy, root: Path, variant: str | None, progress: Progress) -> tu
     Without a `variant`, the images themselves tell it. Raises `UserError` for the first rule that
     the copy breaks.
     """
-    listed = {split: copy.lines(split) for split in APART}
-    classes = _classes(copy, listed)
-    hollow = {copy.name(path): Span("", 0, 0, path) for path in classes}
-    unwritten = _rows(copy, listed, classes, hollow)
-    require_rules(copy.task, copy.source, unwritten, copied=True)  # before anything is written
-    told = _variant(copy, listed, variant)
-    _require_unbuilt(copy, root, told)
+    told = _checked(copy, root, variant)
+    paths = {path: None for split in APART for path, *_ in copy.listed[split]}
     with writing.published(stores.home(root, copy.suite.name, copy.task.name, told)) as folder:
         pictures = counted(
-            _images(copy, classes), copy.task.title or copy.task.name, len(classes), progress
+            _images(copy, paths), copy.task.title or copy.task.name, len(paths), progress
         )
         spans = writing.write_images(folder, pictures)
-        rows = _rows(copy, listed, classes, spans)
+        hashes = {path: span.sha256 for (_, path), span in spans.items()}
+        _require_rules(copy, root, hashes | _of_others(copy, hashes))
+        rows = _rows(copy, spans)
         said = vouched(copy.task, copy.source, told, folder, rows, copied=True)
         named = {copy.task.name: rows}
         writing.write_lists(folder, named)
@@ -140,40 +194,84 @@ def bring(copy: Copy, root: Path, variant: str | None, progress: Progress) -> tu
     return told, said
 
 
-def _classes(copy: Copy, listed: Lines) -> dict[str, int]:
-    """The class of each image, by its path."""
-    classes: dict[str, int] = {}
-    for split, lines in listed.items():
-        read = copy.contents.__getitem__
-        numbers = lists.class_numbers(copy.suite, copy.task, copy.where, read, lines)
-        seen: set[str] = set()
-        for (path, _, origin), number in zip(lines, numbers, strict=True):
-            if path in seen:
-                raise UserError(f"E-OVERLAP {origin}: {path} stands twice in the {split} list")
-            seen.add(path)
-            classes[path] = number
-    return classes
+def _checked(copy: Copy, root: Path, variant: str | None) -> str:
+    """The copy's variant; raises `UserError` for what can be told before its images are read."""
+    _require_rules(copy, root, {})
+    told = _variant(copy, variant)
+    _require_unbuilt(copy, root, told)
+    return told
 
 
-def _rows(
-    copy: Copy, listed: Lines, classes: Mapping[str, int], spans: Mapping[Name, Span]
-) -> dict[Split, list[Row]]:
-    def row(path: str) -> Row:
+def _require_rules(copy: Copy, root: Path, hashes: Mapping[str, str]) -> None:
+    """Raise `UserError` for the first rule that the lists break; `hashes` are those known so far.
+
+    Before they are, train and val together are held to their parts where the names allow it.
+    """
+    rows = {split: _seen(copy, split, hashes) for split in copy.splits}
+    parted = {row.key for split in APART for row in rows[split]}
+    if not hashes and not parted.issuperset(row.key for row in rows.get("trainval", ())):
+        del rows["trainval"]
+    task = sequences.informed(copy.task, _built(copy, root))
+    require_rules(task, copy.source, rows, copied=True)
+
+
+def _seen(copy: Copy, split: Split, hashes: Mapping[str, str]) -> list[Image]:
+    """A split as the rules see it."""
+    lines, folder = copy.listed[split], _folder(copy.task)
+    return [
+        Image(number, folder, path, hashes.get(path, ""), origin)
+        for (path, _, origin), number in zip(lines, _classes(copy, split), strict=True)
+    ]
+
+
+def _classes(copy: Copy, split: Split) -> list[int]:
+    """The class of each image of a split."""
+    return lists.class_numbers(copy.suite, copy.task, copy.where, copy.read, copy.listed[split])
+
+
+def _of_others(copy: Copy, hashes: Mapping[str, str]) -> dict[str, str]:
+    """The sha256 of the images that train and val together have under names of their own."""
+    paths = {path for path, *_ in copy.listed.get("trainval", ())} - hashes.keys()
+    of_member = {copy.member(path): path for path in paths}
+    found = copy.archive.read(of_member) if paths else ()
+    return {of_member[member]: sha256(content).hexdigest() for member, content in found}
+
+
+def _built(copy: Copy, root: Path) -> dict[Split, list[int]]:
+    """The labels of what was prepared from the task's source, where that was done."""
+    folder = stores.find(root, copy.suite.name, copy.task, stores.LOSSLESS)
+    if folder is None:
+        return {}
+    with suppress(UserError):  # what is damaged proves nothing
+        if "imported" not in stores.card(folder):
+            rows = {split: stores.rows(folder, copy.task.name, split) for split in APART}
+            return {split: [row.label for row in found] for split, found in rows.items()}
+    return {}
+
+
+def _rows(copy: Copy, spans: Mapping[Name, Span]) -> dict[Split, list[Row]]:
+    def row(path: str, number: int) -> Row:
         name = copy.name(path)
-        return spans[name].row(classes[path], name)
+        return spans[name].row(number, name)
 
-    return {split: [row(path) for path, _, _ in lines] for split, lines in listed.items()}
+    return {
+        split: [
+            row(path, number)
+            for (path, *_), number in zip(copy.listed[split], _classes(copy, split), strict=True)
+        ]
+        for split in APART
+    }
 
 
-def _images(copy: Copy, paths: Mapping[str, int]) -> Iterator[tuple[Name, Picture]]:
+def _images(copy: Copy, paths: Iterable[str]) -> Iterator[tuple[Name, Picture]]:
     of_member = {copy.member(path): path for path in paths}
     for member, content in copy.archive.read(of_member):
         yield copy.name(of_member[member]), content
 
 
-def _variant(copy: Copy, listed: Lines, wanted: str | None) -> str:
+def _variant(copy: Copy, wanted: str | None) -> str:
     """The variant that the images show; raises `UserError` where they belie what was claimed."""
-    some = [copy.member(path) for path, _, _ in listed["train"][:SAMPLE]]
+    some = [copy.member(path) for path, _, _ in copy.listed["train"][:SAMPLE]]
     told = variants.guessed(
         (content for _, content in copy.archive.read(some)), variants.native(copy.source)
     )

@@ -62,8 +62,9 @@ def is_quality_75(content: bytes) -> bool:
     if not is_jpeg(content):
         return False
     try:
-        tables = images.quantisation(content)
-    except images.Unusable:  # to be found by who decodes it
+        with Image.open(io.BytesIO(content)) as image:
+            tables = image.quantization  # type: ignore[attr-defined]
+    except images.UNREADABLE:  # to be found by who decodes it
         return False
     return list(tables.values()) == _default_tables()[: len(tables)]
 
@@ -73,4 +74,5 @@ def _default_tables() -> list[list[int]]:
     """For brightness, then for colour."""
     stream = io.BytesIO()
     Image.new("RGB", (16, 16)).save(stream, "JPEG", quality=75)
-    return list(images.quantisation(stream.getvalue()).values())
+    with Image.open(stream) as image:
+        return list(image.quantization.values())  # type: ignore[attr-defined]

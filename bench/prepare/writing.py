@@ -66,12 +66,12 @@ def encoded(name: Name, picture: Picture) -> Encoded:
 def _kind(name: Name, content: bytes) -> str:
     """The usual ending of an image's file, whose every pixel can be read."""
     try:
-        images.rgb(content)
-        found = images.format_of(content)
-    except images.Unusable as error:
+        images.decoded(content)
+        with Image.open(io.BytesIO(content)) as image:
+            return SUFFIXES.get(image.format or "", str(image.format).lower())
+    except images.UNREADABLE as error:
         start = content[:16]
         raise UserError(f"E-DECODE {'/'.join(name)}: {error}; it begins {start!r}") from None
-    return SUFFIXES.get(found, found.lower())
 
 
 def _encoded(picture: tuple[Name, Picture]) -> Encoded:

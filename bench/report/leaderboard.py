@@ -22,6 +22,7 @@ class Board:
     title: str
     backbone: str
     weights: str  # sha256
+    input: dict[str, Any]  # of the backbone: size, mean, std and pooling
     recipe: dict[str, Any]
     changed: str  # what tells it from boards of the same suite, backbone and recipe name
     variant: str  # of the data; empty: embedded, or read as found
@@ -94,7 +95,7 @@ def comparable(records: list[Record]) -> list[list[Record]]:
         for of_task in gather(alike, lambda r: r.settings.task).values():
             order = _splits(of_task)
             for record in of_task:
-                parts[base, order.index(record.settings.split)].append(record)
+                parts[base, order.index(record.settings.data)].append(record)
     return [part for _, part in sorted(parts.items())]
 
 
@@ -104,20 +105,24 @@ def _base(record: Record) -> str:
     return canonical(shared)
 
 
-def _splits(records: list[Record]) -> list[str]:
-    """The digests of the records' splits, the commonest first."""
-    counts = Counter(record.settings.split for record in records)
-    return sorted(counts, key=lambda split: (-counts[split], split))
+def _splits(records: list[Record]) -> list[tuple[str, int]]:
+    """The records' splits with their numbers of classes, the commonest first."""
+    counts = Counter(record.settings.data for record in records)
+    return sorted(counts, key=lambda data: (-counts[data], data))
 
 
 def _task_splits(part: list[Record], same: list[list[Record]]) -> dict[str, str]:
-    """Task -> digest, for tasks of `part` that others of its variant have with another split."""
-    mine = {r.settings.task: r.settings.split for r in part}
+    """Task -> digest and classes, where others of its variant have the task with other data."""
+    mine = {r.settings.task: r.settings.data for r in part}
     alike = [o for o in same if o[0].settings.variant == part[0].settings.variant]
-    every = {(r.settings.task, r.settings.split) for other in alike for r in other}
+    every = {(r.settings.task, r.settings.data) for other in alike for r in other}
     several = Counter(task for task, _ in every)
-    digests = {task: mine[task].rpartition(":")[2] for task in sorted(mine) if several[task] > 1}
-    return {task: digest[:12] for task, digest in digests.items()}
+    return {task: _said(*mine[task]) for task in sorted(mine) if several[task] > 1}
+
+
+def _said(split: str, classes: int) -> str:
+    """A split in a few words."""
+    return f"{split.rpartition(':')[2][:12]} of {classes} classes"
 
 
 def _distinct(part: list[Record], same: list[list[Record]]) -> dict[str, Any]:
@@ -145,6 +150,7 @@ def _board(part: list[Record], card: Suite | None, changed: str, same: list[list
         title=card.title if card else settings.suite,
         backbone=settings.backbone,
         weights=settings.weights,
+        input=settings.input,
         recipe=settings.recipe,
         changed=changed,
         variant=settings.variant,

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from bench.errors import UserError
 from bench.records import PROMPTS_FROM, Record
-from bench.report import tuning
+from bench.report import footers, tuning
 from bench.report.grouping import canonical, gather
 from bench.report.leaderboard import Board
 from bench.report.rows import machine
@@ -77,8 +77,9 @@ def init_shares(records: Iterable[Record]) -> Lines:
     """A line a strategy that was run at several shares of a task's own images, a column a share."""
     own = [r for r in records if r.outcome and PROMPTS_FROM not in r.settings.fields]
     shared = [r for r in own if r.settings.fields.get("share") is not None]
-    lines = []
-    for where, found in sorted(gather(shared, _strategy).items()):
+    lines, named_backbones = [], footers.labels(shared)
+    strategies = gather(shared, lambda r: _strategy(r, named_backbones[footers.known(r)]))
+    for where, found in sorted(strategies.items()):
         by_share = gather(found, lambda r: r.settings.fields["share"])
         if len(by_share) < 2:
             continue
@@ -115,10 +116,10 @@ def cost(measured: Iterable[Mapping[str, str]]) -> Lines:
     ]
 
 
-def _strategy(record: Record) -> tuple[str, ...]:
+def _strategy(record: Record, backbone: str) -> tuple[str, ...]:
     s = record.settings
     prompts = canonical(s.fields.get("prompts"))
-    return s.suite, s.backbone, s.task, s.method, prompts, machine(record)
+    return s.suite, backbone, s.task, s.method, prompts, machine(record)
 
 
 def _init(records: Iterable[Record]) -> list[float]:

@@ -34,6 +34,8 @@ def replay(record: Record) -> str:
     for name in ("recipe", "variant"):
         if asked.get(name) is not None:
             words += [f"--{name}", asked[name]]
+    words += ["--data-root", asked["data_root"]] if "data_root" in asked else []
+    words += [word for path in asked.get("plugins", []) for word in ("--plugin", path)]
     for name, value in asked.get("changes", {}).items():
         words += ["--set", f"{name}={_argument(value)}"]
     return shlex.join([*words, *([] if trial else _tuning(record)), "--results", FOLDER])

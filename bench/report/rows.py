@@ -15,6 +15,7 @@ from bench.report.grouping import canonical, differences, gather
 from bench.report.text import NONE, on
 
 CHOSEN = "chosen for each task"
+CODE = 12  # characters shown of a plug-in's code
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,15 @@ def spread(values: Iterable[float]) -> float | None:
 
 def _tables(variants: list[list[Record]]) -> list[dict[str, Any]]:
     """What may tell the variants of a method apart: fields, and rates where these do not."""
-    fields = [alike[0].settings.fields for alike in variants]
+    fields = [{**alike[0].settings.fields, **_code(alike[0])} for alike in variants]
     if len({canonical(table) for table in fields}) == len(variants):
         return fields
-    return [{**_rates(alike), **alike[0].settings.fields} for alike in variants]
+    return [{**_rates(a), **table} for a, table in zip(variants, fields, strict=True)]
+
+
+def _code(record: Record) -> dict[str, str]:
+    """The first digits of the code of a plug-in's method; of the project's own, nothing."""
+    return {"code": record.settings.code[:CODE]} if record.settings.code else {}
 
 
 def _rates(records: list[Record]) -> dict[str, float]:
@@ -136,9 +142,10 @@ def _variants(records: list[Record]) -> dict[str, list[Record]]:
 
 
 def _set(record: Record) -> dict[str, Any]:
-    """The fields that no trial chose."""
+    """The fields that no trial chose, and the code of a plug-in's method."""
     s = record.settings
-    return {k: v for k, v in s.fields.items() if k not in search.searched(s)}
+    fields = {k: v for k, v in s.fields.items() if k not in search.searched(s)}
+    return {**fields, **({"code": s.code} if s.code else {})}
 
 
 def _point(record: Record) -> dict[str, Any]:

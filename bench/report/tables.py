@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bench import search
+from bench import inputs, search
 from bench.records import Record
 from bench.report.comparison import rank_text
 from bench.report.grouping import canonical, entries, gather
@@ -21,9 +21,10 @@ MEANING = (
 )
 DIGITS = 12  # shown of a sha256
 COLUMNS = (
-    *("suite", "suite_version", "task", "group", "backbone", "weights", "method", "fields"),
-    *("rates", "recipe", "recipe_version", "seed", "status", "accuracy", "best_epoch_accuracy"),
-    *("method_params", "head_params", "init_seconds", "train_seconds", "peak_memory_mb", "cell"),
+    *("suite", "suite_version", "task", "group", "classes", "backbone", "weights", "method"),
+    *("fields", "rates", "recipe", "recipe_version", "seed", "status", "accuracy"),
+    *("best_epoch_accuracy", "method_params", "head_params", "init_seconds", "train_seconds"),
+    *("peak_memory_mb", "code", "cell"),
 )
 
 
@@ -114,7 +115,8 @@ def _foot(board: Board) -> str:
     data = f"; data {board.variant}" if board.variant else ""
     made = (
         f"{board.title} ({board.suite}, version {board.suite_version}){data}; "
-        f"backbone {board.backbone}, weights sha256 {board.weights[:DIGITS] or NONE}; "
+        f"backbone {board.backbone} ({_input(board)}), "
+        f"weights sha256 {board.weights[:DIGITS] or NONE}; "
         f"recipe {recipe.get('name')}, version {recipe.get('version')} "
         f"(batch {recipe.get('batch')}, {recipe.get('epochs')} epochs); {board.records} records."
     )
@@ -122,6 +124,11 @@ def _foot(board: Board) -> str:
     splits = f" Splits: {entries(board.splits)}." if board.splits else ""
     said = " ".join(filter(None, (MEANING, _tuned(recipe), board.comparison.said())))
     return safe(f"{made}{not_run}{splits} {said}")
+
+
+def _input(board: Board) -> str:
+    """What the backbone sees, and how it sums it up."""
+    return inputs.said(board.input, board.recipe.get("normalisation", "backbone"))
 
 
 def _tuned(recipe: dict[str, Any]) -> str:

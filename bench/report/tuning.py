@@ -7,7 +7,7 @@ from typing import Any
 
 from bench import search
 from bench.records import Record, Settings, Tuned
-from bench.report.grouping import gather
+from bench.report.grouping import canonical, gather
 from bench.report.leaderboard import Board
 from bench.report.rows import Row
 from bench.report.text import NONE
@@ -55,11 +55,16 @@ def _chosen(settings: Settings, tuned: Tuned) -> float | None:
 
 
 def regret(records: Iterable[Record], trials: Iterable[Mapping[str, str]]) -> Lines:
-    """A line a method, backbone and recipe, over the tasks and seeds with all that it needs."""
+    """A line a method, backbone and recipe, over the tasks and seeds with all that it needs.
+
+    Where two backbones or versions of the data share a name, the trials do not say whose they are:
+    there is no line.
+    """
     scored = gather([r for r in records if r.outcome], lambda r: _tuned(r.settings))
     regrets: dict[tuple[str, ...], list[tuple[float, float]]] = {}
     for cell, tried in gather(trials, _trial).items():
-        found = _regret(tried, scored.get(cell, []))
+        on_test = scored.get(cell, [])
+        found = _regret(tried, on_test)
         if found:
             suite, backbone, recipe, _, method, _ = cell
             regrets.setdefault((suite, backbone, recipe, method), []).append(found)
@@ -98,7 +103,13 @@ def _trial(line: Mapping[str, str]) -> tuple[str, ...]:
 def _regret(
     trials: Sequence[Mapping[str, str]], scored: Sequence[Record]
 ) -> tuple[float, float] | None:
-    """Test accuracy at the point that validation picks, and the best of all that were tried."""
+    """Test accuracy at the point that validation picks, and the best of all that were tried.
+
+    None where final runs are missing, or are of several versions of the data, weights or code:
+    which of them the trials belong to cannot be told.
+    """
+    if len({_version(record.settings) for record in scored}) > 1:
+        return None
     longest = max(_epochs(trial) for trial in trials)
     tried = [trial for trial in trials if _epochs(trial) == longest]
     on_test = [_on_test(_point(trial), scored) for trial in tried]
@@ -107,6 +118,12 @@ def _regret(
         return None
     pick = max(range(len(tried)), key=lambda i: _merit(tried[i]))
     return known[pick], max(known)
+
+
+def _version(s: Settings) -> str:
+    """What the final runs of one search have alike, beside their names."""
+    recipe = {k: v for k, v in s.recipe.items() if k not in search.AXES}  # they are the points
+    return canonical([*s.data, s.weights, s.input, s.code, recipe])
 
 
 def _on_test(point: Mapping[str, Any], scored: Iterable[Record]) -> float | None:

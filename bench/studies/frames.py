@@ -1,7 +1,7 @@
 """What a study's cells gave, as data frames: a row a value, at its place."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -12,7 +12,7 @@ from scipy import stats
 
 from bench import cards, search
 from bench.cards import Recipe, Suite
-from bench.changes import change_recipe, is_of_recipe
+from bench.changes import change_backbone, change_recipe, is_of_recipe
 from bench.records import PROMPTS_FROM, Record
 from bench.report.grouping import canonical, gather
 from bench.studies import kept, measurements
@@ -36,7 +36,7 @@ class Point:
         """Each of its cells, in the order of the card."""
         names = self.grid.tasks or [task.name for task in self.suite.task]
         for card in self.grid.backbones:
-            backbone = cards.load_backbone(card).name
+            backbone = change_backbone(cards.load_backbone(card), self.changes).name
             for task in names:
                 said = {axis: of.get(task) for axis, of in self.grid.tasks_as.items()}
                 for method in self.grid.methods:
@@ -87,7 +87,8 @@ def cells(
 ) -> Iterator[tuple[dict[str, Any], Record | None]]:
     """Each place of the study, and the record that it has.
 
-    Of records under several variants of the data, precisions or weights, those of the commonest.
+    Of records of a backbone with several weights, inputs or precisions, those of the commonest; of
+    a task with several variants of the data, or of a plug-in's method with several codes, likewise.
     """
     by_place = gather(_alike(r for r in records if r.ok), _where)
     seen = set[str]()
@@ -106,17 +107,26 @@ def _where(record: Record) -> tuple[Any, ...]:
 
 def _alike(records: Iterable[Record]) -> list[Record]:
     ordered = sorted(records, key=lambda record: record.cell)
-    of_task = gather(ordered, lambda r: (r.settings.suite, r.settings.backbone, r.settings.task))
-    chosen = []
-    for found in of_task.values():
-        commonest = Counter(map(_conditions, found)).most_common(1)[0][0]
-        chosen += [record for record in found if _conditions(record) == commonest]
-    return chosen
+    alike = []
+    for found in gather(ordered, lambda r: (r.settings.suite, r.settings.backbone)).values():
+        of_one = _commonest(found, _conditions)
+        for of_task in gather(of_one, lambda r: r.settings.task).values():
+            of_data = _commonest(of_task, lambda r: canonical(r.settings.data))
+            for of_method in gather(of_data, lambda r: r.settings.method).values():
+                alike += _commonest(of_method, lambda r: r.settings.code)
+    return alike
+
+
+def _commonest(records: list[Record], key: Callable[[Record], str]) -> list[Record]:
+    """Of the records those whose key most have."""
+    most = Counter(map(key, records)).most_common(1)[0][0]
+    return [record for record in records if key(record) == most]
 
 
 def _conditions(record: Record) -> str:
+    """What all the records of a backbone must have alike: tasks of others are not set beside."""
     s = record.settings
-    return canonical([s.split, s.weights, s.input, s.recipe.get("precision")])
+    return canonical([s.weights, s.input, s.recipe.get("precision")])
 
 
 def outcomes(study: Study, records: Iterable[Record]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.records import Record, write_atomically
+from bench.report import footers
 from bench.report.papers import layouts, paper_tables
 from bench.report.text import NONE, grid, safe, table
 from bench.studies import (
@@ -58,7 +59,9 @@ def made(named: Named, is_quick: bool, records: Sequence[Record], results: Path)
     pictures = _pictures(stem, study, shown) | _courses(stem, study, trained)
     pictures |= _searches(stem, study, tried)
     counted = len(frame.drop_duplicates([*WHICH, *study.varied()]))
-    foot = FOOT.format(counted, len(list(frames.cells(study, records))), Path(stem).name)
+    cells = list(frames.cells(study, records))
+    foot = FOOT.format(counted, len(cells), Path(stem).name)
+    seen = footers.backbones(record for _, record in cells if record)
     parts = [
         *_head(named, is_quick, study, gone),
         *([f"![{study.title}]({Path(stem).name}.png)"] if pictures[f"{stem}.png"] else []),
@@ -69,7 +72,7 @@ def made(named: Named, is_quick: bool, records: Sequence[Record], results: Path)
         *_trials(study, tried, f"{Path(stem).name}{TRIALS}.png"),
         *_printed(study, records),
         *courses.section(trained, f"{Path(stem).name}{COURSE}.png"),
-        safe(" ".join([foot, *_differing(study, records, results)])),
+        safe(" ".join(filter(None, [foot, seen, *_differing(study, records, results)]))),
     ]
     page = "\n\n".join(parts) + "\n"
     more = {f"{stem}.differences.csv": _csv(apart)} if study.against else {}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.errors import UserError, first_line
-from bench.prepare.containers.archives import BROKEN, Archive, Folder, opened
+from bench.prepare.containers.archives import BROKEN, Archive, Folder, opened, sound
 
 # what a parser raises for a file of another layout
 MISREAD = (*BROKEN, ValueError, LookupError, TypeError, AttributeError, RuntimeError)
@@ -41,6 +41,30 @@ def pictures(path: Path, members: Mapping[str, N]) -> Iterator[tuple[N, bytes]]:
     """The images of records, by the members of the archive at `path` that hold them."""
     for member, content in opened(path).read(members):
         yield members[member], content
+
+
+def wherever(path: Path, ends: Mapping[str, N]) -> Iterator[tuple[N, bytes]]:
+    """The images of records, by how their members' paths end, below whatever folders.
+
+    Raises `UserError` for what is not there, and for what is there twice.
+    """
+    depths = {end.count("/") + 1 for end in ends}
+
+    def end_of(name: str) -> str:
+        steps = name.split("/")
+        return next((end for d in depths if (end := "/".join(steps[-d:])) in ends), "")
+
+    seen: dict[str, str] = {}
+    with sound(path):
+        for name, stream in opened(path).streams(lambda name: bool(end_of(name))):
+            first = seen.setdefault(end_of(name), name)
+            if first != name:
+                raise UserError(f"{path}: one image is there as {first} and as {name}")
+            yield ends[end_of(name)], stream.read()
+    lost = sorted(ends.keys() - seen.keys())
+    if lost:
+        some = ", ".join(lost[:3])
+        raise UserError(f"{path}: {len(lost):,} of {len(ends):,} images are missing: {some}")
 
 
 def member(path: Path, name: str) -> bytes:

@@ -15,7 +15,7 @@ from bench.prepare.downloads.transfer import Refused, fill
 from bench.prepare.downloads.verifying import Progress, Wrong, amount, on_disk, verify
 from bench.sources import File, Source
 
-PACKED = (".tar.gz", ".tgz", ".tar", ".zip")
+PACKED = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
 def fetch_all(
@@ -56,12 +56,18 @@ def present(source: Source, folder: Path) -> dict[str, Path]:
 
 
 def found(file: File, folder: Path) -> Path | None:
-    """Where a file lies: under its name or, unpacked, in a folder that lacks the suffix."""
+    """Where a file lies: under its name, unpacked in a folder that lacks the suffix, or repacked.
+
+    Of what may be repacked, any kind of archive will do.
+    """
     path = _place(file, folder)
     if path.exists():
         return path
     bare = next((path.name.removesuffix(s) for s in PACKED if path.name.endswith(s)), "")
-    return path.with_name(bare) if bare and path.with_name(bare).is_dir() else None
+    if bare and path.with_name(bare).is_dir():
+        return path.with_name(bare)
+    others = (path.with_name(bare + suffix) for suffix in PACKED) if file.repacked and bare else ()
+    return next((other for other in others if other.exists()), None)
 
 
 def fetch(

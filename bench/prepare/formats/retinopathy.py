@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from bench import encodings
 from bench.prepare.ahead import ahead
 from bench.prepare.containers.archives import opened
 from bench.prepare.containers.members import file_of, pictures, understood
@@ -55,7 +56,7 @@ class Retinopathy:
         with understood(path):
             return [
                 {"image": row["image"], "level": int(row["level"]), "usage": row.get("Usage", "")}
-                for row in csv.DictReader(io.StringIO(path.read_text()))
+                for row in csv.DictReader(io.StringIO(encodings.text(path.read_bytes())))
             ]
 
     def _pictures(self, path: Path, some: dict[str, Name]) -> Iterator[tuple[Name, Picture]]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.prepare.containers.archives import opened
 from bench.prepare.containers.matlab import variables
-from bench.prepare.containers.members import below, file_of, pictures, understood
+from bench.prepare.containers.members import file_of, understood, wherever
 from bench.prepare.formats.base import Entry, Files, Name, Picture
 
 
@@ -30,6 +29,4 @@ class StanfordCars:
 
     def images(self, wanted: Collection[Name]) -> Iterator[tuple[Name, Picture]]:
         path = file_of(self.files, "car_ims.tgz")
-        inside = below(opened(path), "car_ims")
-        names = {inside + name[1].removeprefix("car_ims/"): name for name in wanted}
-        yield from pictures(path, names)
+        yield from wherever(path, {name[1].removeprefix("car_ims/"): name for name in wanted})

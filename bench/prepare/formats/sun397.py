@@ -4,22 +4,20 @@ Its lists of images come with that package; its images were read, shrunk and com
 OpenCV, whose version may change their bytes.
 """
 
+import io
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
-from bench import images
 from bench.errors import UserError
 from bench.prepare.ahead import ahead
-from bench.prepare.containers.archives import opened
-from bench.prepare.containers.members import below, file_of, pictures, text
+from bench.prepare.containers.members import file_of, text, wherever
 from bench.prepare.formats.base import Entry, Files, Name, Picture
 from bench.prepare.opencv import as_jpeg, decoded, opencv
-
-TOP = "SUN397"
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,7 @@ class Sun397:
     def images(self, wanted: Collection[Name]) -> Iterator[tuple[Name, Picture]]:
         opencv()  # rather a sentence now than after hours
         path = file_of(self.files, self.archive)
-        top = below(opened(path), TOP)
-        found = pictures(path, {top + key.lstrip("/"): (split, key) for split, key in wanted})
+        found = wherever(path, {key.lstrip("/"): (split, key) for split, key in wanted})
 
         def shrunk(item: tuple[Name, bytes]) -> tuple[Name, Picture]:
             name, content = item
@@ -57,10 +54,10 @@ def _pixels(path: Path, member: str, content: bytes) -> np.ndarray:
         return decoded(path, member, content)
     except UserError as error:
         try:
-            pixels = images.rgb(content)  # (3, H, W)
-        except images.Unusable:
+            image = Image.open(io.BytesIO(content)).convert("RGB")
+        except (UnidentifiedImageError, OSError):
             raise error from None
-        return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()[..., ::-1])
+        return np.asarray(image)[..., ::-1]
 
 
 def _shrunk(image: np.ndarray, pixels: int) -> np.ndarray:

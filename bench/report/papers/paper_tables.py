@@ -8,6 +8,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from bench.records import Record
+from bench.report import footers
 from bench.report.papers import claims, layouts
 from bench.report.papers.claims import Claim, Place
 from bench.report.papers.layouts import Laid, Layouts, StandIns
@@ -126,6 +127,8 @@ def _foot(found: Layouts, laid: Laid, results: Results) -> str:
         "complete, n/a not possible.",
         COLUMN[results.column] if any(p.metric == "accuracy" for p in laid.places()) else "",
     ]
+    shown = {place.backbone for place in laid.places()}
+    said.append(footers.backbones(r for r in parts.records if r.settings.backbone in shown))
     timed = [place for place in laid.places() if place.metric == "init_seconds"]
     if timed:
         said.append(f"Seconds as measured on {' and '.join(results.machines(timed)) or 'none'}.")

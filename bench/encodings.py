@@ -1,0 +1,27 @@
+"""Text that people write: UTF-8, with or without the mark (BOM) that some editors put before it."""
+
+import codecs
+
+WIDE = {
+    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark begins it
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+
+
+class NotText(ValueError):
+    """Bytes are not UTF-8; the message says what they may be."""
+
+
+def text(content: bytes) -> str:
+    """What the bytes say, without a mark at their beginning; raises `NotText`."""
+    kind = next((name for mark, name in WIDE.items() if content.startswith(mark)), "")
+    if not kind and b"\x00" in content:
+        kind = "UTF-16 (it holds zero bytes)"
+    if kind:
+        raise NotText(f"it looks like {kind}; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise NotText(f"it is not UTF-8 text: {error}") from None
