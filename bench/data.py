@@ -106,7 +106,11 @@ def require_unchanged(folder: Path) -> None:
     """
     tars = [folder / name for name in stores.require_whole(folder)["tars"]]
     wanted = stores.manifest(folder)
-    for tar, found in zip(tars, hashes.of_files(folder, tars), strict=True):
+    try:
+        there = hashes.of_files(folder, tars)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}") from None
+    for tar, found in zip(tars, there, strict=True):
         if wanted.get(tar.name) != found:
             raise UserError(f"E-MANIFEST {tar}: its bytes have changed since it was prepared")
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bench import data, images
+from bench import data, hashes, images
 from bench.data import Examples, Span
 from bench.streams import Stream
 from bench.views import View
@@ -71,7 +71,7 @@ def kept(examples: Examples, view: View, size: int) -> Kept | None:
     shapes = tuple(form.shape for form in forms)
     if examples.pixels is not None:
         return _laid_out(shapes, view.fixed(examples.pixels, size).flatten())
-    whence = examples.files, examples.spans, examples.origins
+    whence = examples.files, examples.spans, examples.origins, hashes.stamps(examples.files)
     return _decoded(*whence, view, size, shapes, forms[0].dtype)
 
 
@@ -116,12 +116,16 @@ def _decoded(
     files: tuple[Path, ...],
     spans: tuple[Span, ...],
     origins: tuple[str, ...],
+    stamps: tuple[tuple[int, ...], ...],
     view: View,
     size: int,
     shapes: tuple[torch.Size, ...],
     dtype: torch.dtype,
 ) -> Kept | None:
-    """`None` is kept as well: what others hold by then changes no later cell's way of reading."""
+    """`None` is kept as well: what others hold by then changes no later cell's way of reading.
+
+    With other `stamps`, the files have changed since, and are decoded anew.
+    """
     if dtype.itemsize * sum(map(prod, shapes)) > SHARE * memory.free_memory(torch.device("cpu")):
         return None
     examples = Examples(torch.zeros(len(files)), files=files, spans=spans, origins=origins)

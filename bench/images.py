@@ -2,23 +2,32 @@
 
 One rule for each of these, for every format (docs/preprocessing.md): the orientation that a camera
 noted turns nothing, transparency is dropped, of several frames the first counts, and of 16 bits the
-upper 8 do. Values without a known range are refused.
+upper 8 do. Values without a known range are refused. Whatever is wrong is one of `UNREADABLE`.
 """
 
 import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # as Pillow says it
-SIXTEEN = ("PNG", "PPM")  # formats whose mode I is 16 bits wide
-ORIENTATION, BITS, PHOTOMETRIC = 0x0112, 258, 262  # tags of TIFF
-WHITE_IS_0 = 0
-TURNED = (5, 6, 7, 8)  # orientations that swap height and width
+EIGHT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}  # modes, of 8 bits
+SIXTEEN = {  # formats -> their modes of 12 or 16 bits without a sign, in any version of Pillow
+    "PNG": ("I;16", "I"),
+    "PPM": ("I",),
+    "TIFF": ("I;16", "I;16B"),
+    "JPEG2000": ("I;16",),
+}
+SAYS = {"F": "floats", "I": "32-bit or signed integers", "I;16": "integers of any sign"}
+WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLES = 256, 257, 258, 262, 339  # tags of TIFF
+ORIENTATION = 0x0112
+WHITE_IS_0, SIGNED = 0, 2
 BACK = {  # what undoes the turn that Pillow gives a TIFF, by its orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -40,44 +49,101 @@ def rgb(content: bytes) -> Image.Image:
 
     Raises one of `UNREADABLE` where it cannot be decoded, or has no known range.
     """
-    with Image.open(io.BytesIO(content)) as image:
-        require_range(image)
-        tags = _tags(image)
+    with _opened(content) as image:
+        tags, turn = _tags(image), _turn(image)
         image.load()
         image.info.pop("transparency", None)  # Pillow warns of what is dropped here on purpose
         grey = _of_16_bits(image, tags)
         stored = image.convert("RGB") if grey is None else Image.fromarray(grey).convert("RGB")
-    turn = BACK.get(tags.get(ORIENTATION, 1))
-    return stored if turn is None else stored.transpose(turn)
+        stored = stored if turn is None else stored.transpose(turn)
+        _require_size(stored, *_size(image, tags))
+        return stored
 
 
 def size(content: bytes) -> tuple[int, int]:
     """Height and width of what `decoded` gives, read without decoding."""
-    with Image.open(io.BytesIO(content)) as image:
-        height, width = image.height, image.width
-        return (width, height) if _tags(image).get(ORIENTATION) in TURNED else (height, width)
+    with _opened(content) as image:
+        return _size(image, _tags(image))
 
 
 def require(file: Path | bytes) -> None:
     """Raise one of `UNREADABLE` for what does not begin as an image that `decoded` takes."""
-    with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-        require_range(image)
+    with _opened(file):
+        pass
+
+
+def is_turned(content: bytes) -> bool:
+    """Whether a camera noted an orientation, which turns nothing here."""
+    with _opened(content) as image, suppress(Exception):  # a note that is broken asks for nothing
+        return image.getexif().get(ORIENTATION, 1) in BACK
+    return False
+
+
+def is_several(content: bytes) -> bool:
+    """Whether a file has more frames than the first, which counts."""
+    with _opened(content) as image, suppress(Exception):  # a later frame that is broken is not read
+        return getattr(image, "n_frames", 1) > 1
+    return False
+
+
+ODDITIES: dict[str, tuple[Callable[[bytes], bool], str]] = {
+    "W-TURNED": (is_turned, "have an orientation tag, which turns nothing here"),
+    "W-FRAMES": (is_several, "have several frames, of which the first counts"),
+}
+
+
+@contextmanager
+def _opened(file: Path | bytes) -> Iterator[ImageFile.ImageFile]:
+    """An image whose mode is one that can become RGB.
+
+    A broken file may lead Pillow's decoders to errors of any kind: they become `ValueError`.
+    """
+    try:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+            require_range(image)
+            yield image
+    except UnidentifiedImageError:  # whose text names an object in memory
+        raise ValueError("Pillow reads no format that begins so") from None
+    except (*UNREADABLE, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(str(error)) from None
 
 
 def require_range(image: ImageFile.ImageFile) -> None:
-    """Raise `ValueError` where nothing says which value is white."""
-    if image.mode == "F" or (image.mode == "I" and image.format not in SIXTEEN):
-        kind = "floats" if image.mode == "F" else "32-bit or signed integers"
+    """Raise `ValueError` where nothing says which value is white, or which colour is meant."""
+    known = EIGHT.union(SIXTEEN.get(image.format or "", ()))
+    signed = _tags(image).get(SAMPLES) == SIGNED
+    if signed or image.mode not in known:
+        kind = "32-bit or signed integers" if signed else SAYS.get(image.mode[:4])
+        unknown = f"{kind}, whose black and white are not known" if kind else "in another space"
         raise ValueError(
-            f"its pixels are {kind}, whose black and white are not known: 8 or 16 bits without a "
-            "sign were expected; convert it first"
+            f"its pixels are {unknown} (Pillow's mode {image.mode}): 8 or 16 bits without a sign, "
+            "of grey, RGB, CMYK or a palette, were expected; convert it first"
         )
 
 
+def _require_size(stored: Image.Image, height: int, width: int) -> None:
+    """Raise `ValueError` for another size than the header's, by which memory was laid out."""
+    if stored.size != (width, height):
+        raise ValueError(f"it is {stored.width} x {stored.height}, not {width} x {height}")
+
+
+def _size(image: ImageFile.ImageFile, tags: dict[int, int]) -> tuple[int, int]:
+    """Height and width as stored: of a TIFF, Pillow may have exchanged the two."""
+    return tags.get(HEIGHT, image.height), tags.get(WIDTH, image.width)
+
+
+def _turn(image: ImageFile.ImageFile) -> Image.Transpose | None:
+    """What undoes the turn that Pillow gives a TIFF, and no other format, when it is loaded."""
+    return BACK.get(image.getexif().get(ORIENTATION, 1)) if image.format == "TIFF" else None
+
+
 def _tags(image: ImageFile.ImageFile) -> dict[int, int]:
-    """Of a TIFF, which Pillow turns; no other format is turned."""
+    """What a TIFF says of its pixels."""
     found = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
-    return {tag: _first(found[tag]) for tag in (ORIENTATION, BITS, PHOTOMETRIC) if tag in found}
+    wanted = (WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLES)
+    return {tag: _first(found[tag]) for tag in wanted if tag in found}
 
 
 def _first(value: int | tuple[int, ...]) -> int:

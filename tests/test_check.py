@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import copies
+import numpy as np
 import pytest
 import small_suite
 import tiny
+from PIL import Image
 
-from bench import stores
+from bench import data, stores
 from bench.cli import main
 from bench.prepare import writing
 
@@ -174,14 +176,19 @@ def test_damage_is_one_sentence_that_names_the_file(
     assert "cifar (lossless): 1 rules broken" in said.out
 
 
-def test_a_flipped_bit_is_found_by_a_deep_check_alone(suite: Path, capsys: Capture) -> None:
+def test_a_flipped_bit_is_found_and_a_deep_check_says_in_which_image(
+    suite: Path, capsys: Capture
+) -> None:
+    assert check(suite) == 0  # what is remembered of the tar is not believed of another
     flipped(prepared(suite))
     key = stores.rows(prepared(suite), "cifar", "val")[0].key
-    assert check(suite) == 0
+    says = f"E-MANIFEST {prepared(suite)}/images-000.tar: its bytes have changed since it was"
+    assert check(suite) == 1
+    [said] = capsys.readouterr().err.splitlines()
+    assert said == f"bench: {says} prepared"
     assert check(suite, "--deep") == 1
     said = capsys.readouterr().err.splitlines()
-    tar = prepared(suite) / "images-000.tar"
-    assert said[0] == f"bench: E-MANIFEST {tar}: its bytes have changed since it was prepared"
+    assert said[0] == f"bench: {says} prepared"
     assert said[1].endswith(f"train/{key}: its bytes are another image's")
     assert len(said) == 2
 
@@ -267,6 +274,69 @@ def test_an_image_as_found_that_cannot_be_decoded_is_found_by_a_deep_check(
     image.write_text("<html>")
     assert check(tmp_path / "tiny.toml") == 1
     assert f"test.txt:6: {image} is not an image" in capsys.readouterr().err
+
+
+def floats(file: Path) -> None:
+    Image.fromarray(np.ones((8, 8), np.float32)).save(file, format="TIFF")
+
+
+FLOATS = "its pixels are floats, whose black and white are not known"
+
+
+def test_what_a_run_would_refuse_of_a_folder_as_found_is_found(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    tiny.write_all(tmp_path)
+    image = tmp_path / "data" / "light" / "images" / "test" / "5.png"
+    floats(image)
+    for deep in ((), ("--deep",)):
+        assert check(tmp_path / "tiny.toml", *deep) == 1
+        said = capsys.readouterr().err
+        assert f"test.txt:6: {image} " in said
+        assert FLOATS in said
+
+
+def test_what_a_run_would_refuse_is_neither_brought_in_nor_sound(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another version, which did not refuse it, a prepared folder may hold it all the same."""
+    suite = copies.suite(tmp_path)
+    copy = copies.write_noah(tmp_path / "copy", ["dark"])
+    floats(copy / "pets" / "images" / "test" / "000002.jpg")
+    assert copies.bring(tmp_path, copy) == 1
+    assert f"E-DECODE pets/images/test/000002.jpg: {FLOATS}" in capsys.readouterr().err
+    assert copies.brought_in(tmp_path) == []
+    monkeypatch.setattr(writing, "_kind", lambda *_: "tif")
+    monkeypatch.setattr(data, "certificate", lambda _: "")
+    assert copies.bring(tmp_path, copy) == 0
+    monkeypatch.undo()
+    capsys.readouterr()
+    for deep in ((), ("--deep",)):
+        assert check(suite, *deep) == 1
+        assert "pets/images/test/000002.jpg" in (said := capsys.readouterr().err)
+        assert FLOATS in said
+
+
+def test_what_images_say_and_is_not_heeded_is_a_warning_of_a_deep_check(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    tiny.write_all(tmp_path)
+    images = tmp_path / "data" / "light" / "images" / "train"
+    exif = Image.Exif()
+    exif[274] = 3  # upside down
+    for name in ("3.png", "5.png"):
+        with Image.open(images / name) as image:
+            image.save(images / name, exif=exif)
+    with Image.open(images / "0.png") as first, Image.open(images / "1.png") as second:
+        first.save(images / "0.png", save_all=True, append_images=[second])
+    assert check(tmp_path / "tiny.toml", "--tasks", "light") == 0
+    assert capsys.readouterr().out == "light (as found): sound\n"
+    assert check(tmp_path / "tiny.toml", "--tasks", "light", "--deep") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "W-TURNED light/train: 2 of 36 images have an orientation tag, which turns nothing here",
+        "W-FRAMES light/train: 1 of 36 images have several frames, of which the first counts",
+        "light (as found): sound",
+    ]
 
 
 def test_nothing_to_check_is_bad_input(tmp_path: Path, capsys: Capture) -> None:

@@ -218,6 +218,22 @@ def test_grey_and_transparent_images_become_rgb(tmp_path):
     assert all_images(batches(examples)).shape == (3, 3, 16, 16)
 
 
+@pytest.mark.parametrize("view", {**views.FIXED, **views.RANDOM})
+def test_a_turned_tiff_is_seen_as_its_pixels_are_stored(tmp_path, view):
+    """Its height and width, which Pillow exchanges, lay out what is kept of all images."""
+    tiny.write_images(tmp_path, 3, size=(50, 34))
+    exif = Image.Exif()
+    exif[274] = 6  # a quarter turn
+    for i in range(3):
+        with Image.open(tmp_path / f"{i}.png") as image:
+            image.save(tmp_path / f"{i}.tif", exif=exif)
+    seen = []
+    for kind in ("png", "tif"):
+        files = tuple(tmp_path / f"{i}.{kind}" for i in range(3))
+        seen.append(all_images(batches(Examples(torch.zeros(3), files=files), view, 24, order=1)))
+    assert torch.equal(*seen)
+
+
 @pytest.mark.parametrize("in_memory", [decoding.IN_MEMORY, 0])
 def test_one_seed_gives_one_order_and_every_image_once_a_pass(
     suite, written, monkeypatch, in_memory

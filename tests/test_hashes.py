@@ -52,6 +52,19 @@ def test_a_file_that_changed_is_read_again_though_its_size_and_time_are_the_same
     assert [one == two for one, two in zip(before, after, strict=True)] == [True, False, True, True]
 
 
+def test_a_file_that_was_just_written_is_read_when_its_times_can_no_longer_repeat(
+    folder, monkeypatch
+):
+    waits = []
+    monkeypatch.setattr(hashes.time, "sleep", waits.append)
+    monkeypatch.setattr(hashes, "TICK", 1000)
+    of(folder)
+    assert [0 < seconds <= 1000 for seconds in waits] == [True]
+    monkeypatch.setattr(hashes, "TICK", 0)
+    of(folder)
+    assert len(waits) == 1
+
+
 @pytest.mark.parametrize("content", ["", "[1]", '{"a": 1}', '{"a": [[1], 2]}'])
 def test_what_was_remembered_and_cannot_be_read_is_computed_anew(folder, content):
     before = of(folder)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,8 +24,8 @@ def check(
 ) -> Iterator[str]:
     """Every rule that a task's data break, and what is odd about them.
 
-    `source` is what the task is made from, if anything. With `deep`, every byte is hashed and
-    every image decoded.
+    `source` is what the task is made from, if anything. With `deep`, every byte is read, whether
+    or not it was read before, and every image decoded.
     """
     try:
         if place.variant:
@@ -54,7 +55,10 @@ def _as_found(
         new = [i for i, f in enumerate(examples.files) if f not in seen and f.is_file()]
         seen.update(examples.files)
         some = data.chosen(examples, torch.tensor(new, dtype=torch.long))
-        yield from _damaged_images(some, deep)
+        damage = list(_damaged_images(some, deep))
+        yield from damage
+        if deep and not damage:
+            yield from _oddities(task, split, some)
         if not lost:
             sound[split] = examples
     if as_found.is_of_parts(suite):
@@ -78,6 +82,14 @@ def _damaged_images(examples: Examples, deep: bool) -> Iterator[str]:
             yield str(error)
 
 
+def _oddities(task: Task, split: Split, examples: Examples) -> Iterator[str]:
+    """What the images of a split say of themselves, and is not heeded."""
+    for code, (is_so, says) in images.ODDITIES.items():
+        count = sum(is_so(data.content(examples, index)) for index in range(len(examples)))
+        if count:
+            yield f"{code} {task.name}/{split}: {count:,} of {len(examples):,} images {says}"
+
+
 def _prepared(task: Task, source: Source | None, folder: Path, deep: bool) -> Iterator[str]:
     card = stores.require_whole(folder)
     certified = card["certificates"].get(task.name, {})  # every split that was prepared
@@ -86,13 +98,28 @@ def _prepared(task: Task, source: Source | None, folder: Path, deep: bool) -> It
     rows = {split: stores.rows(folder, task.name, split) for split in APART if split in certified}
     yield from _rules(task, source, rows, card, folder)
     if deep:
-        damage = [*_damaged(folder), *_undecodable(folder, rows)]
-        yield from damage
-        if not damage and certificates(folder, {task.name: rows})[task.name] != certified:
-            yield (
-                f"W-PIXELS {task.name}: images decode to other pixels here than where they were "
-                f"prepared, with {card.get('versions')}"
-            )
+        yield from _read_through(task, folder, rows, card)
+        return
+    data.require_unchanged(folder)  # as a run does, and remembers
+    for listed in rows.values():
+        data.require_images(data.in_store(folder, listed))
+
+
+def _read_through(
+    task: Task, folder: Path, rows: dict[Split, list[Row]], card: dict[str, Any]
+) -> Iterator[str]:
+    """What shows when every byte is read and every image decoded."""
+    damage = [*_damaged(folder), *_undecodable(folder, rows)]
+    yield from damage
+    if damage:
+        return
+    for split, listed in rows.items():
+        yield from _oddities(task, split, data.in_store(folder, listed))
+    if certificates(folder, {task.name: rows})[task.name] != card["certificates"][task.name]:
+        yield (
+            f"W-PIXELS {task.name}: images decode to other pixels here than where they were "
+            f"prepared, with {card.get('versions')}"
+        )
 
 
 def _rules(

@@ -4,15 +4,14 @@ Its lists of images come with that package; its images were read, shrunk and com
 OpenCV, whose version may change their bytes.
 """
 
-import io
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from bench import images
 from bench.errors import UserError
 from bench.prepare.ahead import ahead
 from bench.prepare.containers.members import file_of, text, wherever
@@ -54,8 +53,8 @@ def _pixels(path: Path, member: str, content: bytes) -> np.ndarray:
         return decoded(path, member, content)
     except UserError as error:
         try:
-            image = Image.open(io.BytesIO(content)).convert("RGB")
-        except (UnidentifiedImageError, OSError):
+            image = images.rgb(content)
+        except images.UNREADABLE:
             raise error from None
         return np.asarray(image)[..., ::-1]
 
