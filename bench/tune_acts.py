@@ -29,6 +29,7 @@ def run(requests: "Sequence[Request]", args: argparse.Namespace, began: float) -
     from bench.records import Store
 
     searches, device = tuning.every(requests), requests[0].device
+    tuning.require_finals(requests)
     failed, ran = _run_trials(searches, device, args, began)
     if failed and args.fail_fast:
         report_tables(args.results)

@@ -101,6 +101,15 @@ def searches(request: Request) -> list[Search]:
     return list(cells.values())  # each once: a card may have come by two names
 
 
+def require_finals(requests: Iterable[Request]) -> None:
+    """Raise `UserError`, before the first trial, where the finals could not be run.
+
+    Test data are held to the rules for it, and no trial is told of what they hold.
+    """
+    for request in requests:
+        plan.ground(request, FINAL)
+
+
 def every(requests: Iterable[Request]) -> list[Search]:
     """The searches of some requests, each once; raises as `searches` does."""
     found = [one for request in requests for one in searches(request)]

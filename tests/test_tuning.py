@@ -255,17 +255,29 @@ def test_trials_do_not_read_test_data_that_are_gone_and_garbled(
     poison(folder / "data")
     results = tmp_path / "results"
     listening.clear()
-    assert run(folder, results, "linear,vpt_deep") == 2  # where the finals are planned
+    assert cli.main(tiny.command("tune", folder, results, "linear,vpt_deep", *TWO)) == 0
     heard = list(listening)
-    assert "test." in capsys.readouterr().err
     assert len(kept(results / "trials")) == 4
     assert all(record.ok for record in kept(results / "trials"))
-    last = max(i for i, name in enumerate(heard) if "/trials/records/" in name)
-    before, after = heard[:last], heard[last:]
-    assert any("/images/val/" in name for name in before)
-    assert not [name for name in before if is_test(name)]
-    assert any(is_test(name) for name in after)  # else this test would show nothing
+    assert any("/images/val/" in name for name in heard)
+    assert not [name for name in heard if is_test(name)]
+    assert run(folder, results, "linear,vpt_deep") == 2
+    assert any(is_test(name) for name in listening)  # else this test would show nothing
+    assert "test." in capsys.readouterr().err
     assert not kept(results)
+
+
+def test_finals_that_could_not_be_run_are_refused_before_the_first_trial(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a test set that stands in training, too: days of trials would come to nothing."""
+    folder = tiny.write_all(tmp_path)
+    place = folder / "data" / "light"
+    with (place / "train.txt").open("a") as file:
+        file.write((place / "test.txt").read_text())
+    assert run(folder, tmp_path / "results", "linear") == 2
+    assert "E-OVERLAP light" in capsys.readouterr().err
+    assert not kept(tmp_path / "results" / "trials")
 
 
 def is_test(name: str) -> bool:
@@ -278,17 +290,17 @@ def test_no_trial_asks_for_the_test_split(
 ) -> None:
     from bench import data
 
-    read, asked = data.read, list[tuple[bool, Split]]()
-    results = tmp_path / "results"
+    read, asked = data.read, set[Split]()
 
     def noted(suite: Any, task: Any, split: Split, *where: Any) -> Any:
-        asked.append((len(kept(results / "trials")) < 2, split))
+        asked.add(split)
         return read(suite, task, split, *where)
 
     monkeypatch.setattr(data, "read", noted)
-    assert run(cards, results, "linear") == 0
-    assert {split for before, split in asked if before} == {"train", "val"}
-    assert {split for before, split in asked if not before} == {"trainval", "test"}
+    assert cli.main(tiny.command("tune", cards, tmp_path, "linear", *TWO)) == 0
+    assert asked == {"train", "val"}
+    assert run(cards, tmp_path, "linear") == 0
+    assert asked == {"train", "val", "trainval", "test"}
 
 
 # Trials and finals
@@ -467,10 +479,10 @@ def test_trials_with_prompts_from_another_task_see_its_train_alone(
     cards: Path, tmp_path: Path, listening: list[str]
 ) -> None:
     crossed = ("--set", "prompts_from=dark", "--set", "prompts=2")
+    assert cli.main(tiny.command("tune", cards, tmp_path, "spt_deep", *TWO, *crossed)) == 0
+    assert any("/dark/images/train/" in name for name in listening)
+    assert not [name for name in listening if is_test(name)]
     assert run(cards, tmp_path, "spt_deep", *crossed) == 0
-    last = max(i for i, name in enumerate(listening) if "/trials/records/" in name)
-    assert any("/dark/images/train/" in name for name in listening[:last])
-    assert not [name for name in listening[:last] if is_test(name)]
     [record] = kept(tmp_path)
     assert record.tuned is not None
     assert record.settings.fields["prompts_from"] == "dark"
