@@ -74,3 +74,16 @@ def test_of_two_records_of_a_seed_the_first_by_its_cell_counts() -> None:
     assert first.outcome
     for both in ([one, other], [other, one]):
         assert find(both, "kitti").values == [first.outcome.accuracy]
+
+
+def test_of_boards_that_cannot_be_one_the_largest_fills_the_table() -> None:
+    whole = made()
+    other = [
+        replace(one, settings=replace(one.settings, weights="f" * 64), cell="")
+        for one in made(more=9.0)[:5]
+    ]
+    named = [replace(one, cell=one.settings.digest()) for one in other]
+    for both in ([*whole, *named], [*named, *whole]):
+        parts = parts_of(both, "spt2024")
+        assert (len(parts.records), parts.left_out) == (19, 5)
+        assert find(both, "mean over groups").values == [pytest.approx(50.0)]
