@@ -2,11 +2,13 @@
 
 import ast
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+PARSERS: dict[str, Callable[[str], object]] = {".py": ast.parse, ".toml": tomllib.loads}
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Fault:
             raise ValueError(f"{self.file} has the text {count} times, not once: {self.find!r}")
         faulty = text.replace(self.find, self.put)
         try:
-            ast.parse(faulty)
-        except SyntaxError as error:
+            PARSERS[path.suffix](faulty)
+        except (SyntaxError, tomllib.TOMLDecodeError) as error:
             raise ValueError(f"{self.file} cannot be parsed with {self.put!r}: {error}") from None
         return faulty
 
