@@ -1,5 +1,7 @@
 """Which images a run shows to its model, through which view, in which mode and which order."""
 
+from itertools import pairwise
+
 import pytest
 import tiny
 import torch
@@ -121,3 +123,28 @@ def test_the_suites_own_views_are_taken_before_the_default_ones(noted, scored):
 
 
 BICUBIC = 'interpolation = "bicubic"'
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_images_are_resized_as_the_recipe_s_interpolation_says(noted, split):
+    geometry = views("squash256_random_crop_flip", "squash256_crop")
+    found = [
+        noted(*geometry, "--set", f"views.default.interpolation={how}").images(split == "train")
+        for how in ("bicubic", "bilinear", "tf1_bilinear")
+    ]
+    for one, other in pairwise(found):
+        assert (one - other).abs().mean() > 0.01
+
+
+def test_a_card_s_own_mean_deviation_and_size_are_what_the_model_sees(noted, tmp_path, learnt):
+    mean, std = [0.1, 0.2, 0.3], [0.4, 0.5, 0.8]
+    card = tiny.backbone_card(tmp_path / "own.toml", mean=mean, std=std)
+    wide = {**tiny.ARCHITECTURE, "img_size": 64}
+    large = tiny.backbone_card(tmp_path / "large.toml", input_size=64, architecture=wide)
+    found = noted("--backbones", str(card)).images(training=True)
+    by_hand = (learnt[0] * 0.5 + 0.5 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(
+        3, 1, 1
+    )
+    assert sorted(places(found, by_hand)) == list(range(40))
+    torch.testing.assert_close(found, by_hand[places(found, by_hand)])
+    assert noted("--backbones", str(large)).images(training=True).shape[1:] == (3, 64, 64)
