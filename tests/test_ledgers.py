@@ -29,6 +29,16 @@ def test_selection_bias_is_the_best_epoch_on_test_less_the_last() -> None:
     }
 
 
+def test_selection_bias_has_the_mean_of_the_cells_gains_and_the_most() -> None:
+    made = []
+    for record, gain in zip(row("bias", [60.0, 70.0, 80.0]), (0.0, 0.5, 4.0), strict=True):
+        assert record.outcome is not None
+        best = record.outcome.accuracy + gain
+        made.append(replace(record, outcome=replace(record.outcome, best_epoch_accuracy=best)))
+    [line] = ledgers.selection_bias(boards(made))
+    assert (line["mean gain"], line["most"], line["cells"]) == ("1.50", "4.00", "3")
+
+
 def tried(seed: str = "0") -> list[dict[str, str]]:
     about = {"suite": "mini", "backbone": "vit_mini_mae", "recipe": "quick", "task": "digits"}
     return [

@@ -132,6 +132,12 @@ def test_two_shares_that_meet_are_disjoint_and_make_the_larger_one() -> None:
     assert sorted(of_share(0, 100)) == sorted(key for keys in CLASSES.values() for key in keys)
 
 
+def test_a_record_where_two_shares_meet_is_in_the_second_alone() -> None:
+    five = {"n": [f"{i}.jpg" for i in range(5)]}  # at 10, 30, 50, 70 and 90 percent
+    first, second = (shared(Share("train", *ends, "one"), five) for ends in ((0, 50), (50, 100)))
+    assert (len(first), len(second)) == (2, 3)
+
+
 def test_every_class_has_its_part_of_a_share_to_within_one_record() -> None:
     for last in (1, 4.5, 10, 33, 90):
         chosen = set(of_share(0, last))

@@ -156,6 +156,30 @@ def test_each_epoch_is_told_with_its_mean_loss_and_training_lowers_it():
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_training_and_scoring_compute_in_the_precision_asked_for(precision):
+    model, kinds = network(), []
+    model.blocks[0].register_forward_hook(lambda module, given, x: kinds.append(x.dtype))
+    model.blocks[0].attn.proj.register_forward_hook(lambda *given: kinds.append(given[-1].dtype))
+    trainer.fit(model, methods.create("linear"), shown(), replace(RECIPE, epochs=3), 0.01,
+                precision, lambda *_: None)  # fmt: skip
+    trainer.predict(model, shown(), precision)
+    inside = torch.bfloat16 if precision == "bf16" else torch.float32
+    assert kinds == [inside, torch.float32] * 8  # six steps, and two batches that are scored
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_the_method_is_told_of_each_epoch_that_has_ended():
+    told = []
+
+    class Told(type(methods.create("linear"))):
+        def after_epoch(self, model, epoch):
+            told.append(epoch)
+
+    fit(network(), Told())
+    assert told == list(range(1, RECIPE.epochs + 1))
+
+
 def test_frozen_weights_stay_in_training():
     model = network("lora")
     frozen = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}

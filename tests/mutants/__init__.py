@@ -1,0 +1,1 @@
+"""Small faults for the code, one at a time: tests must notice each of them."""

@@ -1,0 +1,26 @@
+"""KITTI's splits go by videos: no video lies in two of them."""
+
+from bench.prepare.formats.kitti import nearest, split_by_video
+
+
+def test_each_video_lies_in_one_split_a_tenth_in_test_and_in_validation_each():
+    videos = [f"drive_{i % 100:03d}" for i in range(700)]
+    splits = split_by_video(videos)
+    of_video: dict[str, set[str]] = {}
+    for video, split in zip(videos, splits, strict=True):
+        of_video.setdefault(video, set()).add(split)
+    assert all(len(found) == 1 for found in of_video.values())
+    found = [next(iter(found)) for found in of_video.values()]
+    assert [found.count(name) for name in ("test", "validation", "train")] == [10, 10, 80]
+
+
+def test_the_splits_hang_on_the_videos_and_not_on_their_order():
+    videos = [f"drive_{i:03d}" for i in range(50)]
+    forwards, backwards = split_by_video(videos), split_by_video(videos[::-1])
+    assert forwards == backwards[::-1]
+
+
+def test_the_nearest_vehicle_counts_and_nothing_else():
+    line = "{} 0 0 0 0 0 0 0 0 0 0 0 0 {} 0"
+    lines = [("Car", 30.5), ("Van", 12.25), ("Pedestrian", 1.0), ("DontCare", -1000)]
+    assert nearest("\n".join(line.format(*one) for one in lines)) == 12.25

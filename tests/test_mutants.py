@@ -1,0 +1,62 @@
+"""The faults of ``tox -e mutants`` can still be put into the code, each in its one place."""
+
+import pytest
+from mutants import catalogue
+from mutants.catalogue import Fault
+from mutants.run import KILLED, SURVIVED, Verdict, table
+
+FAULTS = [fault for subject in catalogue.subjects() for fault in catalogue.faults(subject)]
+SUBJECTS = {
+    *("trainer", "runner", "data", "views", "methods", "initialisation", "parameters"),
+    *("features", "tuning", "resume", "statistics", "tables", "claims", "import", "merge"),
+}
+
+
+@pytest.mark.parametrize("subject", catalogue.subjects())
+def test_every_fault_applies_and_its_tests_are_there(subject):
+    for fault in catalogue.faults(subject):
+        assert fault.applied() != (catalogue.ROOT / fault.file).read_text()
+        assert fault.tests
+        assert fault.lacking() == [], fault.says
+
+
+def test_there_are_faults_for_every_subject_and_a_hundred_at_the_least():
+    assert set(catalogue.subjects()) >= SUBJECTS
+    assert len(FAULTS) >= 100
+
+
+def test_no_fault_stands_twice():
+    sentences = [(fault.subject, fault.says) for fault in FAULTS]
+    changes = [(fault.file, fault.find, fault.put) for fault in FAULTS]
+    assert len(set(sentences)) == len(set(changes)) == len(FAULTS)
+
+
+def fault(find: str, put: str = "") -> Fault:
+    return Fault("trainer", "it is wrong", "bench/trainer.py", find, put, ("test_trainer.py",))
+
+
+@pytest.mark.parametrize(
+    ("find", "put", "says"),
+    [
+        ("no such text", "", "has the text 0 times, not once"),
+        ("import", "", r"has the text \d+ times, not once"),
+        ("def fit(", "def fit((", "cannot be parsed"),
+    ],
+)
+def test_a_fault_that_cannot_be_put_in_says_why(find, put, says):
+    with pytest.raises(ValueError, match=says):
+        fault(find, put).applied()
+
+
+def test_a_test_file_that_is_not_there_is_named():
+    there = "test_trainer.py::test_a_peak_below_the_floor_stays"
+    named = Fault("trainer", "", "", "", "", (there, "test_gone.py"))
+    assert named.lacking() == ["test_gone.py"]
+
+
+def test_the_table_counts_by_subject():
+    kinds = [Verdict(FAULTS[0], KILLED, 1.4), Verdict(FAULTS[0], SURVIVED, 2.0)]
+    lines = [line.strip("|").split("|") for line in table(kinds).splitlines()]
+    cells = [[cell.strip() for cell in line] for line in lines]
+    assert cells[0] == ["subject", "faults", "killed", "survived", "seconds"]
+    assert cells[2:] == [[FAULTS[0].subject, "2", "1", "1", "3"], ["all", "2", "1", "1", "3"]]
