@@ -102,6 +102,21 @@ def test_a_record_scores_what_its_predictions_do(run, tmp_path):
     assert record["outcome"]["accuracy"] == pytest.approx(100 * right.mean())
 
 
+@pytest.mark.parametrize("method", ["linear", "lora"])  # on features, and on images
+def test_a_run_computes_in_the_precision_that_its_record_says(run, method, monkeypatch):
+    asked = set()
+
+    def autocast(device, precision, autocast=runner.trainer.autocast):
+        asked.add(precision)
+        return autocast(device, precision)
+
+    for module in ("trainer", "features"):
+        monkeypatch.setattr(f"bench.{module}.autocast", autocast)
+    record = run(method, "--set", "precision=bf16", "--set", "epochs=2")
+    assert record["settings"]["recipe"]["precision"] == "bf16"
+    assert asked == {"bf16"}
+
+
 def test_the_times_of_start_and_of_scoring_are_told_apart(run, monkeypatch):
     """A clock by which a `prepare` takes 100 seconds, a pass over test 10, and an epoch 1."""
     now = [0.0]
