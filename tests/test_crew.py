@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from bench.crew import ALONE, UNCOUNTED, Several
 
@@ -40,3 +41,16 @@ def test_one_process_takes_all():
     classes, labels = ALONE.whole([(rows, rows + 1), (rows + 4, rows)])
     assert classes.tolist() == list(range(8))
     assert labels.tolist() == [1, 2, 3, 4, 0, 1, 2, 3]
+
+
+def test_each_process_draws_numbers_of_its_own_and_the_first_those_of_one_alone(monkeypatch):
+    monkeypatch.setattr(Several, "equalise", lambda crew, tensors: None)
+
+    def drawn(crew):
+        torch.manual_seed(5)
+        crew.start(nn.Linear(1, 1))
+        return torch.rand(3).tolist()
+
+    alone, first, second, third = map(drawn, (ALONE, *(Several(n, 3) for n in range(3))))
+    assert alone == first
+    assert len({tuple(numbers) for numbers in (first, second, third)}) == 3
