@@ -95,3 +95,15 @@ def test_predictions_of_a_few_more_hits_than_the_record_says_are_told(
     path.write_text(json.dumps(whole))
     assert main(["verify", str(tmp_path)]) == 1
     assert "says 77.50 %, but its predictions score 75.00 %" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("accuracy", [-0.5, 100.5])
+def test_an_accuracy_outside_0_to_100_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], accuracy: float
+) -> None:
+    record, _ = scored("vpt_deep")
+    assert record.outcome
+    said = refused(
+        tmp_path, replace(record, outcome=replace(record.outcome, accuracy=accuracy)), capsys
+    )
+    assert f"has accuracy {accuracy}; from 0 to 100 was expected" in said

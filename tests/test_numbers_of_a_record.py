@@ -10,6 +10,7 @@ import tiny
 import torch
 
 from bench import cli, runner
+from bench.moments import Watch
 from bench.predictions import read
 
 pytestmark = pytest.mark.usefixtures("no_picture")
@@ -101,12 +102,25 @@ def test_a_record_scores_what_its_predictions_do(run, tmp_path):
     assert record["outcome"]["accuracy"] == pytest.approx(100 * right.mean())
 
 
-def test_a_record_tells_the_times_of_start_training_and_scoring_apart(run, monkeypatch):
-    """A clock of which a `prepare` takes 100 seconds, a pass over test 10, and an epoch 1."""
+@pytest.mark.parametrize("method", ["linear", "lora"])  # on features, and on images
+def test_a_run_computes_in_the_precision_that_its_record_says(run, method, monkeypatch):
+    asked = set()
+
+    def autocast(device, precision, autocast=runner.trainer.autocast):
+        asked.add(precision)
+        return autocast(device, precision)
+
+    for module in ("trainer", "features"):
+        monkeypatch.setattr(f"bench.{module}.autocast", autocast)
+    record = run(method, "--set", "precision=bf16", "--set", "epochs=2")
+    assert record["settings"]["recipe"]["precision"] == "bf16"
+    assert asked == {"bf16"}
+
+
+def test_the_times_of_start_and_of_scoring_are_told_apart(run, monkeypatch):
+    """A clock by which a `prepare` takes 100 seconds, a pass over test 10, and an epoch 1."""
     now = [0.0]
-    for module in ("bench.runner", "bench.moments"):
-        monkeypatch.setattr(f"{module}.perf_counter", lambda: now[0])
-    monkeypatch.setattr("bench.moments.Watch.__dataclass_fields__", {}, raising=False)
+    monkeypatch.setattr("bench.runner.perf_counter", lambda: now[0])
 
     def taking(seconds, act):
         def slow(*given, **named):
@@ -115,10 +129,15 @@ def test_a_record_tells_the_times_of_start_training_and_scoring_apart(run, monke
 
         return slow
 
-    linear = "methods.linear.Linear.attach"
-    monkeypatch.setattr(linear, taking(100.0, lambda self, model: None))
-    monkeypatch.setattr("bench.trainer.predict", taking(10.0, runner.trainer.predict))
-    monkeypatch.setattr("bench.trainer._mean", taking(1.0, runner.trainer._mean))
+    monkeypatch.setattr("methods.linear.Linear.attach", taking(100.0, lambda self, model: None))
+    for name, seconds in (("predict", 10.0), ("_mean", 1.0)):
+        slow = taking(seconds, getattr(runner.trainer, name))
+        monkeypatch.setattr(f"bench.trainer.{name}", slow)
     outcome = run("linear", *THREE)["outcome"]
-    assert outcome["init_seconds"] == 100.0
-    assert outcome["test_seconds"] == 30.0
+    assert (outcome["init_seconds"], outcome["test_seconds"]) == (100.0, 30.0)
+
+
+def test_the_time_of_training_is_without_that_of_scoring_and_observing(monkeypatch):
+    monkeypatch.setattr("bench.moments.perf_counter", lambda: 100.0)
+    watch = Watch(seconds=7.0, observing=20.0, began=10.0)
+    assert watch.trained() == 63.0

@@ -1,10 +1,15 @@
 """Which of a recipe's rates and fields are a method's: its own, its family's, or everyone's."""
 
+import json
 from dataclasses import replace
 
 import pytest
+import tiny
 
+from bench import cli
 from bench.cards import family, load_recipe
+
+pytestmark = pytest.mark.usefixtures("no_picture")
 
 RECIPE = replace(
     load_recipe("quick"),
@@ -41,3 +46,16 @@ def test_what_is_said_of_a_method_wins_over_what_is_said_of_all():
     assert RECIPE.fields_of("spt_deep_max", known) == {"prompts": 9, "dropout": 0.5}
     assert RECIPE.fields_of("vpt_deep", known) == {"prompts": 7, "dropout": 0.5}
     assert RECIPE.fields_of("bias", ()) == {}
+
+
+def test_a_run_is_at_the_rate_that_its_record_says(cards, tmp_path):
+    """The recipe's own rate is 0.005, that of linear 0.02."""
+    losses = {}
+    for name, more in (("own", ()), ("set", ("--set", "lr=0.02")), ("all", ("--set", "lr=0.005"))):
+        words = tiny.command("run", cards, tmp_path / name, "linear", "--set", "epochs=3", *more)
+        assert cli.main(words) == 0
+        [path] = (tmp_path / name / "records").rglob("*.json")
+        record = json.loads(path.read_text())
+        losses[name] = record["outcome"]["losses"]
+        assert record["settings"]["rates"]["lr"] == (0.005 if name == "all" else 0.02)
+    assert losses["own"] == losses["set"] != losses["all"]

@@ -1,0 +1,56 @@
+"""The parts that processes take of a batch: together the batch, once, and no row that is none."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bench.crew import ALONE, UNCOUNTED, Several
+
+
+@pytest.mark.parametrize("rows", range(1, 9))
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_the_parts_of_a_batch_are_the_batch(rows, count):
+    batch, labels = torch.arange(10, 10 + rows), torch.arange(rows)
+    crew = [Several(number, count) for number in range(count)]
+    parts = [one.part(batch) for one in crew]
+    given = [one.labels(labels) for one in crew]
+    assert all(len(part) == len(label) > 0 for part, label in zip(parts, given, strict=True))
+    counted = torch.cat(given) != UNCOUNTED
+    assert torch.cat(parts)[counted].tolist() == batch.tolist()
+    assert torch.cat(given)[counted].tolist() == labels.tolist()
+
+
+def test_a_row_that_fills_up_a_part_counts_in_no_loss():
+    one = torch.tensor([3])
+    assert Several(0, 2).labels(one).tolist() == [3]
+    assert Several(1, 2).labels(one).tolist() == [UNCOUNTED]
+    scores = torch.randn(1, 5)
+    assert F.cross_entropy(scores, Several(1, 2).labels(one), reduction="sum") == 0
+
+
+def test_blocks_of_a_split_are_the_split():
+    rows = torch.arange(10)
+    blocks = [Several(number, 3).block(rows) for number in range(3)]
+    assert torch.cat(blocks).tolist() == rows.tolist()
+
+
+def test_one_process_takes_all():
+    rows = torch.arange(4)
+    assert ALONE.part(rows) is ALONE.labels(rows) is ALONE.block(rows) is rows
+    classes, labels = ALONE.whole([(rows, rows + 1), (rows + 4, rows)])
+    assert classes.tolist() == list(range(8))
+    assert labels.tolist() == [1, 2, 3, 4, 0, 1, 2, 3]
+
+
+def test_each_process_draws_numbers_of_its_own_and_the_first_those_of_one_alone(monkeypatch):
+    monkeypatch.setattr(Several, "equalise", lambda crew, tensors: None)
+
+    def drawn(crew):
+        torch.manual_seed(5)
+        crew.start(nn.Linear(1, 1))
+        return torch.rand(3).tolist()
+
+    alone, first, second, third = map(drawn, (ALONE, *(Several(n, 3) for n in range(3))))
+    assert alone == first
+    assert len({tuple(numbers) for numbers in (first, second, third)}) == 3
