@@ -54,3 +54,12 @@ def test_each_process_draws_numbers_of_its_own_and_the_first_those_of_one_alone(
     alone, first, second, third = map(drawn, (ALONE, *(Several(n, 3) for n in range(3))))
     assert alone == first
     assert len({tuple(numbers) for numbers in (first, second, third)}) == 3
+
+
+def test_all_start_from_the_first_one_s_parameters_and_buffers(monkeypatch):
+    given = []
+    monkeypatch.setattr(Several, "equalise", lambda crew, tensors: given.extend(tensors))
+    model = nn.BatchNorm1d(3)
+    Several(1, 2).start(model)
+    whole = model.state_dict(keep_vars=True).values()
+    assert {id(tensor) for tensor in given} == {id(tensor) for tensor in whole}

@@ -43,3 +43,17 @@ def test_a_frozen_batch_norm_is_not_fixed():
     model = adapted("linear")
     model.blocks[1].ls1 = nn.BatchNorm1d(64).requires_grad_(False)
     assert stages.split(model).above[0].name == "blocks.1"
+
+
+class Fading(nn.Module):
+    """Gives a hundredth less in training."""
+
+    def forward(self, x):
+        return 0.99 * x if self.training else x
+
+
+def test_what_gives_a_little_less_in_training_is_not_trusted():
+    model = adapted("linear")
+    model.blocks[0].ls1 = Fading()
+    model.blocks[1].ls1 = Fading()
+    assert kept(model).note == DISTRUST

@@ -3,7 +3,8 @@
 import pytest
 from mutants import catalogue
 from mutants.catalogue import Fault
-from mutants.run import KILLED, SURVIVED, Verdict, table
+from mutants.copies import Result
+from mutants.run import BAD, KILLED, SURVIVED, Verdict, table, verdict
 
 FAULTS = [fault for subject in catalogue.subjects() for fault in catalogue.faults(subject)]
 SUBJECTS = {
@@ -52,6 +53,16 @@ def test_a_test_file_that_is_not_there_is_named():
     there = "test_trainer.py::test_a_peak_below_the_floor_stays"
     named = Fault("trainer", "", "", "", "", (there, "test_gone.py"))
     assert named.lacking() == ["test_gone.py"]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(0, SURVIVED), (1, KILLED), (2, BAD), (4, BAD), (5, BAD), (70, BAD)]
+)
+def test_what_keeps_tests_from_running_is_no_kill(status, kind):
+    """2: a file could not be collected; 4: bad usage; 5: no test; 70: the harness itself."""
+    found = verdict(FAULTS[0], Result(status, "ImportError: no such name\n1 error", 1.0))
+    assert found.kind == kind
+    assert ("no test could run: ImportError" in found.why) == (kind == BAD)
 
 
 def test_the_table_counts_by_subject():

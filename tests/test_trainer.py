@@ -219,3 +219,30 @@ def test_one_image_without_finite_scores_is_enough():
 def test_a_step_counts_over_all_epochs():
     with pytest.raises(trainer.Diverged, match=r"the loss was inf at step 23$"):
         trainer._mean(list(torch.tensor([1.0, 2.0, float("inf"), float("nan")])), before=20)
+
+
+def test_the_step_of_a_loss_that_is_no_number_is_counted_from_the_first_epoch():
+    model, steps = network("full"), []
+
+    def breaks(module, given):
+        steps.append(module.training)
+        if len(steps) == 5:  # two batches an epoch: the first of the third
+            with torch.no_grad():
+                module.bias.fill_(float("nan"))
+
+    model.head.register_forward_pre_hook(breaks)
+    with pytest.raises(trainer.Diverged, match=r"the loss was nan at step 5$"):
+        fit(model, methods.create("full"))
+
+
+def test_what_a_method_does_between_epochs_is_done_to_all_processes():
+    model, told = network(), []
+
+    class Watched(type(shown().crew)):
+        def equalise(self, tensors):
+            told.append({id(tensor) for tensor in tensors})
+
+    batches = shown()
+    batches.crew = Watched()
+    trainer.fit(model, methods.create("linear"), batches, RECIPE, 0.01, "fp32", lambda *_: None)
+    assert told == [{id(p) for p in model.head.parameters()}] * RECIPE.epochs

@@ -75,14 +75,18 @@ class Run:
         hung = not ended and seconds > self.job.limit
         if not ended and not hung:
             return None
-        with suppress(ProcessLookupError):
-            os.killpg(self.process, signal.SIGKILL)  # and what it started: its own session
+        self.kill()
         if hung:
             os.waitpid(self.process, 0)
         if self.job.file:
             (self.copy / self.job.file).write_text(self.whole)
         code = FAILED if hung else os.waitstatus_to_exitcode(status)
         return Result(FAILED if code < 0 else code, _output(self.copy).read_text(), seconds)
+
+    def kill(self) -> None:
+        """End it, and what it has started: all in a session of its own."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process, signal.SIGKILL)
 
 
 def preload() -> None:
@@ -107,15 +111,19 @@ def copied(to: Path) -> Path:
 def done(jobs: Sequence[Job], copies: Sequence[Path]) -> Iterator[tuple[int, Result]]:
     """The number of each job and how it ended, as they end: one at a time in each copy."""
     waiting, free, running = list(enumerate(jobs))[::-1], list(copies), list[Run]()
-    while waiting or running:
-        while waiting and free:
-            running.append(_started(*waiting.pop(), free.pop()))
-        for run in list(running):
-            if result := run.result():
-                running.remove(run)
-                free.append(run.copy)
-                yield run.number, result
-        sleep(TICK)
+    try:
+        while waiting or running:
+            while waiting and free:
+                running.append(_started(*waiting.pop(), free.pop()))
+            for run in list(running):
+                if result := run.result():
+                    running.remove(run)
+                    free.append(run.copy)
+                    yield run.number, result
+            sleep(TICK)
+    finally:  # where this is left early: a session of its own does not end with ours
+        for run in running:
+            run.kill()
 
 
 def _started(number: int, job: Job, copy: Path) -> Run:
@@ -144,6 +152,8 @@ def _become_pytest(job: Job, copy: Path) -> NoReturn:
         sys.modules["__main__"] = types.ModuleType("__main__")  # processes it starts skip it
         for name in [name for name in sys.modules if name.partition(".")[0] == "mutants"]:
             del sys.modules[name]
+        found = Path(str(import_module("bench").__file__))
+        assert found.is_relative_to(copy), f"the faults would not be seen: bench is {found}"
         pytest = import_module("pytest")
         named = [f"tests/{name}" for name in job.tests]
         code = int(pytest.main(["-x", "-q", "--tb=line", *QUIET, *named]))

@@ -48,7 +48,7 @@ def judged(chosen: Sequence[Fault]) -> Iterator[Verdict]:
             yield Verdict(fault, BAD, 0.0, "its tests fail without it")
         jobs = [_job(fault, faulty, usual) for fault, faulty in sound]
         for number, result in done(jobs, copies):
-            yield _verdict(sound[number][0], result)
+            yield verdict(sound[number][0], result)
 
 
 def cores() -> int:
@@ -75,7 +75,8 @@ def _job(fault: Fault, faulty: str, usual: Mapping[str, float]) -> Job:
     return Job(fault.tests, limit, fault.file, faulty)
 
 
-def _verdict(fault: Fault, result: Result) -> Verdict:
+def verdict(fault: Fault, result: Result) -> Verdict:
+    """What a run of its tests says of a fault."""
     kind = {PASSED: SURVIVED, FAILED: KILLED}.get(result.status, BAD)
     last = " / ".join(result.said.strip().splitlines()[-3:])
     return Verdict(fault, kind, result.seconds, f"no test could run: {last}" if kind == BAD else "")
@@ -101,16 +102,19 @@ def main(words: Sequence[str]) -> int:
     names = [name for name in known if not words or any(word in name for word in words)]
     if not names:
         raise SystemExit(f"no subject is called like that; there are {', '.join(known)}")
-    verdicts = []
-    for verdict in judged([fault for name in names for fault in catalogue.faults(name)]):
-        verdicts.append(verdict)
-        about = f"{verdict.kind:9}{verdict.seconds:6.1f} s"
-        print(f"{about}  {verdict.fault.subject}: {verdict.fault.says}", flush=True)
-    print(f"\n{table(verdicts)}\n")
-    wrong = [verdict for verdict in verdicts if verdict.kind != KILLED]
-    for verdict in wrong:
-        print(f"{verdict.kind}: {verdict.fault.subject}: {verdict.fault.says}. {verdict.why}")
+    found = []
+    for one in judged([fault for name in names for fault in catalogue.faults(name)]):
+        found.append(one)
+        print(f"{one.kind:9}{one.seconds:6.1f} s  {_named(one)}", flush=True)
+    print(f"\n{table(found)}\n")
+    wrong = [one for one in found if one.kind != KILLED]
+    for one in wrong:
+        print(f"{one.kind}: {_named(one)}. {one.why}".rstrip())
     return 1 if wrong else 0
+
+
+def _named(one: Verdict) -> str:
+    return f"{one.fault.subject}: {one.fault.says}"
 
 
 if __name__ == "__main__":
