@@ -1,17 +1,22 @@
 """KITTI's splits go by videos: no video lies in two of them."""
 
+import pytest
+
 from bench.prepare.formats.kitti import nearest, split_by_video
 
 
-def test_each_video_lies_in_one_split_a_tenth_in_test_and_in_validation_each():
-    videos = [f"drive_{i % 100:03d}" for i in range(700)]
-    splits = split_by_video(videos)
+@pytest.mark.parametrize("count", [20, 60, 100, 150, 200])
+def test_each_video_lies_in_one_split_a_tenth_in_test_and_in_validation_each(count: int) -> None:
+    """Of several numbers of videos: two draws of one may have none in common by chance."""
+    videos = [f"drive_{i % count:03d}" for i in range(3 * count)]
     of_video: dict[str, set[str]] = {}
-    for video, split in zip(videos, splits, strict=True):
+    for video, split in zip(videos, split_by_video(videos), strict=True):
         of_video.setdefault(video, set()).add(split)
     assert all(len(found) == 1 for found in of_video.values())
     found = [next(iter(found)) for found in of_video.values()]
-    assert [found.count(name) for name in ("test", "validation", "train")] == [10, 10, 80]
+    tenth = count // 10
+    wanted = [tenth, tenth, count - 2 * tenth]
+    assert [found.count(name) for name in ("test", "validation", "train")] == wanted
 
 
 def test_the_splits_hang_on_the_videos_and_not_on_their_order():
