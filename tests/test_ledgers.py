@@ -10,7 +10,7 @@ from test_report import boards, make, row
 from tiny import backbone_card
 
 from bench.cli import main
-from bench.records import Record
+from bench.records import Record, Trial, Tuned
 from bench.report import ledgers, tuning
 
 TRIALS = {"lr": (0.001, 0.005, 0.02), "val": (60.0, 65.0, 65.0)}
@@ -72,6 +72,27 @@ def test_regret_is_what_validation_s_pick_loses_on_test_and_ties_go_to_the_small
 def test_without_a_final_run_at_every_rate_there_is_no_regret() -> None:
     assert tuning.regret(on_test(70.0, 71.0), tried()) == []
     assert tuning.regret(on_test(70.0, 71.0, 72.0), tried(seed="1")) == []
+
+
+def test_regret_is_of_the_trials_of_full_length():
+    """Short ones of a search that halves tell where to go on, not what was picked."""
+    short = [{**line, "epochs": "2", "val_accuracy": "99.0"} for line in tried()]
+    whole = [{**line, "epochs": "10"} for line in tried()]
+    [line] = tuning.regret(on_test(70.0, 72.5, 71.0), [*short, *whole])
+    assert (line["picked by validation"], line["regret"]) == ("72.50", "0.00")
+    short[0]["val_accuracy"] = "99.9"
+    [line] = tuning.regret(on_test(70.0, 72.5, 71.0), [*short, *whole])
+    assert line["picked by validation"] == "72.50"
+
+
+def test_val_is_that_of_the_last_trial_at_what_was_chosen():
+    def trial(lr: float, accuracy: float, epochs: int) -> Trial:
+        return Trial({"lr": lr, "weight_decay": 0.01}, epochs, accuracy, 1.0, "")
+
+    found = Tuned(0, 3.0, [trial(0.1, 90.0, 1), trial(0.01, 50.0, 1), trial(0.01, 60.0, 2)])
+    final = make("bias", "digits", 0, 70.0, rates={"lr": 0.01, "weight_decay": 0.01})
+    [line] = tuning.spent(boards([final]), [replace(final, tuned=found)])
+    assert line["val"] == "60.00"
 
 
 @pytest.mark.parametrize("other", [{"classes": 7}, {"split": "6" * 32}, {"weights": "f" * 64}])

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
+from test_report import make
 
-from bench import cli, search
+from bench import cli, search, tuning
 from bench.cards import load_recipe
 from bench.changes import change_recipe
 
@@ -61,3 +63,23 @@ def test_a_search_over_a_larger_grid_finds_the_trials_that_were_made(cards, tmp_
     now = {p: p.stat().st_mtime_ns for p in (tmp_path / "trials" / "records").rglob("*.json")}
     assert (len(made), len(now)) == (2, 3)
     assert made.items() <= now.items()
+
+
+def tried(method: str, *found: tuple[float, float]) -> tuning.Look:
+    """A search that is over, of points by their rate and accuracy."""
+    trials = []
+    for lr, accuracy in found:
+        at = {"point": {"lr": lr, "weight_decay": 0.0}}
+        record = make(method, "digits", 0, accuracy, rates={"lr": lr, "weight_decay": 0.0})
+        settings, recipe = record.settings, SimpleNamespace(epochs=1)
+        cell = SimpleNamespace(settings=settings, request={"at": at}, recipe=recipe)
+        trials.append((cell, record))
+    return tuning.Look(trials, None)
+
+
+def test_the_summary_names_the_best_point_in_the_mean_and_of_equal_ones_the_smaller_rate():
+    looks = [tried("bias", (0.1, 50.0), (0.01, 70.0)), tried("bias", (0.1, 60.0), (0.01, 64.0))]
+    assert tuning.summary(looks) == ["bias: lr 0.01, weight_decay 0.0 (67.00 % in the mean)"]
+    for order in ((0.1, 0.01), (0.01, 0.1)):
+        [line] = tuning.summary([tried("bias", *((lr, 60.0) for lr in order))])
+        assert line == "bias: lr 0.01, weight_decay 0.0 (60.00 % in the mean)"
