@@ -34,7 +34,10 @@ HEAVY = (
 )
 SURROUNDINGS = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONDONTWRITEBYTECODE": "1"}
 PASSED, FAILED = 0, 1  # pytest's exit statuses; the others mean that no test could run
-QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # some of HEAVY bring plug-ins along
+QUIET = (  # some of HEAVY bring plug-ins along; a failing test may leave a folder half read
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+    *("-W", "ignore::pytest.PytestUnraisableExceptionWarning"),
+)
 TICK = 0.02  # seconds between two looks at what runs
 
 
