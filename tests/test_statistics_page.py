@@ -64,6 +64,24 @@ def test_the_significant_pairs_stand_with_the_better_method_first() -> None:
     ]
 
 
+def test_the_page_lists_the_significant_pairs_alone_and_says_how_many_of_all_they_are() -> None:
+    """Of three pairs lora and ssf, which differ by chance, are not one."""
+    made = board(row("vpt_deep", HIGH), row("lora", LOW), row("ssf", NEAR))
+    page = statistics_page.markdown([made])
+    lines = page.split("### Significant pairs")[1].strip().splitlines()[2:]
+    pairs = [[cell.strip() for cell in line.strip("|").split("|")[:2]] for line in lines]
+    assert sorted(pairs) == [["vpt_deep", "lora"], ["vpt_deep", "ssf"]]
+    assert "2 of 3 pairs have a corrected p below 0.05" in page
+
+
+def test_the_critical_difference_is_of_the_methods_over_the_tasks() -> None:
+    """Demsar, 2006: q of three methods is 2.343, times sqrt(k (k + 1) / 6 N)."""
+    made = board(row("vpt_deep", HIGH), row("lora", LOW), row("ssf", NEAR))
+    page = statistics_page.markdown([made])
+    wanted = 2.343 * (3 * 4 / (6 * 19)) ** 0.5
+    assert f"critical difference of average ranks is {wanted:.2f}." in page
+
+
 def test_the_interval_to_the_first_is_of_differences_over_the_same_tasks() -> None:
     found = cells(board(row("vpt_deep", HIGH), row("lora", LOW), row("ssf", NEAR)))
     less, most = map(float, found["lora"]["to the first"].split(" to "))

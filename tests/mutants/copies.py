@@ -150,6 +150,7 @@ def _become_pytest(job: Job, copy: Path) -> NoReturn:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.environ["PYTHONPATH"] = str(copy)
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(copy.parent)  # two runs clear away the same
         ours = {str(ROOT), str(ROOT / "tests"), ""}
         sys.path[:] = [str(copy), *(path for path in sys.path if path not in ours)]
         sys.modules["__main__"] = types.ModuleType("__main__")  # processes it starts skip it
