@@ -10,18 +10,27 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
 
-from methods.base import Method, Unsupported
-from methods.origins import of_entry
-from methods.registry import code, create, names, refusal, register, registering, remark
+from methods.shared.base import Method, Unsupported
+from methods.shared.registry import (
+    code,
+    create,
+    names,
+    refusal,
+    register,
+    registering_plugin,
+    remark,
+)
+from methods.shared.source_hash import hash_entry_point
 
 __all__ = ["Method", "Unsupported", "code", "create", "names", "refusal", "register", "remark"]
 
 for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+    if not _module.ispkg:
+        import_module(f"{__name__}.{_module.name}")
 
 for _entry in entry_points(group="bench.methods"):
     try:
-        with registering(of_entry(_entry)):
+        with registering_plugin(hash_entry_point(_entry)):
             _entry.load()
     except Exception as error:  # a broken plug-in must not take the others with it
         warnings.warn(f"the method plug-in {_entry.value!r} was left out: {error}", stacklevel=2)

@@ -19,22 +19,22 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import init
 
-from methods.base import Method
-from methods.registry import register
-from methods.surgery import replace
-from methods.weights import require_choice, require_pre_norm, require_rate, require_size
+from methods.shared.backbone import replace_modules, require_pre_norm
+from methods.shared.base import Method
+from methods.shared.hyperparameters import require_choice, require_dropout_rate, require_size
+from methods.shared.registry import register
 
 ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "quick_gelu": QuickGELU}
 PLACES = {"mlp": ("mlp",), "attn_and_mlp": ("attn", "mlp")}
 
-_kaiming = partial(init.kaiming_uniform_, a=5**0.5)
-_truncated = partial(init.trunc_normal_, std=0.01, a=-0.02, b=0.02)
-_tiny = partial(init.normal_, std=1e-6)
+_kaiming_uniform = partial(init.kaiming_uniform_, a=5**0.5)
+_truncated_normal = partial(init.trunc_normal_, std=0.01, a=-0.02, b=0.02)
+_near_zero_normal = partial(init.normal_, std=1e-6)
 
 INITS: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
-    "identity": (_kaiming, init.zeros_, init.zeros_),
-    "houlsby": (_truncated, _truncated, init.zeros_),
-    "xavier": (init.xavier_uniform_, init.xavier_uniform_, _tiny),
+    "identity": (_kaiming_uniform, init.zeros_, init.zeros_),
+    "houlsby": (_truncated_normal, _truncated_normal, init.zeros_),
+    "xavier": (init.xavier_uniform_, init.xavier_uniform_, _near_zero_normal),
     "zeros": (init.zeros_, init.zeros_, init.zeros_),
 }
 """How W_down, W_up and both biases start."""
@@ -65,7 +65,7 @@ class Bottleneck(nn.Module):
         return self.up(self.dropout(self.activation(self.down(x))))
 
 
-class Behind(nn.Module):
+class SequentialAdapter(nn.Module):
     """A layer or a block, then ``y + adapter(y)`` on what it gives."""
 
     def __init__(self, layer: nn.Module, adapter: nn.Module):
@@ -77,7 +77,7 @@ class Behind(nn.Module):
         return y + self.adapter(y)
 
 
-class BesideMlp(nn.Module):
+class ParallelAdapterBlock(nn.Module):
     """A block with an adapter beside its MLP that reads the tokens before their LayerNorm."""
 
     def __init__(self, block: Block, adapter: nn.Module, scale: float):
@@ -91,7 +91,7 @@ class BesideMlp(nn.Module):
         return x + mlp + self.scale * self.adapter(x)
 
 
-class ChannelScaled(nn.Module):
+class ScaledAdapter(nn.Module):
     """An adapter with a learnt factor on each channel, left out for some images (drop path)."""
 
     def __init__(self, adapter: nn.Module, dim: int, drop_path: float):
@@ -124,13 +124,13 @@ class Adapter(Method):
         require_choice("an adapter's place", self.place, PLACES)
         require_choice("an adapter's activation", self.activation, ACTIVATIONS)
         require_choice("an adapter's init", self.init, INITS)
-        require_rate("an adapter's dropout", self.dropout)
+        require_dropout_rate("an adapter's dropout", self.dropout)
 
     def attach(self, model: VisionTransformer) -> None:
         require_pre_norm(model)
         how = model.embed_dim, self.width, self.activation, self.init, self.dropout
         for place in PLACES[self.place]:
-            replace(model, place, lambda layer: Behind(layer, Bottleneck(*how)))
+            replace_modules(model, place, lambda layer: SequentialAdapter(layer, Bottleneck(*how)))
 
 
 @dataclass(frozen=True)
@@ -149,13 +149,13 @@ class AdaptFormer(Method):
 
     def __post_init__(self) -> None:
         require_size("AdaptFormer's width", self.width)
-        require_rate("AdaptFormer's dropout", self.dropout)
+        require_dropout_rate("AdaptFormer's dropout", self.dropout)
 
     def attach(self, model: VisionTransformer) -> None:
         require_pre_norm(model)
         how = model.embed_dim, self.width, "relu", "identity", self.dropout, self.bias
         for i, block in enumerate(model.blocks):
-            model.blocks[i] = BesideMlp(block, Bottleneck(*how), self.scale)
+            model.blocks[i] = ParallelAdapterBlock(block, Bottleneck(*how), self.scale)
 
 
 @dataclass(frozen=True)
@@ -167,14 +167,14 @@ class AdapterPlus(Method):
 
     def __post_init__(self) -> None:
         require_size("Adapter+'s width", self.width)
-        require_rate("Adapter+'s drop path", self.drop_path)
+        require_dropout_rate("Adapter+'s drop path", self.drop_path)
 
     def attach(self, model: VisionTransformer) -> None:
         require_pre_norm(model)
         for i, block in enumerate(model.blocks):
             bottleneck = Bottleneck(model.embed_dim, self.width, "gelu", "houlsby", 0.0)
-            scaled = ChannelScaled(bottleneck, model.embed_dim, self.drop_path)
-            model.blocks[i] = Behind(block, scaled)
+            scaled = ScaledAdapter(bottleneck, model.embed_dim, self.drop_path)
+            model.blocks[i] = SequentialAdapter(block, scaled)
 
 
 register("adapter", Adapter())

@@ -9,10 +9,10 @@ from timm.layers.activations import QuickGELU
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from methods.base import Method, Unsupported
-from methods.registry import register
-from methods.surgery import replace
-from methods.weights import require_pre_norm, require_rate, require_size
+from methods.shared.backbone import replace_modules, require_pre_norm
+from methods.shared.base import Method, Unsupported
+from methods.shared.hyperparameters import require_dropout_rate, require_size
+from methods.shared.registry import register
 
 
 class Bypass(nn.Module):
@@ -45,7 +45,7 @@ class Bypass(nn.Module):
         return torch.cat([alone, patches], 1)
 
 
-class Bypassed(nn.Module):
+class BypassedLayer(nn.Module):
     """``layer(x) + scale * bypass(x)``."""
 
     def __init__(self, layer: nn.Module, bypass: Bypass, scale: float):
@@ -70,7 +70,7 @@ class Convpass(Method):
 
     def __post_init__(self) -> None:
         require_size("Convpass's rank", self.rank)
-        require_rate("Convpass's dropout", self.dropout)
+        require_dropout_rate("Convpass's dropout", self.dropout)
 
     def attach(self, model: VisionTransformer) -> None:
         require_pre_norm(model)
@@ -79,7 +79,9 @@ class Convpass(Method):
             raise Unsupported("Convpass needs the whole map of patches, of a size known beforehand")
         how = model.embed_dim, self.rank, grid, model.num_prefix_tokens, self.dropout
         for place in ("attn", "mlp"):
-            replace(model, place, lambda layer: Bypassed(layer, Bypass(*how), self.scale))
+            replace_modules(
+                model, place, lambda layer: BypassedLayer(layer, Bypass(*how), self.scale)
+            )
 
 
 register("convpass", Convpass())

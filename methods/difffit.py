@@ -6,17 +6,16 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from methods.base import Method
 from methods.bias import Bias
 from methods.ln import LayerNorms
-from methods.registry import register
-from methods.surgery import replace
-from methods.weights import require_layers, with_weights
+from methods.shared.backbone import replace_modules, require_layers, with_weights
+from methods.shared.base import Method
+from methods.shared.registry import register
 
-ENDS = ("attn.proj", "mlp.fc2")  # the last layers of attention and MLP
+OUTPUT_LAYERS = ("attn.proj", "mlp.fc2")  # the last layers of attention and MLP
 
 
-class Scaled(nn.Module):
+class ScaledLinear(nn.Module):
     """``gamma * linear(x)`` on every channel; starts as `linear` alone."""
 
     def __init__(self, linear: nn.Linear):
@@ -38,11 +37,11 @@ class DiffFit(Method):
     """All biases and LayerNorms learn, and a scale on each channel that attention and MLP give."""
 
     def attach(self, model: VisionTransformer) -> None:
-        require_layers(model, nn.Linear, *ENDS)
+        require_layers(model, nn.Linear, *OUTPUT_LAYERS)
         Bias().attach(model)
         LayerNorms().attach(model)
-        for name in ENDS:
-            replace(model, name, Scaled)
+        for name in OUTPUT_LAYERS:
+            replace_modules(model, name, ScaledLinear)
 
 
 register("difffit", DiffFit())

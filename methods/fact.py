@@ -7,17 +7,10 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from methods.base import Method, Unsupported
-from methods.registry import register
-from methods.surgery import replace
-from methods.weights import (
-    LINEARS,
-    require_choice,
-    require_layers,
-    require_rate,
-    require_size,
-    with_weights,
-)
+from methods.shared.backbone import BLOCK_LINEARS, replace_modules, require_layers, with_weights
+from methods.shared.base import Method, Unsupported
+from methods.shared.hyperparameters import require_choice, require_dropout_rate, require_size
+from methods.shared.registry import register
 
 
 class Factors(nn.Module):
@@ -58,7 +51,7 @@ class Tucker(nn.Module):
         return sigma.flatten(2).flatten(0, 1)  # (outputs · r, inputs · r)
 
 
-class Interleaved(Tucker):
+class InterleavedTucker(Tucker):
     """The middle factors of an MLP's layer, as released: its mixtures are dealt out to its tiles.
 
     Row a of mixture i is row a · n + i of one (n · r, r) matrix, n being their number. Cut into n
@@ -74,12 +67,12 @@ class Interleaved(Tucker):
         return dealt if widens else dealt.T  # (outputs · r, inputs · r)
 
 
-Middle = TensorTrain | Tucker
+MiddleFactors = TensorTrain | Tucker
 
-FORMS: dict[str, tuple[type[Middle], type[Middle]]] = {
+FORMS: dict[str, tuple[type[MiddleFactors], type[MiddleFactors]]] = {
     "tensor_train": (TensorTrain, TensorTrain),
     "tucker": (Tucker, Tucker),
-    "tucker_interleaved": (Tucker, Interleaved),
+    "tucker_interleaved": (Tucker, InterleavedTucker),
 }
 """What the layers of the attention have in their middle, and what those of the MLP have."""
 
@@ -91,7 +84,7 @@ class FacTLinear(nn.Module):
         self,
         linear: nn.Linear,
         shared: Factors,
-        middle: Middle,
+        middle: MiddleFactors,
         scale: float,
         dropout: float,
     ):
@@ -138,29 +131,31 @@ class FacT(Method):
     def __post_init__(self) -> None:
         require_size("FacT's rank", self.rank)
         require_choice("FacT's form", self.form, FORMS)
-        require_rate("FacT's dropout", self.dropout)
+        require_dropout_rate("FacT's dropout", self.dropout)
 
     def attach(self, model: VisionTransformer) -> None:
-        require_layers(model, nn.Linear, *LINEARS)
-        tiles, dim = _tiles(model), model.embed_dim
+        require_layers(model, nn.Linear, *BLOCK_LINEARS)
+        tiles, dim = _count_tiles(model), model.embed_dim
         of_attention, of_mlp = FORMS[self.form]
         shared = Factors(dim, self.rank, cored=issubclass(of_attention, Tucker))
 
-        def adapted(linear: nn.Linear, middle: type[Middle]) -> FacTLinear:
+        def adapted(linear: nn.Linear, middle: type[MiddleFactors]) -> FacTLinear:
             shape = linear.out_features // dim, linear.in_features // dim
             sigma = middle(self.rank, tiles, *shape)
             return FacTLinear(linear, shared, sigma, self.scale, self.dropout)
 
-        for name in LINEARS:
+        for name in BLOCK_LINEARS:
             middle = of_mlp if name.startswith("mlp.") else of_attention
-            replace(model, name, partial(adapted, middle=middle))
+            replace_modules(model, name, partial(adapted, middle=middle))
         model.blocks[0].attn.qkv.factors = shared  # where the backbone keeps what all layers share
 
 
-def _tiles(model: VisionTransformer) -> int:
+def _count_tiles(model: VisionTransformer) -> int:
     """How many D × D tiles the weights have; raises `Unsupported` where they do not fit."""
     dim = model.embed_dim
-    shapes = [block.get_submodule(name).weight.shape for block in model.blocks for name in LINEARS]
+    shapes = [
+        block.get_submodule(name).weight.shape for block in model.blocks for name in BLOCK_LINEARS
+    ]
     for height, width in shapes:
         if height % dim or width % dim:
             raise Unsupported(

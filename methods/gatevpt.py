@@ -8,21 +8,21 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from methods.base import Method
-from methods.prompts import (
-    Concatenated,
-    WithoutPrompts,
-    require_count,
-    require_known_blocks,
+from methods.shared.attention import require_timm_blocks
+from methods.shared.backbone import replace_modules
+from methods.shared.base import Method
+from methods.shared.prompts import (
+    ConcatenatedPromptBlock,
+    PromptRemovalBlock,
+    require_prompt_count,
     uniform_prompts,
 )
-from methods.registry import register
-from methods.surgery import replace
+from methods.shared.registry import register
 
-TEMPERATURES = 0.01, 10.0
+TEMPERATURE_BOUNDS = 0.01, 10.0
 
 
-class Gated(nn.Module):
+class GatedBlock(nn.Module):
     """A block whose change of the prompts passes a learned gate."""
 
     def __init__(self, block: Block, start: int, count: int, gate: float):
@@ -36,7 +36,7 @@ class Gated(nn.Module):
         return torch.cat([y[:, :start], prompts, y[:, stop:]], 1)
 
 
-class Tempered(nn.Module):
+class TemperatureScaledNorm(nn.Module):
     """The norm of the queries, behind which they are divided by a learned temperature.
 
     Beyond its bounds the temperature counts as the bound, and still learns: the released code
@@ -48,7 +48,7 @@ class Tempered(nn.Module):
         self.norm, self.temperature = norm, nn.Parameter(torch.ones(()))
 
     def forward(self, q: Tensor) -> Tensor:
-        beyond = self.temperature - self.temperature.clamp(*TEMPERATURES)
+        beyond = self.temperature - self.temperature.clamp(*TEMPERATURE_BOUNDS)
         return self.norm(q) / (self.temperature - beyond.detach())
 
 
@@ -67,18 +67,20 @@ class GateVPT(Method):
     pool_prompts: bool = False
 
     def __post_init__(self) -> None:
-        require_count(self.prompts)
+        require_prompt_count(self.prompts)
 
     def attach(self, model: VisionTransformer) -> None:
-        require_known_blocks(model)
-        replace(model, "attn.q_norm", Tempered)
+        require_timm_blocks(model)
+        replace_modules(model, "attn.q_norm", TemperatureScaledNorm)
         prompts, blocks = uniform_prompts(model, self.prompts), model.blocks
         start, last = model.num_prefix_tokens, len(blocks) - 1
         for i in range(last):
-            blocks[i] = Gated(blocks[i], start, self.prompts, self.gate)
+            blocks[i] = GatedBlock(blocks[i], start, self.prompts, self.gate)
         if not self.pool_prompts:
-            blocks[last] = WithoutPrompts(blocks[last], start, self.prompts)
-        blocks[0] = Concatenated(blocks[0], prompts, start, keep=True, dropout=self.dropout)
+            blocks[last] = PromptRemovalBlock(blocks[last], start, self.prompts)
+        blocks[0] = ConcatenatedPromptBlock(
+            blocks[0], prompts, start, keep=True, dropout=self.dropout
+        )
 
 
 register("gatevpt", GateVPT())

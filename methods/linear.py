@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from timm.models import VisionTransformer
 
-from methods.base import Method
-from methods.registry import register
+from methods.shared.base import Method
+from methods.shared.registry import register
 
 
 @dataclass(frozen=True)

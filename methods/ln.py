@@ -6,8 +6,8 @@ from timm.layers import RmsNorm
 from timm.models import VisionTransformer
 from torch import nn
 
-from methods.base import Method
-from methods.registry import register
+from methods.shared.base import Method
+from methods.shared.registry import register
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,13 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from methods.base import Method
-from methods.registry import register
-from methods.surgery import replace
-from methods.weights import (
-    require_choice,
-    require_layers,
-    require_rate,
-    require_size,
-    with_weights,
-)
+from methods.shared.backbone import replace_modules, require_layers, with_weights
+from methods.shared.base import Method
+from methods.shared.hyperparameters import require_choice, require_dropout_rate, require_size
+from methods.shared.registry import register
 
 
-class Pair(nn.Module):
+class LowRankUpdate(nn.Module):
     """``scale * B A x`` (equation 3, less the frozen weight); B starts at zero."""
 
     def __init__(self, inputs: int, outputs: int, rank: int, scale: float, dropout: float):
@@ -35,13 +29,13 @@ class Pair(nn.Module):
         return self.scale * self.b @ self.a  # (outputs, inputs)
 
 
-class QueryAndValue(nn.Module):
+class QueryValueUpdate(nn.Module):
     """A pair for the queries and one for the values of a fused projection; the keys stay."""
 
     def __init__(self, inputs: int, outputs: int, rank: int, scale: float, dropout: float):
         super().__init__()
-        self.query = Pair(inputs, outputs // 3, rank, scale, dropout)
-        self.value = Pair(inputs, outputs // 3, rank, scale, dropout)
+        self.query = LowRankUpdate(inputs, outputs // 3, rank, scale, dropout)
+        self.value = LowRankUpdate(inputs, outputs // 3, rank, scale, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         query, value = self.query(x), self.value(x)  # (B, N, D) each
@@ -52,13 +46,16 @@ class QueryAndValue(nn.Module):
         return torch.cat([query, torch.zeros_like(query), value])  # (outputs, inputs)
 
 
-UPDATES: dict[str, type[Pair] | type[QueryAndValue]] = {"qkv": Pair, "q_and_v": QueryAndValue}
+UPDATES: dict[str, type[LowRankUpdate] | type[QueryValueUpdate]] = {
+    "qkv": LowRankUpdate,
+    "q_and_v": QueryValueUpdate,
+}
 
 
 class LoRALinear(nn.Module):
     """``linear(x) + update(x)``."""
 
-    def __init__(self, linear: nn.Linear, update: Pair | QueryAndValue):
+    def __init__(self, linear: nn.Linear, update: LowRankUpdate | QueryValueUpdate):
         super().__init__()
         self.linear, self.update = linear, update
 
@@ -88,12 +85,12 @@ class LoRA(Method):
 
     def __post_init__(self) -> None:
         require_size("LoRA's rank", self.rank)
-        require_rate("LoRA's dropout", self.dropout)
+        require_dropout_rate("LoRA's dropout", self.dropout)
         require_choice("LoRA's target", self.target, UPDATES)
 
     def attach(self, model: VisionTransformer) -> None:
         require_layers(model, nn.Linear, "attn.qkv")
-        replace(model, "attn.qkv", self._adapted)
+        replace_modules(model, "attn.qkv", self._adapted)
 
     def _adapted(self, linear: nn.Linear) -> LoRALinear:
         inputs, outputs, scale = linear.in_features, linear.out_features, self.alpha / self.rank

@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from methods.base import Method
-from methods.registry import register
+from methods.shared.base import Method
+from methods.shared.registry import register
 
 
-class BatchNorm(nn.BatchNorm1d):
+class BatchNormOfAnyBatch(nn.BatchNorm1d):
     """Batch norm that takes a batch of one, which has no variance, by its running statistics."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,7 +39,9 @@ class MLP(Method):
     def _layer(self, width: int) -> nn.Sequential:
         linear = nn.Linear(width, width)
         nn.init.kaiming_normal_(linear.weight, mode="fan_out")
-        return nn.Sequential(linear, nn.ReLU(), BatchNorm(width), nn.Dropout(self.dropout))
+        return nn.Sequential(
+            linear, nn.ReLU(), BatchNormOfAnyBatch(width), nn.Dropout(self.dropout)
+        )
 
 
 register("mlp3", MLP())

@@ -8,16 +8,16 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from methods.base import Method
-from methods.handover import Handover
-from methods.prompts import require_known_blocks
-from methods.registry import register
+from methods.shared.attention import require_timm_blocks
+from methods.shared.base import Method
+from methods.shared.registry import register
+from methods.shared.tensor_slot import TensorSlot
 
 
-class Shown(nn.Module):
+class PatchTokenCapture(nn.Module):
     """The norm behind the last block, which hands on the patch tokens."""
 
-    def __init__(self, norm: nn.Module, prefix: int, tokens: Handover):
+    def __init__(self, norm: nn.Module, prefix: int, tokens: TensorSlot):
         super().__init__()
         self.norm, self.prefix, self.tokens = norm, prefix, tokens
 
@@ -27,7 +27,7 @@ class Shown(nn.Module):
         return x
 
 
-class Moments(nn.Module):
+class MomentHead(nn.Module):
     """The norm of the pooled feature, beside which the patch tokens' moments are scored."""
 
     def __init__(
@@ -35,17 +35,17 @@ class Moments(nn.Module):
         norm: nn.Module,
         dims: tuple[int, int, int],
         heads: int,
-        tokens: Handover,
-        scores: Handover,
+        tokens: TensorSlot,
+        scores: TensorSlot,
     ):
         super().__init__()
         inside, width, classes = dims
         self.norm, self.heads, self.tokens, self.scores = norm, heads, tokens, scores
-        self.project = linear(inside, width)
+        self.project = truncated_normal_linear(inside, width)
         self.head_norm = nn.LayerNorm(width // heads)
-        self.shrink = nn.Sequential(halving(heads - 1), nn.GELU(), halving(heads - 1))
-        size = (heads - 1) * halved(halved(width // heads)) ** 2
-        self.classifier = linear(size, classes) if classes else nn.Identity()
+        self.shrink = nn.Sequential(strided_conv(heads - 1), nn.GELU(), strided_conv(heads - 1))
+        size = (heads - 1) * strided_conv_size(strided_conv_size(width // heads)) ** 2
+        self.classifier = truncated_normal_linear(size, classes) if classes else nn.Identity()
 
     def forward(self, pooled: Tensor) -> Tensor:
         moments = self.moments(self.norm(self.tokens.take()))
@@ -64,10 +64,10 @@ class Moments(nn.Module):
         return F.normalize(crossed, dim=-2)
 
 
-class Averaged(nn.Module):
+class AveragedHead(nn.Module):
     """The mean of the head's scores and of the moments'."""
 
-    def __init__(self, head: nn.Module, scores: Handover):
+    def __init__(self, head: nn.Module, scores: TensorSlot):
         super().__init__()
         self.head, self.scores = head, scores
 
@@ -75,14 +75,17 @@ class Averaged(nn.Module):
         return (self.head(feature) + self.scores.take()) / 2
 
 
-class Recalibrated(nn.Module):
+class RecalibratedBlock(nn.Module):
     """A block whose MLP is scaled and shifted, token by token, as the MLP's input says."""
 
     def __init__(self, block: Block, width: int, rank: int):
         super().__init__()
         self.block = block
-        self.down = linear(width, rank, bias=False)
-        self.scale, self.shift = linear(rank, width, bias=False), linear(rank, width, bias=False)
+        self.down = truncated_normal_linear(width, rank, bias=False)
+        self.scale, self.shift = (
+            truncated_normal_linear(rank, width, bias=False),
+            truncated_normal_linear(rank, width, bias=False),
+        )
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         block = self.block
@@ -92,7 +95,7 @@ class Recalibrated(nn.Module):
         return x + block.drop_path2(block.ls2(changed))
 
 
-def linear(inside: int, outside: int, bias: bool = True) -> nn.Linear:
+def truncated_normal_linear(inside: int, outside: int, bias: bool = True) -> nn.Linear:
     """A linear layer that starts as the released code's do."""
     layer = nn.Linear(inside, outside, bias=bias)
     nn.init.trunc_normal_(layer.weight, std=0.02)
@@ -101,12 +104,12 @@ def linear(inside: int, outside: int, bias: bool = True) -> nn.Linear:
     return layer
 
 
-def halving(channels: int) -> nn.Conv2d:
+def strided_conv(channels: int) -> nn.Conv2d:
     """A convolution that leaves `halved` of each side."""
     return nn.Conv2d(channels, channels, 3, stride=2, bias=False)
 
 
-def halved(side: int) -> int:
+def strided_conv_size(side: int) -> int:
     """The side of what `halving` makes of a square."""
     return (side - 3) // 2 + 1
 
@@ -132,15 +135,15 @@ class MomentProbing(Method):
             )
 
     def attach(self, model: VisionTransformer) -> None:
-        tokens, scores = Handover(), Handover()
+        tokens, scores = TensorSlot(), TensorSlot()
         dims = model.embed_dim, self.width, model.num_classes
-        model.norm = Shown(model.norm, model.num_prefix_tokens, tokens)
-        model.fc_norm = Moments(model.fc_norm, dims, self.heads, tokens, scores)
-        model.head = Averaged(model.head, scores)
+        model.norm = PatchTokenCapture(model.norm, model.num_prefix_tokens, tokens)
+        model.fc_norm = MomentHead(model.fc_norm, dims, self.heads, tokens, scores)
+        model.head = AveragedHead(model.head, scores)
         if self.rank:
-            require_known_blocks(model)
+            require_timm_blocks(model)
             for i, block in enumerate(model.blocks):
-                model.blocks[i] = Recalibrated(block, model.embed_dim, self.rank)
+                model.blocks[i] = RecalibratedBlock(block, model.embed_dim, self.rank)
 
 
 register("mp", MomentProbing())

@@ -14,14 +14,21 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from methods.base import Method, Unsupported
-from methods.registry import refuse, register
+from methods.shared.base import Method, Unsupported
+from methods.shared.registry import refuse, register
 
-LINEAR = r"blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2))"  # patch_embed.proj is none of them
-NORMS = r"blocks\.\d+\.norm[12]|norm|fc_norm"
-SINGLE = {"PsoftConfig", "pissa", "olora"}  # starts that decompose no weights but float32
-REAL = {"AdamssConfig", "BOFTConfig", "ShiraConfig", "UniLoraConfig"}  # cannot start on meta
-DESIGNED = (  # what peft warns of although it is what these options mean
+LINEAR_LAYERS = (
+    r"blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2))"  # patch_embed.proj is none of them
+)
+NORM_LAYERS = r"blocks\.\d+\.norm[12]|norm|fc_norm"
+FLOAT32_INITS = {"PsoftConfig", "pissa", "olora"}  # starts that decompose no weights but float32
+NO_META_INIT = {
+    "AdamssConfig",
+    "BOFTConfig",
+    "ShiraConfig",
+    "UniLoraConfig",
+}  # cannot start on meta
+EXPECTED_WARNINGS = (  # what peft warns of although it is what these options mean
     "Failed to load the CUDA extension",  # BOFT then computes the same with torch alone
     "Setting boft_n_butterfly_factor to 1",
     "Specified to not save",
@@ -29,7 +36,7 @@ DESIGNED = (  # what peft warns of although it is what these options mean
 )
 
 
-class InSingle(nn.Module):
+class Float32Layer(nn.Module):
     """A FourierFT layer: it allocates in the default precision what it fills in float32."""
 
     def __init__(self, layer: Any):
@@ -37,18 +44,18 @@ class InSingle(nn.Module):
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        with _single_by_default():
+        with _float32_by_default():
             return self.layer(x)
 
     def merged(self) -> nn.Module:
         """The plain layer that computes the same."""
-        with _single_by_default():
+        with _float32_by_default():
             self.layer.merge(safe_merge=True)
         return self.layer.get_base_layer()
 
 
 @contextmanager
-def _single_by_default() -> Iterator[None]:
+def _float32_by_default() -> Iterator[None]:
     usual = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
@@ -69,22 +76,25 @@ class PeftLibrary(Method):
 
     config: str
     options: dict[str, Any] = field(default_factory=dict)
-    targets: str = LINEAR
+    targets: str = LINEAR_LAYERS
     divides: str = ""
 
     def attach(self, model: VisionTransformer) -> None:
         import peft  # takes seconds: only those who ask for it should wait
 
-        targets = _named(model, self.targets)
+        targets = _target_pattern(model, self.targets)
         options = {"target_modules": targets, **self._fitted(model.embed_dim)}
-        single = bool(SINGLE & {self.config, self.options.get("init_lora_weights")})
-        with _weights(model, single, self.config in REAL), _only_news():
+        single = bool(FLOAT32_INITS & {self.config, self.options.get("init_lora_weights")})
+        with (
+            _weights_for_init(model, single, self.config in NO_META_INIT),
+            _ignore_expected_warnings(),
+        ):
             config = getattr(peft, self.config)(**options)
             tuner = peft.PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](model, config, "default")
         model.get_classifier().requires_grad_(True)  # peft froze all but its own
         if self.config == "FourierFTConfig":
-            for name in _matching(model, self.targets):
-                model.set_submodule(name, InSingle(model.get_submodule(name)))
+            for name in _matching_modules(model, self.targets):
+                model.set_submodule(name, Float32Layer(model.get_submodule(name)))
         if self.config == "AdaLoraConfig":
             model.peft_tuners = (tuner,)  # in a tuple, lest the model become its own grandchild
 
@@ -100,15 +110,15 @@ class PeftLibrary(Method):
         return {**self.options, self.divides: fitting}
 
 
-def _named(model: VisionTransformer, targets: str) -> str:
+def _target_pattern(model: VisionTransformer, targets: str) -> str:
     """A pattern of just those modules called `targets` that have weights."""
-    names = _matching(model, targets)
+    names = _matching_modules(model, targets)
     if not names:
         raise Unsupported(f"no module with weights is called {targets} in this backbone")
     return "|".join(map(re.escape, names))
 
 
-def _matching(model: VisionTransformer, targets: str) -> list[str]:
+def _matching_modules(model: VisionTransformer, targets: str) -> list[str]:
     return [
         name
         for name, module in model.named_modules()
@@ -117,7 +127,7 @@ def _matching(model: VisionTransformer, targets: str) -> list[str]:
 
 
 @contextmanager
-def _weights(model: VisionTransformer, single: bool, real: bool) -> Iterator[None]:
+def _weights_for_init(model: VisionTransformer, single: bool, real: bool) -> Iterator[None]:
     """Let the weights be `single`, that is float32, and `real`, where models are only counted too.
 
     There, on the meta device, noise stands in for them.
@@ -136,19 +146,21 @@ def _weights(model: VisionTransformer, single: bool, real: bool) -> Iterator[Non
 
 
 @contextmanager
-def _only_news() -> Iterator[None]:
+def _ignore_expected_warnings() -> Iterator[None]:
     """Pass on no warning of what is meant."""
     sparse = torch.sparse.check_sparse_tensor_invariants
     if not sparse.is_enabled():
         sparse.disable()  # SHiRA's tensors are valid; torch warns until one has chosen
     with warnings.catch_warnings():
-        for text in DESIGNED:
+        for text in EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", text)
         yield
 
 
 _LORA = "LoraConfig"
-_DRAWN_ANEW = {"save_projection": False}  # frozen noise comes from a seed, not from the checkpoint
+_PROJECTION_FROM_SEED = {
+    "save_projection": False
+}  # frozen noise comes from a seed, not from the checkpoint
 
 for _name, _method in {
     "lora": PeftLibrary(_LORA, {"r": 8}),
@@ -180,39 +192,41 @@ for _name, _method in {
         targets=r"blocks\.\d+\.(attn\.qkv|mlp\.fc2)",
     ),
     "lily": PeftLibrary("LilyConfig", {"r": 8}),  # 2407.09946
-    "ln": PeftLibrary("LNTuningConfig", targets=NORMS),  # 2312.11420
+    "ln": PeftLibrary("LNTuningConfig", targets=NORM_LAYERS),  # 2312.11420
     "loha": PeftLibrary("LoHaConfig", {"r": 8}),  # 2108.06098
     "lokr": PeftLibrary("LoKrConfig", {"r": 8}),  # 2309.14859
     "miss": PeftLibrary("MissConfig", {"r": 8}),  # 2409.15371
     "oft": PeftLibrary("OFTConfig", {"oft_block_size": 32}, divides="oft_block_size"),  # 2306.07280
     "peanut": PeftLibrary("PeanutConfig", {"r": 8}),  # 2410.01870
     "psoft": PeftLibrary("PsoftConfig", {"r": 32}),  # openreview FSHrinMArK
-    "pvera": PeftLibrary("PveraConfig", {"r": 256, **_DRAWN_ANEW}),  # 2512.07703
-    "randlora": PeftLibrary("RandLoraConfig", {"r": 8, **_DRAWN_ANEW}),  # 2502.00987
+    "pvera": PeftLibrary("PveraConfig", {"r": 256, **_PROJECTION_FROM_SEED}),  # 2512.07703
+    "randlora": PeftLibrary("RandLoraConfig", {"r": 8, **_PROJECTION_FROM_SEED}),  # 2502.00987
     "road": PeftLibrary("RoadConfig", {"group_size": 64}, divides="group_size"),  # 2409.00119
     "shira": PeftLibrary("ShiraConfig", {"r": 8}),  # 2406.13175
     "supertuning": PeftLibrary("SupertuningConfig", {"sparsity": 0.99}),  # 2607.09287
-    "tinylora": PeftLibrary("TinyLoraConfig", {"u": 64, **_DRAWN_ANEW}),  # 2602.04118
+    "tinylora": PeftLibrary("TinyLoraConfig", {"u": 64, **_PROJECTION_FROM_SEED}),  # 2602.04118
     "unilora": PeftLibrary("UniLoraConfig", {"theta_d_length": 256}),  # 2506.00799
     "vblora": PeftLibrary(  # 2405.15179
         "VBLoRAConfig", {"vector_length": 256}, divides="vector_length"
     ),
-    "vera": PeftLibrary("VeraConfig", {"r": 256, **_DRAWN_ANEW}),  # 2310.11454
+    "vera": PeftLibrary("VeraConfig", {"r": 256, **_PROJECTION_FROM_SEED}),  # 2310.11454
     "waveft": PeftLibrary("WaveFTConfig", {"n_frequency": 2592}),  # 2505.12532
 }.items():
     register(f"peft_{_name}", _method)
 
-_LANGUAGE = "it needs the configuration of a language model from transformers, which no ViT has"
-REFUSED = {
-    "peft_adaption_prompt": _LANGUAGE,
-    "peft_cartridge": _LANGUAGE,
-    "peft_cpt": _LANGUAGE,
-    "peft_multitask_prompt_tuning": _LANGUAGE,
-    "peft_p_tuning": _LANGUAGE,
-    "peft_prefix_tuning": _LANGUAGE,
-    "peft_prompt_tuning": f"{_LANGUAGE}; vpt_shallow is its like for images",
+_NEEDS_LANGUAGE_MODEL = (
+    "it needs the configuration of a language model from transformers, which no ViT has"
+)
+UNSUPPORTED_TUNERS = {
+    "peft_adaption_prompt": _NEEDS_LANGUAGE_MODEL,
+    "peft_cartridge": _NEEDS_LANGUAGE_MODEL,
+    "peft_cpt": _NEEDS_LANGUAGE_MODEL,
+    "peft_multitask_prompt_tuning": _NEEDS_LANGUAGE_MODEL,
+    "peft_p_tuning": _NEEDS_LANGUAGE_MODEL,
+    "peft_prefix_tuning": _NEEDS_LANGUAGE_MODEL,
+    "peft_prompt_tuning": f"{_NEEDS_LANGUAGE_MODEL}; vpt_shallow is its like for images",
     "peft_shadow": "it looks for the backbone of a decoder",
-    "peft_xlora": _LANGUAGE,
+    "peft_xlora": _NEEDS_LANGUAGE_MODEL,
     "peft_frod": "it decomposes all weights when it attaches, 88 s for ViT-B/16 on one core",
     "peft_osf": "its gradient hooks cannot be copied, and it trains two thirds of the backbone",
     "peft_poly": "it wants the number of the task beside each image",
@@ -220,5 +234,5 @@ REFUSED = {
 }
 """Tuners of peft that are no method here, and why."""
 
-for _name, _reason in REFUSED.items():
+for _name, _reason in UNSUPPORTED_TUNERS.items():
     refuse(_name, _reason)

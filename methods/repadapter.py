@@ -6,16 +6,10 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from methods.base import Method, Unsupported
-from methods.registry import register
-from methods.surgery import replace
-from methods.weights import (
-    require_layers,
-    require_pre_norm,
-    require_rate,
-    require_size,
-    with_weights,
-)
+from methods.shared.backbone import replace_modules, require_layers, require_pre_norm, with_weights
+from methods.shared.base import Method, Unsupported
+from methods.shared.hyperparameters import require_dropout_rate, require_size
+from methods.shared.registry import register
 
 
 class RepLinear(nn.Module):
@@ -63,7 +57,7 @@ class RepAdapter(Method):
                 f"RepAdapter's rank must be a multiple of its {self.groups} groups; "
                 f"{self.rank} was given"
             )
-        require_rate("RepAdapter's dropout", self.dropout)
+        require_dropout_rate("RepAdapter's dropout", self.dropout)
 
     def attach(self, model: VisionTransformer) -> None:
         require_pre_norm(model)
@@ -72,7 +66,7 @@ class RepAdapter(Method):
             raise Unsupported(f"{model.embed_dim} channels do not make {self.groups} groups")
         how = self.rank, self.groups, self.scale, self.dropout
         for name in ("attn.qkv", "mlp.fc1"):
-            replace(model, name, lambda linear: RepLinear(linear, *how))
+            replace_modules(model, name, lambda linear: RepLinear(linear, *how))
 
 
 register("repadapter", RepAdapter())

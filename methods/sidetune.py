@@ -10,17 +10,17 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 from torchvision.models import AlexNet_Weights, alexnet
 
-from methods.base import Method, Unsupported
-from methods.handover import Handover
-from methods.registry import register
+from methods.shared.base import Method, Unsupported
+from methods.shared.registry import register
+from methods.shared.tensor_slot import TensorSlot
 
-LEAST = 64  # pixels; AlexNet's last pooling is left without any below 63
+MIN_IMAGE_SIZE = 64  # pixels; AlexNet's last pooling is left without any below 63
 
 
-class Looked(nn.Module):
+class ImageCapture(nn.Module):
     """The patch projection, which hands on the images that it saw."""
 
-    def __init__(self, proj: nn.Module, images: Handover):
+    def __init__(self, proj: nn.Module, images: TensorSlot):
         super().__init__()
         self.proj, self.images = proj, images
 
@@ -29,10 +29,10 @@ class Looked(nn.Module):
         return self.proj(images)
 
 
-class Beside(nn.Module):
+class SideNetwork(nn.Module):
     """``a * feature + (1 - a) * side(images)``, where `a` is the sigmoid of a learned number."""
 
-    def __init__(self, drop: nn.Module, width: int, images: Handover):
+    def __init__(self, drop: nn.Module, width: int, images: TensorSlot):
         super().__init__()
         self.drop, self.images = drop, images
         self.side = alexnet().features
@@ -41,8 +41,8 @@ class Beside(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         images = self.images.take()  # (B, 3, H, W)
-        if min(images.shape[-2:]) < LEAST:
-            images = F.interpolate(images, (LEAST, LEAST), mode="bilinear")
+        if min(images.shape[-2:]) < MIN_IMAGE_SIZE:
+            images = F.interpolate(images, (MIN_IMAGE_SIZE, MIN_IMAGE_SIZE), mode="bilinear")
         seen = F.adaptive_avg_pool2d(self.side(images), 6).flatten(1)  # (B, 9216)
         share = self.alpha.sigmoid()
         return self.drop(share * feature + (1 - share) * self.project(seen))  # (B, D)
@@ -59,15 +59,17 @@ class SideTune(Method):
     weights: str = "random"
 
     def __post_init__(self) -> None:
-        if self.weights not in WEIGHTS:
-            raise ValueError(f"no weights {self.weights!r}; there are {' and '.join(WEIGHTS)}")
+        if self.weights not in WEIGHT_LOADERS:
+            raise ValueError(
+                f"no weights {self.weights!r}; there are {' and '.join(WEIGHT_LOADERS)}"
+            )
 
     def attach(self, model: VisionTransformer) -> None:
         _require_images(model)
-        images = Handover()
-        beside = Beside(model.head_drop, model.embed_dim, images)
-        WEIGHTS[self.weights](beside.side)
-        model.patch_embed.proj = Looked(model.patch_embed.proj, images)
+        images = TensorSlot()
+        beside = SideNetwork(model.head_drop, model.embed_dim, images)
+        WEIGHT_LOADERS[self.weights](beside.side)
+        model.patch_embed.proj = ImageCapture(model.patch_embed.proj, images)
         model.head_drop = beside
 
 
@@ -81,7 +83,7 @@ def _require_images(model: VisionTransformer) -> None:
         )
 
 
-def _imagenet(side: nn.Module) -> None:
+def _load_imagenet_weights(side: nn.Module) -> None:
     """Fill `side` from torchvision's file, which must be on this machine."""
     url = AlexNet_Weights.IMAGENET1K_V1.url
     file = Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
@@ -92,9 +94,9 @@ def _imagenet(side: nn.Module) -> None:
     side.load_state_dict({k[len(prefix) :]: v for k, v in saved.items() if k.startswith(prefix)})
 
 
-WEIGHTS: dict[str, Callable[[nn.Module], None]] = {
+WEIGHT_LOADERS: dict[str, Callable[[nn.Module], None]] = {
     "random": lambda side: None,
-    "imagenet": _imagenet,
+    "imagenet": _load_imagenet_weights,
 }
 
 register("sidetune", SideTune())

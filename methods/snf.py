@@ -11,12 +11,13 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from methods.base import Method
-from methods.registry import register
-from methods.weights import require_pre_norm, require_size
+from methods.shared.backbone import require_pre_norm
+from methods.shared.base import Method
+from methods.shared.hyperparameters import require_size
+from methods.shared.registry import register
 
 
-class Planar(nn.Module):
+class PlanarFlow(nn.Module):
     """``z + u tanh(w . z + b)``."""
 
     def __init__(self, dim: int):
@@ -35,13 +36,13 @@ class Flow(nn.Module):
     def __init__(self, dim: int, length: int):
         super().__init__()
         self.mu, self.log_sigma = nn.Parameter(torch.zeros(dim)), nn.Parameter(torch.zeros(dim))
-        self.planar = nn.Sequential(*(Planar(dim) for _ in range(length)))
+        self.planar = nn.Sequential(*(PlanarFlow(dim) for _ in range(length)))
 
     def forward(self, z: Tensor) -> Tensor:
         return self.planar(self.mu + self.log_sigma.exp() * z)
 
 
-class Flowing(nn.Module):
+class FlowBlock(nn.Module):
     """A block whose two shortcuts pass through a flow each."""
 
     def __init__(self, block: Block, dim: int, length: int):
@@ -72,7 +73,7 @@ class SNF(Method):
     def attach(self, model: VisionTransformer) -> None:
         require_pre_norm(model)
         for i, block in enumerate(model.blocks):
-            model.blocks[i] = Flowing(block, model.embed_dim, self.flow_length)
+            model.blocks[i] = FlowBlock(block, model.embed_dim, self.flow_length)
 
 
 register("snf", SNF())

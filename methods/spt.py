@@ -13,11 +13,19 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor
 
-from methods.base import Batches, Method
-from methods.prompts import prompts_of, require_count, require_form
-from methods.registry import register
-from methods.strategies import LAYERS, SAMPLED, STRATEGIES, WINDOWS, draw, kmeans, redrawer
-from methods.tokens import block_inputs
+from methods.shared.base import Batches, Method
+from methods.shared.patch_tokens import block_inputs
+from methods.shared.prompt_initialisation import (
+    LAYERS,
+    SAMPLED,
+    STRATEGIES,
+    WINDOWS,
+    bootstrap_fn,
+    kmeans_centres,
+    subsample,
+)
+from methods.shared.prompts import prompts_of, require_prompt_count, require_prompt_form
+from methods.shared.registry import register
 from methods.vpt import VPT
 
 
@@ -54,8 +62,8 @@ class SPT(Method):
     starts_from_images = True
 
     def __post_init__(self) -> None:
-        require_count(self.prompts)
-        require_form(self.form)
+        require_prompt_count(self.prompts)
+        require_prompt_form(self.form)
         for field, known in (("strategy", SAMPLED), ("layers", LAYERS), ("windows", WINDOWS)):
             if getattr(self, field) not in known:
                 given = getattr(self, field)
@@ -75,7 +83,7 @@ class SPT(Method):
 
     def prepare(self, model: VisionTransformer, batches: Batches) -> None:
         choose = STRATEGIES[self.strategy]
-        seen = redrawer() if self.replacement else _same
+        seen = bootstrap_fn() if self.replacement else _identity
         self.start(model, batches, lambda tokens: choose(seen(tokens), self.prompts, self.windows))
 
     @torch.no_grad()
@@ -86,18 +94,18 @@ class SPT(Method):
         count = len(model.blocks) if self.deep else 1
         wanted = {"own": set(range(count)), "first": {0}, "last": {len(model.blocks)}}[self.layers]
         shown = 1 if self.share is None else ceil(self.share * len(batches))  # type: ignore[arg-type]
-        chosen = chosen_tokens(model, batches, choose, wanted, shown, self.positions)
+        chosen = initial_prompts(model, batches, choose, wanted, shown, self.positions)
         self.attach(model)
         starts = chosen if self.layers == "own" else chosen * count
         for prompts, start in zip(prompts_of(model), starts, strict=True):
             prompts.copy_(start)
 
 
-def _same(tokens: Tensor) -> Tensor:
+def _identity(tokens: Tensor) -> Tensor:
     return tokens
 
 
-def chosen_tokens(
+def initial_prompts(
     model: VisionTransformer,
     batches: Batches,
     choose: Callable[[Tensor], Tensor],
@@ -145,7 +153,9 @@ class ClusteredSPT(Method):
         self._plain().start(model, batches, self._centres)
 
     def _centres(self, tokens: Tensor) -> Tensor:
-        return kmeans(tokens if self.tokens is None else draw(tokens, self.tokens), self.prompts)
+        return kmeans_centres(
+            tokens if self.tokens is None else subsample(tokens, self.tokens), self.prompts
+        )
 
     def _plain(self) -> SPT:
         """The method but for how prompts are chosen."""
@@ -161,7 +171,7 @@ class ClusteredSPT(Method):
         )
 
 
-def _family(deep: bool, prompts: int) -> dict[str, Method]:
+def _variants(deep: bool, prompts: int) -> dict[str, Method]:
     return {
         "": SPT(prompts, deep),
         "_mean": SPT(prompts, deep, "mean"),
@@ -172,13 +182,13 @@ def _family(deep: bool, prompts: int) -> dict[str, Method]:
     }
 
 
-for _suffix, _method in _family(deep=True, prompts=20).items():
+for _suffix, _method in _variants(deep=True, prompts=20).items():
     register(f"spt_deep{_suffix}", _method)
-for _suffix, _method in _family(deep=False, prompts=100).items():
+for _suffix, _method in _variants(deep=False, prompts=100).items():
     register(f"spt_shallow{_suffix}", _method)
 # Shallow prompts of the first layer are spt_shallow itself (Table S2 says so), so deep alone has:
 register("spt_deep_first", SPT(prompts=20, deep=True, layers="first"))
-# Controls of what the tokens themselves, and what their statistics give (`methods.controls`):
+# Controls of what the tokens themselves, and what their statistics give (`methods.spt_controls`):
 register("spt_deep_gaussian", SPT(prompts=20, deep=True, strategy="gaussian"))
 register("spt_deep_diagonal", SPT(prompts=20, deep=True, strategy="diagonal"))
 # Table 4(a): each strategy's prompts as they start, the head alone learning.

@@ -6,10 +6,9 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from methods.base import Method, Unsupported
-from methods.registry import register
-from methods.surgery import replace
-from methods.weights import LINEARS, require_layers, with_weights
+from methods.shared.backbone import BLOCK_LINEARS, replace_modules, require_layers, with_weights
+from methods.shared.base import Method, Unsupported
+from methods.shared.registry import register
 
 
 class ScaleShift(nn.Module):
@@ -42,10 +41,10 @@ class SSF(Method):
         if not isinstance(getattr(model.patch_embed, "proj", None), nn.Conv2d):
             raise Unsupported("SSF needs a convolution as patch_embed.proj; there is none")
         require_layers(model, nn.LayerNorm, "norm1", "norm2")
-        require_layers(model, nn.Linear, *LINEARS)
+        require_layers(model, nn.Linear, *BLOCK_LINEARS)
         model.patch_embed.proj = ScaleShift(model.patch_embed.proj)
-        for name in ("norm1", "norm2", *LINEARS):
-            replace(model, name, ScaleShift)
+        for name in ("norm1", "norm2", *BLOCK_LINEARS):
+            replace_modules(model, name, ScaleShift)
         for name in ("norm", "fc_norm"):  # which of them is not the identity depends on the pooling
             if isinstance(model.get_submodule(name), nn.LayerNorm):
                 model.set_submodule(name, ScaleShift(model.get_submodule(name)))

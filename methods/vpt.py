@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from timm.models import VisionTransformer
 from torch import nn
 
-from methods.base import Method
-from methods.prompts import (
+from methods.shared.base import Method
+from methods.shared.prompts import (
     add_deep_prompts,
     add_shallow_prompts,
     prompts_of,
-    require_count,
-    require_form,
+    require_prompt_count,
+    require_prompt_form,
     uniform_prompts,
 )
-from methods.registry import register
+from methods.shared.registry import register
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class VPT(Method):
     form: str = "keys_and_values"
 
     def __post_init__(self) -> None:
-        require_count(self.prompts)
+        require_prompt_count(self.prompts)
         if self.projection is not None and self.projection < 1:
             raise ValueError(f"projection must be at least 1 wide; {self.projection} was given")
-        require_form(self.form)
+        require_prompt_form(self.form)
 
     def attach(self, model: VisionTransformer) -> None:
         count = len(model.blocks) if self.deep else 1

@@ -10,24 +10,23 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from methods.base import Method
-from methods.handover import Handover
-from methods.prompts import (
-    after_attention,
-    mix,
-    project,
-    require_count,
-    require_known_blocks,
-    uniform_prompts,
+from methods.shared.attention import (
+    attention_output,
+    finish_block,
+    project_qkv,
+    require_timm_blocks,
 )
-from methods.registry import register
-from methods.weights import require_choice
+from methods.shared.base import Method
+from methods.shared.hyperparameters import require_choice
+from methods.shared.prompts import require_prompt_count, uniform_prompts
+from methods.shared.registry import register
+from methods.shared.tensor_slot import TensorSlot
 
 
-class Asked(nn.Module):
+class QueryTunedBlock(nn.Module):
     """A block whose tokens `queries` ask too: the answers are handed on, the tokens unchanged."""
 
-    def __init__(self, block: Block, queries: Tensor, dropout: float, answers: Handover):
+    def __init__(self, block: Block, queries: Tensor, dropout: float, answers: TensorSlot):
         super().__init__()
         self.block, self.queries = block, nn.Parameter(queries)
         self.dropout, self.answers = nn.Dropout(dropout), answers
@@ -35,12 +34,12 @@ class Asked(nn.Module):
     def forward(self, x: Tensor, **_: Any) -> Tensor:
         attn, norm = self.block.attn, self.block.norm1
         seen = norm(x)
-        q, k, v = project(attn, seen)  # (B, H, N, D / H) each
+        q, k, v = project_qkv(attn, seen)  # (B, H, N, D / H) each
         queries = self.dropout(self.queries.expand(len(x), -1, -1))  # (B, Q, D)
         asking = norm(queries)
-        answers = mix(attn, asking, project(attn, asking)[0], k, v)  # (B, Q, D)
-        self.answers.give(after_attention(self.block, queries, answers))
-        return after_attention(self.block, x, mix(attn, seen, q, k, v))
+        answers = attention_output(attn, asking, project_qkv(attn, asking)[0], k, v)  # (B, Q, D)
+        self.answers.give(finish_block(self.block, queries, answers))
+        return finish_block(self.block, x, attention_output(attn, seen, q, k, v))
 
 
 def weighted_sum(answers: Tensor, weights: Tensor | None) -> Tensor:
@@ -49,7 +48,7 @@ def weighted_sum(answers: Tensor, weights: Tensor | None) -> Tensor:
     return weights @ answers
 
 
-GATHERED: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
+AGGREGATIONS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
     "concatenated": lambda answers, _: answers.flatten(1),  # (B, Q · D)
     "mean": lambda answers, _: answers.mean(1),  # (B, D)
     "weighted_sum": weighted_sum,
@@ -57,10 +56,10 @@ GATHERED: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
 """What the head sees of a block's answers, (B, Q, D)."""
 
 
-class Joined(nn.Module):
+class FeatureConcat(nn.Module):
     """The pooled feature and what is `gathered` of each block's answers, each of length one."""
 
-    def __init__(self, drop: nn.Module, answers: list[Handover], queries: int, gathered: str):
+    def __init__(self, drop: nn.Module, answers: list[TensorSlot], queries: int, gathered: str):
         super().__init__()
         self.drop, self.answers, self.gathered = drop, answers, gathered
         weighted = gathered == "weighted_sum"
@@ -68,7 +67,7 @@ class Joined(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         weights = [None] * len(self.answers) if self.weights is None else self.weights
-        gather, given = GATHERED[self.gathered], zip(self.answers, weights, strict=True)
+        gather, given = AGGREGATIONS[self.gathered], zip(self.answers, weights, strict=True)
         parts = [feature, *(gather(answers.take(), of_block) for answers, of_block in given)]
         return self.drop(torch.cat([F.normalize(part, dim=1) for part in parts], 1))
 
@@ -90,23 +89,23 @@ class VQT(Method):
     gathered: str = "concatenated"
 
     def __post_init__(self) -> None:
-        require_count(self.queries)
-        require_choice("what VQT's answers are gathered as", self.gathered, GATHERED)
+        require_prompt_count(self.queries)
+        require_choice("what VQT's answers are gathered as", self.gathered, AGGREGATIONS)
 
     def attach(self, model: VisionTransformer) -> None:
-        require_known_blocks(model)
-        answers = [Handover() for _ in model.blocks]
+        require_timm_blocks(model)
+        answers = [TensorSlot() for _ in model.blocks]
         for i, block in enumerate(model.blocks):
             queries = uniform_prompts(model, self.queries)
-            model.blocks[i] = Asked(block, queries, self.dropout, answers[i])
-        model.head_drop = Joined(model.head_drop, answers, self.queries, self.gathered)
+            model.blocks[i] = QueryTunedBlock(block, queries, self.dropout, answers[i])
+        model.head_drop = FeatureConcat(model.head_drop, answers, self.queries, self.gathered)
         if isinstance(model.head, nn.Linear):
             each = self.queries if self.gathered == "concatenated" else 1
-            model.head = widened(model.head, model.embed_dim * (1 + len(answers) * each))
+            model.head = widen_head(model.head, model.embed_dim * (1 + len(answers) * each))
 
 
 @torch.no_grad()
-def widened(head: nn.Linear, width: int) -> nn.Linear:
+def widen_head(head: nn.Linear, width: int) -> nn.Linear:
     """A head with `width` inputs, of which the first are those of `head`."""
     wide = nn.Linear(width, head.out_features)
     wide.weight.normal_().mul_(head.weight.std().to(wide.weight.device))

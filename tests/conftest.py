@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
-from scripted_server import Server, serving
+from support import tiny
+from support.scripted_server import Server, serving
 
-from bench import contract
-from bench.prepare.downloads import transfer, verifying
-from methods import registry
+from bench.models import method_checks
+from bench.prepare.downloads import checksums, http
+from methods.shared import registry
 
 torch.set_num_threads(1)  # more only wait for each other where several tests run at once
 
@@ -50,13 +50,13 @@ def cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the slow part of the tables."""
-    monkeypatch.setattr("bench.report.gallery._pictures", list)
+    monkeypatch.setattr("bench.report.figures._figure_specs", list)
 
 
 @pytest.fixture
 def double_precision():
     """New tensors are float64."""
-    with contract.double_precision():
+    with method_checks.double_precision():
         yield
 
 
@@ -71,8 +71,8 @@ def shared() -> Path:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Downloads that give up at once, and past any proxy."""
-    monkeypatch.setattr(transfer, "DELAYS", (0.0, 0.0))
-    monkeypatch.setattr(transfer, "STALL", 0.2)
+    monkeypatch.setattr(http, "RETRY_DELAYS", (0.0, 0.0))
+    monkeypatch.setattr(http, "TIMEOUT", 0.2)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
@@ -93,11 +93,11 @@ def mirror() -> Iterator[Server]:
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Every file that was read from its beginning to its end for its hash."""
-    read, digest = [], verifying.digest
+    read, digest = [], checksums.hash_file
 
     def counted(kind: str, path: Path, *rest: Any) -> str:
         read.append(path)
         return digest(kind, path, *rest)
 
-    monkeypatch.setattr(verifying, "digest", counted)
+    monkeypatch.setattr(checksums, "hash_file", counted)
     return read

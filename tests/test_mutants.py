@@ -33,7 +33,9 @@ def test_no_fault_stands_twice():
 
 
 def fault(find: str, put: str = "") -> Fault:
-    return Fault("trainer", "it is wrong", "bench/trainer.py", find, put, ("test_trainer.py",))
+    return Fault(
+        "trainer", "it is wrong", "bench/training/trainer.py", find, put, ("test_trainer.py",)
+    )
 
 
 @pytest.mark.parametrize(

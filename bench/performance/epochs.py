@@ -15,22 +15,24 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 import methods
-from bench import backbones, cost, environment, stages, trainer
-from bench.batches import Batches
-from bench.cards import Recipe, load_backbone, load_recipe
-from bench.crew import Crew
-from bench.data import Examples
-from bench.features import Features
-from bench.performance import profiles
-from bench.performance.rows import FASTER, SHARE, Row
-from bench.views import View
+from bench.config.backbone import load_backbone
+from bench.config.recipe import Recipe, load_recipe
+from bench.data.distributed import ProcessGroup
+from bench.data.loader import BatchLoader
+from bench.data.splits import Examples
+from bench.data.transforms import Transform
+from bench.models import backbones, frozen_trunk
+from bench.performance import measurement, method_cost
+from bench.performance.measurement import EPOCH_SHARE, SPEEDUP, PerformanceRow
+from bench.training import devices, trainer
+from bench.training.feature_cache import FeatureCache
 
 CLASSES, RATE, RECIPE = 10, 1e-3, "unified"
-OUTSIDE, KEPT = 0.15, 30.0  # of an epoch, at most; times as fast, at least
+MAX_OVERHEAD, MIN_CACHE_SPEEDUP = 0.15, 30.0  # of an epoch, at most; times as fast, at least
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """What is trained on what: a method's model on so many images, in batches."""
 
     method: str
@@ -48,41 +50,43 @@ class Work:
         torch.manual_seed(0)
         backbone = backbones.resolve(load_backbone(self.backbone))
         model = backbones.load(backbone, CLASSES, load_recipe(RECIPE))
-        backbones.placed(model, torch.device(self.device))
+        backbones.move_to_device(model, torch.device(self.device))
         methods.create(self.method).prepare(model, self.batches())
         return model.to(self.device)
 
-    def batches(self) -> Batches:
+    def batches(self) -> BatchLoader:
         size = backbones.resolve(load_backbone(self.backbone)).input.size
         order = torch.Generator().manual_seed(0)
         shape = (self.images, 3, size, size)
         pixels = torch.randint(256, shape, generator=order, dtype=torch.uint8)
         examples, view = (
             Examples(torch.arange(self.images) % CLASSES, pixels),
-            View("squash", "bicubic"),
+            Transform("squash", "bicubic"),
         )
         half, device = (0.5,) * 3, torch.device(self.device)
-        return Batches(examples, view, size, self.batch, half, half, device, order)
+        return BatchLoader(examples, view, size, self.batch, half, half, device, order)
 
     def recipe(self, epochs: int) -> Recipe:
         return replace(load_recipe(RECIPE), batch=self.batch, epochs=epochs, warmup_epochs=0)
 
-    def fit(self, model: VisionTransformer, batches: trainer.Batches, epochs: int) -> list[float]:
+    def fit(
+        self, model: VisionTransformer, batches: trainer.BatchSource, epochs: int
+    ) -> list[float]:
         """When training began and when each epoch ended, on `perf_counter`'s clock."""
         device = torch.device(self.device)
 
         def ended(*_: object) -> None:
-            environment.synchronise(device)
+            devices.synchronise(device)
             times.append(perf_counter())
 
-        environment.synchronise(device)
+        devices.synchronise(device)
         times = [perf_counter()]
         method = methods.create(self.method)
         trainer.fit(model, method, batches, self.recipe(epochs), RATE, self.precision, ended)
         return times
 
 
-def kept_features(work: Work, epochs: int, rounds: int) -> Row:
+def cache_speedup(work: Workload, epochs: int, rounds: int) -> PerformanceRow:
     """How many times faster so many epochs are on features, the first pass of images included.
 
     In each of the `rounds` all epochs are trained on features, and one on images, which counts
@@ -92,39 +96,41 @@ def kept_features(work: Work, epochs: int, rounds: int) -> Row:
     images = work.batches()
     work.fit(model, images, 1)  # the first pass of a process is slower
     for _ in range(rounds):
-        features = work.fit(model, Features(images, work.precision, epochs), epochs)
+        features = work.fit(model, FeatureCache(images, work.precision, epochs), epochs)
         plain = work.fit(model, images, 1)
         seconds.append(features[-1] - features[0])
         ratios.append(epochs * (plain[-1] - plain[0]) / seconds[-1])
     name = f"{epochs} epochs on features to as many on images: {work.name}"
-    row = Row(name, median(ratios), median(seconds), rounds, KEPT, least=True, unit=FASTER)
-    act = partial(work.fit, model, Features(images, work.precision, epochs), epochs)
-    return profiles.explained(row, act, work.device)
+    row = PerformanceRow(
+        name, median(ratios), median(seconds), rounds, MIN_CACHE_SPEEDUP, least=True, unit=SPEEDUP
+    )
+    act = partial(work.fit, model, FeatureCache(images, work.precision, epochs), epochs)
+    return measurement.with_profile(row, act, work.device)
 
 
-def class_token_alone(work: Work, rounds: int) -> Row:
+def class_token_speedup(work: Workload, rounds: int) -> PerformanceRow:
     """How many times faster a step is where the last block is computed for the class token alone.
 
     The seconds are those of a step in that form.
     """
     model, method = work.model().train(), methods.create(work.method)
-    groups = trainer.groups(model, method, work.recipe(1), RATE)
+    groups = trainer.param_groups(model, method, work.recipe(1), RATE)
     optimiser, (inputs, labels) = torch.optim.SGD(groups), next(iter(work.batches()))
 
     def step(scores: Callable[[Tensor], Tensor]) -> None:
-        trainer.step(scores, optimiser, inputs, labels, work.precision)
+        trainer.train_step(scores, optimiser, inputs, labels, work.precision)
 
-    forms = (lambda: step(model), lambda: step(stages.whole(model)))
-    plain, alone = cost.timed(forms, rounds, work.device)
+    forms = (lambda: step(model), lambda: step(frozen_trunk.forward_fn(model)))
+    plain, alone = method_cost.time_interleaved(forms, rounds, work.device)
     name = f"class token alone: {work.name}"
-    return Row(name, plain / alone, alone / 1000, rounds, unit=FASTER)
+    return PerformanceRow(name, plain / alone, alone / 1000, rounds, unit=SPEEDUP)
 
 
 @dataclass
-class Watched:
+class TimedBatches:
     """Batches that count the seconds for which the loop works on what they gave."""
 
-    batches: Batches
+    batches: BatchLoader
     at_work: float = 0.0
 
     @property
@@ -132,7 +138,7 @@ class Watched:
         return self.batches.device
 
     @property
-    def crew(self) -> Crew:
+    def crew(self) -> ProcessGroup:
         return self.batches.crew
 
     def __len__(self) -> int:
@@ -140,27 +146,27 @@ class Watched:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in self.batches:
-            environment.synchronise(self.device)
+            devices.synchronise(self.device)
             start = perf_counter()
             yield batch
-            environment.synchronise(self.device)
+            devices.synchronise(self.device)
             self.at_work += perf_counter() - start
 
     def reader(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
         return self.batches.reader(model)
 
 
-def outside_steps(work: Work, epochs: int) -> Row:
+def loop_overhead(work: Workload, epochs: int) -> PerformanceRow:
     """The share of an epoch that is neither forward, nor backward, nor the optimiser's.
 
     The scheduler, some microseconds a step, is not told apart from the optimiser. The seconds are
     those of an epoch.
     """
-    model, batches = work.model(), Watched(work.batches())
+    model, batches = work.model(), TimedBatches(work.batches())
     work.fit(model, batches, 1)
     batches.at_work = 0.0
     times = work.fit(model, batches, epochs)
     whole = times[-1] - times[0]
     name, share = f"outside the steps: {work.name}", 1 - batches.at_work / whole
-    row = Row(name, share, whole / epochs, epochs, OUTSIDE, unit=SHARE)
-    return profiles.explained(row, partial(work.fit, model, batches, 1), work.device)
+    row = PerformanceRow(name, share, whole / epochs, epochs, MAX_OVERHEAD, unit=EPOCH_SHARE)
+    return measurement.with_profile(row, partial(work.fit, model, batches, 1), work.device)

@@ -1,84 +1,301 @@
-"""Measures what is meant to be fast, section by section, and writes the page that says how it went.
+"""Rows as Markdown: pairs with bars, methods side by side, growth from end to end."""
 
-The page is made of the file of all measurements: what is not measured now stays as it was.
-"""
-
-from collections.abc import Iterator, Sequence
+# MERGED bench.performance.page: """The sections of the page: what each measures, and with how much work."""
+# MERGED bench.performance.page: """Measures what is meant to be fast, section by section, and writes the page that says how it went.
+#
+# The page is made of the file of all measurements: what is not measured now stays as it was.
+# """
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from bench.errors import unknown
-from bench.performance import picture, sheet, tables
-from bench.performance.rows import Line, Machine, Row, machine
-from bench.performance.sections import SECTIONS, SIZES
-from bench.records import write_atomically
-from bench.report.grouping import gather
-from bench.report.text import on
+import torch
 
-FILE, PICTURE = "performance.md", "pictures/performance"
-TOP = f"""\
+from bench.performance import (
+    epochs,
+    figure,
+    initialisation,
+    measurement,
+    memory,
+    scaling,
+    training_step,
+)
+from bench.performance.epochs import Workload
+from bench.performance.initialisation import CUB_IMAGES
+from bench.performance.measurement import (
+    MET,
+    NOT_MET,
+    VTAB_HOURS,
+    Machine,
+    PerformanceLine,
+    PerformanceRow,
+    this_machine,
+)
+from bench.report.grouping import group_by
+from bench.report.markdown import MISSING, describe_machine, escape, table_from_rows
+from bench.utils.errors import unknown_name
+from bench.utils.files import write_atomically
+
+TEXT_COLUMNS = frozenset({"what", "method", "against", "beside"})
+
+
+def pairs_table(rows: Sequence[PerformanceRow]) -> str:
+    """A line a row with its bar; below, what takes the most where a bar is not met."""
+    heads = ("what", "measured", "bar", "met", "seconds", "times", "beside")
+    table = table_from_rows(heads, [_pair_cells(row) for row in rows], TEXT_COLUMNS)
+    return "\n\n".join([table, *(_profile_note(row) for row in rows if row.profile)])
+
+
+def methods_table(rows: Sequence[PerformanceRow]) -> str:
+    """A line a method, a column a unit; above, on what; below, the methods left out, and why."""
+    known = [row for row in rows if row.value is not None]
+    units = list(dict.fromkeys(row.unit for row in known))
+    lines = []
+    for name, own in group_by(known, lambda row: row.name).items():
+        figures = {row.unit: row for row in own}
+        lines.append([name, *(_format_figure(figures.get(unit)) for unit in units)])
+    refused = [f"{row.name}: {escape(row.note)}" for row in rows if row.value is None]
+    work = [f"{note}:" for note in dict.fromkeys(row.note for row in known)]
+    return "\n\n".join([*work, table_from_rows(["method", *units], lines, TEXT_COLUMNS), *refused])
+
+
+def scaling_table(rows: Sequence[PerformanceRow]) -> str:
+    """A line a series: what it took at the smallest size and at the largest."""
+    heads = ("what", "against", "from", "to", "seconds, first", "last", "MiB, first", "last")
+    lines = []
+    for (name, against), own in group_by(rows, lambda row: (row.name, row.against)).items():
+        first, last = own[0], own[-1]
+        sizes = [f"{row.at:g}" for row in (first, last)]
+        seconds = [_format_short(row.seconds) for row in (first, last)]
+        lines.append(
+            [name, against, *sizes, *seconds, *(_format_short(r.value) for r in (first, last))]
+        )
+    return table_from_rows(heads, lines, TEXT_COLUMNS)
+
+
+def bars_summary(rows: Sequence[PerformanceRow]) -> str:
+    """How many bars there are, and how many were met."""
+    said = [row.met for row in rows]
+    return f"Bars: {said.count(MET)} met, {said.count(NOT_MET)} not met."
+
+
+def _pair_cells(row: PerformanceRow) -> list[str]:
+    bar = MISSING if row.bar is None else f"{'≥' if row.least else '≤'} {row.bar:g}"
+    measured = f"{_format_short(row.value)} {row.unit}"
+    return [
+        row.name,
+        measured,
+        bar,
+        row.met or MISSING,
+        _format_short(row.seconds),
+        str(row.n),
+        row.note,
+    ]
+
+
+def _profile_note(row: PerformanceRow) -> str:
+    return f"Not met: {escape(row.name)}. The operators that take the most: {row.profile}."
+
+
+def _format_figure(row: PerformanceRow | None) -> str:
+    if row is None or row.value is None:
+        return MISSING
+    return f"{row.value:.1f}" if row.unit == VTAB_HOURS else f"{row.value:,.0f}"
+
+
+def _format_short(value: float | None) -> str:
+    """Three digits, written out where they are whole."""
+    if value is None:
+        return MISSING
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+BASE_NETWORK, MINI_BACKBONE = "vit_base_patch16_224", "vit_mini_mae"
+
+
+@dataclass(frozen=True)
+class WorkSizes:
+    """How much work there is on a kind of device."""
+
+    batch: int  # of `base`
+    started: int  # images that prompts start from
+    clustered: int  # images whose tokens are clustered
+    backbone: str  # whose images a second are told
+    base: str = BASE_NETWORK
+    mini: str = MINI_BACKBONE
+    large: str = f"{BASE_NETWORK}@random"
+    kept: tuple[int, int] = (1000, 100)  # images and epochs on kept features
+    rounds: int = 9
+    shallow: dict[str, Any] = field(default_factory=lambda: memory.SHALLOW_NETWORK)
+    plans: dict[str, scaling.ScalingPlan] = field(default_factory=lambda: scaling.PLANS)
+
+
+SIZES = {
+    "cpu": WorkSizes(batch=8, started=512, clustered=CUB_IMAGES, backbone=MINI_BACKBONE),
+    "cuda": WorkSizes(
+        batch=32, started=CUB_IMAGES, clustered=CUB_IMAGES, backbone=f"{BASE_NETWORK}@random"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class PageSection:
+    """A part of the page."""
+
+    title: str
+    says: str
+    measure: Callable[[WorkSizes, str], Iterator[PerformanceRow]]  # sizes, device
+    table: Callable[[Sequence[PerformanceRow]], str] = pairs_table
+
+
+def _steps(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
+    yield from training_step.measure_steps(sizes.base, sizes.batch, sizes.rounds, device)
+    yield from training_step.measure_form_differences(sizes.base, sizes.batch, device)
+
+
+def _initialisation(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
+    place, count = torch.device(device), sizes.started
+    yield from initialisation.measure_initialisation(sizes.base, count, sizes.batch, 20, 2, place)
+
+
+def _features(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
+    images, many = sizes.kept
+    for method in ("linear", "vpt_deep"):
+        yield epochs.loop_overhead(
+            Workload(method, sizes.mini, min(images, 320), 32, device), epochs=2
+        )
+    few = Workload("vpt_deep", sizes.large, 4 * sizes.batch, sizes.batch, device)
+    yield replace(epochs.loop_overhead(few, epochs=2), bar=0.05)
+    yield epochs.cache_speedup(Workload("linear", sizes.mini, images, 32, device), many, rounds=3)
+
+
+def _memory(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
+    yield from memory.measure_step_memory(sizes.base, sizes.batch, device)
+    yield from memory.measure_clustering_memory(sizes.clustered, device, sizes.shallow)
+
+
+def _growth(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
+    yield from scaling.measure_scaling(sizes.plans, device)
+
+
+def _throughput(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
+    yield from training_step.measure_throughput(sizes.backbone, 32, 3, device)
+
+
+SECTIONS = {
+    "steps": PageSection(
+        "Training steps",
+        "A step with deep prompts as keys and values beside the concatenation of the papers, and "
+        "beside the floor: forward, and backward through the activations alone. All take turns in "
+        "one process on the same batch; fp32, random weights. Both forms must compute the same.",
+        _steps,
+    ),
+    "initialisation": PageSection(
+        "Initialisation",
+        "A start of 20 deep prompts beside the one forward pass that it cannot do without. The "
+        "paper's seconds, on CUB-200, stand beside those of a GPU.",
+        _initialisation,
+    ),
+    "features": PageSection(
+        "Features that are kept",
+        "Epochs on features of a frozen network beside epochs on images, the pass that makes them "
+        "included; and what of an epoch is neither forward, nor backward, nor the optimiser's.",
+        _features,
+    ),
+    "memory": PageSection(
+        "Memory",
+        "The most that is held beyond what was held before, resident on a CPU and allocated on a "
+        "GPU; each in a process of its own. K-means clusters as many tokens as CUB-200's 5,394 "
+        "training images give in a layer of ViT-B/16.",
+        _memory,
+    ),
+    "growth": PageSection(
+        "Growth",
+        f"One thing is made larger at a time. The network: {scaling.NETWORK_TEXT}. The base is "
+        f"{scaling.describe_base(scaling.INITIALISATION)} for a start, {scaling.describe_base(scaling.TRAINING_STEP)} for a step, whose "
+        "images are its batch.",
+        _growth,
+        scaling_table,
+    ),
+    "throughput": PageSection(
+        "Throughput",
+        "Images a second of every method, on images: what is kept of frozen networks comes on "
+        "top. On a CPU the network is the small one that comes with the project, whose hours say "
+        "nothing of ViT-B/16's. Hours are projected from them for one seed of VTAB-1k: 19 tasks "
+        "of 1,000 images for 100 epochs, and 387,904 test images once.",
+        _throughput,
+        methods_table,
+    ),
+}
+
+PAGE_FILE, FIGURE_STEM = "performance.md", "pictures/performance"
+HEADER = f"""\
 <!-- made by `python -m bench performance`; do not edit -->
 
 # Performance
 
 What is meant to be fast, as ratios of what took turns on one machine; the seconds are that
-machine's. Bars: at most (≤) or at least (≥). Every figure [as CSV]({sheet.FILE}). One section is
+machine's. Bars: at most (≤) or at least (≥). Every figure [as CSV]({measurement.CSV_FILE}). One section is
 measured anew with `python -m bench performance --only SECTION`.
 """
-SHOWN = f"[![Time and memory as work grows]({PICTURE}.png)]({PICTURE}.svg)"
+FIGURE_MARKDOWN = f"[![Time and memory as work grows]({FIGURE_STEM}.png)]({FIGURE_STEM}.svg)"
 
 
-def write(results: Path, device: str, only: Sequence[str] = ()) -> Iterator[str]:
+def measure_and_write(results: Path, device: str, only: Sequence[str] = ()) -> Iterator[str]:
     """Measure all sections or some, a line a row; after each, write the file and the page."""
     for name in only:
         if name not in SECTIONS:
-            raise unknown("section", name, SECTIONS)
-    lines = sheet.read(results / sheet.FILE)
-    here = machine(device)
+            raise unknown_name("section", name, SECTIONS)
+    lines = measurement.read_csv(results / measurement.CSV_FILE)
+    here = this_machine(device)
     if here.device not in SIZES:
-        raise unknown("kind of device to measure on", here.device, SIZES)
+        raise unknown_name("kind of device to measure on", here.device, SIZES)
     for name in (name for name in SECTIONS if not only or name in only):
-        now, found = machine(device), []
+        now, found = this_machine(device), []
         for row in SECTIONS[name].measure(SIZES[here.device], device):
-            found.append(Line(name, row, now))
-            yield _said(row)
-        lines = [*sheet.replaced(lines, name, here.device), *found]
-        _publish(results, lines)
-    yield str(results / FILE)
+            found.append(PerformanceLine(name, row, now))
+            yield _describe_row(row)
+        lines = [*measurement.without_section(lines, name, here.device), *found]
+        _write_files(results, lines)
+    yield str(results / PAGE_FILE)
 
 
-def page(lines: Sequence[Line]) -> str:
+def markdown_page(lines: Sequence[PerformanceLine]) -> str:
     """The page: each section in a table a machine."""
-    found = gather(lines, lambda line: line.section)
-    parts = [TOP, tables.bars([line.row for line in lines])]
+    found = group_by(lines, lambda line: line.section)
+    parts = [HEADER, bars_summary([line.row for line in lines])]
     for name, section in SECTIONS.items():
         if name in found:
             parts.append(f"## {section.title}\n\n{section.says}")
-            parts += [SHOWN] if name == picture.SECTION else []
-            for where, own in gather(found[name], lambda line: line.machine).items():
-                parts.append(f"{section.table([line.row for line in own])}\n\n{_about(where)}")
+            parts += [FIGURE_MARKDOWN] if name == figure.SECTION else []
+            for where, own in group_by(found[name], lambda line: line.machine).items():
+                parts.append(
+                    f"{section.table([line.row for line in own])}\n\n{_describe_machine(where)}"
+                )
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _publish(results: Path, lines: Sequence[Line]) -> None:
-    sheet.write(results / sheet.FILE, lines)
-    write_atomically(results / FILE, page(lines).encode())
-    drawing = picture.draw(lines)
+def _write_files(results: Path, lines: Sequence[PerformanceLine]) -> None:
+    measurement.write_csv(results / measurement.CSV_FILE, lines)
+    write_atomically(results / PAGE_FILE, markdown_page(lines).encode())
+    drawing = figure.draw(lines)
     if drawing:
-        write_atomically(results / f"{PICTURE}.svg", drawing.svg())
-        write_atomically(results / f"{PICTURE}.png", drawing.png())
+        write_atomically(results / f"{FIGURE_STEM}.svg", drawing.svg())
+        write_atomically(results / f"{FIGURE_STEM}.png", drawing.png())
 
 
-def _said(row: Row) -> str:
+def _describe_row(row: PerformanceRow) -> str:
     at = f" at {row.at:g} {row.against}" if row.at is not None else ""
     value = row.note if row.value is None else f"{row.value:.3g} {row.unit}"
     met = f" ({row.met})" if row.met else ""
     return f"{row.name}{at}: {value}{met}"
 
 
-def _about(where: Machine) -> str:
+def _describe_machine(where: Machine) -> str:
     changed = " with changes" if where.dirty else ""
     return (
-        f"Measured on {on(where.device_name, where.threads)}; torch {where.torch}, timm "
+        f"Measured on {describe_machine(where.device_name, where.threads)}; torch {where.torch}, timm "
         f"{where.timm}, Python {where.python}; commit {where.commit[:12]}{changed}, "
         f"{where.started}."
     )

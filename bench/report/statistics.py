@@ -15,10 +15,12 @@ from scipy.optimize import brentq
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-DECIMALS = 9  # differences equal to that many are ties: 70.3 - 70.2 is not 60.3 - 60.2 in floats
+TIE_DECIMALS = (
+    9  # differences equal to that many are ties: 70.3 - 70.2 is not 60.3 - 60.2 in floats
+)
 
 
-def interval(
+def bootstrap_interval(
     values: Floats, draws: int = 2000, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:
     """The bootstrap interval of the mean over tasks of `values` (T, S), in their unit.
@@ -39,7 +41,7 @@ def interval(
 
 def average_ranks(table: Floats) -> Floats:
     """The mean over tasks of each method's rank (K,) in `table` (T, K); best is 1, ties share."""
-    ranks: Floats = stats.rankdata(-table.round(DECIMALS), axis=1)  # (T, K)
+    ranks: Floats = stats.rankdata(-table.round(TIE_DECIMALS), axis=1)  # (T, K)
     return ranks.mean(axis=0)
 
 
@@ -52,7 +54,7 @@ def friedman(table: Floats) -> tuple[float, float] | None:
     tasks, methods = table.shape
     if methods < 3 or tasks < 2:
         return None
-    rounded = table.round(DECIMALS)
+    rounded = table.round(TIE_DECIMALS)
     if (rounded == rounded[:, :1]).all():  # all tied: scipy would divide 0 by 0
         return 0.0, 1.0
     found = stats.friedmanchisquare(*rounded.T)
@@ -88,7 +90,7 @@ def wilcoxon(a: Floats, b: Floats) -> float:
     mean rank. The p is exact for any number of tasks and any ties: every way to give these ranks
     their signs is counted.
     """
-    different = (a - b).round(DECIMALS)
+    different = (a - b).round(TIE_DECIMALS)
     different = different[different != 0]
     if not len(different):
         return 1.0
@@ -118,7 +120,7 @@ def holm(p: Floats) -> Floats:
     return adjusted
 
 
-def pairwise(table: Floats) -> Floats:
+def pairwise_p_values(table: Floats) -> Floats:
     """Wilcoxon's p of each pair of methods in `table` (T, K), Holm-adjusted over all: (K, K)."""
     methods = table.shape[1]
     pairs = list(combinations(range(methods), 2))
@@ -142,7 +144,7 @@ def shared_ranks(table: Floats, p: Floats, level: float = 0.05) -> list[tuple[in
     return list(zip(best.tolist(), worst.tolist(), strict=True))
 
 
-def least_p(tasks: int) -> float:
+def smallest_p(tasks: int) -> float:
     """The smallest two-sided p that Wilcoxon's test of that many tasks can give: 2 / 2^T.
 
     Holm's adjustment of M pairs makes it up to M times as much.
@@ -150,7 +152,7 @@ def least_p(tasks: int) -> float:
     return min(1.0, 2.0 ** (1 - tasks))
 
 
-def detectable(table: Floats, power: float = 0.8, level: float = 0.05) -> float | None:
+def detectable_difference(table: Floats, power: float = 0.8, level: float = 0.05) -> float | None:
     """The smallest true mean difference that these tasks would have shown with that `power`.
 
     That is, in a two-sided paired t test at `level` of two methods of `table` (T, K), whose
@@ -184,7 +186,7 @@ def mcnemar(right_a: Bools, right_b: Bools) -> float:
     return float(stats.binomtest(only_a, only_a + only_b).pvalue)
 
 
-def margin(values: Floats, others: int, unit: float, level: float = 0.95) -> float:
+def margin_between_seeds(values: Floats, others: int, unit: float, level: float = 0.95) -> float:
     """How far a published mean may lie from the mean of our seeds `values` (S,) and agree.
 
     The published mean is of `others` runs, taken to vary as ours do, and printed to a last digit of
@@ -199,7 +201,7 @@ def margin(values: Floats, others: int, unit: float, level: float = 0.95) -> flo
     return float(quantile * spread + unit / 2)
 
 
-def margin_of_images(
+def margin_from_images(
     accuracies: Floats, images: NDArray[np.int64], unit: float, level: float = 0.95
 ) -> float:
     """How far the mean over tasks of one seed may lie from the truth by its test images alone.

@@ -1,49 +1,49 @@
-"""The page of statistics: what each board's rows show beyond chance."""
+"""What the rows of a board show beyond chance."""
 
+# MERGED bench.report.statistics_page: """The page of statistics: what each board's rows show beyond chance."""
 from collections.abc import Sequence
 
 from tabulate import tabulate
 
 from bench.report import statistics
-from bench.report.comparison import LEVEL, Comparison, rank_text
-from bench.report.leaderboard import Board
-from bench.report.text import safe
+from bench.report.leaderboard import SIGNIFICANCE_LEVEL, Board, Comparison, format_rank
+from bench.report.markdown import escape
 
 NOTICE = "<!-- made by `python -m bench report` from the records; do not edit -->"
-MEANING = (
+EXPLANATION = (
     "Of complete rows, each task counting by its mean over seeds. Intervals: 95 %, bootstrap over "
     "tasks and, within each, over seeds; that of the difference to the first row is over the same "
     "tasks for both, each with its mean over seeds. Average rank: over tasks, best is 1. Better "
     "and worse: how many methods differ significantly by Wilcoxon's signed-rank test over tasks, "
-    f"Holm-corrected over all pairs of the board, at {LEVEL}. Means over the same tasks say "
+    f"Holm-corrected over all pairs of the board, at {SIGNIFICANCE_LEVEL}. Means over the same tasks say "
     "nothing of other tasks: the intervals and tests do, as far as these tasks stand for them."
 )
 
 
-def markdown(boards: Sequence[Board]) -> str:
+def render_statistics(boards: Sequence[Board]) -> str:
     """The page of statistics: a section for each board with two complete rows or more."""
-    parts = [NOTICE, "# Statistics", MEANING]
+    parts = [NOTICE, "# Statistics", EXPLANATION]
     for board in boards:
         if len(board.rows) > 1:
-            parts += [f"## {safe(board.name)}", *_section(board.comparison)]
+            parts += [f"## {escape(board.name)}", *_section(board.comparison)]
     return "\n\n".join(parts) + "\n"
 
 
 def _section(found: Comparison) -> list[str]:
     tasks, methods = found.table.shape
-    whole = [_friedman(found), found.said()]
+    whole = [_friedman_sentence(found), found.said()]
     if tasks > 1 and methods > 2:
-        cd = statistics.critical_difference(methods, tasks, LEVEL)
+        cd = statistics.critical_difference(methods, tasks, SIGNIFICANCE_LEVEL)
         whole.insert(1, f"Nemenyi's critical difference of average ranks is {cd:.2f}.")
-    lines = [_line(found, i) for i in range(methods)]
+    lines = [_method_line(found, i) for i in range(methods)]
     return [
         " ".join(filter(None, whole)),
         tabulate(lines, "keys", "pipe", disable_numparse=True),
-        *_pairs(found),
+        *_significant_pairs(found),
     ]
 
 
-def _friedman(found: Comparison) -> str:
+def _friedman_sentence(found: Comparison) -> str:
     tested = statistics.friedman(found.table)
     if tested is None:
         return ""
@@ -54,16 +54,16 @@ def _friedman(found: Comparison) -> str:
     )
 
 
-def _line(found: Comparison, i: int) -> dict[str, str]:
+def _method_line(found: Comparison, i: int) -> dict[str, str]:
     row = found.rows[i]
     assert row.means is not None  # complete
     low, high = found.interval(row)
     less, most = found.to_the_first(i)
-    differs = found.p[i] < LEVEL
+    differs = found.p[i] < SIGNIFICANCE_LEVEL
     more = found.table.mean(axis=0)[i] > found.table.mean(axis=0)
     return {
-        "rank": rank_text(found.ranks[i]),
-        "method": safe(row.label),
+        "rank": format_rank(found.ranks[i]),
+        "method": escape(row.label),
         "mean over tasks": f"{row.means.over_tasks:.2f}",
         "interval": f"{low:.2f} to {high:.2f}",
         "to the first": f"{less:.2f} to {most:.2f}" if i else "",
@@ -74,17 +74,17 @@ def _line(found: Comparison, i: int) -> dict[str, str]:
     }
 
 
-def _pairs(found: Comparison) -> list[str]:
+def _significant_pairs(found: Comparison) -> list[str]:
     """The significant pairs, the surest first."""
     methods, means = len(found.rows), found.table.mean(axis=0)
     pairs = [(found.p[i, j], i, j) for i in range(methods) for j in range(i + 1, methods)]
-    sure = sorted((p, i, j) for p, i, j in pairs if p < LEVEL)
+    sure = sorted((p, i, j) for p, i, j in pairs if p < SIGNIFICANCE_LEVEL)
     if not sure:
         return []
     lines = [
         {
-            "better": safe(found.rows[i].label),
-            "worse": safe(found.rows[j].label),
+            "better": escape(found.rows[i].label),
+            "worse": escape(found.rows[j].label),
             "difference": f"{means[i] - means[j]:.2f}",
             "corrected p": f"{p:.2g}",
         }

@@ -1,0 +1,156 @@
+"""Names of models that timm has changed: what is asked for by an old one is found by the new."""
+
+# MERGED bench.config.backbone: """What a backbone wants to see, and how that is said."""
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import field, replace
+from math import inf
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic.dataclasses import dataclass
+
+from bench.config.loading import BACKBONES_FILE, WEIGHTS_DIR, _read_toml, validate
+from bench.records.schema import STRICT
+from bench.utils.errors import UserError
+
+RENAMED_PREFIXES = {"vit_deit_": "deit_"}  # beginnings that timm changed before it kept a table
+
+
+def current_timm_name(name: str) -> str:
+    """What timm calls a model now; another name as it is.
+
+    Raises `UserError` for a model that timm has removed.
+    """
+    from timm import is_model  # slow to import; the project's own cards never need it
+    from timm.models import get_deprecated_models
+
+    for old, new in RENAMED_PREFIXES.items():
+        if name.startswith(old) and is_model(new + name.removeprefix(old).partition(".")[0]):
+            return new + name.removeprefix(old)
+    known = get_deprecated_models()
+    plain, dot, tag = name.partition(".")
+    if dot and known.get(plain):
+        raise UserError(f"timm calls {plain} {known[plain]} now: name that, and no tag {tag}")
+    if name not in known:
+        return name
+    if known[name] is None:
+        raise UserError(f"timm has removed {name}, and names nothing in its place")
+    return str(known[name])
+
+
+def rename_note(old: str, new: str) -> str:
+    """The change in words; empty where there is none."""
+    return f"timm calls {old} {new} now" if old != new else ""
+
+
+RANDOM_WEIGHTS = "random"  # in place of a weights file: shows what pretraining gives
+
+
+@dataclass(frozen=True, config=STRICT)
+class BackboneCard:
+    """A pretrained model: what to build, which weights, and how it wants its input."""
+
+    name: str
+    timm: str  # timm's model name, with the tag where the weights are timm's
+    weights: str = ""  # a file beside the card or in bench/weights; RANDOM; empty: timm's own
+    sha256: str = ""  # of the weights' file; checked where given
+    # Left out, as known weights have it that the file turns out to be, else as timm has it:
+    pooling: Literal["", "token", "avg", "backbone"] = ""  # backbone: as timm's model has it
+    input_size: int = 0  # pixels
+    mean: list[float] = field(default_factory=list)  # of each channel, in [0, 1]
+    std: list[float] = field(default_factory=list)
+    pretraining: str = ""  # one line: on what, how
+    evidence: str = ""  # one line: what shows that the weights are pretrained
+    architecture: dict[str, int] = field(default_factory=dict)  # arguments of timm's constructor
+
+    def __post_init__(self) -> None:
+        if self.input_size < 0:
+            raise ValueError(f"input_size must be above 0; {self.input_size} was given")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values and (len(values) != 3 or not all(abs(value) < inf for value in values)):
+                raise ValueError(f"{name} needs 3 numbers, a channel each; {values} was given")
+        if self.std and min(self.std) <= 0:
+            raise ValueError(f"std must be above 0 in each channel; {self.std} was given")
+
+
+def load_backbone(name: str) -> BackboneCard:
+    """The card called `name`, or at that path; ``NAME@FILE`` is the same with another weights file.
+
+    Any other name is taken for one of timm's, which `bench.models.backbones` checks; one that timm has
+    changed, for the new one.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        card = validate(BackboneCard, f"the card {path}", _read_toml(path, "backbone"))
+        if card.weights in ("", RANDOM_WEIGHTS):
+            return card
+        beside = (path.parent / card.weights).resolve()
+        known = (WEIGHTS_DIR / card.weights).is_file()
+        return card if known and not beside.is_file() else replace(card, weights=str(beside))
+    plain, at, file = name.partition("@")
+    if at:
+        card = load_backbone(plain)
+        return replace(card, name=f"{card.name}@{Path(file).stem}", weights=file, sha256="")
+    now = canonical_name(name)
+    return backbone_cards().get(now) or BackboneCard(name=now, timm=now)
+
+
+def canonical_name(name: str) -> str:
+    """What a name of a backbone is to be written as now: timm has changed some of its own."""
+    plain, at, file = name.partition("@")
+    if name.endswith(".toml") or plain.endswith(".toml") or plain in backbone_cards():
+        return name
+    return current_timm_name(plain) + at + file
+
+
+def backbone_cards() -> dict[str, BackboneCard]:
+    """The project's own cards."""
+    tables = _read_toml(BACKBONES_FILE, "backbone")
+    origin = f"the card {BACKBONES_FILE}"
+    return {name: validate(BackboneCard, origin, {"name": name, **t}) for name, t in tables.items()}
+
+
+ChannelStatistics = tuple[
+    tuple[float, ...], tuple[float, ...]
+]  # mean and standard deviation a channel
+
+IMAGENET_STATISTICS: ChannelStatistics = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+NO_NORMALISATION: ChannelStatistics = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # pixels stay in [0, 1]
+
+
+@dataclasses.dataclass(frozen=True)
+class InputSpec:
+    """What a backbone wants to see and how it sums it up."""
+
+    size: int  # pixels, both ways
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    pooling: str
+
+
+def select_statistics(own: ChannelStatistics, wanted: str) -> ChannelStatistics:
+    """The mean and standard deviation that a recipe wants, of pixels in [0, 1]."""
+    return {"backbone": own, "imagenet": IMAGENET_STATISTICS, "none": NO_NORMALISATION}[wanted]
+
+
+def describe_input(recorded: Mapping[str, Any], wanted: str = "backbone") -> str:
+    """A recorded input in words, with the normalisation in use; `wanted` is the recipe's.
+
+    >>> said({"size": 224, "pooling": "avg", "mean": [0.5] * 3, "std": [0.5] * 3})
+    'pooling avg, 224 pixels, mean (0.5, 0.5, 0.5), std (0.5, 0.5, 0.5)'
+    """
+    own = tuple(recorded.get("mean", ())), tuple(recorded.get("std", ()))
+    mean, std = select_statistics(own, wanted)
+    whose = "" if wanted == "backbone" else " (the recipe's)"
+    parts = [
+        f"pooling {recorded.get('pooling', 'not said')}",
+        f"{recorded['size']} pixels" if "size" in recorded else "",
+        f"mean {_format_channels(mean)}" if mean else "",
+        f"std {_format_channels(std)}{whose}" if std else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _format_channels(values: Sequence[float]) -> str:
+    return f"({', '.join(f'{value:g}' for value in values)})"

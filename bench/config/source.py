@@ -1,0 +1,69 @@
+"""A source's card: the archives that a data set is published in, and on what terms."""
+
+from dataclasses import field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic.dataclasses import dataclass
+
+from bench.config.loading import SUITES_DIR, load_card
+from bench.records.schema import STRICT
+
+SOURCES_DIR = SUITES_DIR / "sources"
+
+
+@dataclass(frozen=True, config=STRICT)
+class SourceFile:
+    """One archive, or other file, as published."""
+
+    name: str  # below archives/<source>/; it may also be a folder of that name, extracted
+    bytes: int = 0  # 0: not published
+    sha256: str = ""
+    md5: str = ""
+    urls: list[str] = field(default_factory=list)  # tried in turn
+    hub: str = ""  # on the Hugging Face hub: REPOSITORY@REVISION:PATH
+    replaces: str = ""  # a file that is not needed where this one is
+    how: str = ""  # how to get it, where no address serves it
+    repacked: bool = False  # whether any archive of its files will do: they are checked by name
+
+
+@dataclass(frozen=True, config=STRICT)
+class Source:
+    """A data set as published."""
+
+    name: str
+    title: str
+    format: str  # its reader: a name of bench.prepare.readers
+    native: Literal[
+        "png", "jpeg"
+    ]  # how its images are kept: jpeg as published, png what has no loss
+    licence: str
+    home: str  # where its terms and its authors' words stand
+    access: Literal["open", "terms", "login", "dead"]
+    prepared_bytes: int  # about, of what is kept of it
+    file: list[SourceFile]
+    options: dict[str, Any] = field(default_factory=dict)  # of the format
+    scratch_bytes: int = 0  # about, what unpacking needs beside
+    repeats: bool = False  # whether its own test images repeat training images, byte for byte
+
+    def __post_init__(self) -> None:
+        names = {file.name for file in self.file}
+        for file in self.file:
+            if file.replaces and file.replaces not in names:
+                raise ValueError(f"{file.name} replaces {file.replaces!r}, which is no file here")
+            if not (file.urls or file.hub or file.how):
+                raise ValueError(f"{file.name} needs urls, hub or how")
+            if file.repacked and (file.bytes or file.sha256 or file.md5):
+                raise ValueError(f"{file.name} may be repacked, so it has no bytes and no hash")
+
+
+def load_source(name: str, place: Path = SOURCES_DIR) -> Source:
+    """The source called `name`; ``name.toml`` is a card in the folder `place`."""
+    return load_card(
+        Source, "source", str(place / name) if name.endswith(".toml") else name, SOURCES_DIR
+    )
+
+
+def card_folder(suite: str) -> Path:
+    """Where cards of sources that a suite's card names by file are looked for."""
+    return Path(suite).parent if suite.endswith(".toml") else SOURCES_DIR

@@ -1,0 +1,144 @@
+"""List files of a split: a line `path label` an image, or JSON that maps images to class ids.
+
+They are UTF-8 text, with or without a mark before it, of lines that end as on any system. A label
+is what follows the last space or tab of a line, so that paths may hold spaces; blank lines may only
+stand at the end, for one among the others may be an image that was lost.
+"""
+
+# MERGED bench.data.locations: """Where a task's data lie: prepared in a variant, or in a folder as found."""
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.config.suite import Suite, Task
+from bench.data.prepared import LOSSLESS, available_variants, find_prepared
+from bench.utils.errors import UserError
+from bench.utils.text import NotText, decode_utf8
+
+ListEntry = tuple[str, str, str]  # an image's path, its label as written, and where that stands
+FileReader = Callable[[str], bytes]  # a list file's content, by its name
+LINE_ENDS = re.compile(
+    r"\r\n|\n|\r"
+)  # of lines; what else `splitlines` takes for one may be in a path
+
+
+class JsonPairs(list[tuple[str, object]]):
+    """The entries of a JSON object, each of those that stand twice as well."""
+
+
+def read_list(where: str, name: str, read: FileReader) -> list[ListEntry]:
+    """The entries of a list file; `where` it lies is for messages."""
+    place = f"{where}/{name}"
+    try:
+        text = decode_utf8(read(name))
+        entries = json.loads(text, object_pairs_hook=JsonPairs) if name.endswith(".json") else None
+    except OSError as error:
+        raise UserError(f"the list file {place} cannot be read: {error.strerror}") from None
+    except (NotText, json.JSONDecodeError) as error:
+        raise UserError(f"the list file {place} cannot be read: {error}") from None
+    if entries is None:
+        found = LINE_ENDS.split(text.rstrip()) if text.strip() else []
+        return [_parse_line(f"{place}:{n}", line) for n, line in enumerate(found, start=1)]
+    if not isinstance(entries, JsonPairs):
+        raise UserError(
+            f"the list file {place} holds a {type(entries).__name__}, not classes by image"
+        )
+    return [(image, str(raw), f"{place}: {image}") for image, raw in entries]
+
+
+def _parse_line(origin: str, line: str) -> ListEntry:
+    parts = line.strip().rsplit(maxsplit=1)
+    if len(parts) < 2:
+        raise UserError(f"{origin}: expected a path and a label, got {line!r}")
+    return parts[0], parts[1], origin
+
+
+def class_numbers(
+    suite: Suite, task: Task, where: str, read: FileReader, chosen: Sequence[ListEntry]
+) -> list[int]:
+    """The class of each entry; ids in JSON may have gaps, so the lists of trainval number them.
+
+    The lists of test are not read for it: trials, which may not, have the same numbers.
+    """
+    names = sorted(set(suite.lists["trainval"]))
+    given = [_parse_label(raw, origin) for _, raw, origin in chosen]
+    if not all(name.endswith(".json") for name in names):
+        for label, (_, _, origin) in zip(given, chosen, strict=True):
+            if label >= task.classes:
+                raise UserError(f"{origin}: label {label}; expected 0 to {task.classes - 1}")
+        return given
+    ids = set(_read_class_ids(where, names, read))
+    if len(ids) != task.classes:
+        raise UserError(f"{where}: {len(ids)} classes in its lists; there must be {task.classes}")
+    numbers = {label: number for number, label in enumerate(sorted(ids))}
+    for label, (_, _, origin) in zip(given, chosen, strict=True):
+        if label not in numbers:
+            raise UserError(f"{origin}: no image of trainval has class {label}")
+    return [numbers[label] for label in given]
+
+
+def _read_class_ids(where: str, names: Iterable[str], read: FileReader) -> Iterator[int]:
+    for name in names:
+        yield from (_parse_label(raw, origin) for _, raw, origin in read_list(where, name, read))
+
+
+def _parse_label(raw: str, origin: str) -> int:
+    if not raw.isdecimal():
+        raise UserError(f"{origin}: label {raw!r}; expected a whole number")
+    return int(raw)
+
+
+@dataclass(frozen=True)
+class DataLocation:
+    """Where a task's data lie: as prepared in a variant, or in a folder as found."""
+
+    folder: Path
+    variant: str = ""  # empty: as found
+
+
+def candidate_folders(suite: Suite, task: Task, root: Path) -> list[Path]:
+    """Where a task's folder, as found, is looked for."""
+    name = task.folder or task.name
+    return list(dict.fromkeys([root / suite.folder / name, root / name]))
+
+
+def is_present(suite: Suite, task: Task, root: Path, variant: str | None = None) -> bool:
+    """Whether a task is embedded, or lies in one of its places."""
+    return bool(task.embedded) or bool(available_locations(suite, task, root, variant))
+
+
+def find(suite: Suite, task: Task, root: Path, variant: str | None = None) -> DataLocation:
+    """Where a task lies; raises `UserError` with the places looked in."""
+    for place in available_locations(suite, task, root, variant):
+        return place
+    raise UserError(explain_missing(suite, task, root, variant))
+
+
+def explain_missing(suite: Suite, task: Task, root: Path, variant: str | None) -> str:
+    """Why a task's data cannot be read: what was looked for, or which variant there is."""
+    others = available_variants(root, suite.name, task)
+    if others:
+        wanted = variant or LOSSLESS
+        return f"{task.name} is prepared as {others[0]}, not as {wanted}: say --variant {others[0]}"
+    if variant:
+        return f"{task.name} is not prepared as {variant} in {root / 'prepared'}"
+    if not suite.lists:
+        return f"{task.name} is not prepared in {root / 'prepared'}"
+    looked = " and ".join(map(str, candidate_folders(suite, task, root)))
+    return f"no data for {task.name}: looked for {suite.lists['test'][0]} in {looked}"
+
+
+def available_locations(
+    suite: Suite, task: Task, root: Path, variant: str | None
+) -> list[DataLocation]:
+    """Where a task lies: prepared in a variant, then as found, which no variant names."""
+    wanted = variant or LOSSLESS
+    folder = find_prepared(root, suite.name, task, wanted)
+    prepared = [DataLocation(folder, wanted)] if folder else []
+    if variant or not suite.lists:
+        return prepared
+    test = suite.lists["test"][0]
+    as_found = [place for place in candidate_folders(suite, task, root) if (place / test).is_file()]
+    return prepared + [DataLocation(place) for place in as_found]

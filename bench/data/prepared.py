@@ -1,0 +1,147 @@
+"""The one form in which prepared data lie on disk, and how it is found and read.
+
+    <root>/prepared/<suite>/<source>/<variant>/
+        images-000.tar ...      files as published, or PNG; plain tar, so that a member is a span
+        <task>.<split>.tsv      a line an image, with the fields of `Row`
+        card.json               what it was made from, with what, and what was found
+        MANIFEST.sha256         of all of these, as sha256sum reads it
+
+Tasks with the same images share a folder.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.config.suite import Split, Task
+from bench.utils.errors import UserError
+
+FORMAT = 1
+LOSSLESS = "lossless"  # images as published, or pixels without loss
+JPEG75 = "jpeg75"  # compressed anew, as the field's shared copies are
+VARIANTS = (LOSSLESS, JPEG75)
+CARD_FILE, MANIFEST_FILE = "card.json", "MANIFEST.sha256"
+REQUIRED_KEYS = {"variant": str, "tars": dict, "certificates": dict}  # of what a card must say
+SPLIT_PARTS: dict[Split, tuple[Split, ...]] = {"trainval": ("train", "val")}
+
+
+@dataclass(frozen=True, slots=True)
+class SplitEntry:
+    """One image of a split: its class, what the source calls it, and where its bytes lie."""
+
+    label: int
+    source: str  # the source's split
+    key: str
+    tar: str
+    offset: int  # bytes
+    size: int  # bytes
+    sha256: str
+
+    @property
+    def origin(self) -> str:
+        """The image, for messages."""
+        return f"{self.source}/{self.key}"
+
+    def line(self) -> str:
+        """The row as its list has it."""
+        return "\t".join(map(str, astuple(self))) + "\n"
+
+
+def prepared_dir(root: Path, suite: str, source: str, variant: str) -> Path:
+    """Where a source's images, or a task's that was brought in by itself, lie."""
+    return root / "prepared" / suite / Path(source).stem / variant
+
+
+def list_name(task: str, split: str) -> str:
+    """The file that lists a split."""
+    return f"{task}.{split}.tsv"
+
+
+def find_prepared(root: Path, suite: str, task: Task, variant: str) -> Path | None:
+    """The folder that holds a task in a variant."""
+    for source in filter(None, (task.source, task.name)):
+        folder = prepared_dir(root, suite, source, variant)
+        if (folder / list_name(task.name, "test")).is_file():
+            return folder
+    return None
+
+
+def available_variants(root: Path, suite: str, task: Task) -> list[str]:
+    """The variants in which a task lies prepared."""
+    return [variant for variant in VARIANTS if find_prepared(root, suite, task, variant)]
+
+
+def read_entries(folder: Path, task: str, split: Split) -> list[SplitEntry]:
+    """The images of a split; raises `UserError` where the list is not what its manifest says."""
+    found: list[SplitEntry] = []
+    for part in SPLIT_PARTS.get(split, (split,)):
+        path = folder / list_name(task, part)
+        found += _parse_entries(path, _read_verified(path))
+    return found
+
+
+def _read_verified(path: Path) -> str:
+    """The text of a file that the manifest vouches for."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"E-MANIFEST {path} cannot be read: {error.strerror}") from None
+    wanted = read_manifest(path.parent).get(path.name)
+    try:
+        if hashlib.sha256(content).hexdigest() == wanted:
+            return content.decode()
+    except UnicodeDecodeError:
+        pass
+    raise UserError(
+        f"E-MANIFEST {path} is not the file that was prepared; prepare it again with --force"
+    )
+
+
+def _parse_entries(path: Path, text: str) -> Iterator[SplitEntry]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            label, source, key, tar, offset, size, sha256 = line.split("\t")
+            yield SplitEntry(int(label), source, key, tar, int(offset), int(size), sha256)
+        except ValueError:
+            raise UserError(f"E-MANIFEST {path}:{number}: not a line of a list") from None
+
+
+def read_manifest(folder: Path) -> dict[str, str]:
+    """File -> sha256."""
+    try:
+        lines = (folder / MANIFEST_FILE).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise UserError(f"E-MANIFEST {folder / MANIFEST_FILE} cannot be read: {why}") from None
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """What is known of a prepared folder; raises `UserError` where it is of another version."""
+    try:
+        found = json.loads(_read_verified(folder / CARD_FILE))
+    except json.JSONDecodeError as error:
+        raise UserError(f"E-MANIFEST {folder / CARD_FILE} is not JSON: {error}") from None
+    given = found.get("format") if isinstance(found, dict) else None
+    if given != FORMAT:
+        raise UserError(f"{folder} has format {given}; this version reads {FORMAT}")
+    for name, kind in REQUIRED_KEYS.items():
+        if not isinstance(found.get(name), kind):
+            raise UserError(f"E-MANIFEST {folder / CARD_FILE} does not say its {name}")
+    return found
+
+
+def require_complete(folder: Path) -> dict[str, Any]:
+    """The card, where every tar has the size that it names, and the folder its variant's name."""
+    found = read_card(folder)
+    if found["variant"] != folder.name:
+        raise UserError(f"E-VARIANT {folder}: its card says {found['variant']}")
+    for name, size in found["tars"].items():
+        path = folder / name
+        there = path.stat().st_size if path.is_file() else 0
+        if there != size:
+            raise UserError(f"E-MANIFEST {path} has {there:,} bytes; {size:,} were prepared")
+    return found

@@ -1,0 +1,233 @@
+"""A task's splits: which images with which labels, read from where they lie and checked."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.config.suite import Split, Suite, Task
+from bench.data import builtin_tasks, images, locations, prepared
+from bench.data.prepared import SplitEntry
+from bench.utils.errors import UserError, unknown_name
+from bench.utils.files import sha256_of_files
+
+CERTIFICATE_IMAGES = 16  # images of a split whose decoded pixels stand in its certificate
+MAX_CHECKED_IMAGES = 20_000  # files of a split that are looked into before it is learnt
+ByteSpan = tuple[int, int]  # where in a file an image's bytes begin, and how many there are
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The images of a split, as pixels or as files, and their labels."""
+
+    labels: Tensor  # (B,)
+    pixels: Tensor | None = None  # uint8, (B, 3, H, W)
+    files: tuple[Path, ...] = ()
+    spans: tuple[ByteSpan, ...] = ()  # of each image in its file; empty: the whole file
+    origins: tuple[str, ...] = ()  # list file and line of each image, for messages
+    names: tuple[str, ...] = ()  # what each image is called where it comes from
+    hashes: tuple[str, ...] = ()  # the sha256 of each image's bytes, where a prepared list says it
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_split(
+    suite: Suite, task: Task, split: Split, root: Path, variant: str | None = None
+) -> Examples:
+    """The examples of a split, checked but not decoded.
+
+    Without a `variant`, the lossless one where it is prepared, else the folder as found.
+    Raises `UserError` where the data are absent or a list file names what is not there.
+    """
+    if task.embedded:
+        if task.embedded not in builtin_tasks.TASKS:
+            raise unknown_name("embedded task", task.embedded, builtin_tasks.TASKS)
+        made = builtin_tasks.TASKS[task.embedded]()[split]
+        pixels = torch.from_numpy(made.images).permute(0, 3, 1, 2).contiguous()
+        return Examples(torch.from_numpy(made.labels), pixels)
+    place = locations.find(suite, task, root, variant)
+    if place.variant:
+        require_unchanged(place.folder)
+        examples = from_prepared(
+            place.folder, prepared.read_entries(place.folder, task.name, split)
+        )
+    else:
+        examples = read_folder(suite, task, split, place.folder)
+    require_counts(task, split, len(examples), place.folder)
+    return examples
+
+
+def subset(examples: Examples, index: Tensor) -> Examples:
+    """Some of the examples, by their numbers, (B,)."""
+    numbers = index.tolist()
+    lists = {
+        name: getattr(examples, name) for name in ("files", "spans", "origins", "names", "hashes")
+    }
+    return Examples(
+        examples.labels[index],
+        None if examples.pixels is None else examples.pixels[index],
+        **{name: tuple(found[i] for i in numbers) for name, found in lists.items() if found},
+    )
+
+
+def stratified_subset(examples: Examples, share: float, seed: int) -> Examples:
+    """A `share` of each class's examples, rounded up, drawn by `seed`; in the order they have.
+
+    Of one seed, a smaller share lies within a larger.
+    """
+    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed))
+    labels = examples.labels[order]
+    drawn = [order[labels == label] for label in labels.unique()]
+    found = torch.cat([of_class[: ceil(share * len(of_class))] for of_class in drawn])
+    return subset(examples, found.sort().values)
+
+
+def from_prepared(folder: Path, rows: Sequence[SplitEntry]) -> Examples:
+    """The examples that lists of a prepared folder name."""
+    return Examples(
+        torch.tensor([row.label for row in rows]),
+        files=tuple(folder / row.tar for row in rows),
+        spans=tuple((row.offset, row.size) for row in rows),
+        origins=tuple(f"{folder}: {row.source}/{row.key}" for row in rows),
+        names=tuple(f"{row.source}/{row.key}" for row in rows),
+        hashes=tuple(row.sha256 for row in rows),
+    )
+
+
+def require_unchanged(folder: Path) -> None:
+    """Raise `UserError` where a prepared folder's images are not those that were prepared.
+
+    Its files are read once: their hashes are remembered.
+    """
+    tars = [folder / name for name in prepared.require_complete(folder)["tars"]]
+    wanted = prepared.read_manifest(folder)
+    try:
+        there = sha256_of_files(folder, tars)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}") from None
+    for tar, found in zip(tars, there, strict=True):
+        if wanted.get(tar.name) != found:
+            raise UserError(f"E-MANIFEST {tar}: its bytes have changed since it was prepared")
+
+
+def read_folder(suite: Suite, task: Task, split: Split, folder: Path) -> Examples:
+    """The examples of a split from a folder of images and lists, as the field shares them."""
+    examples = from_list_files(suite, task, split, folder)
+    _require_files(examples.files, examples.origins)
+    return examples
+
+
+def from_list_files(suite: Suite, task: Task, split: Split, folder: Path) -> Examples:
+    """What the lists of a split name, whether or not it is there."""
+
+    def content(name: str) -> bytes:
+        return (folder / name).read_bytes()
+
+    lines = [
+        line
+        for name in suite.lists[split]
+        for line in locations.read_list(str(folder), name, content)
+    ]
+    files = tuple(folder / task.images / path for path, _, _ in lines)
+    numbers = locations.class_numbers(suite, task, str(folder), content, lines)
+    origins = tuple(origin for _, _, origin in lines)
+    called = tuple(f"{file.parent.name}/{file.name}" for file in files)
+    return Examples(torch.tensor(numbers), files=files, origins=origins, names=called)
+
+
+def fingerprint(examples: Examples, folder: Path | None = None) -> str:
+    """16 hex digits that stand for which images with which labels, and in which order.
+
+    Every byte counts: of embedded images their pixels, of files in a `folder` their names and the
+    sha256 of each.
+    """
+    found = _hash_labels(examples)
+    if examples.pixels is not None:
+        found.update(examples.pixels.numpy().tobytes())
+    bytes_ = examples.hashes or (sha256_of_files(folder, examples.files) if folder else ())
+    for name, sha256 in zip(examples.names, bytes_, strict=True):
+        found.update(f"{name} {sha256}\n".encode())
+    return found.hexdigest()[:16]
+
+
+def certificate(examples: Examples) -> str:
+    """16 hex digits that stand for labels, names, and what `SEEN` of the images decode to here.
+
+    Another version of a decoder may give other pixels of the same bytes.
+    """
+    found = _hash_labels(examples)
+    for name in examples.names:
+        found.update(f"{name}\n".encode())
+    for index in evenly_spaced(len(examples.files), CERTIFICATE_IMAGES):
+        found.update(decode(examples, index).numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def _hash_labels(examples: Examples) -> "hashlib._Hash":
+    return hashlib.sha256(examples.labels.numpy().astype(np.int64).tobytes())
+
+
+def evenly_spaced(count: int, most: int) -> list[int]:
+    """At most `most` numbers below `count`, evenly spaced."""
+    return sorted({count * i // most for i in range(most)}) if count else []
+
+
+def read_bytes(examples: Examples, index: int) -> bytes:
+    """One image as it lies on disk."""
+    if not examples.spans:
+        return examples.files[index].read_bytes()
+    offset, size = examples.spans[index]
+    with open(examples.files[index], "rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+def decode(examples: Examples, index: int) -> Tensor:
+    """One image's file, decoded: uint8, (3, H, W). Raises `UserError` where that cannot be done."""
+    try:
+        return images.decode(read_bytes(examples, index))
+    except images.DECODE_ERRORS as error:
+        raise image_error(examples, index, f"cannot be decoded: {error}") from None
+
+
+def require_images(examples: Examples) -> None:
+    """Raise `UserError` for the first file that does not begin as an image that can be read.
+
+    Of more than `OPENED`, so many are looked at: to open a million takes an hour.
+    """
+    for index in evenly_spaced(len(examples.files), MAX_CHECKED_IMAGES):
+        file = examples.files[index]
+        try:
+            images.require_readable(read_bytes(examples, index) if examples.spans else file)
+        except images.DECODE_ERRORS as error:
+            raise image_error(examples, index, f"is not an image to learn from: {error}") from None
+
+
+def image_error(examples: Examples, index: int, what: str) -> UserError:
+    """The error that says what is wrong with an image, and where it is listed."""
+    return UserError(f"{examples.origins[index]}: {examples.files[index]} {what}")
+
+
+def require_counts(task: Task, split: Split, count: int, folder: Path) -> None:
+    allowed = task.counts.get(split)
+    if not count or (allowed and count not in allowed):
+        wanted = " or ".join(map(str, allowed)) if allowed else "some"
+        raise UserError(
+            f"{folder}: {count} images in the {split} split of {task.name}; there must be {wanted}"
+        )
+
+
+def _require_files(files: tuple[Path, ...], origins: tuple[str, ...]) -> None:
+    present: dict[Path, set[str]] = {}
+    for file, origin in zip(files, origins, strict=True):
+        if file.parent not in present:
+            present[file.parent] = set(os.listdir(file.parent)) if file.parent.is_dir() else set()
+        if file.name not in present[file.parent]:
+            raise UserError(f"{origin}: no image {file}")

@@ -1,0 +1,202 @@
+"""On a Ray cluster: one that is there, or one of this machine alone, started for the run.
+
+Each job is a task that runs a worker process on its node, see `bench.execution.executors.remote_job`. A node
+that is lost takes its tasks with it, and Ray runs them once more elsewhere; a worker that dies is
+the end of its job.
+"""
+
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event as Signal
+from threading import Thread
+from time import sleep
+from typing import Any
+
+from bench.execution.executors import Event, JobFinished, remote_job
+from bench.execution.jobs import Job
+from bench.records.schema import Failure
+from bench.utils import environment, parallel
+from bench.utils.errors import UserError, first_line
+
+CONNECT_SECONDS, PROBE_SECONDS = (
+    40.0,
+    5.0,
+)  # seconds to connect, and for a sign of somebody to connect to
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_task_oom_retries": "0",  # a cell that needs too much memory would need it again
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray 3 does; said here, it is not warned of
+}
+LOOPBACK_ENVIRONMENT = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"
+}  # or Ray looks for another address to be at
+FAILURE_NAMES = {"OutOfMemoryError": "OutOfMemory"}  # Ray's name -> ours
+NODE_LOST_ERRORS = ("WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "OwnerDiedError")
+
+
+@dataclass(frozen=True)
+class JobResources:
+    """What a job asks of its node, and how many jobs can have it at once."""
+
+    cpus: float
+    gpus: float
+    jobs: int
+
+
+def job_resources(nodes: Iterable[Mapping[str, float]], gpu: bool, per_gpu: int) -> JobResources:
+    """One core a job; on GPUs, `per_gpu` jobs on each and the cores of its node divided."""
+    if not gpu:
+        return JobResources(1, 0, sum(int(node.get("CPU", 0)) for node in nodes))
+    fit = [node for node in nodes if node.get("GPU", 0) >= 1]
+    count = sum(int(node["GPU"]) * per_gpu for node in fit)
+    cpus = min((node.get("CPU", 0) / (int(node["GPU"]) * per_gpu) for node in fit), default=0)
+    return JobResources(int(cpus) or round(cpus, 2), 1 / per_gpu, count)
+
+
+class RayExecutor:
+    """Jobs as tasks of a Ray cluster; what they write comes back with their end."""
+
+    name = "ray"
+    queues = False
+
+    def __init__(
+        self,
+        results: Path,
+        device: str,
+        address: str | None,
+        workers: int | None,
+        per_gpu: int,
+        timeout: float | None,
+        plugins: Sequence[Path],
+    ):
+        """`address`: of the cluster; none, and none in `$RAY_ADDRESS`: one is started.
+
+        Raises `UserError` where it does not answer, or has nothing to run a job on.
+        """
+        self.results, self.timeout, self.plugins = results, timeout, plugins
+        self.device, self.workers, self.per_gpu = device.partition(":")[0], workers, per_gpu
+        self.running: dict[str, tuple[Job, Any]] = {}  # by cell, with what gives its messages
+        self.ray = connect(address or os.environ.get("RAY_ADDRESS"), workers)
+        self.share = self._share()
+        self.task = self.ray.remote(remote_job.run_remote_job).options(
+            num_cpus=self.share.cpus,
+            num_gpus=self.share.gpus,
+            max_retries=1,  # where its node is lost
+            retry_exceptions=False,
+            num_returns="streaming",
+        )
+
+    def capacity(self) -> int:
+        jobs = self._share().jobs
+        return jobs if self.workers is None else min(jobs, self.workers)
+
+    def submit(self, job: Job) -> None:
+        commit = environment.git_commit()["commit"]
+        sent = replace(job, device=self.device, commit=commit)
+        own = parallel.omp_env(max(1, int(self.share.cpus)))
+        parcel = remote_job.pack_job(sent, self.plugins, own, self.timeout)
+        self.running[job.cell] = job, self.task.remote(parcel)
+
+    def poll(self, seconds: float) -> list[Event]:
+        if not self.running:
+            sleep(seconds)
+            return []
+        asked = {messages: job for job, messages in self.running.values()}
+        ready, _ = self.ray.wait(list(asked), timeout=seconds, fetch_local=False)
+        return [self._next(asked[messages], messages) for messages in ready]
+
+    def cancel(self, job: Job) -> None:
+        _, messages = self.running.pop(job.cell, (job, None))
+        if messages is not None:
+            self.ray.cancel(messages, force=True)
+
+    def close(self) -> None:
+        for job, _ in list(self.running.values()):
+            self.cancel(job)
+        self.ray.shutdown()  # leaves a cluster that was there before as it was
+
+    def goes_on(self) -> str:
+        return ""
+
+    def _next(self, job: Job, messages: Any) -> Event:
+        """What the job says next."""
+        try:
+            event = remote_job.apply_message(self.ray.get(next(messages)), job, self.results)
+        except (self.ray.exceptions.RayError, StopIteration) as error:
+            event = JobFinished(job, failure_from_error(error))
+        if isinstance(event, JobFinished):
+            del self.running[job.cell]
+        return event
+
+    def _share(self) -> JobResources:
+        """What the cluster offers now."""
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        found = job_resources(nodes, self.device == "cuda", self.per_gpu)
+        if not found.jobs:
+            wanted = "GPU" if self.device == "cuda" else "CPU"
+            has = "; ".join(f"CPU {n.get('CPU', 0):g}, GPU {n.get('GPU', 0):g}" for n in nodes)
+            raise UserError(
+                f"--device {self.device} needs a {wanted}, and no node of the Ray cluster offers "
+                f"one: they have {has or 'nothing'}"
+            )
+        return found
+
+
+def connect(address: str | None, workers: int | None = None) -> Any:
+    """Ray, connected to the cluster at `address`, or to one started here that is ours alone.
+
+    Raises `UserError` where that takes more than `DEADLINE` seconds.
+    """
+    if address:
+        _require_listener(address)
+    here = not address or address.startswith(("127.", "localhost:"))
+    os.environ.update(
+        (RAY_ENVIRONMENT | LOOPBACK_ENVIRONMENT if here else RAY_ENVIRONMENT) | os.environ
+    )
+    import ray  # reads the environment
+
+    cpus = max(parallel.available_cores(), workers or 0)
+    own = {"address": "local", "_node_ip_address": "127.0.0.1", "num_cpus": cpus}
+    where = {"address": address} if address else own | {"include_dashboard": False}
+    said = SimpleQueue[Exception | None]()
+
+    def try_to() -> None:
+        try:
+            ray.init(**where, log_to_driver=False, logging_level="ERROR")
+            said.put(None)
+        except Exception as error:  # of whatever kind: it is told below
+            said.put(error)
+        Signal().wait()  # what a thread starts, Ray lets end with the thread
+
+    Thread(target=try_to, daemon=True).start()  # it may hang, and cannot be stopped
+    try:
+        error = said.get(timeout=CONNECT_SECONDS)
+    except Empty:
+        error = TimeoutError(f"no answer within {CONNECT_SECONDS:g} s")
+    if error:
+        raise UserError(f"no Ray cluster at {address or 'this machine'}: {first_line(error)}")
+    return ray
+
+
+def _require_listener(address: str) -> None:
+    """Raise `UserError` where nobody listens: Ray itself would wait for long."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():  # "auto", or a client's address
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
+    except OSError as error:
+        raise UserError(f"no Ray cluster at {address}: {first_line(error)}") from None
+
+
+def failure_from_error(error: Exception) -> Failure:
+    """The failure that an error of Ray's, or of the task's, means."""
+    cause = getattr(error, "cause", None) or error
+    kind = type(cause).__name__
+    if kind in NODE_LOST_ERRORS:
+        return Failure("failed", "NodeLost", f"its node was lost: {first_line(cause)}")
+    return Failure("failed", FAILURE_NAMES.get(kind, kind), first_line(cause), str(error))

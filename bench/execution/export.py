@@ -1,0 +1,99 @@
+"""A cell's model leaves the project: what was trained alone, or folded into a plain model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from timm.models import VisionTransformer
+
+from bench.execution import plan
+from bench.execution.request import request_from_json
+from bench.models import backbones, weight_files
+from bench.records.schema import Record
+from bench.records.store import Store
+from bench.training import runner, trainer
+from bench.training.callbacks import ProgressCallback
+from bench.training.cell import Cell
+from bench.utils.errors import UserError
+from methods import Unsupported
+from methods.shared.merge import merge_adapters
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """The file that was written, and what the model read back from it scores on test."""
+
+    path: Path
+    bytes: int
+    accuracy: float
+
+
+def cell_of_record(record: Record, store: Store, root: Path, device: str) -> Cell:
+    """The cell of a record, asked for again.
+
+    Raises `UserError` where this checkout, or this machine, would run it under other settings.
+    """
+    request = request_from_json(record.request, root, device)
+    cell = plan.make_plan(request, store).cells[0]
+    if cell.settings.digest() != record.cell:
+        raise UserError(f"this checkout runs cell {record.cell} as {cell.settings.digest()}")
+    return cell
+
+
+def export_trained(
+    cell: Cell, out: Path, device: torch.device, progress: ProgressCallback
+) -> ExportedFile:
+    """Train the cell anew, and write what it trained; what is read back is scored on test."""
+    done = runner.train(cell, device, progress)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    tensors = weight_files.adapter_state_dict(done.model, done.bare)
+    save_file(tensors, out, metadata={"cell": cell.settings.digest()})
+    return _evaluate(cell, load_trained(cell, out), out, device)
+
+
+def load_trained(cell: Cell, path: Path) -> VisionTransformer:
+    """The cell's model with the tensors of the file at `path`; needs no data."""
+    torch.manual_seed(cell.settings.seed)
+    model = backbones.load(cell.backbone, cell.task.classes, cell.recipe)
+    cell.method.attach(model)
+    weight_files.load_adapter_state(model, load_file(path))
+    return model.eval()
+
+
+def export_merged(cell: Cell, path: Path, out: Path, device: torch.device) -> ExportedFile:
+    """Fold the method of the file at `path` into a plain timm model, and write all its weights.
+
+    Raises `Unsupported` where the method's mathematics does not allow it.
+    """
+    model = load_trained(cell, path)
+    merge_adapters(model)
+    plain = backbones.build(cell.backbone, cell.task.classes)
+    _require_same_shapes(model, plain)
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_file(
+        weights, out, metadata={"cell": cell.settings.digest(), "timm": cell.backbone.card.timm}
+    )
+    plain.load_state_dict(load_file(out))
+    return _evaluate(cell, plain.eval(), out, device)
+
+
+def _require_same_shapes(model: VisionTransformer, plain: VisionTransformer) -> None:
+    """Raise `Unsupported` where a folded model holds other tensors than timm's own."""
+    found, wanted = (
+        {name: tuple(tensor.shape) for name, tensor in one.state_dict().items()}
+        for one in (model, plain)
+    )
+    other = sorted(dict(found.items() ^ wanted.items()))
+    if other:
+        raise Unsupported(f"{', '.join(other[:3])} differ from those of timm's own model")
+
+
+def _evaluate(
+    cell: Cell, model: VisionTransformer, path: Path, device: torch.device
+) -> ExportedFile:
+    shown = runner.make_test_loader(cell, device)
+    precision = cell.settings.recipe["precision"]
+    found = trainer.evaluate(backbones.move_to_device(model, device), shown, precision)
+    return ExportedFile(path, path.stat().st_size, found.accuracy)

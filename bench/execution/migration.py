@@ -1,0 +1,260 @@
+"""Records of an earlier schema come over: their numbers stay, their cells get other names.
+
+Schema 1 did not say the number of classes. It is the one with which the method, rebuilt from the
+record's own settings, has as many trainable parameters as the record counted; a card is asked only
+where a cell has no outcome.
+"""
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+import methods
+from bench.config.backbone import RANDOM_WEIGHTS, BackboneCard, InputSpec
+from bench.config.suite import load_suite
+from bench.models import backbones
+from bench.models.backbones import Backbone
+from bench.records.schema import PROMPTS_FROM, SCHEMA_VERSION, TRIALS_DIR, Record
+from bench.records.store import Store
+from bench.utils.errors import UserError, first_line
+from bench.utils.files import write_atomically
+
+OLD_SCHEMA = 1  # the schema that is brought over
+MAP_FILE = "migration.csv"
+MAP_HEADER = "before,cell,suite,backbone,task,method,seed,accuracy"
+# Fields that methods have got since, with the value that computes what all computed before.
+NEW_FIELDS: Mapping[str, Any] = {"replacement": False, "bias": True, "gathered": "concatenated"}
+# Fields whose registered value is another now: a record's request names the one that it had.
+CHANGED_DEFAULTS = {"fact_tk": {"form": "tucker"}}
+_record_adapter = TypeAdapter(Record)
+
+
+@dataclass
+class Migration:
+    """A results folder on its way; `names` says what cells are called now, by their old names."""
+
+    results: Path
+    names: dict[str, str]
+    problems: list[str]
+
+    def run(self) -> Iterator[str]:
+        """Bring all records over; what was done, in sentences. Goes on where it was stopped."""
+        moved = 0
+        for root in (self.results / TRIALS_DIR, self.results):  # finals name their trials
+            store = Store(root)
+            for path in store.files():
+                try:
+                    moved += self._bring(path, store)
+                except UserError as error:
+                    self.problems.append(str(error))
+        self._sort()
+        yield f"{moved} records brought over to schema {SCHEMA_VERSION}, {len(self.problems)} left"
+
+    def _bring(self, path: Path, store: Store) -> bool:
+        """Give one record its new name, with what lies beside it, unless it is of this schema."""
+        old = _read_old_record(path)
+        if old["schema"] == SCHEMA_VERSION:
+            return False
+        record = self._renewed(path, old)
+        self._note(old["cell"], record)
+        store.write(record)
+        self._move_kept(store, old["cell"], record)
+        course = _tensorboard_dir(store, path)
+        if course.is_dir():
+            os.replace(course, _tensorboard_dir(store, store.path(record.settings)))
+        path.unlink()
+        return True
+
+    def _renewed(self, path: Path, old: Mapping[str, Any]) -> Record:
+        settings = dict(old["settings"])
+        settings["fields"] = {**_new_fields(settings["method"]), **settings["fields"]}
+        settings["classes"] = _infer_classes(path, {**old, "settings": settings})
+        about = {"request": _migrate_request(old), "tuned": self._tuned(old)}
+        whole = {**old, **about, "settings": settings, "schema": SCHEMA_VERSION}
+        record = _validate(path, whole)
+        return _validate(path, {**whole, "cell": record.settings.digest()})
+
+    def _tuned(self, old: Mapping[str, Any]) -> Any:
+        """The trials of a final under their new names."""
+        tuned = old.get("tuned")
+        if not tuned:
+            return tuned
+        trials = [{**t, "cell": self.names.get(t["cell"], t["cell"])} for t in tuned["trials"]]
+        return {**tuned, "trials": trials}
+
+    def _move_kept(self, store: Store, before: str, record: Record) -> None:
+        """Predictions and measures follow their record."""
+        predictions = store.root / "predictions" / f"{before}.npz"
+        if predictions.is_file():
+            os.replace(predictions, store.predictions_path(record.settings))
+        measures = store.root / "measures" / before
+        for file in sorted(measures.glob("*.json")):
+            text = file.read_text().replace(f'"cell": "{before}"', f'"cell": "{record.cell}"', 1)
+            write_atomically(store.root / "measures" / record.cell / file.name, text.encode())
+            file.unlink()
+        with suppress(OSError):
+            measures.rmdir()
+
+    def _note(self, before: str, record: Record) -> None:
+        """Add to the list of old and new names, at once: finals need it after an interruption."""
+        self.names[before], s = record.cell, record.settings
+        accuracy = record.outcome.accuracy if record.outcome else ""
+        line = (before, record.cell, s.suite, s.backbone, s.task, s.method, s.seed, accuracy)
+        path = self.results / MAP_FILE
+        if not path.is_file():
+            write_atomically(path, f"{MAP_HEADER}\n".encode())
+        with path.open("a", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerow(line)
+
+    def _sort(self) -> None:
+        """Leave the list with its heads, each cell once, in an order of its own."""
+        path = self.results / MAP_FILE
+        if path.is_file():
+            heads, *lines = sorted(set(path.read_text().splitlines()), key=_map_sort_key)
+            write_atomically(path, "\n".join([heads, *lines, ""]).encode())
+
+
+def _tensorboard_dir(store: Store, path: Path) -> Path:
+    """Where TensorBoard finds the course of the cell with that record."""
+    return store.root / "tensorboard" / path.relative_to(store.root / "records").with_suffix("")
+
+
+def _map_sort_key(line: str) -> tuple[bool, list[str], str]:
+    """The heads first, then by what a cell is, then by its old name."""
+    before, _, *about = line.split(",")
+    return line != MAP_HEADER, about[:-1], before
+
+
+def migrate(results: Path, problems: list[str]) -> Iterator[str]:
+    """Bring a results folder's records over; what cannot be is noted among `problems` and left."""
+    yield from Migration(results, _read_map(results), problems).run()
+
+
+def _new_fields(name: str) -> dict[str, Any]:
+    """The fields that a method has got since."""
+    known = fields(methods.create(name)) if name in methods.names() else ()
+    return {field.name: NEW_FIELDS[field.name] for field in known if field.name in NEW_FIELDS}
+
+
+def _migrate_request(old: Mapping[str, Any]) -> dict[str, Any]:
+    """The request of a record, which asks for the cell that it was."""
+    request = old.get("request") or {}
+    named = CHANGED_DEFAULTS.get(old["settings"]["method"])
+    return {**request, "changes": {**named, **request["changes"]}} if named and request else request
+
+
+def _read_map(results: Path) -> dict[str, str]:
+    """The new names that an interrupted migration has noted."""
+    path = results / MAP_FILE
+    if not path.is_file():
+        return {}
+    lines = csv.DictReader(path.read_text().splitlines())
+    return {line["before"]: line["cell"] for line in lines}
+
+
+def _read_old_record(path: Path) -> dict[str, Any]:
+    """A record's table, whose name is the hash of its settings."""
+    try:
+        found = json.loads(path.read_bytes())
+        if found["schema"] == SCHEMA_VERSION:
+            return dict(found)
+        schema, named, cell = found["schema"], settings_digest(found["settings"]), found["cell"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is not a record: {first_line(error)}") from None
+    if schema != OLD_SCHEMA:
+        raise UserError(
+            f"{path} has schema {schema}; {OLD_SCHEMA} can be brought over to {SCHEMA_VERSION}"
+        )
+    if named != cell:
+        raise UserError(f"{path} names cell {cell}, but its settings are another's")
+    return dict(found)
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """The name of a cell with settings as a record's file says them."""
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _validate(path: Path, table: Mapping[str, Any]) -> Record:
+    try:
+        return _record_adapter.validate_json(json.dumps(table))
+    except ValidationError as error:
+        raise UserError(f"{path} is not a record: {error.errors()[0]['msg']}") from None
+
+
+def _infer_classes(path: Path, old: Mapping[str, Any]) -> int:
+    """With how many classes a cell was trained: what its parameters say, or its suite's card."""
+    settings, outcome = old["settings"], old["outcome"]
+    if not outcome:
+        return _classes_of_card(path, old)
+    wanted = outcome["method_params"] + outcome["head_params"]
+    try:
+        few, more = (_count_parameters(settings, classes) for classes in (2, 3))
+    except Exception as error:  # a method or a field that is no more, a backbone that is not timm's
+        raise UserError(
+            f"{path}: the number of its classes cannot be told, for {settings['method']} cannot be "
+            f"rebuilt: {first_line(error)}"
+        ) from None
+    classes, rest = divmod(wanted - few, more - few)  # every count grows alike with each class
+    if rest or classes + 2 < 1:
+        raise UserError(
+            f"{path}: {settings['method']} has {few:,} trainable parameters with 2 classes and "
+            f"{more:,} with 3; the record's {wanted:,} fit no number of classes"
+        )
+    return int(classes) + 2
+
+
+def _classes_of_card(path: Path, old: Mapping[str, Any]) -> int:
+    settings = old["settings"]
+    try:
+        suite = load_suite(old["request"].get("suite") or settings["suite"])
+        return suite.find(settings["task"]).classes
+    except UserError as error:
+        raise UserError(f"{path}: the number of its classes cannot be told: {error}") from None
+
+
+def _count_parameters(settings: Mapping[str, Any], classes: int) -> int:
+    """The trainable parameters of a cell's model."""
+    own = {k: v for k, v in settings["fields"].items() if k != PROMPTS_FROM}
+    return _cached_count(settings["method"], json.dumps([own, settings["input"]]), classes)
+
+
+@cache
+def _cached_count(name: str, text: str, classes: int) -> int:
+    own, given = map(dict, json.loads(text))
+    method = methods.create(name, **own)
+    try:
+        return _build_and_count(method, given, classes, "meta")
+    except (RuntimeError, NotImplementedError):  # what needs values to be built
+        return _build_and_count(method, given, classes, "cpu")
+
+
+def _build_and_count(
+    method: methods.Method, given: Mapping[str, Any], classes: int, on: str
+) -> int:
+    card = BackboneCard(
+        name=given["timm"],
+        timm=given["timm"],
+        weights=RANDOM_WEIGHTS,
+        pooling=given["pooling"],
+        input_size=given["size"],
+        architecture=given["architecture"],
+    )
+    wanted = InputSpec(given["size"], tuple(given["mean"]), tuple(given["std"]), given["pooling"])
+    with torch.device(on):
+        model = backbones.build(Backbone(card, wanted, None, RANDOM_WEIGHTS), classes)
+        model.requires_grad_(False)
+        model.get_classifier().requires_grad_(True)
+        method.attach(model)
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

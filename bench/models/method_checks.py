@@ -1,0 +1,243 @@
+"""What every method must keep, whatever it is; a check is a function that says so in a sentence.
+
+The tests run all checks over all registered methods; an author runs them over a new one. A check
+raises `AssertionError`, with what differs, where a method breaks it.
+"""
+
+import copy
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import timm
+import torch
+import torch.nn.functional as F
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+
+from methods import Method
+
+CLASSES, IMAGES, PIXELS = 5, 4, 64
+
+
+class FakeBatches:
+    """Two batches of noise, (4, 3, 64, 64) each, that may be read more than once."""
+
+    def __init__(self, dtype: torch.dtype = torch.float32, count: int = 2):
+        generator = torch.Generator().manual_seed(1)
+        shape = (IMAGES, 3, PIXELS, PIXELS)
+        self.batches = [
+            (
+                torch.randn(shape, generator=generator, dtype=dtype),
+                torch.randint(CLASSES, (IMAGES,), generator=generator),
+            )
+            for _ in range(count)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return iter(self.batches)
+
+
+def small_backbone(pooling: str = "token") -> VisionTransformer:
+    """A small plain Vision Transformer, frozen but for its head: 64 patches, width 64, 3 blocks."""
+    torch.manual_seed(0)
+    model = timm.create_model(
+        "vit_tiny_patch16_224",
+        num_classes=CLASSES,
+        global_pool=pooling,
+        img_size=PIXELS,
+        patch_size=8,
+        embed_dim=64,
+        depth=3,
+        num_heads=4,
+    )
+    for p in model.parameters():  # biases and norms at their neutral values hide faults
+        if p.ndim == 1:
+            p.data.add_(torch.randn_like(p) * 0.1)
+    nn.init.normal_(model.head.weight, std=0.02)
+    model.requires_grad_(False)
+    model.get_classifier().requires_grad_(True)
+    return model.eval()
+
+
+def prepare_copy(method: Method, bare: VisionTransformer, seed: int = 0) -> VisionTransformer:
+    """A copy of `bare` with the method, ready to train."""
+    torch.manual_seed(seed)
+    model = copy.deepcopy(bare)
+    method.prepare(model, FakeBatches(model.cls_token.dtype))
+    return model.eval()
+
+
+def train_briefly(method: Method, model: VisionTransformer, steps: int = 3) -> VisionTransformer:
+    """The same model after a few steps of plain gradient descent."""
+    live = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.SGD(live, lr=0.5)
+    model.train()
+    for number, (images, labels) in enumerate(FakeBatches(model.cls_token.dtype, steps), start=1):
+        optimiser.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimiser.step()
+        method.after_epoch(model, number)
+    return model.eval()
+
+
+@contextmanager
+def double_precision() -> Iterator[None]:
+    """New tensors are float64: float32 would hide small steps."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def check_scores(method: Method, bare: VisionTransformer) -> None:
+    """It gives a finite score for each class."""
+    with torch.no_grad():
+        scores = prepare_copy(method, bare)(FakeBatches().batches[0][0])
+    assert scores.shape == (IMAGES, CLASSES), f"scores are {tuple(scores.shape)}"
+    assert scores.isfinite().all(), "some scores are not finite"
+
+
+def check_head(method: Method, bare: VisionTransformer) -> None:
+    """The head learns."""
+    frozen = [n for n, p in _head_parameters(prepare_copy(method, bare)) if not p.requires_grad]
+    assert not frozen, f"frozen in the head: {frozen}"
+
+
+def check_trainable_parameters(method: Method, bare: VisionTransformer) -> None:
+    """Frozen weights stay and every trainable one moves: none is dead."""
+    with double_precision():
+        model = prepare_copy(method, copy.deepcopy(bare).double())
+        before = {n: p.detach().clone() for n, p in model.named_parameters()}
+        trainable = {n for n, p in model.named_parameters() if p.requires_grad}
+        train_briefly(method, model)
+    moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+    assert moved == trainable, (
+        f"trainable but still: {sorted(trainable - moved)}; "
+        f"frozen but moved: {sorted(moved - trainable)}"
+    )
+
+
+def check_seed(method: Method, bare: VisionTransformer) -> None:
+    """A seed fixes it."""
+    images = FakeBatches().batches[0][0]
+    with torch.no_grad():
+        first, second = (prepare_copy(method, bare, seed=3)(images) for _ in range(2))
+    assert torch.equal(first, second), "two preparations with one seed differ"
+
+
+def check_reload(method: Method, bare: VisionTransformer) -> None:
+    """`attach` alone rebuilds it: a checkpoint loads without any data."""
+    model = train_briefly(method, prepare_copy(method, bare))
+    fresh = copy.deepcopy(bare)
+    method.attach(fresh)
+    fresh.load_state_dict(model.state_dict())
+    images = FakeBatches().batches[0][0]
+    with torch.no_grad():
+        assert torch.equal(fresh.eval()(images), model(images)), (
+            "the reloaded model scores otherwise"
+        )
+
+
+def check_copy(method: Method, bare: VisionTransformer) -> None:
+    """Copies and pickles compute alike, with weights of their own."""
+    model, images = prepare_copy(method, bare), FakeBatches().batches[0][0]
+    with torch.no_grad():
+        want = model(images)
+        for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301
+            assert torch.equal(twin(images), want), "a copy scores otherwise"
+            for p in twin.parameters():
+                if p.requires_grad:
+                    p.copy_(torch.randn_like(p))
+            assert torch.equal(model(images), want), "changing a copy changes the original"
+            assert not torch.equal(twin(images), want), "a copy still reads the original's weights"
+
+
+def check_batch_independence(method: Method, bare: VisionTransformer) -> None:
+    """The scores of an image do not depend on what else is in its batch."""
+    with double_precision():
+        model = prepare_copy(method, copy.deepcopy(bare).double())
+        images = FakeBatches(torch.float64).batches[0][0]
+        with torch.no_grad():
+            together, alone = model(images), model(images[:1])
+    # peft's C3A transforms in float32 whatever the model's precision: 2e-10 on some processors
+    torch.testing.assert_close(alone, together[:1], rtol=0, atol=1e-9)
+
+
+def check_half_precision(method: Method, bare: VisionTransformer) -> None:
+    """It learns under bf16 autocast."""
+    model = prepare_copy(method, bare).train()
+    images, labels = FakeBatches().batches[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = model(images)
+    F.cross_entropy(scores.float(), labels).backward()
+    assert scores.isfinite().all(), "some scores are not finite"
+    strange = [
+        n for n, p in model.named_parameters() if p.grad is not None and _is_not_finite(p.grad)
+    ]
+    assert not strange, f"gradients are not finite: {strange}"
+
+
+def check_checkpointing(method: Method, bare: VisionTransformer) -> None:
+    """Gradient checkpointing changes neither scores nor gradients."""
+    with double_precision():
+        found = []
+        for checkpointing in (False, True):
+            model = prepare_copy(method, copy.deepcopy(bare).double())
+            model.set_grad_checkpointing(checkpointing)
+            images, labels = FakeBatches(torch.float64).batches[0]
+            scores = model(images)
+            F.cross_entropy(scores, labels).backward()
+            grads = [p.grad for p in model.parameters() if p.grad is not None]
+            found.append([scores.detach(), *grads])
+    for plain, checkpointed in zip(*found, strict=True):
+        torch.testing.assert_close(checkpointed, plain, rtol=0, atol=1e-10)
+
+
+def check_compiled(method: Method, bare: VisionTransformer) -> None:
+    """`torch.compile` reads it and changes no score."""
+    model, images = prepare_copy(method, bare), FakeBatches().batches[0][0]
+    torch.compiler.reset()
+    with torch.no_grad():
+        want = model(images)
+        found = torch.compile(model, backend="eager")(images)
+    torch.testing.assert_close(found, want, rtol=0, atol=1e-5)
+
+
+def check_serialisable(method: Method, bare: VisionTransformer) -> None:
+    """Its hyper-parameters can be written down."""
+    json.dumps(asdict(method))
+
+
+def _is_not_finite(gradient: Tensor) -> bool:
+    return not bool(gradient.isfinite().all())
+
+
+def _head_parameters(model: VisionTransformer) -> list[tuple[str, nn.Parameter]]:
+    return list(model.get_classifier().named_parameters())
+
+
+Check = Callable[[Method, VisionTransformer], None]
+CHECKS: dict[str, Check] = {
+    name.removeprefix("check_"): check
+    for name, check in list(globals().items())
+    if name.startswith("check_")
+}
+
+
+def run_checks(method: Method) -> Iterator[tuple[str, str | None]]:
+    """Each check's sentence, with what is wrong where the method breaks it."""
+    for check in CHECKS.values():
+        assert check.__doc__
+        try:
+            check(method, small_backbone())
+        except Exception as error:  # a method under construction may raise anything
+            yield check.__doc__, f"{type(error).__name__}: {error}"
+        else:
+            yield check.__doc__, None

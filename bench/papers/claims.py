@@ -1,0 +1,161 @@
+"""The papers' printed numbers, as their files in ``bench/papers/`` have them."""
+
+import csv
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bench.config.suite import Suite, load_suite
+from bench.utils.errors import UserError, unknown_name
+from bench.utils.files import REPO_ROOT
+
+PAPERS_FOLDER = REPO_ROOT / "bench" / "papers"
+CLAIMS_PAGE = "page"  # the table that stands for the paper's page of claims
+OWN_RUN = "own"  # the provenance of a row that the paper ran itself
+UNIT_FACTORS = {
+    "%": Decimal(1),
+    "M": Decimal(1),
+    "x": Decimal(1),
+    "s": Decimal(1),
+    "d": Decimal(86400),
+}
+METRICS = ("accuracy", "params", "total_params", "init_seconds")
+MEAN_OVER_TASKS, MEAN_OVER_GROUPS, ALL_TASKS = "mean over tasks", "mean over groups", "all tasks"
+CSV_COLUMNS = (
+    *("table", "label", "method", "fields", "backbone", "suite", "on", "metric", "value", "unit"),
+    *("provenance", "gain"),
+)
+
+
+@dataclass(frozen=True)
+class PaperEntry:
+    """What a number is about: one cell of a paper's table."""
+
+    method: str
+    fields: str  # canonical: the fields fixed beyond the method's name
+    backbone: str
+    suite: str  # of several, with a plus between them
+    on: str  # a task, a group, or one of the means
+    metric: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One printed number."""
+
+    paper: str
+    table: str
+    label: str  # of the row
+    place: PaperEntry
+    value: str  # as printed
+    unit: str
+    provenance: str  # OWN, or the paper that it was taken from
+    gain: str  # the difference printed beside it, with its sign
+
+    @property
+    def number(self) -> float:
+        """In percent, millions, times or seconds."""
+        return float(Decimal(self.value) * UNIT_FACTORS[self.unit])
+
+    @property
+    def digit(self) -> float:
+        """What one step of the last printed digit is worth."""
+        _, _, exponent = Decimal(self.value).as_tuple()
+        return float(Decimal(10) ** int(exponent) * UNIT_FACTORS[self.unit])
+
+
+def paper_names() -> list[str]:
+    """The papers that have a folder."""
+    return sorted(path.parent.name for path in PAPERS_FOLDER.glob("*/layouts.toml"))
+
+
+def load_claims(paper: str) -> list[Claim]:
+    """The claims of a paper, in the order of its file.
+
+    Raises `UserError` for an unknown paper, and with the line for one that cannot be used.
+    """
+    if paper not in paper_names():
+        raise unknown_name("paper", paper, paper_names())
+    return read_claims(paper, PAPERS_FOLDER / paper / "claims.csv")
+
+
+def read_claims(paper: str, path: Path) -> list[Claim]:
+    """The claims in the file at `path`."""
+    try:
+        with path.open(newline="") as file:
+            lines = csv.DictReader(file)
+            if tuple(lines.fieldnames or ()) != CSV_COLUMNS:
+                raise UserError(f"{path} should begin with the line {','.join(CSV_COLUMNS)}")
+            return [_parse_claim(paper, line, f"{path}, line {lines.line_num}") for line in lines]
+    except OSError as error:
+        raise UserError(f"the claims {path} cannot be read: {error.strerror}") from None
+
+
+def require_methods(claims: Iterable[Claim], known: Iterable[str]) -> None:
+    """Raise `UserError` for a claim of a method that is not registered."""
+    names = set(known)
+    for claim in claims:
+        if claim.place.method not in names:
+            error = unknown_name("method", claim.place.method, names)
+            raise UserError(f"the claims of {claim.paper}, {claim.table}, {claim.label}: {error}")
+
+
+def canonical_fields(fields: Mapping[str, Any]) -> str:
+    """Fields in one canonical line: ``share=0.1``."""
+    return "; ".join(f"{name}={fields[name]!r}" for name in sorted(fields))
+
+
+def parse_fields(text: str) -> dict[str, Any]:
+    """The fields of a line such as ``share=0.1; layers='own'``; raises `ValueError`."""
+    parts = [part.strip() for part in text.split(";") if part.strip()]
+    return tomllib.loads("\n".join(parts)) if parts else {}
+
+
+@cache
+def cached_suite(name: str) -> Suite:
+    """A suite's card, read once however many claims and cells name it."""
+    return load_suite(name)
+
+
+def resolve_tasks(suite: Suite, on: str) -> list[str]:
+    """The tasks that `on` names; raises `UserError` where it names none."""
+    if on in (MEAN_OVER_TASKS, MEAN_OVER_GROUPS, ALL_TASKS):
+        return [task.name for task in suite.task]
+    found = [task.name for task in suite.task if on in (task.name, task.group)]
+    if not found:
+        known = [*suite.groups(), *(task.name for task in suite.task), MEAN_OVER_TASKS]
+        raise unknown_name(f"task, group or mean of suite {suite.name!r}", on, known)
+    return found
+
+
+def _parse_claim(paper: str, line: dict[str, str], where: str) -> Claim:
+    try:
+        Decimal(line["value"])
+        fields = canonical_fields(parse_fields(line["fields"]))
+    except (InvalidOperation, TypeError):
+        raise UserError(f"{where}: {line['value']!r} is not a number") from None
+    except ValueError:
+        raise UserError(
+            f"{where}: fields look like share=0.1; {line['fields']!r} does not"
+        ) from None
+    for name, known in (("unit", UNIT_FACTORS), ("metric", METRICS)):
+        if line[name] not in known:
+            raise UserError(f"{where}: {unknown_name(name, line[name], known)}")
+    place = PaperEntry(
+        fields=fields, **{k: line[k] for k in ("method", "backbone", "suite", "on", "metric")}
+    )
+    _require_tasks(place, where)
+    rest = {k: line[k] for k in ("table", "label", "value", "unit", "provenance", "gain")}
+    return Claim(paper=paper, place=place, **rest)
+
+
+def _require_tasks(place: PaperEntry, where: str) -> None:
+    try:
+        for name in place.suite.split("+"):
+            resolve_tasks(cached_suite(name), place.on)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None

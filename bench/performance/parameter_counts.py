@@ -1,0 +1,161 @@
+"""The parameter ledger: each method's trainable parameters by formula, as counted, and as printed.
+
+All on ViT-B/16: width D = 768, L = 12 blocks, C classes. Counted means: the method attached to the
+model on the meta device, and what has ``requires_grad`` added up.
+"""
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from statistics import mean
+
+import timm
+import torch
+from tabulate import tabulate
+
+import methods
+from bench.config.suite import load_suite
+from bench.utils.files import REPO_ROOT
+
+D, L = 768, 12
+PUBLISHED_FILE = REPO_ROOT / "bench" / "papers" / "parameters.csv"
+TOLERANCE = 0.01  # million: the papers round some figures and cut off others
+
+
+@dataclass(frozen=True)
+class Formula:
+    """The trainable parameters of a method without the linear head, in words and as a function."""
+
+    text: str
+    count: Callable[[int], int]  # of the number of classes
+
+
+def _constant(text: str, count: int) -> Formula:
+    return Formula(text, lambda _: count)
+
+
+def _bottleneck(width: int) -> int:
+    return 2 * D * width + width + D
+
+
+BIAS_PARAMETERS = 11 * L * D + 2 * D
+BLOCK_PARAMETERS = 12 * D * D + 13 * D
+FORMULAS: dict[str, Formula] = {
+    "full": _constant(
+        "(3·16² + 1)·D + 198·D + L·(12D² + 13D) + 2D", 967 * D + L * BLOCK_PARAMETERS + 2 * D
+    ),
+    "linear": _constant("0", 0),
+    "bias": _constant("11·L·D + 2D", BIAS_PARAMETERS),
+    "ln": _constant("4·L·D + 2D", 4 * L * D + 2 * D),
+    "difffit": _constant("biases + (2L + 1)·D + 2·L·D", BIAS_PARAMETERS + (4 * L + 1) * D),
+    "partial1": _constant("12D² + 13D + 2D", BLOCK_PARAMETERS + 2 * D),
+    "mlp3": _constant("2·(D² + 3D)", 2 * (D * D + 3 * D)),
+    "sidetune": _constant("AlexNet 2,469,696 + 9216·D + 1", 2_469_696 + 9216 * D + 1),
+    "adapter": _constant("L·(2·D·12 + 12 + D)", L * _bottleneck(12)),
+    "adapter_vpt2022": _constant("L·(2·D·12 + 12 + D)", L * _bottleneck(12)),
+    "adapter_houlsby": _constant("2·L·(2·D·8 + 8 + D)", 2 * L * _bottleneck(8)),
+    "adapter_noah": _constant("L·(2·D·8 + 8 + D)", L * _bottleneck(8)),
+    "adapter_plus": _constant("L·(2·D·8 + 8 + 2D)", L * (_bottleneck(8) + D)),
+    "adaptformer": _constant("L·(2·D·64 + 64 + D)", L * _bottleneck(64)),
+    "lora": _constant("L·8·(D + 3D)", L * 8 * 4 * D),
+    "lora_noah": _constant("L·8·(D + 3D)", L * 8 * 4 * D),
+    "lora_qv": _constant("2·L·8·2D", 2 * L * 8 * 2 * D),
+    "ssf": _constant("22·L·D + 4D", 22 * L * D + 4 * D),
+    "snf": _constant("2·L·(2D + 2D + 1)", 2 * L * (4 * D + 1)),
+    "fact_tt": _constant("2·D·16 + 12·L·16²", 2 * D * 16 + 12 * L * 16**2),
+    "fact_tk": _constant("2·D·32 + 32³ + 12·L·32", 2 * D * 32 + 32**3 + 12 * L * 32),
+    "convpass": _constant("2·L·(2·D·8 + 8 + D + 9·8² + 8)", 2 * L * (_bottleneck(8) + 584)),
+    "repadapter": _constant("2·L·(D·8 + 8 + D·8/2 + D)", 2 * L * (D * 8 + 8 + D * 4 + D)),
+    "mp": Formula("512·(D + 1) + 2·128 + 162 + 2884·C", lambda c: 394_146 + 2884 * c),
+    "mp_plus": Formula("mp + 3·L·D·16", lambda c: 394_146 + 2884 * c + 3 * L * D * 16),
+    "vqt": Formula("L·D + L·D·C, the head's growth", lambda c: L * D + L * D * c),
+    "vpt_shallow": _constant("100·D", 100 * D),
+    "vpt_deep": _constant("L·20·D", L * 20 * D),
+    "spt_shallow": _constant("100·D", 100 * D),
+    "spt_deep": _constant("L·20·D", L * 20 * D),
+    "gatevpt": _constant("100·D + 2L - 1", 100 * D + 2 * L - 1),
+    "e2vpt": _constant("L·D·(10 + 5)", L * D * 15),
+    "e2vpt_pruned": _constant("L·D·(10 + 5), masked or not", L * D * 15),
+}
+
+
+@cache
+def count_parameters(name: str, classes: int) -> int:
+    """The trainable parameters of a method on ViT-B/16, head included."""
+    with torch.device("meta"):
+        model = timm.create_model("vit_base_patch16_224", num_classes=classes)
+        model.requires_grad_(False)
+        model.get_classifier().requires_grad_(True)
+        methods.create(name).attach(model)
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def mean_millions(name: str, suite: str) -> float:
+    """The papers' "Params (M)": head included, in the mean over a suite's tasks.
+
+    Every count here grows by the same number with each class, so the mean is that of the classes.
+    """
+    classes = mean(task.classes for task in load_suite(suite).task)
+    two, three = count_parameters(name, 2), count_parameters(name, 3)
+    return (two + (three - two) * (classes - 2)) / 1e6
+
+
+def read_published() -> list[dict[str, str]]:
+    """The rows of the papers: method, label, the two columns, and a remark."""
+    with PUBLISHED_FILE.open() as file:
+        return list(csv.DictReader(file))
+
+
+def markdown_page() -> str:
+    """The ledger as Markdown."""
+    return (
+        "<!-- made by `python -m bench parameters`; do not edit -->\n\n"
+        "# Trainable parameters on ViT-B/16\n\n"
+        "## Formula against count\n\n"
+        "Without the linear head of 769·C; D = 768, L = 12, here C = 100. What has no formula is "
+        "peft's, counted alone.\n\n"
+        f"{_formula_table()}\n\n"
+        "## Count against the papers\n\n"
+        "In millions, head included, in the mean over the suite's tasks (FGVC 5, VTAB-1k 19). "
+        f"A printed figure agrees within {TOLERANCE}: the papers round some and cut off others.\n\n"
+        f"{_published_table()}\n"
+    )
+
+
+def _formula_table() -> str:
+    rows = []
+    for name in methods.names():
+        formula = FORMULAS.get(name)
+        text = formula.text if formula else "–"
+        value = f"{formula.count(100):,}" if formula else "–"
+        rows.append((name, text, value, _format_count(name)))
+    header = ("method", "formula", "by formula", "counted")
+    return tabulate(
+        rows, header, "pipe", disable_numparse=True, colalign=(*["left"] * 2, *["right"] * 2)
+    )
+
+
+def _format_count(name: str) -> str:
+    """The count without the head of 100 classes; n/a where the method does not fit a ViT-B/16."""
+    try:
+        return f"{count_parameters(name, 100) - 76_900:,}"
+    except Exception:  # a plug-in's method may raise anything
+        return "n/a"
+
+
+def _published_table() -> str:
+    rows = []
+    for row in read_published():
+        cells = [row["method"], row["label"]]
+        for suite in ("fgvc", "vtab1k"):
+            found = mean_millions(row["method"], suite)
+            claimed = row[suite]
+            agrees = abs(found - float(claimed)) <= TOLERANCE if claimed else None
+            cells += [f"{found:.3f}", claimed or "–", AGREEMENT_WORDS[agrees]]
+        rows.append([*cells, row["remark"]])
+    header = ("method", "papers' row", "FGVC", "printed", "", "VTAB-1k", "printed", "", "remark")
+    return tabulate(rows, header, "pipe", disable_numparse=True)
+
+
+AGREEMENT_WORDS = {True: "agrees", False: "differs", None: ""}

@@ -1,0 +1,116 @@
+"""The beginning of a file that is being downloaded: it grows, and no failure makes it shrink."""
+
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+
+from bench.config.source import SourceFile
+from bench.prepare.downloads.checksums import (
+    ByteProgress,
+    check_contents,
+    disk_errors,
+    mark_verified,
+    new_hasher,
+    published_hash,
+    read_head,
+    require_hash,
+    require_size,
+)
+
+
+class PartialFile:
+    """``<name>.part``, the bytes, and ``<name>.part.json``, which says of what copy they are.
+
+    Every byte is handed to the system before the next is asked for: a killed process loses none.
+    """
+
+    def __init__(self, file: SourceFile, path: Path):
+        self.file, self.final = file, path
+        self.path = path.with_name(f"{path.name}.part")
+        self.note = path.with_name(f"{path.name}.part.json")
+        with disk_errors(self.path, "written"):
+            self.opened = self.path.open("a+b", buffering=0)
+            self.size = os.fstat(self.opened.fileno()).st_size
+        self.origin_noted = self.origin()
+        self._hash_anew()
+
+    def __enter__(self) -> "PartialFile":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.opened.close()
+        if not self.size:
+            self.path.unlink(missing_ok=True)
+            self.note.unlink(missing_ok=True)
+
+    def origin(self) -> dict[str, str]:
+        """Which copy the bytes are of: url, etag and modified; empty where that is not known."""
+        try:
+            found = json.loads(self.note.read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def write(self, at: int, chunk: bytes, origin: dict[str, str]) -> None:
+        """`chunk`, of the copy `origin`, stands at `at`, which is not beyond the end.
+
+        What is had already is compared: only from where it differs is it dropped. So a copy that
+        comes from its beginning again costs nothing that was had until it has overtaken it.
+        """
+        with disk_errors(self.path, "written"):
+            had = os.pread(self.opened.fileno(), len(chunk), at) if at < self.size else b""
+            if not chunk.startswith(had):
+                self.cut(at)
+                had = b""
+            if len(had) < len(chunk):
+                self._append(memoryview(chunk)[len(had) :], origin)
+        self._hash_on(at, chunk)
+
+    def cut(self, size: int) -> None:
+        """Drop what stands at `size` and beyond."""
+        if size < self.size:
+            with disk_errors(self.path, "written"):
+                self.opened.truncate(size)
+            self.size = size
+        if size < self.hashed:
+            self._hash_anew()
+
+    def check(self, progress: ByteProgress) -> None:
+        """Raise `Wrong` unless this is the whole file; it is only read where it was resumed."""
+        if self.hash is None or self.hashed < self.size:
+            return check_contents(self.file, self.path, progress)
+        require_size(self.file, self.size, read_head(self.path))
+        return require_hash(self.file, self.hash.hexdigest())
+
+    def finish(self) -> None:
+        """Give the file, which was checked, its own name."""
+        with disk_errors(self.final, "written"):
+            os.fsync(self.opened.fileno())
+            os.replace(self.path, self.final)
+            self.note.unlink(missing_ok=True)
+            mark_verified(self.file, self.final, self.final.stat())
+
+    def _append(self, rest: memoryview, origin: dict[str, str]) -> None:
+        if self.origin_noted != origin:
+            self.note.write_text(json.dumps(origin) + "\n")
+            self.origin_noted = origin
+        while rest:
+            count = self.opened.write(rest)
+            self.size += count
+            rest = rest[count:]
+
+    def _hash_anew(self) -> None:
+        kind, _ = published_hash(self.file)
+        self.hash, self.hashed = new_hasher(kind) if kind else None, 0
+
+    def _hash_on(self, at: int, chunk: bytes) -> None:
+        """All of the file passes here, unless it was begun by another process."""
+        if self.hash is not None and at <= self.hashed < at + len(chunk):
+            self.hash.update(memoryview(chunk)[self.hashed - at :])
+            self.hashed = at + len(chunk)

@@ -1,0 +1,166 @@
+"""A folder a class, without splits: EuroSAT, RESISC45."""
+
+# MERGED bench.prepare.readers.class_folders: """iNaturalist 2018, https://github.com/visipedia/inat_comp: one archive, a JSON file a split.
+#
+# The training split's JSON is held in memory as a whole.
+# """
+# MERGED bench.prepare.readers.class_folders: """SUN397, Xiao et al., 2010, as TensorFlow Datasets splits and shrinks it.
+#
+# Its lists of images come with that package; its images were read, shrunk and compressed anew by
+# OpenCV, whose version may change their bytes.
+# """
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from bench.data.images import DECODE_ERRORS, decode_rgb
+from bench.prepare.archives import (
+    find_file,
+    folder_prefix,
+    open_archive,
+    parse_errors,
+    read_images,
+    read_images_by_path_end,
+    read_member,
+    read_text,
+)
+from bench.prepare.jpeg_quality import decode_bgr, encode_jpeg, import_opencv
+from bench.prepare.readers.base import (
+    Files,
+    ImageData,
+    RecordKey,
+    SourceRecord,
+    require_equal_counts,
+)
+from bench.utils.errors import UserError
+from bench.utils.parallel import threaded_map
+
+ONLY_SPLIT = "train"  # what TensorFlow Datasets calls the one split
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """The images below the innermost folders of `archive`, whose names are the classes."""
+
+    files: Files
+    archive: str  # the name of its file
+    suffix: str  # of an image's name
+    key: str  # made of {folder} and {file}
+
+    def entries(self) -> Iterator[SourceRecord]:
+        for member in self._members():
+            yield SourceRecord(
+                ONLY_SPLIT, self._key(member), {"class": PurePosixPath(member).parent.name}
+            )
+
+    def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
+        members = {(ONLY_SPLIT, self._key(member)): member for member in self._members()}
+        found = {members.get(name, name[1]): name for name in wanted}
+        yield from read_images(find_file(self.files, self.archive), found)
+
+    def _members(self) -> list[str]:
+        path = find_file(self.files, self.archive)
+        found = [name for name in open_archive(path).names() if self._is_image(PurePosixPath(name))]
+        if not found:
+            raise UserError(f"{path} holds no {self.suffix} files in folders of classes")
+        return found
+
+    def _is_image(self, path: PurePosixPath) -> bool:
+        hidden = path.name.startswith(".")  # what macOS adds to zip files
+        return path.suffix == self.suffix and path.parent.name != "" and not hidden
+
+    def _key(self, member: str) -> str:
+        path = PurePosixPath(member)
+        return self.key.format(folder=path.parent.name, file=path.name)
+
+
+INATURALIST_ARCHIVE, INATURALIST_FOLDER = "train_val2018.tar.gz", "train_val2018"
+INATURALIST_LISTS = {"train": "train2018.json", "validation": "val2018.json"}
+
+
+@dataclass(frozen=True)
+class Inaturalist:
+    """Records are called as the JSON files call them: train_val2018/Aves/2761/0f1e.jpg."""
+
+    files: Files
+
+    def entries(self) -> Iterator[SourceRecord]:
+        for split, name in INATURALIST_LISTS.items():
+            origin = f"{find_file(self.files, f'{name}.tar.gz')}: {name}"
+            held = self._json(name, origin)
+            with parse_errors(origin):
+                classes = {one["image_id"]: int(one["category_id"]) for one in held["annotations"]}
+                images = [(one["id"], str(one["file_name"])) for one in held["images"]]
+            require_equal_counts(
+                origin, sum(number in classes for number, _ in images), len(images)
+            )
+            for number, key in images:
+                yield SourceRecord(split, key, {"class": classes[number]})
+
+    def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
+        path = find_file(self.files, INATURALIST_ARCHIVE)
+        inside = folder_prefix(open_archive(path), INATURALIST_FOLDER)
+        names = {inside + name[1].removeprefix(f"{INATURALIST_FOLDER}/"): name for name in wanted}
+        yield from read_images(path, names)
+
+    def _json(self, name: str, origin: str) -> Any:
+        content = read_member(find_file(self.files, f"{name}.tar.gz"), name)
+        with parse_errors(origin):
+            return json.loads(content)
+
+
+@dataclass(frozen=True)
+class Sun397:
+    """``/c/church/outdoor/sun_xxx.jpg``, in the class ``/c/church/outdoor``."""
+
+    files: Files
+    archive: str  # the name of the images' file
+    package: str  # the name of the lists' file
+    lists: dict[str, str]  # each split's, in the package
+    pixels: int  # of an image, at most
+
+    def entries(self) -> Iterator[SourceRecord]:
+        path = find_file(self.files, self.package)
+        for split, member in self.lists.items():
+            for key in read_text(path, member).split():
+                yield SourceRecord(split, key, {"class": key.rpartition("/")[0]})
+
+    def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
+        import_opencv()  # rather a sentence now than after hours
+        path = find_file(self.files, self.archive)
+        found = read_images_by_path_end(
+            path, {key.lstrip("/"): (split, key) for split, key in wanted}
+        )
+
+        def shrunk(item: tuple[RecordKey, bytes]) -> tuple[RecordKey, ImageData]:
+            name, content = item
+            return name, encode_jpeg(
+                _shrink(_decode_bgr_or_gif(path, name[1], content), self.pixels)
+            )
+
+        yield from threaded_map(shrunk, found)
+
+
+def _decode_bgr_or_gif(path: Path, member: str, content: bytes) -> np.ndarray:
+    """Some of its files called .jpg are GIF files, which not every OpenCV reads."""
+    try:
+        return decode_bgr(path, member, content)
+    except UserError as error:
+        try:
+            image = decode_rgb(content)
+        except DECODE_ERRORS:
+            raise error from None
+        return np.asarray(image)[..., ::-1]
+
+
+def _shrink(image: np.ndarray, pixels: int) -> np.ndarray:
+    area = image.shape[0] * image.shape[1]
+    if area <= pixels:
+        return image
+    scale = sqrt(pixels / area)
+    return import_opencv().resize(image, dsize=None, fx=scale, fy=scale)

@@ -1,0 +1,165 @@
+"""ImageNet-1k (Russakovsky et al., 2015), https://image-net.org: archives, or folders of classes.
+
+The training archive holds a tar file a class; which class a validation image is of stands in the
+development kit.
+"""
+
+import tarfile
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+import numpy as np
+
+from bench.prepare.archives import FolderArchive, find_file, open_archive, parse_errors, read_member
+from bench.prepare.readers.base import (
+    Files,
+    ImageData,
+    RecordKey,
+    SourceRecord,
+    read_matlab_variables,
+    wanted_keys,
+)
+from bench.utils.errors import UserError
+
+TRAIN_ARCHIVE, VALIDATION_ARCHIVE = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
+DEVKIT, DEVKIT_FOLDER = "ILSVRC2012_devkit_t12.tar.gz", "ILSVRC2012_devkit_t12/data"
+VALIDATION_LABELS = "ILSVRC2012_validation_ground_truth.txt"
+
+
+class ImagenetSplit(Protocol):
+    """The images of one split, by their file names."""
+
+    def classes(self) -> Iterator[tuple[str, str]]:
+        """Each image's file name and class."""
+        ...
+
+    def read(self, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
+        """Those images."""
+        ...
+
+
+@dataclass(frozen=True)
+class Imagenet:
+    """Records are called by their file names; a class is a WordNet number: n01440764."""
+
+    files: Files
+
+    def entries(self) -> Iterator[SourceRecord]:
+        for split, part in self._parts().items():
+            for key, wnid in part.classes():
+                yield SourceRecord(split, key, {"class": wnid})
+
+    def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
+        for split, part in self._parts().items():
+            if chosen := wanted_keys(wanted, split):
+                for key, content in part.read(chosen):
+                    yield (split, key), content
+
+    def _parts(self) -> dict[str, ImagenetSplit]:
+        return {"train": self._train(), "validation": self._validation()}
+
+    def _train(self) -> ImagenetSplit:
+        path = find_file(self.files, "train", TRAIN_ARCHIVE)
+        return ClassFolderSplit(path) if path.is_dir() else NestedTarSplit(path)
+
+    def _validation(self) -> ImagenetSplit:
+        path = find_file(self.files, "val", VALIDATION_ARCHIVE)
+        if path.is_dir() and any(below.is_dir() for below in path.iterdir()):
+            return ClassFolderSplit(path)
+        return NumberedSplit(path, find_file(self.files, DEVKIT))
+
+
+@dataclass(frozen=True)
+class ClassFolderSplit:
+    """A folder a class."""
+
+    path: Path
+
+    def classes(self) -> Iterator[tuple[str, str]]:
+        for name in filter(_is_image, FolderArchive(self.path).names()):
+            *_, wnid, key = ("", *PurePosixPath(name).parts)
+            if not _is_class(wnid):
+                raise UserError(f"{self.path}: {name} is in no folder of a class, as n01440764 is")
+            yield key, wnid
+
+    def read(self, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
+        folder = FolderArchive(self.path)
+        names = {n: key for n in folder.names() if (key := PurePosixPath(n).name) in wanted}
+        _require_all(self.path, wanted, set(names.values()))
+        for name, content in folder.read(names):
+            yield names[name], content
+
+
+@dataclass(frozen=True)
+class NestedTarSplit:
+    """A tar file a class, in a tar file."""
+
+    path: Path
+
+    def classes(self) -> Iterator[tuple[str, str]]:
+        for wnid, info, _ in self._members():
+            yield PurePosixPath(info.name).name, wnid
+
+    def read(self, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
+        seen = set()
+        for _, info, file in self._members():
+            if (key := PurePosixPath(info.name).name) in wanted:
+                content = file.extractfile(info)
+                assert content is not None
+                yield key, content.read()
+                seen.add(key)
+        _require_all(self.path, wanted, seen)
+
+    def _members(self) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
+        with parse_errors(self.path), tarfile.open(self.path, "r:") as outer:
+            for part in outer:
+                wnid = PurePosixPath(part.name).stem
+                if not _is_class(wnid):
+                    raise UserError(f"{self.path}: {part.name} is no class, as n01440764.tar is")
+                with tarfile.open(fileobj=outer.extractfile(part), mode="r:") as inner:
+                    for info in inner:
+                        yield wnid, info, inner
+
+
+@dataclass(frozen=True)
+class NumberedSplit:
+    """The validation images, which are numbered, and the kit that knows their classes."""
+
+    path: Path
+    kit: Path
+
+    def classes(self) -> Iterator[tuple[str, str]]:
+        wnids = self._wnids()
+        lines = read_member(self.kit, f"{DEVKIT_FOLDER}/{VALIDATION_LABELS}").split()
+        for index, line in enumerate(lines, start=1):
+            if line.decode(errors="replace") not in wnids:
+                raise UserError(f"{self.kit}: {VALIDATION_LABELS}:{index}: no class {line!r}")
+            yield f"ILSVRC2012_val_{index:08d}.JPEG", wnids[line.decode()]
+
+    def read(self, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
+        return open_archive(self.path).read(wanted)
+
+    def _wnids(self) -> dict[str, str]:
+        """The classes by the numbers that the kit gives them."""
+        origin = f"{self.kit}: meta.mat"
+        synsets = read_matlab_variables(
+            read_member(self.kit, f"{DEVKIT_FOLDER}/meta.mat"), origin, "synsets"
+        )[0]
+        with parse_errors(origin):
+            numbers, wnids = (np.atleast_1d(synsets[n]) for n in ("ILSVRC2012_ID", "WNID"))
+            return {str(int(n)): str(wnid) for n, wnid in zip(numbers, wnids, strict=True)}
+
+
+def _is_class(name: str) -> bool:
+    return name[:1] == "n" and name[1:].isdecimal()
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(".jpeg")
+
+
+def _require_all(path: Path, wanted: set[str], seen: set[str]) -> None:
+    if left := sorted(wanted - seen):
+        raise UserError(f"{path}: {len(left)} of its images are missing: {', '.join(left[:3])}")

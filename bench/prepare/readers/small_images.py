@@ -1,0 +1,156 @@
+"""CIFAR-100 (Krizhevsky, 2009): two archives of the same images, one of raw bytes, one of pickles.
+
+A split is held in memory as a whole: 154 MB at most.
+"""
+
+# MERGED bench.prepare.readers.small_images: """SVHN (Netzer et al., 2011), http://ufldl.stanford.edu/housenumbers: two MATLAB files of digits.
+#
+# A file's images are held in memory as a whole, as its reader knows no other way: 225 MB at most.
+# """
+import io
+import pickle
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.prepare.archives import find_file, folder_prefix, open_archive, parse_errors
+from bench.prepare.readers.base import (
+    Files,
+    ImageData,
+    RecordKey,
+    SourceRecord,
+    read_matlab_shape,
+    read_matlab_variables,
+    require_equal_counts,
+    wanted_indices,
+)
+from bench.utils.errors import UserError
+
+CIFAR_BINARY, CIFAR_PICKLED = "cifar-100-binary.tar.gz", "cifar-100-python.tar.gz"
+CIFAR_IMAGE_BYTES = 3 * 32 * 32  # bytes of an image: its three planes
+CIFAR_ROW_BYTES = (
+    2 + CIFAR_IMAGE_BYTES
+)  # of a record in the binary archive: coarse class, fine class, image
+CifarRecords = tuple[np.ndarray, np.ndarray]  # fine classes (N,), planes (N, 3072)
+
+
+@dataclass(frozen=True)
+class Cifar100:
+    """Records are numbered in the order of their file."""
+
+    files: Files
+
+    def entries(self) -> Iterator[SourceRecord]:
+        for split, (fine, _) in self._splits({"train", "test"}):
+            for index, label in enumerate(fine.tolist()):
+                yield SourceRecord(split, str(index), {"fine": label})
+
+    def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
+        for split, (_, planes) in self._splits({split for split, _ in wanted}):
+            for index in wanted_indices(wanted, split, len(planes), self._archive()):
+                image = planes[index].reshape(3, 32, 32).transpose(1, 2, 0)  # (32, 32, 3)
+                yield (split, str(index)), image
+
+    def _archive(self) -> Path:
+        return find_file(self.files, CIFAR_BINARY, CIFAR_PICKLED)
+
+    def _splits(self, splits: set[str]) -> Iterator[tuple[str, CifarRecords]]:
+        path = self._archive()
+        folder, ending, read = CIFAR_LAYOUTS[
+            CIFAR_BINARY if CIFAR_BINARY in self.files else CIFAR_PICKLED
+        ]
+        top = folder_prefix(open_archive(path), folder)
+        names = {f"{top}{split}{ending}": split for split in splits}
+        for name, content in open_archive(path).read(names) if names else ():
+            yield names[name], read(content, f"{path}: {name}")
+
+
+def _parse_binary(content: bytes, origin: str) -> CifarRecords:
+    if not content or len(content) % CIFAR_ROW_BYTES:
+        raise UserError(
+            f"{origin} is cut short: {len(content):,} bytes, not a multiple of {CIFAR_ROW_BYTES:,}"
+        )
+    rows = np.frombuffer(content, np.uint8).reshape(-1, CIFAR_ROW_BYTES)
+    return rows[:, 1], rows[:, 2:]
+
+
+def _parse_pickle(content: bytes, origin: str) -> CifarRecords:
+    held = _load_arrays(content, origin)
+    with parse_errors(origin):
+        fine, planes = np.asarray(held["fine_labels"], np.int64), np.asarray(held["data"])
+        if planes.dtype != np.uint8:
+            raise TypeError(f"images of {planes.dtype}")
+        planes = planes.reshape(-1, CIFAR_IMAGE_BYTES)
+    require_equal_counts(origin, len(fine), len(planes))
+    return fine, planes
+
+
+CIFAR_LAYOUTS: dict[str, tuple[str, str, Callable[[bytes, str], CifarRecords]]] = {
+    CIFAR_BINARY: ("cifar-100-binary", ".bin", _parse_binary),
+    CIFAR_PICKLED: ("cifar-100-python", "", _parse_pickle),
+}
+
+
+def _load_arrays(content: bytes, origin: str) -> Any:
+    """What a pickle holds, if that is arrays in plain containers: others could run code."""
+    try:
+        with parse_errors(origin):
+            return ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+    except (pickle.UnpicklingError, ImportError) as error:
+        raise UserError(f"{origin} is refused: {error}") from None
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Builds NumPy's arrays and nothing else that a pickle may name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ALLOWED_GLOBALS:
+            raise pickle.UnpicklingError(f"a pickle of arrays has no need of {module}.{name}")
+        return ALLOWED_GLOBALS[module, name]
+
+
+def _encode_latin1(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes for Python 2."""
+    return text.encode("latin1")
+
+
+RECONSTRUCT = np.empty(0).__reduce__()[0]
+ALLOWED_GLOBALS: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): RECONSTRUCT,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): _encode_latin1,
+}
+
+SVHN_FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
+
+
+@dataclass(frozen=True)
+class Svhn:
+    """Records are numbered in the order of their file; the digit 0 is written as 10."""
+
+    files: Files
+
+    def entries(self) -> Iterator[SourceRecord]:
+        for split, name in SVHN_FILES.items():
+            path = find_file(self.files, name)
+            digits = np.atleast_1d(read_matlab_variables(path, path, "y")[0])
+            images = read_matlab_shape(path, path, "X")
+            if images[:3] != (32, 32, 3):
+                raise UserError(f"{path}: its images are of shape {images[:3]}, not (32, 32, 3)")
+            require_equal_counts(path, len(digits), (*images, 1)[3])
+            for index, digit in enumerate(digits.tolist()):
+                yield SourceRecord(split, str(index), {"digit": digit})
+
+    def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
+        for split in sorted({split for split, _ in wanted}):
+            path = find_file(self.files, SVHN_FILES[split])
+            pixels = read_matlab_variables(path, path, "X")[0].reshape(
+                32, 32, 3, -1
+            )  # (32, 32, 3, N)
+            for index in wanted_indices(wanted, split, pixels.shape[3], path):
+                yield (split, str(index)), np.ascontiguousarray(pixels[..., index])

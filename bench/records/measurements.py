@@ -1,0 +1,139 @@
+"""What can be measured of a cell beyond its accuracy: the names, and what the values look like."""
+
+# MERGED bench.records.measurements: """Values measured of a cell, in files beside the records: one a cell and measurement."""
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from bench.records.schema import STRICT
+from bench.utils.errors import UserError, unknown_name
+from bench.utils.files import write_atomically
+
+TrainingKind = Literal["final", "validation"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One kind: each of its rows has the `places` that it is about, and the `values` found."""
+
+    title: str
+    places: tuple[str, ...]
+    values: tuple[str, ...]
+    of_prompts: bool = False  # nothing to measure where a method has none
+    ends: bool = False  # before the first epoch and after the last, not between
+    training: TrainingKind = "final"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.places + self.values
+
+
+MEASUREMENTS = {
+    "nmi": Measurement(
+        "normalised mutual information of prompts and patch tokens",
+        ("epoch", "layer"),
+        ("nmi", "nmi_pooled"),
+        of_prompts=True,
+    ),
+    "cka": Measurement(
+        "alignment (CKA) of each layer's prompts with each layer's patch tokens",
+        ("epoch", "layer", "token_layer"),
+        ("cka",),
+        of_prompts=True,
+        ends=True,
+    ),
+    "convergence": Measurement(
+        "loss, and accuracy where the recipe scores test, of the final run",
+        ("epoch",),
+        ("seconds", "loss", "test_accuracy"),
+    ),
+    "validation": Measurement(
+        "loss and accuracy on validation data, of a run on the training split alone",
+        ("epoch",),
+        ("seconds", "loss", "validation_accuracy"),
+        training="validation",
+    ),
+}
+
+
+def find_measurement(name: str) -> Measurement:
+    """Raises `UserError` for an unknown name."""
+    if name not in MEASUREMENTS:
+        raise unknown_name("measurement", name, MEASUREMENTS)
+    return MEASUREMENTS[name]
+
+
+def filter_by_training(names: Iterable[str], training: TrainingKind) -> list[str]:
+    """Those of the names that are taken in that training."""
+    return [name for name in names if find_measurement(name).training == training]
+
+
+MEASURES_DIR = "measures"
+Number = float | int | None  # None: not taken there
+
+
+@dataclass(frozen=True, config=STRICT)
+class MeasurementFile:
+    """What one measurement found of one cell."""
+
+    cell: str
+    measurement: str
+    accuracy: float  # of the run that was measured, on the split that it is scored on
+    images: int  # that were looked at; 0: none beside those of training and scoring
+    columns: list[str]
+    rows: list[list[Number]]
+
+
+def measurement_path(results: Path, cell: str, measurement: str) -> Path:
+    """Where they lie."""
+    return results / MEASURES_DIR / cell / f"{measurement}.json"
+
+
+def missing_measurements(results: Path, cell: str, names: Iterable[str]) -> list[str]:
+    """Those of the measurements that a cell has no file of."""
+    return [name for name in names if not measurement_path(results, cell, name).is_file()]
+
+
+def write_measurement(results: Path, found: MeasurementFile) -> Path:
+    """Keep them, whole or not at all; a row a line."""
+    place = measurement_path(results, found.cell, found.measurement)
+    head = {k: v for k, v in vars(found).items() if k in ("cell", "measurement", "accuracy")}
+    head |= {"images": found.images, "columns": found.columns}
+    lines = ",\n".join(json.dumps(row) for row in found.rows)
+    text = json.dumps(head)[:-1] + f', "rows": [\n{lines}\n]}}\n'
+    write_atomically(place, text.encode())
+    return place
+
+
+_file_adapter = TypeAdapter(MeasurementFile)
+
+
+def read_measurement(results: Path, cell: str, measurement: str) -> MeasurementFile | None:
+    """What was measured, or None where nothing was.
+
+    Raises `UserError` for a file that is not what a measurement leaves.
+    """
+    place = measurement_path(results, cell, measurement)
+    if not place.is_file():
+        return None
+    try:
+        found = _file_adapter.validate_json(place.read_bytes())
+    except ValidationError as error:
+        raise UserError(f"{place} holds no measures: {error.errors()[0]['msg']}") from None
+    _require_columns(place, found, cell, find_measurement(measurement).columns)
+    return found
+
+
+def _require_columns(
+    place: Path, found: MeasurementFile, cell: str, columns: Sequence[str]
+) -> None:
+    if found.cell != cell or tuple(found.columns) != tuple(columns):
+        raise UserError(
+            f"{place} has {', '.join(found.columns)} of cell {found.cell}; "
+            f"{', '.join(columns)} of {cell} was expected"
+        )

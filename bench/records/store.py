@@ -1,0 +1,183 @@
+"""The predicted classes of a cell, kept beside its record."""
+
+import hashlib
+import io
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from bench.records.schema import SCHEMA_VERSION, TRIALS_DIR, Record, Settings, inconsistency
+from bench.utils.errors import UserError
+from bench.utils.files import write_atomically
+
+
+class Store:
+    """The records below a results folder: ``records/<suite>/<backbone>/<task>/<method>...json``."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def path(self, settings: Settings, cell: str = "") -> Path:
+        """Where the record of a cell with these settings lies; `cell` spares their hash."""
+        s = settings
+        parts = map(_safe_path_part, (s.suite, s.backbone, s.task))
+        name = f"{s.method}-seed{s.seed}-{cell or s.digest()}.json"
+        return self.root.joinpath("records", *parts, name)
+
+    def predictions_path(self, settings: Settings) -> Path:
+        """Where the predicted classes of that cell lie."""
+        return self.root / "predictions" / f"{settings.digest()}.npz"
+
+    def find(self, settings: Settings) -> Record | None:
+        """The record of that cell, or None where there is no sound one."""
+        path = self.path(settings)
+        try:
+            return read_record(path) if path.exists() else None
+        except UserError:
+            return None
+
+    def write(self, record: Record) -> Path:
+        """Keep `record`, in place of an earlier one of the same cell; whole or not at all."""
+        path = self.path(record.settings)
+        settings = record.settings
+        whole = {**asdict(record), "settings": settings.said(), "cell": settings.digest()}
+        write_atomically(path, json.dumps(whole, indent=1, sort_keys=True).encode() + b"\n")
+        return path
+
+    def files(self) -> list[Path]:
+        """Every file that should be a record, in a fixed order."""
+        return sorted((self.root / "records").rglob("*.json"))
+
+    def read(self) -> Iterator[tuple[Path, Record | UserError]]:
+        """Every file with its record, or with the sentence that says what is wrong with it."""
+        for path in self.files():
+            try:
+                yield path, read_record(path)
+            except UserError as error:
+                yield path, error
+
+    def require_current(self) -> None:
+        """Raise `UserError` where there are records of schema 1, which a run would repeat.
+
+        Their text is searched, not read: for 10,000 that takes a fraction of a second.
+        """
+        every = [*self.files(), *Store(self.root / TRIALS_DIR).files()]
+        old = [path for path in every if b'\n "schema": 1,' in path.read_bytes()]
+        if old:
+            raise UserError(
+                f"{len(old)} records in {self.root} are of schema 1; this version reads {SCHEMA_VERSION}. "
+                f"`python -m bench migrate --results {self.root}` keeps their numbers"
+            )
+
+    def require_writable(self) -> None:
+        """Raise `UserError` where records could not be written."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise UserError(
+                f"the results folder {self.root} cannot be written to ({error.strerror}); "
+                "choose another with --results"
+            ) from None
+
+
+_record_adapter = TypeAdapter(Record)
+
+
+def read_record(path: Path) -> Record:
+    """The record in the file at `path`; raises `UserError` where it is not a sound one."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} is not a record: {error.strerror}") from None
+    try:
+        record = _record_adapter.validate_json(content)
+    except ValidationError as error:
+        _require_schema(path, content)
+        raise UserError(f"{path} is not a record: {error.errors()[0]['msg']}") from None
+    _require_schema(path, content, record.schema)
+    if record.cell != record.settings.digest():
+        raise UserError(f"{path} names cell {record.cell}, but its settings are another's")
+    return record
+
+
+def _require_schema(path: Path, content: bytes, given: Any = None) -> None:
+    """Raise `UserError` for a record of another version, which may lack what this one needs."""
+    if given is None:
+        with suppress(ValueError):
+            found = json.loads(content)
+            given = found.get("schema") if isinstance(found, dict) else None
+    if given is None or given == SCHEMA_VERSION:
+        return
+    how = "`python -m bench migrate` brings a results folder over" if given == 1 else "update it"
+    raise UserError(f"{path} has schema {given}; this version reads {SCHEMA_VERSION}: {how}")
+
+
+@cache
+def _safe_path_part(name: str) -> str:
+    """`name` as one safe part of a path."""
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
+
+
+class Predictions(NamedTuple):
+    """The classes that a cell's model gave the test images, (N,), and the right ones, (N,)."""
+
+    classes: NDArray[np.int16]
+    labels: NDArray[np.int16] | None  # None: kept before labels were
+
+    def right(self) -> NDArray[np.bool_] | None:
+        """Which of them are right, (N,)."""
+        return None if self.labels is None else self.classes == self.labels
+
+    def sha256(self) -> str:
+        """What stands for the predicted classes in a record."""
+        return hashlib.sha256(self.classes.tobytes()).hexdigest()
+
+    def content(self) -> bytes:
+        """The file that `read` reads."""
+        stream = io.BytesIO()
+        labels = {} if self.labels is None else {"labels": self.labels}
+        np.savez_compressed(stream, allow_pickle=False, classes=self.classes, **labels)
+        return stream.getvalue()
+
+
+def read_predictions(path: Path) -> Predictions | None:
+    """The predictions in the file at `path`, or None where there are none to be read."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
+            return Predictions(kept["classes"], kept.get("labels", None))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def read_valid(store: Store) -> tuple[list[Record], list[str]]:
+    """The records that can be trusted, and a sentence for each file that cannot."""
+    records, problems = [], []
+    for path, record in store.read():
+        problem = (
+            str(record) if isinstance(record, UserError) else _record_problem(path, record, store)
+        )
+        if problem:
+            problems.append(problem)
+        elif isinstance(record, Record):
+            records.append(record)
+    return records, problems
+
+
+def _record_problem(path: Path, record: Record, store: Store) -> str:
+    """What is wrong with a readable record, or nothing; a copy would count as one more seed."""
+    place = store.path(record.settings, record.cell)  # whose hash was checked in reading
+    if path != place:
+        return f"{path} is the record of a cell whose place is {place}"
+    odd = inconsistency(record)
+    return f"{path} {odd}" if odd else ""

@@ -1,0 +1,97 @@
+"""All pictures of a results folder: what each is called, and where it is shown."""
+
+# MERGED bench.report.figures: """Boards as pictures: each module draws one kind, as SVG and as PNG; needs matplotlib."""
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bench.report.leaderboard import Board
+
+if TYPE_CHECKING:
+    from bench.report.figures.style import RenderedFigure
+
+THUMBNAIL = "[![{caption}]({name}.png)]({name}.svg)"
+TRUNCATION_NOTE = "\n\nThe picture shows the first {} of {} tables."
+MORE_LINKS = (
+    "More: [what is beyond chance](statistics.md); [selection, tuning, initialisation and "
+    "cost](ledgers.md); every number as [CSV](leaderboard.csv){others}."
+)
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """A picture of boards, as its module draws it."""
+
+    name: str  # of its files below the results folder, without the ending
+    caption: str
+    shown: Callable[[Sequence[Board]], list[Board]]  # the boards that it can draw
+    draw: Callable[[Sequence[Board]], "RenderedFigure | None"]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The pictures of some boards."""
+
+    boards: Sequence[Board]
+    made: list[tuple[FigureSpec, bytes | None]]  # as SVG; None: there is nothing to draw
+    front: bytes | None  # the first as PNG, for where an SVG is not shown
+
+    def files(self) -> dict[str, bytes | None]:
+        """Name -> bytes; None: there should be no such file."""
+        found: dict[str, bytes | None] = {f"{one.name}.svg": svg for one, svg in self.made}
+        front = {f"{one.name}.png": self.front for one, _ in self.made[:1]}
+        return {**found, **front}
+
+    def markdown(self) -> str:
+        """The first picture, and links to the others; empty without a picture."""
+        from bench.report.figures.style import MAX_PANELS
+
+        names = [picture for picture, svg in self.made if svg]
+        if not names:
+            return ""
+        first, *rest = names
+        count = len(first.shown(self.boards))
+        cut = TRUNCATION_NOTE.format(MAX_PANELS, count) if count > MAX_PANELS else ""
+        others = "".join(f"; [{one.caption.lower()}]({one.name}.svg)" for one in rest)
+        picture = THUMBNAIL.format(caption=first.caption, name=first.name)
+        return f"{picture}{cut}\n\n{MORE_LINKS.format(others=others)}"
+
+    def inline(self) -> dict[str, str]:
+        """SVG by caption."""
+        return {picture.caption: svg.decode() for picture, svg in self.made if svg}
+
+
+def draw_all(boards: Sequence[Board]) -> Figures:
+    """Draw every picture of the boards."""
+    drawn = [(picture, picture.draw(boards)) for picture in _figure_specs()]
+    made = [(picture, one.svg() if one else None) for picture, one in drawn]
+    front = [one.png() for _, one in drawn[:1] if one]
+    return Figures(boards, made, front[0] if front else None)
+
+
+def _figure_specs() -> list[FigureSpec]:
+    """All pictures; their modules are imported here, since matplotlib is slow to import."""
+    from bench.report.figures import critical_difference, difference_to_full, pareto
+
+    def against(quantity: str, name: str, caption: str) -> FigureSpec:
+        shown = partial(pareto.drawable_boards, quantity=quantity)
+        return FigureSpec(name, caption, shown, partial(pareto.draw, quantity=quantity))
+
+    return [
+        against("params", "leaderboard", "Accuracy against trainable parameters"),
+        against("init", "pictures/init_seconds", "Accuracy against time to initialise"),
+        against("train", "pictures/train_seconds", "Accuracy against training time"),
+        FigureSpec(
+            "pictures/critical_difference",
+            "Average ranks and the critical difference",
+            critical_difference.drawable_boards,
+            critical_difference.draw,
+        ),
+        FigureSpec(
+            "pictures/difference_to_full",
+            "Difference to full fine-tuning, task by task",
+            difference_to_full.drawable_boards,
+            difference_to_full.draw,
+        ),
+    ]

@@ -1,0 +1,139 @@
+"""The results in other programs' formats."""
+
+# MERGED bench.report.generate: """The files of a results folder: written from the records alone, the same for the same records."""
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tabulate import tabulate
+
+from bench.config.loading import SUITES_DIR, card_names
+from bench.config.suite import Suite, load_suite
+from bench.records.schema import Record
+from bench.records.store import Store, read_valid
+from bench.report import claim_checks, figures, html, ledgers, paper_tables, statistics_page
+from bench.report.leaderboard import Board, build_boards
+from bench.report.leaderboard_page import complete_lines, records_csv, render_leaderboard
+from bench.utils.errors import UserError
+from bench.utils.files import write_atomically
+
+
+def as_csv(records: Sequence[Record], _: Sequence[Board]) -> bytes:
+    """One line a record, as in ``leaderboard.csv``."""
+    return records_csv(records).encode()
+
+
+def as_parquet(records: Sequence[Record], _: Sequence[Board]) -> bytes:
+    """The same lines; needs the extra ``parquet``."""
+    import pandas as pd  # slow to import, and no other format needs it
+
+    stream = io.BytesIO()
+    try:
+        pd.read_csv(io.StringIO(records_csv(records))).to_parquet(stream, index=False)
+    except ImportError:
+        raise UserError("parquet needs pyarrow: pip install -e '.[parquet]'") from None
+    return stream.getvalue()
+
+
+def as_latex(_: Sequence[Record], boards: Sequence[Board]) -> bytes:
+    """A ``booktabs`` table for each board's complete rows, with its name as a comment."""
+    tables = [f"% {board.name}\n{_latex_table(board)}" for board in boards if board.rows]
+    return ("\n\n".join(tables) + "\n").encode()
+
+
+def _latex_table(board: Board) -> str:
+    table = tabulate(complete_lines(board), "keys", "latex_booktabs", disable_numparse=True)
+    return table.replace("±", "$\\pm$").replace("–", "--")
+
+
+EXPORT_FORMATS: dict[str, tuple[str, Callable[[Sequence[Record], Sequence[Board]], bytes]]] = {
+    "csv": ("csv", as_csv),
+    "parquet": ("parquet", as_parquet),
+    "latex": ("tex", as_latex),
+}
+
+FileContents = dict[
+    str, bytes | None
+]  # by name below the folder; None: there should be no such file
+PAGE_FILE, CLAIMS_FILE = "index.html", "claims.md"
+
+
+@dataclass(frozen=True)
+class RegeneratedFiles:
+    """The files that were written, and a sentence for each record file that was skipped."""
+
+    written: list[Path]
+    problems: list[str]
+
+
+def regenerate(results: Path) -> RegeneratedFiles:
+    """Write all that records give; remove pictures that have nothing to draw.
+
+    That is the leaderboard, the statistics, the ledgers, pictures and a page; of papers' tables and
+    claims, and of studies, those that are there already.
+    """
+    records, problems = read_valid(Store(results))
+    written = []
+    for name, content in _render_all(records, results).items():
+        if content is None:
+            (results / name).unlink(missing_ok=True)
+        else:
+            write_atomically(results / name, content)
+            written.append(results / name)
+    return RegeneratedFiles(written, problems)
+
+
+def stale_files(results: Path) -> list[Path]:
+    """The files that are not what `regenerate` would leave, missing ones among them.
+
+    Pictures and the page are the same bytes only from the same versions of their libraries; the
+    page, which is large, may be missing.
+    """
+    records, _ = read_valid(Store(results))
+    due = {results / name: content for name, content in _render_all(records, results).items()}
+    may_miss = results / PAGE_FILE
+    return [
+        path
+        for path, content in due.items()
+        if _read_bytes(path) != content and not (path == may_miss and not path.exists())
+    ]
+
+
+def _render_all(records: list[Record], results: Path) -> FileContents:
+    boards = build_boards(records, load_suites(records))
+    pictures = figures.draw_all(boards)
+    found = claim_checks.check_papers(records)
+    texts = {
+        "leaderboard.md": render_leaderboard(boards, pictures.markdown()),
+        "leaderboard.csv": records_csv(records),
+        "statistics.md": statistics_page.render_statistics(boards),
+        "ledgers.md": ledgers.render_ledgers(boards, records, results),
+        **(claim_checks.render_files(found) if (results / CLAIMS_FILE).is_file() else {}),
+        **paper_tables.render_existing(results, records),
+        PAGE_FILE: html.render(boards, records, [v.lines() for v in found], pictures.inline()),
+    }
+    written = {name: text.encode() for name, text in texts.items()}
+    return {**written, **pictures.files(), **_study_files(results, records)}
+
+
+def _study_files(results: Path, records: list[Record]) -> FileContents:
+    """The pages of studies that are there; what makes them takes long to import."""
+    if not (results / "studies").is_dir():
+        return {}
+    from bench.report import study_page
+
+    return study_page.render_existing(results, records)
+
+
+def load_suites(records: Iterable[Record]) -> dict[str, Suite]:
+    """The cards of the records' suites, of those that have one in `datasets/`."""
+    used = {record.settings.suite for record in records}
+    return {name: load_suite(name) for name in card_names(SUITES_DIR) if name in used}
+
+
+def _read_bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

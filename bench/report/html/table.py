@@ -1,0 +1,92 @@
+"""A table of the page: what stands in it, by what it sorts, and what its drop-downs offer."""
+
+# MERGED bench.report.html.table: """The claims of papers on the page: what was printed, and what was found here."""
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+SORTS_FIRST, SORTS_LAST = -1.0, 1e9  # where an entry without a number sorts
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """A column; one with a menu has a drop-down above the table that filters by it."""
+
+    name: str
+    kind: Literal["text", "number", "name"] = "text"  # a line's name stays in sight
+    menu: bool = False
+    chosen: str = ""  # in the drop-down at first; empty: all
+    hint: str = ""
+
+    @property
+    def look(self) -> str:
+        """The class of its entries in the style sheet."""
+        return "" if self.kind == "text" else self.kind
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """What stands in one column of one line."""
+
+    text: str
+    order: float | None = None  # what a number sorts by, however it is written
+    aside: str | None = None  # in quiet letters beside it; empty keeps its room
+    link: str = ""
+    mark: tuple[str, str] | None = None  # a dot before it: colour and meaning
+    look: str = ""  # a class of the style sheet
+
+    @property
+    def sorts_by(self) -> str:
+        return "" if self.order is None else f"{self.order:.8g}"
+
+
+@dataclass(frozen=True)
+class DataTable:
+    """A table with a name that serves as its id."""
+
+    name: str
+    columns: Sequence[TableColumn]
+    lines: Sequence[Sequence[TableCell]]
+
+    @property
+    def menus(self) -> Iterator[tuple[int, TableColumn, list[str]]]:
+        """The columns with a drop-down: number, column, and what there is to choose."""
+        for number, column in enumerate(self.columns):
+            if column.menu:
+                yield number, column, list(dict.fromkeys(line[number].text for line in self.lines))
+
+
+def number_cell(value: float | None, text: str, absent: float = SORTS_FIRST) -> TableCell:
+    """A number written as `text`; without one, it sorts as `absent`."""
+    return TableCell(text, absent if value is None else value)
+
+
+CLAIM_COLUMNS = (
+    TableColumn("paper", menu=True),
+    TableColumn("dataset"),
+    TableColumn("model"),
+    TableColumn("metric"),
+    TableColumn("claimed", kind="number", hint="what the paper prints"),
+    TableColumn("verified", kind="number", hint="what was found here"),
+    TableColumn("status", menu=True),
+)
+ARXIV_ID = re.compile(r"\b\d{4}\.\d{4,5}\b")
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+def claims_table(claims: Sequence[Mapping[str, str]]) -> DataTable:
+    """A line a claim, in the order given."""
+    return DataTable(
+        "papers",
+        CLAIM_COLUMNS,
+        [[_claim_cell(c, claim[c.name]) for c in CLAIM_COLUMNS] for claim in claims],
+    )
+
+
+def _claim_cell(column: TableColumn, text: str) -> TableCell:
+    if column.kind == "number":
+        found = NUMBER.search(text.replace(",", ""))
+        return TableCell(text, float(found[0]) if found else SORTS_FIRST)
+    paper = ARXIV_ID.search(text) if column.name == "paper" else None
+    return TableCell(text, link=f"https://arxiv.org/abs/{paper[0]}" if paper else "")

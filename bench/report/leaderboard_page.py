@@ -1,0 +1,178 @@
+"""Boards as Markdown, records as CSV: the text of the leaderboard."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bench.config import backbone
+from bench.records import trials
+from bench.records.schema import Record
+from bench.report.grouping import canonical_json, format_settings, group_by
+from bench.report.leaderboard import Board, format_rank
+from bench.report.markdown import MISSING, escape, format_mean_sd, format_number, table_from_dicts
+from bench.report.rows import TUNED_PER_TASK, MethodRow, TaskResult
+
+NOTICE = "<!-- made by `python -m bench report` from results/records; do not edit -->"
+NO_RECORDS = "There is no record yet; `python -m bench run` makes some."
+EXPLANATION = (
+    "Accuracy: top-1 percent on test after the last epoch, mean ± sample sd over seeds; "
+    "params include the head; init: wall-clock of the method's prepare, mean over tasks and seeds."
+)
+SHA_DIGITS = 12  # shown of a sha256
+CSV_COLUMNS = (
+    *("suite", "suite_version", "task", "group", "classes", "backbone", "weights", "method"),
+    *("fields", "rates", "recipe", "recipe_version", "seed", "status", "accuracy"),
+    *("best_epoch_accuracy", "method_params", "head_params", "init_seconds", "train_seconds"),
+    *("peak_memory_mb", "code", "cell"),
+)
+
+
+def render_leaderboard(boards: Sequence[Board], picture: str) -> str:
+    """The leaderboard; `picture` is the Markdown that shows one, or empty."""
+    parts = [NOTICE, "# Leaderboard", picture, *map(_section, boards)]
+    if not boards:
+        parts.append(NO_RECORDS)
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def records_csv(records: Iterable[Record]) -> str:
+    """One line a record, also of those that failed, in an order of their own."""
+    lines = sorted((_csv_line(record) for record in records), key=_csv_sort_key)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def cell_text(cell: TaskResult, count: bool = False) -> str:
+    """``71.20 ± 0.41``; with `count`, the number of seeds behind it."""
+    if not cell.accuracies:
+        return "failed" if cell.failed else "n/a" if cell.unsupported else MISSING
+    seeds = f" ({len(cell.accuracies)})" if count else ""
+    failed = f", {cell.failed} failed" if cell.failed else ""
+    return format_mean_sd(cell.mean, cell.sd) + seeds + failed
+
+
+def _section(board: Board) -> str:
+    parts = [f"## {escape(board.name)}"]
+    if board.rows:
+        parts.append(table_from_dicts(complete_lines(board)))
+    if board.incomplete:
+        parts += ["### Incomplete", table_from_dicts(_incomplete_lines(board))]
+    return "\n\n".join([*parts, _footer(board), _row_settings(board)])
+
+
+def complete_lines(board: Board) -> list[dict[str, str]]:
+    """The complete rows of a board, column by column."""
+    return [
+        {
+            "rank": format_rank(rank),
+            "method": row.label,
+            "params (M)": _params_text(row),
+            **{task: cell_text(cell) for task, cell in row.cells.items()},
+            **_mean_columns(row),
+            "seeds": str(len(row.seeds)),
+            "init (s)": format_number(row.init_seconds, 2),
+        }
+        for rank, row in zip(board.comparison.ranks, board.rows, strict=True)
+    ]
+
+
+def _mean_columns(row: MethodRow) -> dict[str, str]:
+    """The means of a complete row; those of groups only where there are several."""
+    if row.means is None:
+        return {}
+    over_tasks = {"mean over tasks": format_mean_sd(row.means.over_tasks, row.means.sd)}
+    if len(row.means.by_group) == 1:
+        return over_tasks
+    groups = {f"mean {group}": f"{mean:.2f}" for group, mean in row.means.by_group.items()}
+    return {**groups, **over_tasks, "mean over groups": f"{row.means.over_groups:.2f}"}
+
+
+def _incomplete_lines(board: Board) -> list[dict[str, str]]:
+    return [
+        {
+            "method": row.label,
+            "params (M)": _params_text(row),
+            **{task: cell_text(cell, count=True) for task, cell in row.cells.items()},
+            "tasks": f"{sum(bool(c.accuracies) for c in row.cells.values())}/{len(row.cells)}",
+            "init (s)": format_number(row.init_seconds, 2),
+        }
+        for row in board.incomplete
+    ]
+
+
+def _params_text(row: MethodRow) -> str:
+    if row.method_params is None or row.head_params is None:
+        return MISSING
+    return format_number((row.method_params + row.head_params) / 1e6, 3)
+
+
+def _footer(board: Board) -> str:
+    recipe = board.recipe
+    data = f"; data {board.variant}" if board.variant else ""
+    made = (
+        f"{board.title} ({board.suite}, version {board.suite_version}){data}; "
+        f"backbone {board.backbone} ({_describe_input(board)}), "
+        f"weights sha256 {board.weights[:SHA_DIGITS] or MISSING}; "
+        f"recipe {recipe.get('name')}, version {recipe.get('version')} "
+        f"(batch {recipe.get('batch')}, {recipe.get('epochs')} epochs); {board.records} records."
+    )
+    not_run = f" Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
+    splits = f" Splits: {format_settings(board.splits)}." if board.splits else ""
+    said = " ".join(filter(None, (EXPLANATION, _describe_tuning(recipe), board.comparison.said())))
+    return escape(f"{made}{not_run}{splits} {said}")
+
+
+def _describe_input(board: Board) -> str:
+    """What the backbone sees, and how it sums it up."""
+    return backbone.describe_input(board.input, board.recipe.get("normalisation", "backbone"))
+
+
+def _describe_tuning(recipe: dict[str, Any]) -> str:
+    """How the rates of a board were chosen; empty: they are the recipe's own."""
+    words = trials.describe_search(recipe)
+    return f"Rates and fields chosen for each task on validation data: {words}." if words else ""
+
+
+def _row_settings(board: Board) -> str:
+    """The fields and the rates of every row; the labels name only those that differ."""
+    rows = sorted([*board.rows, *board.incomplete], key=lambda row: row.label)
+    fields = [f"{row.label} ({format_settings(row.fields)})" for row in rows if row.fields]
+    rates = [
+        f"{said or TUNED_PER_TASK} ({', '.join(row.label for row in alike)})"
+        for said, alike in sorted(group_by(rows, lambda row: format_settings(row.rates)).items())
+    ]
+    remarks = [f"{row.label}: {row.remark}" for row in rows if row.remark]
+    said = [
+        f"Remarks: {'; '.join(remarks)}." if remarks else "",
+        f"Rates: {'; '.join(rates)}.",
+        f"Fields: {'; '.join(fields)}." if fields else "",
+    ]
+    return escape(" ".join(said))
+
+
+def _csv_line(record: Record) -> dict[str, Any]:
+    measured = vars(record.outcome) if record.outcome else {}
+    settings = record.settings
+    return {
+        **vars(settings),
+        **measured,
+        "group": record.group,
+        "weights": settings.weights[:SHA_DIGITS],
+        "fields": canonical_json(settings.fields),
+        "rates": canonical_json(settings.rates),
+        "recipe": settings.recipe.get("name"),
+        "recipe_version": settings.recipe.get("version"),
+        "status": record.failure.kind if record.failure else "ok",
+        "cell": record.cell,
+    }
+
+
+def _csv_sort_key(line: dict[str, Any]) -> tuple[str | int, ...]:
+    names = ("backbone", "weights", "method", "fields", "task", "rates")
+    recipe = str(line["recipe"]), str(line["recipe_version"])
+    of_cell = tuple(str(line[name]) for name in names)
+    return line["suite"], line["suite_version"], *recipe, *of_cell, line["seed"], line["cell"]

@@ -1,0 +1,91 @@
+"""Figures and words as the tables have them."""
+
+# MERGED bench.report.markdown: """How tables name the backbones that their records are of, and what stands below them."""
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from bench.config import backbone
+from bench.records.schema import Record, Settings
+from bench.report.grouping import canonical_json, differing_settings, group_by
+
+MISSING = "–"
+
+
+def format_mean_sd(mean: float, sd: float | None, decimals: int = 2) -> str:
+    """``71.20 ± 0.41``, or the mean alone."""
+    return f"{mean:.{decimals}f}" + ("" if sd is None else f" ± {sd:.{decimals}f}")
+
+
+def format_number(value: float | None, decimals: int) -> str:
+    """A figure, or a dash."""
+    return MISSING if value is None else f"{value:.{decimals}f}"
+
+
+def describe_machine(device: object, threads: object) -> str:
+    """A machine in words: ``AMD EPYC, 2 cores, 1 thread``."""
+    return f"{device}, {threads} thread{'' if str(threads) == '1' else 's'}"
+
+
+def escape(text: str) -> str:
+    """`text` on one line, in which Markdown sees neither a column's end nor a tag."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def table_from_dicts(
+    lines: Sequence[dict[str, str]], words: frozenset[str] = frozenset({"method"})
+) -> str:
+    """A Markdown table of lines under all their columns; `words` stand left, figures right.
+
+    A column that a line lacks is a dash.
+    """
+    heads = list(dict.fromkeys(name for line in lines for name in line))
+    return table_from_rows(
+        heads, [[line.get(name, MISSING) for name in heads] for line in lines], words
+    )
+
+
+def table_from_rows(
+    heads: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    words: frozenset[str] = frozenset({"method"}),
+) -> str:
+    """The same of lines whose columns may share a name."""
+    align = ["left" if head in words else "right" for head in heads]
+    shown = [[escape(text) for text in line] for line in cells]
+    return tabulate(shown, list(map(escape, heads)), "pipe", colalign=align, disable_numparse=True)
+
+
+SHA_DIGITS = 12  # shown of a sha256
+
+
+def backbones_sentence(records: Iterable[Record]) -> str:
+    """Each backbone of some records with its input, in one sentence; empty without any."""
+    found = dict.fromkeys(sorted(_describe_backbone(record.settings) for record in records))
+    return f"Backbones: {'; '.join(found)}." if found else ""
+
+
+def _describe_backbone(s: Settings) -> str:
+    return f"{s.backbone} ({backbone.describe_input(s.input, s.recipe.get('normalisation', 'backbone'))})"
+
+
+def backbone_labels(records: Iterable[Record]) -> dict[str, str]:
+    """`known` of a record -> the name of its backbone, with what tells it from its namesakes."""
+    every = {backbone_key(record): record.settings for record in records}
+    found: dict[str, str] = {}
+    for name, keys in group_by(every, lambda key: every[key].backbone).items():
+        apart = differing_settings([_backbone_settings(every[key]) for key in keys])
+        found |= {k: f"{name}[{own}]" if own else name for k, own in zip(keys, apart, strict=True)}
+    return found
+
+
+def _backbone_settings(s: Settings) -> dict[str, Any]:
+    """What may tell two backbones of one name apart."""
+    return {**s.input, "weights": s.weights[:SHA_DIGITS]}
+
+
+def backbone_key(record: Record) -> str:
+    """The same of records whose backbones have name, weights and input alike."""
+    s = record.settings
+    return canonical_json([s.backbone, s.weights, s.input])

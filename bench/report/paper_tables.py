@@ -1,0 +1,194 @@
+"""A paper's tables from the records, in the paper's layout, and with its claims beside them."""
+
+# MERGED bench.report.paper_tables: """The papers: what they claim, how their tables look, and what the records say of both."""
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from tabulate import tabulate
+
+from bench.papers import claims, layouts
+from bench.papers.claims import Claim, PaperEntry
+from bench.papers.layouts import ExpandedTable, Layouts, StandIns
+from bench.records.schema import Record
+from bench.report import markdown
+from bench.report.claim_checks import MARGIN_NOTE, ClaimCheck, ClaimChecker, dicts_to_csv
+from bench.report.markdown import escape, table_from_rows
+from bench.report.paper_values import PaperResults, format_value, largest_comparable
+
+NOTICE = "<!-- made by `python -m bench report {}` from the records; do not edit -->"
+ACCURACY_NOTES = {
+    "accuracy": "Accuracy: top-1 percent on test after the last epoch.",
+    "best_epoch_accuracy": "Accuracy: top-1 percent on test at the best of the epochs at which "
+    "test was scored, an oracle, as the paper's code reports it.",
+}
+FOLDER, COMPARISON_SUFFIX = "papers", "_against"  # below the results; behind a table's name
+COMPARISON_COLUMNS = ("claimed", "verified", "difference", "margin", "status", "ran by")
+STAND_IN_NOTICE = (
+    "**Filled from the suite `{}`, which stands in for the paper's data and backbones: these "
+    "numbers say nothing about the paper's.**"
+)
+
+
+def render_tables(
+    paper: str,
+    records: Sequence[Record],
+    suite: str | None = None,
+    recipe: str | None = None,
+    against: bool = False,
+) -> dict[str, str]:
+    """Name below ``results/papers`` -> text, for every table of a paper.
+
+    `suite` stands in for the paper's own; it goes without `against`.
+    """
+    instead = layouts.load_stand_ins(suite) if suite else None
+    found = layouts.load_layouts(paper)
+    column = "accuracy" if instead else found.paper.column  # an oracle serves comparison alone
+    results = PaperResults(
+        largest_comparable(records, _recipe_name(found, instead, recipe)), column
+    )
+    named = f"{paper}@{recipe}" if recipe else paper
+    folder = f"{named}/{suite}" if suite else named
+    notice = NOTICE.format(_cli_options(paper, suite, recipe, against))
+    made: dict[str, str] = {}
+    for table in found.table:
+        laid = layouts.expand_table(table, instead)
+        if laid:
+            made[f"{folder}/{table.id}.md"] = _render_table(notice, found, laid, results, suite)
+            made[f"{folder}/{table.id}.csv"] = _table_csv(laid, results)
+    compared = _render_comparisons(notice, paper, found, records, recipe) if against else {}
+    return {**made, **{f"{folder}/{name}": text for name, text in compared.items()}}
+
+
+def output_files(made: Mapping[str, str], results: Path) -> list[tuple[Path, bytes]]:
+    """The files of `made` in a results folder, with their bytes."""
+    return [(results / FOLDER / name, content.encode()) for name, content in made.items()]
+
+
+def render_existing(results: Path, records: Sequence[Record]) -> dict[str, str]:
+    """Name in a results folder -> text, for the tables of every kind that the folder has."""
+    made: dict[str, str] = {}
+    for folder in sorted(path for path in (results / FOLDER).glob("*") if path.is_dir()):
+        paper, _, recipe = folder.name.partition("@")
+        if paper not in claims.paper_names():
+            continue
+        suites = [path.name for path in folder.iterdir() if path.is_dir()]
+        if any(folder.glob("*.md")):
+            against = any(folder.glob(f"*{COMPARISON_SUFFIX}.md"))
+            made |= render_tables(paper, records, None, recipe or None, against)
+        for suite in sorted(suites):
+            made |= render_tables(paper, records, suite, recipe or None)
+    return {f"{FOLDER}/{name}": content for name, content in made.items()}
+
+
+def _cli_options(paper: str, suite: str | None, recipe: str | None, against: bool) -> str:
+    """The options that ask for these tables again."""
+    more = [f"--suite {suite}"] if suite else []
+    more += [f"--recipe {recipe}"] if recipe else []
+    return " ".join([f"--paper {paper}", *more, *(["--against"] if against else [])])
+
+
+def _recipe_name(found: Layouts, instead: StandIns | None, recipe: str | None) -> str:
+    return recipe or (instead.recipe if instead else found.paper.recipe)
+
+
+def _render_table(
+    notice: str, found: Layouts, laid: ExpandedTable, results: PaperResults, suite: str | None
+) -> str:
+    parts = [notice, f"# {found.paper.short}, {laid.id}: {laid.title}"]
+    parts += [STAND_IN_NOTICE.format(suite)] if suite else []
+    for title, rows in laid.sections:
+        parts += [f"## {title}"] if title else []
+        parts.append(_section_table(laid.columns, rows, results))
+    return "\n\n".join([*parts, _footer(found, laid, results)]) + "\n"
+
+
+def _section_table(
+    columns: list[str], rows: list[tuple[str, list[PaperEntry | None]]], results: PaperResults
+) -> str:
+    lines = [[label, *(_entry_text(place, results) for place in cells)] for label, cells in rows]
+    return table_from_rows(["method", *columns], lines)
+
+
+def _entry_text(place: PaperEntry | None, results: PaperResults) -> str:
+    return "" if place is None else format_value(place, results.find(place))
+
+
+def _table_csv(laid: ExpandedTable, results: PaperResults) -> str:
+    stream = io.StringIO()
+    lines = csv.writer(stream, lineterminator="\n")
+    lines.writerow(["section", "method", *laid.columns])
+    for title, rows in laid.sections:
+        for label, cells in rows:
+            lines.writerow([title, label, *(_entry_text(place, results) for place in cells)])
+    return stream.getvalue()
+
+
+def _footer(found: Layouts, laid: ExpandedTable, results: PaperResults) -> str:
+    parts = results.parts
+    said = [
+        f"The layout is that of {found.paper.short} ({found.paper.url}).",
+        laid.footer,
+        f"Measured under recipe {parts.recipe}; mean ± sample sd over seeds; – not run or not "
+        "complete, n/a not possible.",
+        ACCURACY_NOTES[results.column]
+        if any(p.metric == "accuracy" for p in laid.places())
+        else "",
+    ]
+    shown = {place.backbone for place in laid.places()}
+    said.append(
+        markdown.backbones_sentence(r for r in parts.records if r.settings.backbone in shown)
+    )
+    timed = [place for place in laid.places() if place.metric == "init_seconds"]
+    if timed:
+        said.append(f"Seconds as measured on {' and '.join(results.machines(timed)) or 'none'}.")
+    if parts.left_out:
+        said.append(
+            f"{parts.left_out} records under this recipe cannot share a table with the others "
+            "and were left out."
+        )
+    return escape(" ".join(filter(None, said)))
+
+
+def _render_comparisons(
+    notice: str, paper: str, found: Layouts, records: Sequence[Record], recipe: str | None
+) -> dict[str, str]:
+    """For each table, every cell with its claim."""
+    judge = ClaimChecker(records, recipe)
+    by_place = {(claim.table, claim.place): claim for claim in claims.load_claims(paper)}
+    made = {}
+    for table in found.table:
+        laid = layouts.expand_table(table)
+        if laid:
+            lines = list(_comparison_lines(laid, by_place, judge))
+            title = f"# {found.paper.short}, {laid.id}: claimed and measured"
+            body = tabulate(lines, "keys", "pipe", disable_numparse=True)
+            name = f"{table.id}{COMPARISON_SUFFIX}"
+            parts = [notice, title, body, MARGIN_NOTE]
+            made[f"{name}.md"] = "\n\n".join(parts) + "\n"
+            made[f"{name}.csv"] = dicts_to_csv(lines)
+    return made
+
+
+def _comparison_lines(
+    laid: ExpandedTable, by_place: Mapping[tuple[str, PaperEntry], Claim], judge: ClaimChecker
+) -> Iterable[dict[str, str]]:
+    for title, rows in laid.sections:
+        for label, cells in rows:
+            for column, place in zip(laid.columns, cells, strict=True):
+                claim = by_place.get((laid.id, place)) if place else None
+                if claim:
+                    verdict = judge.verdict(claim)
+                    yield {
+                        "section": title,
+                        "method": label,
+                        "column": column,
+                        **_check_columns(verdict),
+                    }
+
+
+def _check_columns(verdict: ClaimCheck) -> dict[str, str]:
+    lines = verdict.lines()
+    shown = {name: lines[name] for name in COMPARISON_COLUMNS}
+    return {**shown, "verified": shown["verified"] or "–"}

@@ -1,1 +1,0 @@
-"""The papers: what they claim, how their tables look, and what the records say of both."""

@@ -1,1 +1,0 @@
-"""Studies: what the papers' analyses ask of trained models, beyond their accuracy."""

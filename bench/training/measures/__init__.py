@@ -1,0 +1,1 @@
+"""Measurements of a model between epochs: what the papers' analyses plot beyond accuracy."""

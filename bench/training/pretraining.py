@@ -1,0 +1,260 @@
+"""Pretraining of the embedded backbones: masked autoencoders and a classifier.
+
+All start from a small Vision Transformer and from any folder of images with a sub-folder a
+class. Sources: He et al., 2022, "Masked Autoencoders Are Scalable Vision Learners",
+https://arxiv.org/abs/2111.06377; patch dropping in supervised training: Liu et al., 2022,
+"PatchDropout", https://arxiv.org/abs/2208.07220.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import cos, pi
+from pathlib import Path
+from time import perf_counter
+
+import timm
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save_file
+from timm.models import VisionTransformer
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import functional as transforms
+
+from bench.data.images import decode_rgb
+from bench.models.backbones import use_plain_attention
+
+SIDE = 32  # pixels
+SIZES = {
+    "micro": {"embed_dim": 64, "depth": 4, "num_heads": 2},
+    "mini": {"embed_dim": 128, "depth": 6, "num_heads": 4},
+}
+
+
+@dataclass(frozen=True)
+class PretrainingConfig:
+    """The settings of one objective."""
+
+    epochs: int
+    batch: int
+    lr: float
+    weight_decay: float
+    betas: tuple[float, float]
+    warmup_epochs: int
+    hidden_share: float  # share of the patches that the encoder does not see in training
+    smallest_crop: float  # of the image's area
+
+
+OBJECTIVES = {
+    "mae": PretrainingConfig(
+        40, 256, 1.5e-3, 0.05, (0.9, 0.95), 4, hidden_share=0.75, smallest_crop=0.4
+    ),
+    "supervised": PretrainingConfig(
+        40, 256, 1.5e-3, 0.1, (0.9, 0.999), 4, hidden_share=0.5, smallest_crop=0.3
+    ),
+}
+
+
+@dataclass(frozen=True)
+class PretrainingEpoch:
+    """What one epoch of pretraining showed."""
+
+    number: int
+    loss: float
+    seconds: float
+
+
+class MaskedAutoencoder(nn.Module):
+    """An encoder that sees a quarter of the patches and a small decoder that paints the others.
+
+    The target of each hidden patch is its own pixels, normalised to zero mean and unit variance.
+    """
+
+    def __init__(self, encoder: VisionTransformer, hidden_share: float, width: int, depth: int):
+        super().__init__()
+        self.encoder, self.hidden_share = encoder, hidden_share
+        patches, patch = encoder.patch_embed.num_patches, encoder.patch_embed.patch_size[0]
+        self.patch, self.kept = patch, round(patches * (1 - hidden_share))
+        self.narrow = nn.Linear(encoder.embed_dim, width)
+        self.mask_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.position = nn.Parameter(torch.randn(1, patches, width) * 0.02)
+        self.decoder = nn.Sequential(
+            *(Block(width, num_heads=4, qkv_bias=True) for _ in range(depth))
+        )
+        self.paint = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3 * patch * patch))
+
+    def forward(self, images: Tensor, _labels: Tensor) -> Tensor:
+        """The mean squared error over the hidden patches of `images`, (B, 3, H, W)."""
+        order = torch.rand(len(images), self.position.shape[1]).argsort(1)  # (B, N)
+        kept, hidden = order[:, : self.kept], order[:, self.kept :]
+        seen = self.narrow(self.encode(images, kept))  # (B, kept, width)
+        blank = self.mask_token.expand(len(images), hidden.shape[1], -1)
+        shuffled = torch.cat([seen, blank], 1)
+        tokens = shuffled.gather(1, expand_index(order.argsort(1), shuffled)) + self.position
+        painted = self.paint(self.decoder(tokens))  # (B, N, 3 * patch * patch)
+        target = normalised_patches(images, self.patch)
+        error = (painted.float() - target).pow(2).mean(-1)  # (B, N)
+        return error.gather(1, hidden).mean()
+
+    def encode(self, images: Tensor, kept: Tensor) -> Tensor:
+        """The encoder's output for the `kept` patches, (B, kept, D)."""
+        model = self.encoder
+        tokens = model.patch_embed(images) + model.pos_embed[:, 1:]  # (B, N, D)
+        tokens = tokens.gather(1, expand_index(kept, tokens))
+        first = (model.cls_token + model.pos_embed[:, :1]).expand(len(images), -1, -1)
+        return model.norm(model.blocks(torch.cat([first, tokens], 1)))[:, 1:]
+
+
+class Classifier(nn.Module):
+    """The backbone with a head over the folder's classes."""
+
+    def __init__(self, encoder: VisionTransformer):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(self.encoder(images).float(), labels, label_smoothing=0.1)
+
+
+def expand_index(index: Tensor, like: Tensor) -> Tensor:
+    """`index`, (B, K), widened to gather whole rows of `like`, (B, N, D)."""
+    return index[..., None].expand(-1, -1, like.shape[-1])
+
+
+def normalised_patches(images: Tensor, patch: int) -> Tensor:
+    """The pixels of each patch at zero mean and unit variance, (B, N, 3 * patch * patch)."""
+    patches = F.unfold(images, patch, stride=patch).transpose(1, 2)
+    variance, mean = torch.var_mean(patches, -1, keepdim=True)
+    return (patches - mean) / (variance + 1e-6).sqrt()
+
+
+def read_images(folder: Path, size: int) -> tuple[Tensor, Tensor]:
+    """All images below `folder` as uint8, (B, 3, size, size), and their sub-folders' numbers."""
+    found = ImageFolder(
+        str(folder),
+        lambda image: transforms.pil_to_tensor(_resize(image, size)),
+        loader=_load_image,
+    )
+    images, labels = zip(*found, strict=True)
+    return torch.stack(images), torch.tensor(labels)
+
+
+def _load_image(path: str) -> Image.Image:
+    return decode_rgb(Path(path).read_bytes())
+
+
+def _resize(image: Image.Image, size: int) -> Image.Image:
+    return transforms.resize(image, [size, size], antialias=True)
+
+
+def augment(images: Tensor, smallest: float) -> Tensor:
+    """A random crop of at least `smallest` of the area, and a random flip, an image; in [-1, 1]."""
+    count = len(images)
+    side = torch.empty(count).uniform_(smallest, 1).sqrt()
+    shift = (torch.rand(count, 2) * 2 - 1) * (1 - side[:, None])
+    flip = torch.where(torch.rand(count) < 0.5, -1.0, 1.0)
+    grid = torch.zeros(count, 2, 3)
+    grid[:, 0, 0], grid[:, 1, 1], grid[:, :, 2] = side * flip, side, shift
+    where = F.affine_grid(grid, list(images.shape), align_corners=False)
+    pixels = images.float() / 127.5 - 1
+    return F.grid_sample(pixels, where, padding_mode="reflection", align_corners=False)
+
+
+def build_model(objective: str, size: str, classes: int) -> nn.Module:
+    """The network to train for `objective`; its backbone is `.encoder`."""
+    settings = OBJECTIVES[objective]
+    dropped = settings.hidden_share if objective == "supervised" else 0.0
+    encoder = timm.create_model(
+        "vit_tiny_patch16_224",
+        num_classes=classes if objective == "supervised" else 0,
+        patch_drop_rate=dropped,
+        img_size=SIDE,
+        patch_size=4,
+        **SIZES[size],
+    )
+    model = (
+        Classifier(encoder)
+        if objective == "supervised"
+        else MaskedAutoencoder(encoder, settings.hidden_share, width=64, depth=2)
+    )
+    use_plain_attention(model)
+    return model
+
+
+def pretrain(
+    objective: str, size: str, folder: Path, out: Path, epochs: int | None, seed: int
+) -> Iterator[PretrainingEpoch]:
+    """Train on the images below `folder`, write the backbone to `out`; yields after each epoch.
+
+    The file is written anew after every epoch, as fp16 safetensors without any head.
+    """
+    torch.manual_seed(seed)
+    settings = OBJECTIVES[objective]
+    images, labels = read_images(folder, SIDE)
+    model = build_model(objective, size, int(labels.max()) + 1)
+    total = epochs or settings.epochs
+    optimiser = torch.optim.AdamW(
+        _param_groups(model, settings.weight_decay), lr=settings.lr, betas=settings.betas
+    )
+    rate = lr_schedule(settings.lr, settings.warmup_epochs, total, len(images) // settings.batch)
+    for number in range(total):
+        start = perf_counter()
+        loss = _train_epoch(model, images, labels, optimiser, settings, rate)
+        save_encoder(model.encoder, out)
+        yield PretrainingEpoch(number + 1, loss, perf_counter() - start)
+
+
+def lr_schedule(peak: float, warmup: int, epochs: int, steps: int) -> Callable[[], float]:
+    """The learning rate of each further step: a linear rise for `warmup` epochs, then a cosine."""
+    done = 0
+
+    def rate() -> float:
+        nonlocal done
+        done += 1
+        rise, left = warmup * steps, (done - warmup * steps) / max(1, (epochs - warmup) * steps)
+        return peak * (done / rise if done <= rise else (1 + cos(pi * left)) / 2)
+
+    return rate
+
+
+def _train_epoch(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    optimiser: torch.optim.Optimizer,
+    settings: PretrainingConfig,
+    rate: Callable[[], float],
+) -> float:
+    """Train for one epoch, leaving out the last incomplete batch; the mean loss."""
+    model.train()
+    losses = []
+    steps = len(images) // settings.batch
+    for chosen in torch.randperm(len(images)).split(settings.batch)[:steps]:
+        current = rate()
+        for group in optimiser.param_groups:
+            group["lr"] = current
+        optimiser.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(augment(images[chosen], settings.smallest_crop), labels[chosen])
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.detach())
+    return torch.stack(losses).mean().item()
+
+
+def _param_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    matrices = [p for p in model.parameters() if p.ndim == 2]
+    others = [p for p in model.parameters() if p.ndim != 2]
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+
+
+def save_encoder(encoder: VisionTransformer, out: Path) -> None:
+    """Write the backbone without its head as fp16 safetensors."""
+    weights = {k: v.half().contiguous() for k, v in encoder.state_dict().items() if "head" not in k}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_file(weights, out)

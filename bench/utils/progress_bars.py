@@ -1,0 +1,57 @@
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+TransferCallback = Callable[
+    [str, int, int], None
+]  # of what, how much is done, of how much (0: not known)
+
+
+class TransferProgress:
+    """Files that come and images that are made: a bar each, or a line where each begins and ends.
+
+    `bytes` and `images` are told, in their unit, a name, how much is done and how much there is.
+    """
+
+    def __init__(self, console: Console):
+        self.console, self.under_way = console, dict[str, TaskID]()
+        self.bytes: TransferCallback = partial(self._tell, decimal)
+        self.images: TransferCallback = partial(self._tell, "{:,} images".format)
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[amount]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    @contextmanager
+    def shown(self) -> Iterator["TransferProgress"]:
+        with self.bars:
+            yield self
+
+    def _tell(self, unit: Callable[[int], str], name: str, done: int, total: int) -> None:
+        amount = f"{unit(done)} of {unit(total)}" if total else unit(done)
+        if name not in self.under_way:
+            self.under_way[name] = self.bars.add_task(name, total=total or None, amount=amount)
+            if not self.console.is_terminal:
+                goes_on = f"{unit(done)} of " * (0 < done < total)
+                self._line(f"{name}: {goes_on}{unit(total) if total else 'of unknown size'}")
+        self.bars.update(self.under_way[name], completed=done, total=total or None, amount=amount)
+        if 0 < total <= done:
+            self.bars.remove_task(self.under_way.pop(name))
+            self._line(f"{name}: done, {unit(done)}")
+
+    def _line(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,47 @@
+"""Text that people write: UTF-8, with or without the mark (BOM) that some editors put before it."""
+
+import codecs
+from collections.abc import Iterable
+
+WIDE_ENCODING_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark begins it
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+
+
+class NotText(ValueError):
+    """Bytes are not UTF-8; the message says what they may be."""
+
+
+def decode_utf8(content: bytes) -> str:
+    """What the bytes say, without a mark at their beginning; raises `NotText`."""
+    kind = next(
+        (name for mark, name in WIDE_ENCODING_MARKS.items() if content.startswith(mark)), ""
+    )
+    if not kind and b"\x00" in content:
+        kind = "UTF-16 (it holds zero bytes)"
+    if kind:
+        raise NotText(f"it looks like {kind}; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise NotText(f"it is not UTF-8 text: {error}") from None
+
+
+def longest_prefix(method: str, known: Iterable[str]) -> str:
+    """The longest of the `known` names that `method` is or extends: spt_deep of spt_deep_kmeans."""
+    return max((n for n in known if f"{method}_".startswith(f"{n}_")), key=len, default="")
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever reads best.
+
+    >>> duration(90)
+    '1.5 min'
+    """
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {name}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,97 @@
+"""Folding what a method added into the backbone's own weights, where the mathematics allows.
+
+An adapted module of this package, or of a plug-in, that can be folded offers the method
+``merged()``: a plain module that computes the same. peft's layers fold by their own ``merge``.
+"""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+
+from methods.shared.base import Unsupported
+
+BACKBONE_PACKAGES = ("torch", "timm")  # whose modules a backbone consists of; all others were added
+RELATIVE_TOLERANCE = (
+    1e-3  # of the largest score: float32 keeps 7 digits, of which deep networks lose some 3
+)
+
+
+@torch.no_grad()
+def merge_adapters(model: VisionTransformer) -> None:
+    """Replace every adapted module of `model` by the plain one that computes the same.
+
+    Raises `Unsupported`, with the model as it was, where something added cannot be folded, or the
+    folded model scores otherwise.
+    """
+    adapted = dict(_adapted_modules(model))
+    stuck = sorted(
+        {type(module).__name__ for module in adapted.values() if not _is_mergeable(module)}
+    )
+    if stuck:
+        raise Unsupported(f"{' and '.join(stuck)} cannot be folded into the backbone's weights")
+    plain = {name: _merged_module(module) for name, module in adapted.items()}
+    before = _logits_on_noise(model)
+    _set_modules(model, plain)
+    apart, most = (_logits_on_noise(model) - before).abs().max(), before.abs().max()
+    if not apart <= RELATIVE_TOLERANCE * most:
+        _set_modules(model, adapted)
+        raise Unsupported(
+            f"the folded model scores otherwise, by {apart:.3g} where scores reach {most:.3g}"
+        )
+
+
+def _set_modules(model: VisionTransformer, modules: dict[str, nn.Module]) -> None:
+    for name, module in modules.items():
+        model.set_submodule(name, module)
+
+
+def _logits_on_noise(model: VisionTransformer) -> Tensor:
+    """What the model makes of two images of noise in evaluation, (2, C)."""
+    weight, was_training = next(model.parameters()), model.training
+    size = model.patch_embed.img_size or (224, 224)  # none: the network takes any
+    noise = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    scores = model.eval()(noise.to(weight))
+    model.train(was_training)
+    return scores
+
+
+def _adapted_modules(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The outermost modules below `module` that a method put there, by name."""
+    for name, child in module.named_children():
+        if _is_added(child):
+            yield f"{path}{name}", child
+        else:
+            yield from _adapted_modules(child, f"{path}{name}.")
+
+
+def _is_added(module: nn.Module) -> bool:
+    return type(module).__module__.split(".")[0] not in BACKBONE_PACKAGES
+
+
+def _is_mergeable(module: nn.Module) -> bool:
+    return _has_merged(module) or _is_peft_layer(module)
+
+
+def _has_merged(module: nn.Module) -> bool:
+    """Whether it has the method; peft's layers have a flag of that name."""
+    return callable(getattr(module, "merged", None))
+
+
+def _is_peft_layer(module: nn.Module) -> bool:
+    return hasattr(module, "get_base_layer") and hasattr(module, "merge")
+
+
+def _merged_module(module: nn.Module) -> nn.Module:
+    """The plain module for an adapted one, which stays as it is."""
+    twin: Any = copy.deepcopy(module)  # peft merges in place
+    if _has_merged(twin):
+        return twin.merged()
+    try:
+        twin.merge(safe_merge=True)
+    except Exception as error:  # peft raises many kinds
+        raise Unsupported(f"peft cannot fold its {type(module).__name__}: {error}") from None
+    return twin.get_base_layer()

@@ -1,0 +1,171 @@
+"""Prompts in a backbone: learnable tokens that stand behind the prefix tokens.
+
+Two forms give the same scores. `Concatenated` is the papers' wording: the prompts join the sequence
+and their outputs are thrown away after the block. `KeysAndValues` never computes those outputs: a
+prompt that is replaced before the next block matters only as one more key and value, the same for
+every image, so ``LN1(P) -> k, v`` is computed once a step.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from timm.models import VisionTransformer
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from methods.shared.attention import attend, finish_block, is_timm_block, keys_and_values
+from methods.shared.backbone import require_fused_qkv
+from methods.shared.base import Unsupported
+
+FORMS = ("keys_and_values", "concatenation")
+
+
+@runtime_checkable
+class HoldsPrompts(Protocol):
+    """A block with prompts of its own; any method's block that has the verb is one."""
+
+    def seen(self) -> Tensor:
+        """The prompts as the block receives them in evaluation, (P, D)."""
+        ...
+
+
+class ConcatenatedPromptBlock(nn.Module):
+    """A block that sees `prompts` right behind the prefix tokens; with `keep`, so do later ones.
+
+    `project` makes tokens of the prompts, (P, D), where they are narrower.
+    """
+
+    def __init__(
+        self,
+        block: nn.Module,
+        prompts: Tensor,
+        start: int,
+        keep: bool,
+        dropout: float,
+        project: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.block, self.prompts = block, nn.Parameter(prompts)
+        self.start, self.keep, self.dropout = start, keep, nn.Dropout(dropout)
+        self.project = project or nn.Identity()
+
+    def seen(self) -> Tensor:
+        return self.project(self.prompts)
+
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        prompts = self.dropout(self.seen().expand(len(x), -1, -1))  # (B, P, D)
+        x = self.block(torch.cat([x[:, : self.start], prompts, x[:, self.start :]], 1), **kwargs)
+        return x if self.keep else remove_tokens(x, self.start, len(self.prompts))
+
+
+class KeyValuePromptBlock(nn.Module):
+    """A block that sees `prompts` as keys and values only: `Concatenated` without the waste."""
+
+    def __init__(self, block: Block, prompts: Tensor, project: nn.Module | None = None):
+        super().__init__()
+        self.block, self.prompts = block, nn.Parameter(prompts)
+        self.project = project or nn.Identity()
+
+    def seen(self) -> Tensor:
+        return self.project(self.prompts)
+
+    def forward(self, x: Tensor, **_: Any) -> Tensor:
+        attn, norm = self.block.attn, self.block.norm1
+        prompts = norm(self.seen())  # (P, D)
+        attended = attend(attn, norm(x), keys_and_values(attn, prompts))
+        return finish_block(self.block, x, attended)
+
+
+class PromptRemovalBlock(nn.Module):
+    """The last block; its outputs at the prompts' positions are left out of what follows."""
+
+    def __init__(self, block: nn.Module, start: int, count: int):
+        super().__init__()
+        self.block, self.start, self.count = block, start, count
+
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        return remove_tokens(self.block(x, **kwargs), self.start, self.count)
+
+
+def remove_tokens(x: Tensor, start: int, count: int) -> Tensor:
+    """`x`, (B, N, D), less `count` tokens from `start` on."""
+    return torch.cat([x[:, :start], x[:, start + count :]], 1)
+
+
+def add_deep_prompts(
+    model: VisionTransformer,
+    prompts: Sequence[Tensor],
+    form: str,
+    pool_prompts: bool = False,
+    dropout: float = 0.0,
+    project: nn.Module | None = None,
+) -> None:
+    """Prompt every block with its own of `prompts`, (P, D) each, or what `project` makes (P, D).
+
+    With `pool_prompts` the last block keeps its outputs at the prompts' positions, for a head that
+    averages over all but the prefix tokens. Element dropout draws a mask an image, and such
+    pooling needs those outputs: both use the concatenation, whatever the `form`.
+    """
+    require_fused_qkv(model)
+    start, last = model.num_prefix_tokens, len(model.blocks) - 1
+    for i, block in enumerate(model.blocks):
+        keep = pool_prompts and i == last
+        fast = form == "keys_and_values" and not keep and not dropout and is_timm_block(block)
+        model.blocks[i] = (
+            KeyValuePromptBlock(block, prompts[i], project)
+            if fast
+            else ConcatenatedPromptBlock(block, prompts[i], start, keep, dropout, project)
+        )
+
+
+def add_shallow_prompts(
+    model: VisionTransformer,
+    prompts: Tensor,
+    pool_prompts: bool = False,
+    dropout: float = 0.0,
+    project: nn.Module | None = None,
+) -> None:
+    """Put `prompts`, (P, D) once projected, before the first block; they travel to the last."""
+    require_fused_qkv(model)
+    start, count, blocks = model.num_prefix_tokens, len(prompts), model.blocks
+    if not pool_prompts:
+        blocks[-1] = PromptRemovalBlock(blocks[-1], start, count)
+    blocks[0] = ConcatenatedPromptBlock(blocks[0], prompts, start, True, dropout, project)
+
+
+def prompts_of(model: VisionTransformer) -> list[nn.Parameter]:
+    """The prompts of every prompted block, in order."""
+    return [
+        m.prompts
+        for m in model.blocks
+        if isinstance(m, ConcatenatedPromptBlock | KeyValuePromptBlock)
+    ]
+
+
+def uniform_prompts(model: VisionTransformer, count: int, width: int | None = None) -> Tensor:
+    """VPT's start: uniform within sqrt(6 / (3 p^2 + D)), as for the patch embedding, (count, D).
+
+    A `width` other than the backbone's stands in place of D.
+    """
+    width = width or model.embed_dim
+    patches = getattr(getattr(model.patch_embed, "proj", None), "weight", None)
+    if not isinstance(patches, Tensor):  # where a network of its own makes the patches
+        raise Unsupported(
+            "VPT's prompts start as wide as the weights of patch_embed.proj allow; "
+            f"{type(model.patch_embed).__name__} has none"
+        )
+    bound = (6 / (patches[0].numel() + width)) ** 0.5
+    return torch.empty(count, width).uniform_(-bound, bound)
+
+
+def require_prompt_count(count: int) -> None:
+    """Raise `ValueError` for a number of prompts that is none."""
+    if count < 1:
+        raise ValueError(f"the number of prompts must be at least 1; {count} was given")
+
+
+def require_prompt_form(form: str) -> None:
+    """Raise `ValueError` for an unknown form of deep prompts."""
+    if form not in FORMS:
+        raise ValueError(f"no form of prompts {form!r}; there are {' and '.join(FORMS)}")

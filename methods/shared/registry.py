@@ -1,0 +1,83 @@
+"""Which method a name stands for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+from methods.shared.base import Method
+
+_methods: dict[str, Method] = {}
+_remarks: dict[str, str] = {}
+_refusals: dict[str, str] = {}
+_codes: dict[str, str] = {}
+_loading_code = ""  # the code of the plug-in that is being loaded
+
+
+def register(name: str, method: Method, remark: str = "") -> None:
+    """List `method` under `name`, as the command line and the records call it.
+
+    A `remark` is a footnote that goes wherever the method's numbers go. Raises `ValueError` where
+    the name is taken.
+    """
+    if name in _methods:
+        raise ValueError(f"the method name {name!r} is taken by {_methods[name]}; choose another")
+    _methods[name] = method
+    _remarks[name] = remark
+    _codes[name] = _loading_code
+
+
+def refuse(name: str, reason: str) -> None:
+    """Say why what users may look for under `name` is no method here."""
+    _refusals[name] = reason
+
+
+@contextmanager
+def registering_plugin(code: str) -> Iterator[None]:
+    """Note that whatever is registered meanwhile comes from a plug-in with that `code`."""
+    global _loading_code
+    before, _loading_code = _loading_code, code
+    try:
+        yield
+    finally:
+        _loading_code = before
+
+
+def code(name: str) -> str:
+    """What stands for the code of the plug-in that registered `name`; empty: it is no plug-in's."""
+    return _codes.get(name, "")
+
+
+def remark(name: str) -> str:
+    """The footnote of the method listed under `name`, or an empty string."""
+    return _remarks.get(name, "")
+
+
+def refusal(name: str) -> str:
+    """Why nothing is listed under `name`, where that is known; else an empty string."""
+    return _refusals.get(name, "")
+
+
+def create(name: str, **changed: Any) -> Method:
+    """The method listed under `name`, with some of its fields `changed`.
+
+    Raises `KeyError` for an unknown name and `ValueError` for an unknown field, naming near ones.
+    """
+    if name in _refusals:
+        raise KeyError(f"{name!r} is no method here: {_refusals[name]}")
+    if name not in _methods:
+        near = get_close_matches(name, _methods, n=3) or names()
+        raise KeyError(f"no method {name!r}; did you mean {', '.join(near)}?")
+    method = _methods[name]
+    known = [field.name for field in fields(method)]
+    for field in changed:
+        if field not in known:
+            has = f"its fields are {', '.join(known)}" if known else "it has none"
+            raise ValueError(f"method {name!r} has no field {field!r}; {has}")
+    return replace(method, **changed)
+
+
+def names() -> list[str]:
+    """Every registered name, sorted."""
+    return sorted(_methods)

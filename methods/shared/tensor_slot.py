@@ -1,0 +1,27 @@
+"""A tensor's way from one module of a backbone to a later one."""
+
+from torch import Tensor
+
+
+class TensorSlot:
+    """What an earlier module gives and a later one takes, once each forward pass.
+
+    Both hold this object. In a copy or a pickle of the model it is empty, and still shared.
+    """
+
+    def __init__(self) -> None:
+        self._held: Tensor | None = None
+
+    def __reduce__(self) -> tuple[type["TensorSlot"], tuple[()]]:
+        return TensorSlot, ()
+
+    def give(self, tensor: Tensor) -> None:
+        """Hold `tensor`; one that was not taken is forgotten."""
+        self._held = tensor
+
+    def take(self) -> Tensor:
+        """What was given in this forward pass."""
+        held, self._held = self._held, None
+        if held is None:
+            raise RuntimeError("nothing was handed over: the backbone must run before its head")
+        return held

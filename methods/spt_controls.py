@@ -1,0 +1,109 @@
+"""Controls of self-prompt tuning (Wang et al., 2024), https://arxiv.org/abs/2402.02382.
+
+The paper has none. Deep prompts are read through a block's LayerNorm alone, unless the head
+averages them. Scores are then the same for prompts P and c P, and the gradient at c P is that at
+P over c. So a step of gradient descent at rate r moves c P as rate r / c^2 moves P, and one of
+Adam, blind to a gradient's size, as rate r / c does. Sampled tokens differ from VPT's random
+prompts in direction and in size, and a gain by their size is one of the learning rate. Each
+control keeps a part of the tokens, to tell which part gives the gain.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from timm.models import VisionTransformer
+from torch import Tensor
+
+from methods.shared.base import Batches, Method
+from methods.shared.prompt_initialisation import random_tokens
+from methods.shared.prompts import prompts_of, require_prompt_count, require_prompt_form
+from methods.shared.registry import register
+from methods.spt import initial_prompts
+from methods.vpt import VPT
+
+
+def keep_sizes(sampled: Tensor, drawn: Tensor) -> Tensor:
+    """VPT's directions at the tokens' sizes: what the learning rate gives."""
+    return rescale(drawn, sampled)
+
+
+def keep_directions(sampled: Tensor, drawn: Tensor) -> Tensor:
+    """The tokens' directions at the sizes of VPT's prompts: what tokens give at its rate."""
+    return rescale(sampled, drawn)
+
+
+def shuffle_channels(sampled: Tensor, drawn: Tensor) -> Tensor:
+    """Each token with its channels in an order of its own.
+
+    Size, mean and every other statistic of a token's values stay; what a channel means is lost. One
+    order for all would leave the tokens' likeness to each other: a common direction once more.
+    """
+    order = torch.rand(sampled.shape).argsort(1).to(sampled.device)
+    return sampled.gather(1, order)
+
+
+CONTROLS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "sizes": keep_sizes,
+    "directions": keep_directions,
+    "values": shuffle_channels,
+}
+
+
+def rescale(prompts: Tensor, like: Tensor) -> Tensor:
+    """`prompts`, (P, D), each times a factor that gives it the size of that of `like`.
+
+    Size is the deviation over channels, by which LayerNorm divides: the norm, but for the mean.
+    """
+    given, wanted = (one.std(1, correction=0, keepdim=True) for one in (prompts, like))
+    return prompts * (wanted / given.clamp_min(torch.finfo(given.dtype).tiny))
+
+
+@dataclass(frozen=True)
+class Control(Method):
+    """Deep prompts that start from what is `kept` of sampled tokens, and from VPT's for the rest.
+
+    The tokens are those of ``spt_deep``, drawn from one batch: with the same seed, the very same.
+    """
+
+    prompts: int
+    kept: str
+    dropout: float = 0.0  # the VPT code's recipe names it for vpt_deep and its kin
+    pool_prompts: bool = False
+    form: str = "keys_and_values"
+
+    starts_from_images = True
+
+    def __post_init__(self) -> None:
+        require_prompt_count(self.prompts)
+        require_prompt_form(self.form)
+        if self.kept not in CONTROLS:
+            raise ValueError(
+                f"nothing called {self.kept!r} is kept; there are {', '.join(CONTROLS)}"
+            )
+
+    def attach(self, model: VisionTransformer) -> None:
+        plain = VPT(
+            self.prompts,
+            deep=True,
+            dropout=self.dropout,
+            pool_prompts=self.pool_prompts,
+            form=self.form,
+        )
+        plain.attach(model)
+
+    @torch.no_grad()
+    def prepare(self, model: VisionTransformer, batches: Batches) -> None:
+        blocks = set(range(len(model.blocks)))
+        tokens = initial_prompts(model, batches, self._sampled, blocks)
+        self.attach(model)
+        for prompts, sampled in zip(prompts_of(model), tokens, strict=True):
+            prompts.copy_(CONTROLS[self.kept](sampled, prompts.to(sampled.device)))
+
+    def _sampled(self, tokens: Tensor) -> Tensor:
+        return random_tokens(tokens, self.prompts, "batch")
+
+
+register("vpt_deep_scaled", Control(prompts=20, kept="sizes"))
+register("spt_deep_unscaled", Control(prompts=20, kept="directions"))
+register("spt_deep_shuffled", Control(prompts=20, kept="values"))

@@ -1,0 +1,187 @@
+"""Records of schema 1 come over with their numbers; none is lost, wherever it is interrupted."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import tiny
+
+import methods
+from bench.cli import main
+from bench.execution import migration
+from bench.records.store import Store
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.usefixtures("no_picture")
+
+
+def as_before(results: Path) -> None:
+    """Make a folder what schema 1 left: no classes, and names that hang on none."""
+    names: dict[str, str] = {}
+    for root in (results / "trials", results):
+        for path in Store(root).files():
+            table = json.loads(path.read_text())
+            new, settings = table["cell"], dict(table["settings"])
+            del settings["classes"]
+            names[new] = old = migration.settings_digest(settings)
+            table |= {"settings": settings, "schema": 1, "cell": old}
+            for trial in (table["tuned"] or {}).get("trials", []):
+                trial["cell"] = names[trial["cell"]]
+            named = path.with_name(path.name.replace(new, old))
+            named.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
+            path.unlink()
+            predictions = root / "predictions" / f"{new}.npz"
+            if predictions.is_file():
+                predictions.rename(predictions.with_name(f"{old}.npz"))
+            measure = root / "measures" / old / "convergence.json"
+            measure.parent.mkdir(parents=True, exist_ok=True)
+            measure.write_text(f'{{"cell": "{old}", "rows": []}}')
+
+
+def content(results: Path) -> dict[str, bytes]:
+    """Every record, prediction and measure."""
+    kinds = ("records", "predictions", "measures")
+    files = [p for p in results.rglob("*") if p.is_file() and {*p.parts} & {*kinds}]
+    return {str(p.relative_to(results)): p.read_bytes() for p in files}
+
+
+@pytest.fixture(scope="module")
+def ran(cards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Records of three methods, one of them tuned."""
+    results = tmp_path_factory.mktemp("ran")
+    assert main.main(tiny.command("run", cards, results, "linear,bias,mlp3")) == 0
+    two = ("--tune", "--set", "grid={ lr = [1e-3, 1e-2] }")
+    assert main.main(tiny.command("run", cards, results, "vpt_deep", *two)) == 0
+    return results
+
+
+@pytest.fixture
+def old(ran: Path, tmp_path: Path) -> Path:
+    results = tmp_path / "results"
+    shutil.copytree(ran, results)
+    as_before(results)
+    return results
+
+
+def migrate(results: Path) -> int:
+    return main.main(["migrate", "--results", str(results)])
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in Store(folder).files()]
+
+
+def test_they_become_what_this_version_would_have_written(ran, old):
+    assert migrate(old) == 0
+    found = {name: text for name, text in content(old).items() if "measures" not in name}
+    assert found == content(ran)
+    cells = {record["cell"] for folder in (old, old / "trials") for record in records(folder)}
+    measured = {path.parent.name: path for path in old.rglob("convergence.json")}
+    assert measured.keys() == cells
+    assert all(cell in path.read_text() for cell, path in measured.items())
+
+
+def test_twice_is_as_once(old):
+    migrate(old)
+    before = content(old) | {"map": (old / migration.MAP_FILE).read_bytes()}
+    assert migrate(old) == 0
+    assert content(old) | {"map": (old / migration.MAP_FILE).read_bytes()} == before
+
+
+@pytest.mark.parametrize("step", range(1, 12, 2))
+def test_an_interrupted_one_is_taken_up_where_it_was(old, step, monkeypatch, tmp_path):
+    whole = tmp_path / "whole"
+    shutil.copytree(old, whole)
+    migrate(whole)
+    left, plain = iter(range(step)), Path.unlink
+
+    def unlink(path: Path, *more: Any) -> None:
+        if path.suffix == ".json" and next(left, None) is None:
+            raise KeyboardInterrupt
+        plain(path, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink)
+        migrate(old)
+    assert migrate(old) == 0
+    assert content(old) == content(whole)
+    assert (old / migration.MAP_FILE).read_text() == (whole / migration.MAP_FILE).read_text()
+
+
+def test_the_classes_are_those_that_were_trained_whatever_the_card_says_now(old, capsys):
+    for path in Store(old).files():
+        path.write_text(path.read_text().replace('"head_params": 130', '"head_params": 650'))
+    assert migrate(old) == 0
+    assert {record["settings"]["classes"] for record in records(old)} == {10}
+
+
+def test_a_count_that_fits_no_number_of_classes_is_left_with_a_sentence(old, capsys):
+    path = Store(old).files()[0]
+    path.write_text(path.read_text().replace('"head_params": 130', '"head_params": 131'))
+    assert migrate(old) == 1
+    assert "fit no number of classes" in capsys.readouterr().err
+    assert path.is_file()
+
+
+def test_fields_that_came_since_have_the_value_that_all_had():
+    assert migration._new_fields("spt_deep") == {"replacement": False}
+    assert migration._new_fields("spt_deep_kmeans") == {}
+    assert migration._new_fields("adaptformer") == {"bias": True}
+    assert migration._new_fields("vqt") == {"gathered": "concatenated"}
+    assert migration._new_fields("a plug-in's") == {}
+    for name in ("spt_shallow_max", "adaptformer", "vqt"):
+        fields = vars(methods.create(name))
+        assert migration._new_fields(name).items() <= fields.items()
+
+
+def test_a_record_whose_method_is_registered_otherwise_now_asks_for_what_it_was():
+    asked = {"settings": {"method": "fact_tk"}, "request": {"method": "fact_tk", "changes": {}}}
+    assert migration._migrate_request(asked)["changes"] == {"form": "tucker"}
+    assert methods.create("fact_tk").form == "tucker_interleaved"
+    asked["settings"]["method"] = "fact_tt"
+    assert migration._migrate_request(asked)["changes"] == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"schema": 1}', '{"schema": 1, "settings": 3, "cell": "x"}']
+)
+def test_what_is_no_record_is_named_and_left(old, capsys, text):
+    path = Store(old).files()[0]
+    path.write_text(text)
+    assert migrate(old) == 1
+    assert str(path) in capsys.readouterr().err
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("act", ["run", "tune", "report", "verify", "status"])
+def test_no_command_passes_over_what_an_earlier_version_left(cards, old, capsys, act):
+    words = tiny.command(act, cards, old, "linear") if act in ("run", "tune", "status") else []
+    words = [word for word in words if act != "status" or word not in ("--device", "cpu")]
+    assert main.main(words or [act, "--results", str(old)]) == 2
+    said = capsys.readouterr().err
+    assert "6 records in" in said
+    assert f"`python -m bench migrate --results {old}` keeps their numbers" in said
+
+
+def test_records_of_others_are_refused_by_the_same_sentence(old, tmp_path, capsys):
+    assert main.main(["merge", str(old), "--results", str(tmp_path / "mine")]) == 1
+    assert "`python -m bench migrate` brings a results folder over" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", [ROOT / "results", ROOT / "results" / "grid"])
+def test_committed_records_came_over_with_their_numbers(folder):
+    """Without what schema 2 added, a record's settings have the hash that named it before."""
+    found = {r["cell"]: r for f in (folder, folder / "trials") for r in records(f)}
+    lines = list(csv.DictReader((folder / migration.MAP_FILE).read_text().splitlines()))
+    there = [line for line in lines if line["cell"] in found]
+    assert len(there) > 0.9 * len(lines)  # what was run again since has a record of its own
+    for line in there:
+        settings = dict(found[line["cell"]]["settings"])
+        added = migration._new_fields(settings["method"])
+        del settings["classes"]
+        settings["fields"] = {k: v for k, v in settings["fields"].items() if k not in added}
+        assert migration.settings_digest(settings) == line["before"]
+        assert float(line["accuracy"]) == found[line["cell"]]["outcome"]["accuracy"]

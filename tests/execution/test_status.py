@@ -1,0 +1,88 @@
+"""What `status` sees of a grid that runs elsewhere."""
+
+from pathlib import Path
+
+import pytest
+from support import tiny
+
+from bench.cli import main
+from bench.execution import status
+from bench.execution.plan import Request, plan_cells
+from bench.records.leases import Leases
+from bench.records.store import Store
+from bench.training.cell import Cell
+
+SEEDS = [0, 1, 2]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_all(tmp_path_factory.mktemp("cards"))
+
+
+@pytest.fixture
+def planned(folder: Path) -> list[Cell]:
+    changes = dict(change.split("=") for change in tiny.QUICK)
+    numbers = {k: int(v) for k, v in changes.items() if v.isdecimal()} | {"precision": "fp32"}
+    return plan_cells(
+        Request(
+            suite=str(folder / "tiny.toml"),
+            methods=["linear"],
+            tasks=["light"],
+            seeds=SEEDS,
+            changes=numbers,
+            root=folder / "data",
+        )
+    )
+
+
+@pytest.fixture
+def results(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One of three cells is done."""
+    monkeypatch.setattr("bench.report.figures._figure_specs", list)
+    assert main.main(tiny.command("run", folder, tmp_path / "results", "linear")) == 0
+    return tmp_path / "results"
+
+
+def test_cells_are_counted_by_what_has_become_of_them(planned: list[Cell], results: Path) -> None:
+    claims = Leases(results)
+    claims.take(planned[1].settings.digest(), {"cell": "linear on small", "epoch": 3, "epochs": 9})
+    seen = status.snapshot(planned, Store(results))
+    assert (seen.done, len(seen.running), seen.failed, len(seen.left)) == (1, 1, 0, 1)
+    lines = list(seen.lines(90, 1))
+    assert lines[0] == "1 done, 1 running, 0 failed, 1 left"
+    assert lines[1].startswith("  linear on small, epoch 3 of 9 (")
+    assert lines[2] == "about 1.5 min, as 1 earlier ones went"
+
+
+def test_more_workers_take_less_time(planned: list[Cell], tmp_path: Path) -> None:
+    claims = Leases(tmp_path)
+    for cell in planned[:2]:
+        claims.take(cell.settings.digest(), {"cell": "linear"})
+    *_, last = status.snapshot(planned, Store(tmp_path)).lines(100, 4)
+    assert last == "about 50 s, 2 at a time, as 4 earlier ones went"
+
+
+def test_watching_says_what_changes_and_ends_when_all_is_over(
+    planned: list[Cell], folder: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acts = iter(
+        [
+            lambda: None,  # nothing new: nothing is said
+            lambda: main.main(tiny.command("run", folder, results, "linear", "--seeds", "1,2")),
+        ]
+    )
+    monkeypatch.setattr(status, "sleep", lambda _: next(acts)())
+    said = [lines[0] for lines in status.watch(planned, Store(results))]
+    assert said == ["1 done, 0 running, 0 failed, 2 left", "3 done, 0 running, 0 failed, 0 left"]
+
+
+def test_a_cell_is_estimated_by_those_that_are_most_like_it(
+    planned: list[Cell], results: Path
+) -> None:
+    known = status.estimate_durations(Store(results), "tiny")
+    linear = known.of(planned[1].settings)
+    assert known.count == 1
+    assert linear
+    assert known.seconds(cell.settings for cell in planned) == pytest.approx(3 * linear)
+    assert status.estimate_durations(Store(results), "vtab1k").of(planned[1].settings) is None

@@ -1,0 +1,62 @@
+"""Dropout draws in training, for every method that has any, and never when images are scored."""
+
+from dataclasses import fields
+
+import pytest
+import torch
+
+import methods
+from bench.models import method_checks
+
+RATES = ("dropout", "drop_path")
+IMAGES = method_checks.FakeBatches().batches[0][0]
+
+
+def rate_of(name: str) -> str:
+    """The field of a method that says how much is dropped; empty: it has none."""
+    known = {f.name for f in fields(methods.create(name))}
+    return next((rate for rate in RATES if rate in known), "")
+
+
+DROPPING = [name for name in methods.names() if rate_of(name)]
+
+
+def trained(name: str, rate: float):
+    """The method's model after some steps: what it adds is no longer at its neutral start."""
+    method = methods.create(name, **{rate_of(name): rate})
+    return method_checks.train_briefly(
+        method, method_checks.prepare_copy(method, method_checks.small_backbone())
+    )
+
+
+def twice(model) -> bool:
+    """Whether two passes score alike."""
+    with torch.no_grad():
+        return torch.equal(model(IMAGES), model(IMAGES))
+
+
+def test_methods_with_dropout_are_known():
+    assert {"adapter_plus", "adaptformer", "lora_noah", "mlp3", "vpt_deep", "vqt"} <= set(DROPPING)
+
+
+@pytest.mark.parametrize("name", DROPPING)
+def test_dropout_draws_in_training_alone(name):
+    model = trained(name, 0.5)
+    assert twice(model)
+    if name == "adapter_vpt2022":
+        pytest.skip("what it drops is zero and stays so: its upper biases alone learn")
+    assert not twice(model.train())
+
+
+@pytest.mark.parametrize("name", DROPPING)
+def test_without_dropout_training_scores_as_evaluation_does(name):
+    model = trained(name, 0.0)
+    if name == "mlp3":
+        pytest.skip("its batch norm sees the batch in training")
+    assert twice(model.train())
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_every_method_as_registered_scores_twice_alike(name):
+    method = methods.create(name)
+    assert twice(method_checks.prepare_copy(method, method_checks.small_backbone()))

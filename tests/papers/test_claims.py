@@ -1,0 +1,247 @@
+"""The papers' printed numbers: they name what exists, add up, and fall on cells of the layouts."""
+
+import csv
+import tomllib
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+
+import methods
+from bench.config.suite import load_suite
+from bench.utils.files import REPO_ROOT
+
+FOLDER = REPO_ROOT / "bench" / "papers"
+PAPERS = ["spt2024", "vpt2022", "gatevpt2023", "e2vpt2023"]
+SUITES = {name: load_suite(name) for name in ("fgvc", "vtab1k")}
+MEAN = "mean over tasks"
+HEADER = "table,label,method,fields,backbone,suite,on,metric,value,unit,provenance,gain"
+SOURCES = {*PAPERS, "own", "quoted", "ssf2022", "snf2023", "mp2023", "noah2022"}
+UNITS = {"accuracy": {"%"}, "params": {"M"}, "init_seconds": {"s", "d"}, "total_params": {"x"}}
+NO_LAYOUT = {"page", "demo"}
+MAE, ORIG = "vit_base_patch16_224.mae", "vit_base_patch16_224.orig_in21k"
+
+# where a mean is printed, and where the tasks it is the mean of are printed
+MEANS = [
+    ("spt2024", "table2", "table2"),
+    ("spt2024", "table2", "tableS3"),
+    ("spt2024", "table3", "table3"),
+    ("spt2024", "tableS4", "table3"),
+    ("spt2024", "tableS4", "tableS3"),
+    ("vpt2022", "table1", "table1_fgvc"),
+    ("vpt2022", "table1", "table1_vtab"),
+    ("gatevpt2023", "fgvc", "fgvc"),
+    ("e2vpt2023", "fgvc", "fgvc"),
+    ("e2vpt2023", "vtab", "vtab_per_task"),
+]
+# (paper, table, method, backbone, on): printed, recomputed from the printed tasks
+WRONG_MEANS: dict = {}  # none: all are within the rounding of the printed tasks
+# (table, method, backbone, on): printed gain, value minus the first row's
+WRONG_GAINS = {
+    ("table4a", "spt_deep_kmeans_frozen", MAE, "cub"): ("+13.8", "+13.9"),
+}
+# (paper, table, method, backbone, on): printed, what the lender prints
+BORROWED_OTHERWISE = {
+    ("spt2024", "table2", "full", MAE, "Natural"): ("59.31", "59.29"),
+    ("spt2024", "tableS4", "vpt_shallow", ORIG, "Specialized"): ("79.68", "79.66"),
+}
+
+
+def claims(paper):
+    with (FOLDER / paper / "claims.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+CLAIMS = [(paper, claim) for paper in PAPERS for claim in claims(paper)]
+
+
+def table(paper, name):
+    return [claim for claim in claims(paper) if claim["table"] == name]
+
+
+def half_unit(printed):
+    """Half a unit of the last printed digit."""
+    return Decimal((0, (5,), Decimal(printed).as_tuple().exponent - 1))
+
+
+def where(claim):
+    return claim["table"], claim["method"], claim["backbone"], claim["on"]
+
+
+def tasks_of(suite, on):
+    """The names of the tasks that the mean or group `on` is of; of anything else, none."""
+    tasks = [task for name in suite.split("+") for task in SUITES[name].task]
+    return [task.name for task in tasks if on in (MEAN, task.group)]
+
+
+def values_of(claim, rows):
+    """What `rows` print for the tasks that the mean `claim` is of."""
+    row = {r["on"]: r["value"] for r in rows if same_row(r, claim)}
+    return [row.get(task) for task in tasks_of(claim["suite"], claim["on"])]
+
+
+def same_row(one, other):
+    return all(one[k] == other[k] for k in ("method", "backbone", "suite", "metric"))
+
+
+def means_of_tasks(paper, means, tasks):
+    """Each mean that all its tasks are printed for, with what they give and the margin."""
+    rows = table(paper, tasks)
+    for claim in table(paper, means):
+        values = values_of(claim, rows)
+        if values and None not in values:
+            recomputed = sum(map(Decimal, values)) / len(values)
+            yield claim, recomputed, half_unit(claim["value"]) + max(map(half_unit, values))
+
+
+def wrong(printed, recomputed, margin):
+    return abs(Decimal(printed) - recomputed) > margin
+
+
+def written(recomputed):
+    return str(recomputed.quantize(Decimal("0.01")))
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_a_file_has_the_header(paper):
+    assert (FOLDER / paper / "claims.csv").read_text().splitlines()[0] == HEADER
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_no_claim_stands_twice(paper):
+    seen = Counter(tuple(list(c.values())[:8]) for c in claims(paper))
+    assert [key for key, count in seen.items() if count > 1] == []
+
+
+def test_suites_tasks_and_groups_are_the_cards():
+    for _, claim in CLAIMS:
+        if claim["metric"] == "total_params":
+            assert set(claim["suite"].split("+")) <= set(SUITES)
+            assert claim["on"] == "all tasks"
+        else:
+            suite = SUITES[claim["suite"]]
+            known = {MEAN, *suite.groups(), *(task.name for task in suite.task)}
+            assert claim["on"] in known
+
+
+def test_every_method_is_registered():
+    assert {claim["method"] for _, claim in CLAIMS} <= set(methods.names())
+
+
+def test_every_provenance_is_known():
+    for paper, claim in CLAIMS:
+        assert claim["provenance"] in SOURCES - {paper}
+
+
+def test_every_value_is_a_number_in_a_unit_of_its_metric():
+    for _, claim in CLAIMS:
+        assert Decimal(claim["value"]) > 0
+        assert claim["unit"] in UNITS[claim["metric"]]
+        assert not claim["gain"] or claim["gain"][0] in "+-"
+
+
+def test_the_page_repeats_table_2():
+    key = ("method", "backbone", "suite", "on", "metric")
+    printed = {tuple(c[k] for k in key): Decimal(c["value"]) for c in table("spt2024", "table2")}
+    page = table("spt2024", "page")
+    assert len(page) == 16
+    for claim in page:
+        assert Decimal(claim["value"]) == printed[tuple(claim[k] for k in key)]
+
+
+def test_means_are_those_of_the_tasks_but_for_the_named():
+    found = {
+        (paper, *where(claim)): (claim["value"], written(recomputed))
+        for paper, means, tasks in MEANS
+        for claim, recomputed, margin in means_of_tasks(paper, means, tasks)
+        if wrong(claim["value"], recomputed, margin)
+    }
+    assert found == WRONG_MEANS
+
+
+@pytest.mark.parametrize("trio", MEANS, ids=lambda trio: "-".join(trio))
+def test_there_is_a_mean_to_recompute(trio):
+    assert list(means_of_tasks(*trio))
+
+
+def test_gatevpt_s_means_over_19_tasks_are_those_of_its_groups():
+    rows = table("gatevpt2023", "vtab")
+    sizes = {group: len(tasks_of("vtab1k", group)) for group in SUITES["vtab1k"].groups()}
+    for claim in rows:
+        if claim["on"] == MEAN:
+            row = {r["on"]: Decimal(r["value"]) for r in rows if same_row(r, claim)}
+            recomputed = sum(sizes[g] * row[g] for g in sizes) / sum(sizes.values())
+            assert not wrong(claim["value"], recomputed, Decimal("0.01"))
+
+
+def test_gains_are_over_the_first_row_but_for_the_named():
+    found = {}
+    for name in ("table4a", "table4b", "tableS2"):
+        rows = table("spt2024", name)
+        columns = len([c for c in rows if not c["gain"]])
+        for at, claim in enumerate(rows[columns:]):
+            difference = Decimal(claim["value"]) - Decimal(rows[at % columns]["value"])
+            if wrong(claim["gain"], difference, Decimal("0.05")):
+                found[where(claim)] = (claim["gain"], f"{difference:+}")
+    assert found == WRONG_GAINS
+
+
+def test_what_was_borrowed_is_what_the_lender_prints():
+    differing = {}
+    lent = {(p, *identity(c)): c["value"] for p, c in CLAIMS if c["provenance"] == "own"}
+    for paper, claim in CLAIMS:
+        printed = lent.get((claim["provenance"], *identity(claim)))
+        if printed and wrong(claim["value"], Decimal(printed), half_unit(claim["value"])):
+            differing[(paper, *where(claim))] = (claim["value"], printed)
+    assert differing == BORROWED_OTHERWISE
+
+
+def identity(claim):
+    return tuple(claim[k] for k in ("method", "fields", "backbone", "suite", "on", "metric"))
+
+
+def spelt_out(column):
+    """What `tasks` and `groups` stand for."""
+    suite = SUITES.get(column["suite"])
+    if column["on"] == "tasks":
+        return [task.name for task in suite.task]
+    return suite.groups() if column["on"] == "groups" else [column["on"]]
+
+
+def columns_of(layout):
+    return [{**column, "on": on} for column in layout["columns"] for on in spelt_out(column)]
+
+
+def cell(row, column, section):
+    backbone = row.get("backbone") or column.get("backbone") or section.get("backbone")
+    return {
+        "label": row["label"],
+        "method": row.get("method") or row["methods"][column["variant"]],
+        "fields": "; ".join(f"{k}={v}" for k, v in column.get("fields", {}).items()),
+        "backbone": row.get("backbones", {}).get(backbone, backbone),
+        "suite": column["suite"],
+        "on": column["on"],
+        "metric": column.get("metric", "accuracy"),
+    }
+
+
+def cells(layout):
+    for section in layout["section"]:
+        for row in section["rows"]:
+            for column in columns_of(layout):
+                yield tuple(cell(row, column, section).values())
+
+
+def layouts(paper):
+    return tomllib.loads((FOLDER / paper / "layouts.toml").read_text())["table"]
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_claim_falls_on_one_cell_and_in_the_order_of_the_layouts(paper):
+    laid_out = [(layout["id"], *key) for layout in layouts(paper) for key in cells(layout)]
+    keys = ("table", "label", "method", "fields", "backbone", "suite", "on", "metric")
+    made = [
+        tuple(claim[k] for k in keys) for claim in claims(paper) if claim["table"] not in NO_LAYOUT
+    ]
+    assert len(set(laid_out)) == len(laid_out)
+    assert made == [key for key in laid_out if key in set(made)]

@@ -1,0 +1,307 @@
+"""The page of performance: what its rows say, that each is measured, and that nothing is lost."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import methods
+from bench.cli import main
+from bench.performance import figure, measurement, memory, page, scaling, training_step
+from bench.performance.measurement import (
+    MIB,
+    TEST_THROUGHPUT,
+    TRAIN_THROUGHPUT,
+    VTAB_HOURS,
+    Machine,
+    PerformanceLine,
+    PerformanceRow,
+)
+from bench.performance.page import SECTIONS, WorkSizes
+from bench.utils.errors import UserError
+
+HERE = Machine("cpu", "a machine", 1, "2", "1", "3", "abc", False, "2026-01-01T00:00:00+00:00")
+SMALL = {"model_name": "test_vit", "num_classes": 10}
+TINY = {"model_name": "test_vit", "depth": 2}
+PLANS = {
+    what: scaling.ScalingPlan(
+        scaling.ScalingSetting(4, 4, 2), {"images": (2, 4), "layers": (2, 3)}, rounds=1
+    )
+    for what in scaling.PLANS
+}
+NAMES = ["linear", "mp", "vpt_deep"]
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """All sections with next to no work, in this process."""
+    sizes = WorkSizes(
+        2, 4, 8, "vit_mini_mae", base="test_vit", large="vit_mini_mae", kept=(40, 2), rounds=1
+    )
+    monkeypatch.setitem(page.SIZES, "cpu", replace(sizes, shallow=TINY, plans=PLANS))
+    monkeypatch.setattr(methods, "names", lambda: NAMES)
+    monkeypatch.setattr(memory, "alone", lambda act, *words: act(*words))
+    monkeypatch.setattr(measurement, "profile_operators", lambda *_: "aten::addmm 90%")
+
+
+def lines(section, *rows, device="cpu"):
+    return [PerformanceLine(section, row, replace(HERE, device=device)) for row in rows]
+
+
+def cells(text):
+    """What stands in the lines of a text's tables."""
+    return [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "bar", "least", "said"),
+    [
+        (0.8, 0.9, False, "met"),
+        (1.0, 0.9, False, "not met"),
+        (31.0, 30.0, True, "met"),
+        (29.0, 30.0, True, "not met"),
+        (1.0, None, False, ""),
+        (None, 30.0, True, ""),
+    ],
+)
+def test_a_bar_is_met_from_its_side(value, bar, least, said):
+    assert PerformanceRow("a", value, 1.0, 3, bar, least).met == said
+
+
+def test_the_page_says_what_was_measured_on_what():
+    pair = PerformanceRow("a pair", 0.5, 1.5, 3, 0.9, note="1 to 2")
+    text = page.markdown_page(lines("steps", pair, PerformanceRow("a share", 0.01, 2.0, 1, 0.001)))
+    assert ["a pair", "0.5 of the time", "≤ 0.9", "met", "1.5", "3", "1 to 2"] in cells(text)
+    assert "Bars: 1 met, 1 not met." in text
+    assert "Measured on a machine, 1 thread; torch 2, timm 1, Python 3; commit abc," in text
+    assert "made by `python -m bench performance`" in text
+    assert "## Initialisation" not in text
+
+
+def test_what_changed_since_the_commit_is_said():
+    [line] = lines("steps", PerformanceRow("a", 1.0))
+    dirty = replace(line, machine=replace(HERE, dirty=True))
+    assert "commit abc with changes" in page.markdown_page([dirty])
+
+
+def test_a_bar_that_is_not_met_is_explained_on_the_page():
+    row = measurement.with_profile(
+        PerformanceRow("a pair", 2.0, bar=1.0), lambda: torch.ones(99) @ torch.ones(99), "cpu"
+    )
+    assert "aten::dot" in row.profile
+    assert "Not met: a pair. The operators that take the most: aten::" in page.pairs_table([row])
+
+
+def test_a_bar_that_is_met_costs_no_profile():
+    row = PerformanceRow("a pair", 0.5, bar=1.0)
+    assert measurement.with_profile(row, pytest.fail, "cpu") is row
+
+
+def test_a_profile_of_memory_names_what_allocates():
+    def act():
+        return torch.zeros(10, 10) @ torch.zeros(10, 1000)
+
+    assert "aten::mm" in measurement.profile_operators(act, "cpu", measurement.MEMORY_KEYS)
+
+
+def test_methods_stand_side_by_side_and_a_refusal_below():
+    rows = [
+        PerformanceRow("linear", 1234.4, unit=TRAIN_THROUGHPUT, note="a network, batch 32"),
+        PerformanceRow("linear", 2000.0, unit=TEST_THROUGHPUT, note="a network, batch 32"),
+        PerformanceRow("linear", 0.51, unit=VTAB_HOURS, note="a network, batch 32"),
+        PerformanceRow("mp", None, unit=TRAIN_THROUGHPUT, note="n/a: it cannot"),
+    ]
+    text = page.methods_table(rows)
+    assert ["linear", "1,234", "2,000", "0.5"] in cells(text)
+    assert text.startswith("a network, batch 32:\n\n|")
+    assert text.endswith("mp: n/a: it cannot")
+
+
+def test_growth_is_told_from_its_ends():
+    rows = [
+        PerformanceRow("step, kmeans", mib, 2 * mib, unit=MIB, against="images", at=at)
+        for mib, at in ((1.0, 10.0), (3.0, 20.0), (9.0, 40.0))
+    ]
+    line = ["step, kmeans", "images", "10", "40", "2", "18", "1", "9"]
+    assert cells(page.scaling_table(rows))[2:] == [line]
+
+
+def test_the_file_gives_back_what_was_written(tmp_path):
+    rows = [
+        PerformanceRow("a, b", 0.5, None, 3, 0.9, least=True, note='"so"', profile="x\ny"),
+        PerformanceRow("c", None, unit=MIB, against="images", at=64.0),
+    ]
+    kept = [*lines("steps", *rows), *lines("memory", PerformanceRow("d", 1e-7, 2.5), device="cuda")]
+    measurement.write_csv(tmp_path / measurement.CSV_FILE, kept)
+    assert measurement.read_csv(tmp_path / measurement.CSV_FILE) == kept
+
+
+def test_another_s_file_is_refused_in_a_sentence(tmp_path):
+    path = tmp_path / measurement.CSV_FILE
+    measurement.write_csv(
+        path, lines("steps", PerformanceRow("a", 1.0), PerformanceRow("b", 1.0, n=3))
+    )
+    path.write_text(path.read_text().replace(",3,", ",many,"))
+    with pytest.raises(UserError, match=r"performance.csv, line 3: n: .*; a file that"):
+        measurement.read_csv(path)
+
+
+def test_a_section_takes_the_place_of_its_own_device_alone():
+    kept = [
+        *lines("steps", PerformanceRow("a", 1.0), device="cuda"),
+        *lines("memory", PerformanceRow("b", 1.0)),
+    ]
+    assert (
+        measurement.without_section(
+            [*kept, *lines("steps", PerformanceRow("c", 1.0))], "steps", "cpu"
+        )
+        == kept
+    )
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_every_section_is_measured(name, tiny):
+    rows = list(SECTIONS[name].measure(page.SIZES["cpu"], "cpu"))
+    assert rows
+    assert all(row.value is not None and row.value >= 0 for row in rows)
+    table = SECTIONS[name].table(rows)
+    assert all(row.name in table for row in rows)
+
+
+def test_sections_are_measured_one_by_one_and_none_is_lost(tiny, tmp_path, monkeypatch):
+    text, file = tmp_path / page.PAGE_FILE, tmp_path / measurement.CSV_FILE
+    words = ["performance", "--device", "cpu", "--results", str(tmp_path), "--only"]
+    assert main.main([*words, "growth,throughput"]) == 0
+    before = [line for line in measurement.read_csv(file) if line.section == "growth"]
+    assert (tmp_path / "pictures/performance.svg").read_bytes().startswith(b"<?xml")
+    assert "pictures/performance.png" in text.read_text()
+    monkeypatch.setattr(
+        training_step,
+        "measure_throughput",
+        lambda *_: iter([PerformanceRow("anew", 1.0, unit=TRAIN_THROUGHPUT)]),
+    )
+    assert main.main([*words, "throughput"]) == 0
+    after = measurement.read_csv(file)
+    assert [line for line in after if line.section == "growth"] == before
+    assert [line.row.name for line in after if line.section == "throughput"] == ["anew"]
+    assert "vpt_deep" not in text.read_text()
+
+
+def test_what_was_measured_before_a_failure_is_kept(tiny, tmp_path, monkeypatch):
+    def fails(*_):
+        raise MemoryError("too little")
+        yield
+
+    monkeypatch.setattr(training_step, "measure_throughput", fails)
+    with pytest.raises(MemoryError):
+        list(page.measure_and_write(tmp_path, "cpu", ["growth", "throughput"]))
+    assert {line.section for line in measurement.read_csv(tmp_path / measurement.CSV_FILE)} == {
+        "growth"
+    }
+
+
+def test_an_unknown_section_is_refused_before_anything_is_measured(tmp_path, capsys):
+    words = ["performance", "--device", "cpu", "--results", str(tmp_path), "--only", "step"]
+    assert main.main(words) == 2
+    assert "no section 'step'; did you mean steps?" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_steps_are_measured_for_each_number_of_prompts():
+    rows = list(training_step.measure_steps("test_vit", 2, 1, "cpu"))
+    assert len(rows) == 2 * len(training_step.CONCATENATION_BARS)
+    assert all(row.value > 0 and row.seconds > 0 for row in rows)
+
+
+def test_both_forms_compute_the_same():
+    rows = list(training_step.measure_form_differences("test_vit", 2, "cpu"))
+    assert len(rows) == 2 * len(training_step.CONCATENATION_BARS)
+    assert {row.met for row in rows} == {"met"}
+
+
+def test_a_difference_of_the_forms_would_be_seen(monkeypatch):
+    monkeypatch.setattr(training_step, "CONCATENATION_BARS", {20: 1.0})
+    monkeypatch.setattr(training_step, "FORMS", ("keys_and_values", "concatenation"))
+    seeds, bare = iter((1.0, 1.001)), training_step.frozen_network
+
+    def scaled(network, device):
+        model = bare(network, device)
+        with torch.no_grad():
+            model.blocks[0].attn.qkv.weight.mul_(next(seeds))
+        return model
+
+    monkeypatch.setattr(training_step, "frozen_network", scaled)
+    assert {row.met for row in training_step.measure_form_differences("test_vit", 2, "cpu")} == {
+        "not met"
+    }
+
+
+def test_keys_and_values_keep_no_more_for_the_backward_pass_than_the_concatenation():
+    def kept(form):
+        held, model = {}, training_step.prompted_network("test_vit", 20, form, "cpu")
+
+        def keep(tensor):
+            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            scores = model(training_step.noise_images("test_vit", 2, "cpu"))
+        assert scores.requires_grad
+        return sum(held.values())
+
+    assert kept("keys_and_values") < kept("concatenation")
+
+
+def test_the_floor_s_gradient_reaches_the_first_block():
+    model = training_step.frozen_network("test_vit", "cpu")
+    images = torch.randn(2, 3, 160, 160)
+    seen = []
+    model.blocks[0].register_full_backward_hook(lambda *_: seen.append(1))
+    training_step.make_floor(model, images)()
+    assert seen
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_what_an_act_holds_at_its_peak_is_told():
+    found = measurement.measure_usage(lambda: torch.ones(2**24).sum(), "cpu")
+    assert 60 < found.mib < 90
+    assert found.seconds > 0
+
+
+def test_a_process_of_its_own_has_as_many_threads():
+    assert measurement.run_in_subprocess(torch.get_num_threads) == torch.get_num_threads()
+
+
+def test_all_of_vtab_is_projected():
+    assert training_step.image_counts() == (19 * 1000 * 100, 387_904)
+
+
+def test_what_grows_is_measured_once_a_setting(monkeypatch):
+    asked = []
+
+    def act(setting, series, *_):
+        asked.append((setting, series))
+        return lambda: None
+
+    monkeypatch.setattr(scaling, "SERIES", {scaling.TRAINING_STEP: (("bare",), act)})
+    rows = list(
+        scaling.measure_scaling({scaling.TRAINING_STEP: PLANS[scaling.TRAINING_STEP]}, "cpu", SMALL)
+    )
+    assert [(row.against, row.at) for row in rows] == [
+        ("images", 2), ("images", 4), ("layers", 2), ("layers", 3)
+    ]  # fmt: skip
+    assert len(asked) == len(set(asked)) == 3
+
+
+def test_every_series_has_a_look():
+    assert {name for series, _ in scaling.SERIES.values() for name in series} == set(
+        figure.SERIES_STYLES
+    )
+
+
+def test_there_is_no_picture_without_growth():
+    assert figure.draw(lines("steps", PerformanceRow("a", 1.0))) is None

@@ -1,0 +1,86 @@
+"""Claims: who may run a cell, and until when."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.records import leases
+from bench.records.leases import Leases
+
+
+def test_a_claim_keeps_others_out_until_it_is_released(tmp_path: Path) -> None:
+    first, second = Leases(tmp_path), Leases(tmp_path)
+    assert first.take("a", {"cell": "linear"})
+    assert not second.take("a", {})
+    first.release("a")
+    assert second.take("a", {})
+
+
+def test_all_claims_are_told_with_what_their_holders_say(tmp_path: Path) -> None:
+    mine = Leases(tmp_path)
+    mine.take("a", {"cell": "linear"})
+    mine.tell("a", epoch=3)
+    mine.renew()
+    ((cell, told),) = Leases(tmp_path).all()
+    assert (cell, told["cell"], told["epoch"], told["pid"]) == ("a", "linear", 3, os.getpid())
+
+
+def of_another_machine(folder: Path, cell: str) -> Path:
+    path = folder / "claims" / f"{cell}.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
+    return path
+
+
+def test_a_claim_that_nobody_renews_is_nobodys(tmp_path: Path) -> None:
+    path = of_another_machine(tmp_path, "a")
+    assert not Leases(tmp_path).take("a", {})
+    old = path.stat().st_mtime - leases.EXPIRY_SECONDS - 1
+    os.utime(path, (old, old))
+    assert not list(Leases(tmp_path).all())
+    assert Leases(tmp_path).take("a", {})
+
+
+def test_a_claim_that_is_renewed_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.0)
+    mine = Leases(tmp_path)
+    mine.take("a", {})
+    path = tmp_path / "claims" / "a.json"
+    os.utime(path, (0, 0))
+    mine.renew()
+    assert not Leases(tmp_path).take("a", {})
+
+
+def test_a_claim_whose_process_here_is_no_more_is_nobodys(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                           capture_output=True, text=True, check=True)  # fmt: skip
+    path = of_another_machine(tmp_path, "a")
+    path.write_text(json.dumps({"host": platform.node(), "pid": int(ended.stdout)}))
+    assert Leases(tmp_path).take("a", {})
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_a_claim_that_cannot_be_read_is_nobodys(content: str, tmp_path: Path) -> None:
+    of_another_machine(tmp_path, "a").write_text(content)
+    assert Leases(tmp_path).take("a", {})
+
+
+def test_of_many_that_claim_at_once_one_wins(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from bench.records.leases import Claims\n"
+        "mine = Claims(Path(sys.argv[1]))\n"
+        "print(sum(mine.take(str(i), {}) for i in range(50)), flush=True); sys.stdin.read()"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    root = Path(__file__).parent.parent
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": root}
+    many = [subprocess.Popen(words, **pipes) for _ in range(4)]
+    told = [process.stdout.readline() for process in many if process.stdout]
+    for process in many:
+        process.communicate("")
+    assert sum(map(int, told)) == 50

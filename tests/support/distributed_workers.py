@@ -1,0 +1,69 @@
+"""What several processes do in tests: train cells together, or wait for one that never comes."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from timm.models import VisionTransformer
+
+from bench.data import distributed
+from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
+from bench.execution import plan
+from bench.execution.plan import Request
+from bench.records.store import Store
+from bench.training import runner
+from bench.training.cell import Cell
+from bench.training.runner import RunResult
+from methods.linear import Linear
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Own(Linear):
+    """Has a group of its own, and draws random numbers after each epoch."""
+
+    def param_groups(self, model: VisionTransformer):
+        return [{"params": [model.head.bias], "lr": 0.1, "weight_decay": 0.5}]
+
+    def after_epoch(self, model: VisionTransformer, epoch: int) -> None:
+        with torch.no_grad():
+            model.head.weight += 0.01 * torch.randn_like(model.head.weight)
+
+
+def cells(request: Request) -> list[Cell]:
+    """The cells of a request, and, at the end, the last of them with a method of the tests' own."""
+    found = plan.plan_cells(request)
+    return [*found, replace(found[-1], method=Own())]
+
+
+def trained(request: Request, results: Path, who: ProcessGroup = SINGLE_PROCESS) -> list[RunResult]:
+    """How the cells end on the CPU, one after another."""
+    store = Store(results)
+    works = [
+        partial(runner.train_and_evaluate, cell, store, CPU, lambda *_: None, who)
+        for cell in cells(request)
+    ]
+    return [runner.catch_failures(work) for work in works]
+
+
+def train(
+    number: int, count: int, requests: list[Request], results: Path, meeting: Path, line: Connection
+) -> None:
+    """Train the cells of all requests as one of `count` processes, and say how they ended."""
+    torch.set_num_threads(1)
+    with distributed.init_process_group(number, count, CPU, meeting, 120) as several:
+        folder = results / str(number)  # in use, there is one that writes
+        line.send([trained(request, folder, several) for request in requests])
+
+
+def miss(meeting: Path, line: Connection) -> None:
+    """Wait a second for another process that never comes."""
+
+    def meet() -> runner.MeasuredOutcome:
+        with distributed.init_process_group(0, 2, CPU, meeting, 1.0):
+            return None, {}
+
+    line.send(runner.catch_failures(meet))

@@ -1,0 +1,131 @@
+"""The same grid on every executor, and what is compared of it."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support import tiny
+
+from bench.report import generate
+
+ROOT = Path(__file__).parent.parent
+FAULTY = ROOT / "tests" / "faulty.py"
+HEALTHY = "linear,bias"
+GRID = f"{HEALTHY},fault_kill,fault_raise,fault_exit,fault_hang"
+CAUSES = {
+    "fault_kill": ("Killed", "its process was killed by SIGKILL, as when memory runs out"),
+    "fault_raise": ("RuntimeError", "it broke"),
+    "fault_exit": ("SystemExit", "the cell ended its process, with status 3"),
+    "fault_hang": ("Timeout", "the cell took more than 8 s"),
+}
+PATIENCE = 150  # seconds after which a command counts as one that hangs
+TIMED = ("init_seconds", "train_seconds", "peak_memory_mb")
+TRACED = '''
+"""A head alone that leaves a trace of each start, and takes its time."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from methods import register
+from methods.linear import Linear
+
+
+@dataclass(frozen=True)
+class Traced(Linear):
+    traces: str = ""
+    seconds: float = 5.0
+
+    def prepare(self, model, batches):
+        (Path(self.traces) / str(os.getpid())).touch()
+        time.sleep(self.seconds)
+        self.attach(model)
+
+
+register("traced", Traced())
+'''
+
+
+def words(folder: Path, results: Path, methods: str, *more: str) -> list[str]:
+    """A command that runs methods where `more` says."""
+    plain = tiny.command("run", folder, results, methods)
+    at = plain.index("--workers")
+    return [sys.executable, "-m", "bench", *plain[:at], *plain[at + 2 :], *more]
+
+
+def environment() -> dict[str, str]:
+    """One thread a cell, as the reference has."""
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def run(folder: Path, results: Path, methods: str, *more: str) -> subprocess.CompletedProcess[str]:
+    """The command, run to its end."""
+    given = words(folder, results, methods, *more)
+    return subprocess.run(
+        given, capture_output=True, text=True, timeout=PATIENCE, env=environment(), cwd=ROOT
+    )
+
+
+def run_grid(folder: Path, results: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Healthy cells of two seeds, and one cell for each fault and seed."""
+    more = ("--seeds", "0", "--plugin", str(FAULTY), "--timeout", "8", *more)
+    return run(folder, results, GRID, *more)
+
+
+def records(results: Path) -> dict[str, list[dict]]:
+    """The records by method."""
+    found: dict[str, list[dict]] = {}
+    for path in sorted((results / "records").rglob("*.json")):
+        record = json.loads(path.read_text())
+        found.setdefault(record["settings"]["method"], []).append(record)
+    return found
+
+
+def causes(results: Path) -> dict[str, tuple[str, str]]:
+    """Why each cell that failed did."""
+    failures = {m: found[0]["failure"] for m, found in records(results).items()}
+    return {m: (f["error"], f["message"]) for m, f in failures.items() if f}
+
+
+def tables(results: Path, place: Path) -> tuple[str, list[dict[str, str]]]:
+    """The leaderboard of the healthy cells, as text and as rows, without what a clock says."""
+    shutil.copytree(results / "records", place / "records")
+    for path in (place / "records").rglob("fault_*.json"):
+        path.unlink()
+    generate.regenerate(place)
+    text = re.sub(r"[0-9.]+ \|$", "|", (place / "leaderboard.md").read_text(), flags=re.MULTILINE)
+    with (place / "leaderboard.csv").open() as lines:
+        rows = [{k: v for k, v in row.items() if k not in TIMED} for row in csv.DictReader(lines)]
+    return text, rows
+
+
+@contextmanager
+def two_nodes() -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address of a cluster of two nodes with one core each, and the process that holds it.
+
+    A line to that process kills the second node.
+    """
+    script = str(ROOT / "tests" / "ray_cluster.py")
+    with subprocess.Popen(
+        [sys.executable, script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment() | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        try:
+            yield process.stdout.readline().strip(), process
+        finally:
+            process.stdin.close()
+            process.wait(60)

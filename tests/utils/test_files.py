@@ -1,0 +1,77 @@
+"""Hashes of files that are remembered, and never believed of a file that has changed."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from bench.utils import files
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in "abc":
+        (tmp_path / name).write_bytes(name.encode() * 10)
+    return tmp_path
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that are read, in any order."""
+    seen, plain = [], files.sha256_of_file
+
+    def counted(path: Path) -> str:
+        seen.append(path.name)
+        return plain(path)
+
+    monkeypatch.setattr(files, "sha256_of_file", counted)
+    return seen
+
+
+def of(folder: Path) -> list[str]:
+    return files.sha256_of_files(folder, [folder / name for name in "abca"])
+
+
+def test_they_are_those_of_the_bytes_in_the_order_asked_for(folder):
+    assert of(folder) == [hashlib.sha256(n.encode() * 10).hexdigest() for n in "abca"]
+
+
+def test_a_file_is_read_once(folder, read):
+    assert of(folder) == of(folder)
+    assert sorted(read) == ["a", "b", "c"]
+
+
+def test_a_file_that_changed_is_read_again_though_its_size_and_time_are_the_same(folder, read):
+    before, old = of(folder), os.stat(folder / "b")
+    (folder / "b").write_bytes(b"x" * 10)
+    os.utime(folder / "b", ns=(old.st_atime_ns, old.st_mtime_ns))
+    read.clear()
+    after = of(folder)
+    assert read == ["b"]
+    assert [one == two for one, two in zip(before, after, strict=True)] == [True, False, True, True]
+
+
+def test_a_file_that_was_just_written_is_read_when_its_times_can_no_longer_repeat(
+    folder, monkeypatch
+):
+    waits = []
+    monkeypatch.setattr(files.time, "sleep", waits.append)
+    monkeypatch.setattr(files, "CLOCK_TICK", 1000)
+    of(folder)
+    assert [0 < seconds <= 1000 for seconds in waits] == [True]
+    monkeypatch.setattr(files, "CLOCK_TICK", 0)
+    of(folder)
+    assert len(waits) == 1
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"a": 1}', '{"a": [[1], 2]}'])
+def test_what_was_remembered_and_cannot_be_read_is_computed_anew(folder, content):
+    before = of(folder)
+    files._hash_cache_file(folder).write_text(content)
+    assert of(folder) == before
+
+
+def test_without_a_place_to_remember_them_they_are_computed(folder, monkeypatch):
+    monkeypatch.setattr(files, "_hash_cache_file", lambda _: Path("/dev/null/nowhere"))
+    assert len(set(of(folder))) == 3
