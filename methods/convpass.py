@@ -34,10 +34,10 @@ class Bypass(nn.Module):
             nn.init.zeros_(layer.get_parameter("bias"))
 
     def forward(self, x: Tensor) -> Tensor:
-        low = self.convolve(self.activation(self.down(x)))  # (B, N, r)
+        low = self.convolve_patches(self.activation(self.down(x)))  # (B, N, r)
         return self.up(self.dropout(self.activation(low)))
 
-    def convolve(self, low: Tensor) -> Tensor:
+    def convolve_patches(self, low: Tensor) -> Tensor:
         alone, patches = low[:, : self.prefix], low[:, self.prefix :]
         patches = self.conv(patches.mT.unflatten(2, self.grid)).flatten(2).mT  # (B, N, r)
         # a map of one token meets only the centre of the kernel

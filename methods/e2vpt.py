@@ -74,12 +74,12 @@ class E2VPTBlock(nn.Module):
     def forward(self, x: Tensor, **_: Any) -> Tensor:
         block, prompts = self.block, self.seen()
         if self.fast:
-            return self.attended(x, keys_and_values(block.attn, block.norm1(prompts)))
+            return self.run_block(x, keys_and_values(block.attn, block.norm1(prompts)))
         prompts = self.dropout(prompts.expand(len(x), -1, -1))  # (B, P, D)
-        x = self.attended(torch.cat([x[:, : self.start], prompts, x[:, self.start :]], 1))
+        x = self.run_block(torch.cat([x[:, : self.start], prompts, x[:, self.start :]], 1))
         return x if self.keep else remove_tokens(x, self.start, len(self.prompts))
 
-    def attended(self, x: Tensor, *more: tuple[Tensor, Tensor]) -> Tensor:
+    def run_block(self, x: Tensor, *more: tuple[Tensor, Tensor]) -> Tensor:
         """The block's output for `x`, (B, N, D), with the pairs and `more` as keys and values."""
         block, pairs = self.block, (self.pairs, self.pairs)
         return finish_block(block, x, attend(block.attn, block.norm1(x), *more, pairs))

@@ -25,7 +25,7 @@ class LowRankUpdate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * (self.dropout(x) @ self.a.T @ self.b.T)
 
-    def matrix(self) -> Tensor:
+    def delta_weight(self) -> Tensor:
         return self.scale * self.b @ self.a  # (outputs, inputs)
 
 
@@ -41,8 +41,8 @@ class QueryValueUpdate(nn.Module):
         query, value = self.query(x), self.value(x)  # (B, N, D) each
         return torch.cat([query, torch.zeros_like(query), value], -1)
 
-    def matrix(self) -> Tensor:
-        query, value = self.query.matrix(), self.value.matrix()
+    def delta_weight(self) -> Tensor:
+        query, value = self.query.delta_weight(), self.value.delta_weight()
         return torch.cat([query, torch.zeros_like(query), value])  # (outputs, inputs)
 
 
@@ -64,7 +64,7 @@ class LoRALinear(nn.Module):
 
     def merged(self) -> nn.Linear:
         """One linear layer that computes the same, dropout aside."""
-        weight = self.linear.weight + self.update.matrix()
+        weight = self.linear.weight + self.update.delta_weight()
         return with_weights(self.linear, weight, self.linear.bias)
 
 
@@ -90,9 +90,9 @@ class LoRA(Method):
 
     def attach(self, model: VisionTransformer) -> None:
         require_layers(model, nn.Linear, "attn.qkv")
-        replace_modules(model, "attn.qkv", self._adapted)
+        replace_modules(model, "attn.qkv", self._adapt)
 
-    def _adapted(self, linear: nn.Linear) -> LoRALinear:
+    def _adapt(self, linear: nn.Linear) -> LoRALinear:
         inputs, outputs, scale = linear.in_features, linear.out_features, self.alpha / self.rank
         update = UPDATES[self.target](inputs, outputs, self.rank, scale, self.dropout)
         return LoRALinear(linear, update)

@@ -23,7 +23,7 @@ class PatchTokenCapture(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(x)
-        self.tokens.give(x[:, self.prefix :])
+        self.tokens.put(x[:, self.prefix :])
         return x
 
 
@@ -48,11 +48,11 @@ class MomentHead(nn.Module):
         self.classifier = truncated_normal_linear(size, classes) if classes else nn.Identity()
 
     def forward(self, pooled: Tensor) -> Tensor:
-        moments = self.moments(self.norm(self.tokens.take()))
-        self.scores.give(self.classifier(self.shrink(moments).flatten(1)))  # (B, classes)
+        moments = self.cross_covariances(self.norm(self.tokens.pop()))
+        self.scores.put(self.classifier(self.shrink(moments).flatten(1)))  # (B, classes)
         return self.norm(pooled)
 
-    def moments(self, tokens: Tensor) -> Tensor:
+    def cross_covariances(self, tokens: Tensor) -> Tensor:
         """Cross moments of neighbouring heads over tokens, (B, N, D): (B, H - 1, W / H, W / H).
 
         As in the released code, one mean is taken off a head and image, over tokens and channels.
@@ -72,7 +72,7 @@ class AveragedHead(nn.Module):
         self.head, self.scores = head, scores
 
     def forward(self, feature: Tensor) -> Tensor:
-        return (self.head(feature) + self.scores.take()) / 2
+        return (self.head(feature) + self.scores.pop()) / 2
 
 
 class RecalibratedBlock(nn.Module):

@@ -83,7 +83,7 @@ class PeftLibrary(Method):
         import peft  # takes seconds: only those who ask for it should wait
 
         targets = _target_pattern(model, self.targets)
-        options = {"target_modules": targets, **self._fitted(model.embed_dim)}
+        options = {"target_modules": targets, **self._fitted_options(model.embed_dim)}
         single = bool(FLOAT32_INITS & {self.config, self.options.get("init_lora_weights")})
         with (
             _weights_for_init(model, single, self.config in NO_META_INIT),
@@ -102,7 +102,7 @@ class PeftLibrary(Method):
         for tuner in getattr(model, "peft_tuners", ()):
             tuner.update_and_allocate(epoch)
 
-    def _fitted(self, width: int) -> dict[str, Any]:
+    def _fitted_options(self, width: int) -> dict[str, Any]:
         if not self.divides:
             return self.options
         most = self.options[self.divides]

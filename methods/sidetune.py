@@ -25,7 +25,7 @@ class ImageCapture(nn.Module):
         self.proj, self.images = proj, images
 
     def forward(self, images: Tensor) -> Tensor:
-        self.images.give(images)
+        self.images.put(images)
         return self.proj(images)
 
 
@@ -40,7 +40,7 @@ class SideNetwork(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(()))
 
     def forward(self, feature: Tensor) -> Tensor:
-        images = self.images.take()  # (B, 3, H, W)
+        images = self.images.pop()  # (B, 3, H, W)
         if min(images.shape[-2:]) < MIN_IMAGE_SIZE:
             images = F.interpolate(images, (MIN_IMAGE_SIZE, MIN_IMAGE_SIZE), mode="bilinear")
         seen = F.adaptive_avg_pool2d(self.side(images), 6).flatten(1)  # (B, 9216)

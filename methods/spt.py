@@ -84,10 +84,12 @@ class SPT(Method):
     def prepare(self, model: VisionTransformer, batches: Batches) -> None:
         choose = STRATEGIES[self.strategy]
         seen = bootstrap_fn() if self.replacement else _identity
-        self.start(model, batches, lambda tokens: choose(seen(tokens), self.prompts, self.windows))
+        self.attach_initialised(
+            model, batches, lambda tokens: choose(seen(tokens), self.prompts, self.windows)
+        )
 
     @torch.no_grad()
-    def start(
+    def attach_initialised(
         self, model: VisionTransformer, batches: Batches, choose: Callable[[Tensor], Tensor]
     ) -> None:
         """Attach; `choose` makes prompts, (prompts, D), of a layer's tokens, (B, N, D)."""
@@ -142,22 +144,22 @@ class ClusteredSPT(Method):
     starts_from_images = True
 
     def __post_init__(self) -> None:
-        self._plain()
+        self._spt()
         if self.tokens is not None and self.tokens < self.prompts:
             raise ValueError(f"{self.prompts} prompts need as many tokens; {self.tokens} was given")
 
     def attach(self, model: VisionTransformer) -> None:
-        self._plain().attach(model)
+        self._spt().attach(model)
 
     def prepare(self, model: VisionTransformer, batches: Batches) -> None:
-        self._plain().start(model, batches, self._centres)
+        self._spt().attach_initialised(model, batches, self._cluster_centres)
 
-    def _centres(self, tokens: Tensor) -> Tensor:
+    def _cluster_centres(self, tokens: Tensor) -> Tensor:
         return kmeans_centres(
             tokens if self.tokens is None else subsample(tokens, self.tokens), self.prompts
         )
 
-    def _plain(self) -> SPT:
+    def _spt(self) -> SPT:
         """The method but for how prompts are chosen."""
         return SPT(
             self.prompts,

@@ -95,12 +95,12 @@ class Control(Method):
     @torch.no_grad()
     def prepare(self, model: VisionTransformer, batches: Batches) -> None:
         blocks = set(range(len(model.blocks)))
-        tokens = initial_prompts(model, batches, self._sampled, blocks)
+        tokens = initial_prompts(model, batches, self._sample_tokens, blocks)
         self.attach(model)
         for prompts, sampled in zip(prompts_of(model), tokens, strict=True):
             prompts.copy_(CONTROLS[self.kept](sampled, prompts.to(sampled.device)))
 
-    def _sampled(self, tokens: Tensor) -> Tensor:
+    def _sample_tokens(self, tokens: Tensor) -> Tensor:
         return random_tokens(tokens, self.prompts, "batch")
 
 

@@ -44,7 +44,7 @@ class VPT(Method):
     def attach(self, model: VisionTransformer) -> None:
         count = len(model.blocks) if self.deep else 1
         starts = [uniform_prompts(model, self.prompts, self.projection) for _ in range(count)]
-        project = self._project(model.embed_dim)
+        project = self._projection_layer(model.embed_dim)
         if self.deep:
             add_deep_prompts(model, starts, self.form, self.pool_prompts, self.dropout, project)
         else:
@@ -52,7 +52,7 @@ class VPT(Method):
         for prompts in prompts_of(model):
             prompts.requires_grad_(not self.frozen)
 
-    def _project(self, width: int) -> nn.Module | None:
+    def _projection_layer(self, width: int) -> nn.Module | None:
         """The map from the prompts to tokens, which all blocks share."""
         if self.projection is None:
             return None

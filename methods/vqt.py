@@ -38,7 +38,7 @@ class QueryTunedBlock(nn.Module):
         queries = self.dropout(self.queries.expand(len(x), -1, -1))  # (B, Q, D)
         asking = norm(queries)
         answers = attention_output(attn, asking, project_qkv(attn, asking)[0], k, v)  # (B, Q, D)
-        self.answers.give(finish_block(self.block, queries, answers))
+        self.answers.put(finish_block(self.block, queries, answers))
         return finish_block(self.block, x, attention_output(attn, seen, q, k, v))
 
 
@@ -68,7 +68,7 @@ class FeatureConcat(nn.Module):
     def forward(self, feature: Tensor) -> Tensor:
         weights = [None] * len(self.answers) if self.weights is None else self.weights
         gather, given = AGGREGATIONS[self.gathered], zip(self.answers, weights, strict=True)
-        parts = [feature, *(gather(answers.take(), of_block) for answers, of_block in given)]
+        parts = [feature, *(gather(answers.pop(), of_block) for answers, of_block in given)]
         return self.drop(torch.cat([F.normalize(part, dim=1) for part in parts], 1))
 
 

@@ -61,7 +61,7 @@ def merge(args: argparse.Namespace) -> int:
 
     store = Store(args.results)
     store.require_writable()
-    store.require_current()
+    store.require_current_schema()
     said, refused = record_commands.bring_in(args.paths, store)
     regenerate_tables(args.results)
     return _account(said, refused)
@@ -80,7 +80,7 @@ def _require_folder(results: Path) -> None:
 
     if not results.is_dir():
         raise UserError(f"no results folder at {results}; name another with --results")
-    Store(results).require_current()
+    Store(results).require_current_schema()
 
 
 def regenerate_tables(results: Path) -> list[Path]:

@@ -31,7 +31,7 @@ def bring_in(args: argparse.Namespace) -> int:
 
     wanted = pipeline.PrepareRequest(args.suite, args.tasks, args.data_root, args.variant)
     return _shown(
-        lambda show, failed: pipeline.import_tasks(args.path, wanted, show.images, failed)
+        lambda show, failed: pipeline.import_tasks(args.path, wanted, show.on_images, failed)
     )
 
 
@@ -49,7 +49,7 @@ def _shown(command: "Callable[[TransferProgress, list[str]], Iterable[str]]") ->
     from bench.utils.progress_bars import TransferProgress
 
     failed: list[str] = []
-    with TransferProgress(Console(stderr=True)).shown() as show:
+    with TransferProgress(Console(stderr=True)).live() as show:
         print_lines(command(show, failed))
     for problem in failed:
         print_error(problem, FAILED)

@@ -65,7 +65,7 @@ def plan_of(args: argparse.Namespace, request: "Request", store: "Store") -> "Pl
 
 def _require_alone(planned: "Plan", args: argparse.Namespace) -> None:
     """Raise `UserError` where a cell that is measured would be several processes'."""
-    if getattr(args, "processes", 1) > 1 and any(cell.observed for cell in planned.cells):
+    if getattr(args, "processes", 1) > 1 and any(cell.measurements for cell in planned.cells):
         raise UserError("a study that measures needs cells of one process; leave out --processes")
 
 
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     from bench.training import callbacks
 
     began, store, request = time(), Store(args.results), request_of(args)
-    store.require_current()
+    store.require_current_schema()
     searched = _searched(args, request)
     if args.dry_run:
         return tune.print_plan(searched, args) if searched else _print_plan(request, args)
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         planned = plan_of(args, request, store)
         failed = run_finals(planned, store, executor, args, began)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(executor.goes_on()) from None
+        raise KeyboardInterrupt(executor.left_running()) from None
     finally:
         executor.close()
     return ended(failed, len(planned.cells), page_of(args))
@@ -153,7 +153,7 @@ def run_finals(
 ) -> int:
     """Run what is chosen, and regenerate the tables whatever happens; how many cells failed."""
     warn(planned.cells)
-    cells = chosen(planned.cells if args.force else planned.left(), store, args)
+    cells = chosen(planned.cells if args.force else planned.pending(), store, args)
     for line in backbone_lines(cells):
         announce(line)
     announce(f"{len(cells)} {kind} to run, {len(planned.done)} done before, on {planned.device}")
@@ -183,7 +183,7 @@ def run_cells(
         FailurePolicy(args.retry, args.fail_fast),
         jobs.RunOptions(args.processes, args.tensorboard),
     )
-    with RunProgress(Console(stderr=True), len(cells), epochs).shown() as display:
+    with RunProgress(Console(stderr=True), len(cells), epochs).live() as display:
         claims, device = Leases(store.root), _device(args)
         return Scheduler(executor, store, claims, display, device, rules, began, how).run(cells)
 
@@ -216,7 +216,7 @@ def _print_plan(request: "Request", args: argparse.Namespace) -> int:
     warn(planned.cells)
     print_cells(planned.cells, planned.done)
     print_lines(backbone_lines(planned.cells))
-    cells = chosen(planned.cells if args.force else planned.left(), store, args)
+    cells = chosen(planned.cells if args.force else planned.pending(), store, args)
     print(f"{len(cells)} of {len(planned.cells)} cells to run; {expected(cells, store)}")
     return 0
 
@@ -252,7 +252,7 @@ def expected(cells: "Sequence[Cell]", store: "Store") -> str:
     known = estimate_durations(store, cells[0].settings.suite)
     if not known.count:
         return "no earlier cell of this suite to estimate the time from"
-    seconds = known.seconds(cell.settings for cell in cells)
+    seconds = known.total_seconds(cell.settings for cell in cells)
     return f"about {format_duration(seconds)}, as {known.count} earlier ones went"
 
 
@@ -262,7 +262,7 @@ def status(args: argparse.Namespace) -> int:
     from bench.records.store import Store
 
     request, store = request_of(args), Store(args.results)
-    store.require_current()
+    store.require_current_schema()
     searched = _searched(args, request)
     if searched:
         return tune.status(searched, args)

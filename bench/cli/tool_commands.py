@@ -56,7 +56,7 @@ def export(
 
 
 def _written(file: ExportedFile) -> str:
-    return f"{file.path}: {file.bytes:,} bytes; read back, {file.accuracy:.2f} % on test"
+    return f"{file.path}: {file.num_bytes:,} bytes; read back, {file.accuracy:.2f} % on test"
 
 
 def cost(

@@ -60,7 +60,7 @@ def run(requests: "Sequence[Request]", args: argparse.Namespace, began: float) -
 
 def _account(looks: "Looks", failed: int) -> int:
     """Say which searches have no finals, and why; the exit status."""
-    waiting = sum(look.chosen is None for _, look in looks)
+    waiting = sum(look.best_point is None for _, look in looks)
     if waiting:
         why = f"{failed} trials failed" if failed else "not all of their trials were run"
         print_error(f"{waiting} of {len(looks)} searches came to no final run: {why}", FAILED)
@@ -74,7 +74,7 @@ def _run_trials(
     from bench.execution import tuning
 
     store, tried, failed = tuning.trial_store(args.results), set[str](), 0
-    warn(one.cell(one.points[0], one.rungs[0].epochs) for one in searches)
+    warn(one.trial_cell(one.points[0], one.rungs[0].epochs) for one in searches)
     while True:
         cells = _new(searches, tried, args)
         if not cells or (failed and args.fail_fast):
@@ -98,13 +98,13 @@ def _new(
 
     found = []
     for _, look in _looks(searches, args):
-        found += [cell for cell, _ in look.tried] if args.force else look.due()
+        found += [cell for cell, _ in look.known_trials] if args.force else look.pending()
     cells = [cell for cell in found if cell.settings.digest() not in tried]
     return chosen(cells, tuning.trial_store(args.results), _less(args, len(tried)))
 
 
 def _backbone_lines(searches: "Sequence[Search]") -> list[str]:
-    first = (one.cell(one.points[0], one.rungs[0].epochs) for one in searches)
+    first = (one.trial_cell(one.points[0], one.rungs[0].epochs) for one in searches)
     return backbone_lines(first)
 
 
@@ -119,14 +119,14 @@ def _looks(searches: "Sequence[Search]", args: argparse.Namespace) -> "Looks":
     from bench.execution import tuning
 
     store = tuning.trial_store(args.results)
-    return [(one, one.look(store)) for one in searches]
+    return [(one, one.state(store)) for one in searches]
 
 
 def _over(searches: "Sequence[Search]", args: argparse.Namespace) -> str:
     """How many trials are over, of all that there are to be."""
     looks = _looks(searches, args)
-    over = sum(len(look.tried) - len(look.due()) for _, look in looks)
-    return f"{over} of {sum(one.trials() for one in searches)} done before"
+    over = sum(len(look.known_trials) - len(look.pending()) for _, look in looks)
+    return f"{over} of {sum(one.num_trials() for one in searches)} done before"
 
 
 def _finals(looks: "Looks", args: argparse.Namespace) -> "Plan":
@@ -137,7 +137,7 @@ def _finals(looks: "Looks", args: argparse.Namespace) -> "Plan":
 
     store, cells = Store(args.results), tuning.plan_all_finals(looks)
     done = {cell.settings.digest() for cell in cells if is_done(store.find(cell.settings))}
-    ground = looks[0][0].ground
+    ground = looks[0][0].resolved
     return Plan(ground.suite, cells, done, ground.request.device)
 
 
@@ -152,7 +152,7 @@ def print_plan(requests: "Sequence[Request]", args: argparse.Namespace) -> int:
     looks = _looks(searches, args)
     planned = _finals(looks, args)
     print_cells(planned.cells, planned.done)
-    left = planned.cells if args.force else planned.left()
+    left = planned.cells if args.force else planned.pending()
     rest = _less(args, len(_new(searches, set(), args)))
     count = len(chosen(left, Store(args.results), rest))
     return print_lines([f"{count} of {len(planned.cells)} final runs to run{_waiting(looks)}"])
@@ -163,17 +163,17 @@ def _print_trials(searches: "Sequence[Search]", args: argparse.Namespace) -> int
     from bench.execution import tuning
 
     looks = _looks(searches, args)
-    known = [cell for _, look in looks for cell, _ in look.tried]
-    due = {cell.settings.digest() for _, look in looks for cell in look.due()}
+    known = [cell for _, look in looks for cell, _ in look.known_trials]
+    due = {cell.settings.digest() for _, look in looks for cell in look.pending()}
     print_cells(known, {cell.settings.digest() for cell in known} - due)
-    new, every = _new(searches, set(), args), sum(one.trials() for one in searches)
+    new, every = _new(searches, set(), args), sum(one.num_trials() for one in searches)
     time_ = expected(new, tuning.trial_store(args.results))
     return print_lines([f"{len(new)} of {every} trials to run; {time_}"])
 
 
 def _waiting(looks: "Looks") -> str:
     """How many final runs are not known yet, in words."""
-    waiting = sum(len(one.ground.seeds) for one, look in looks if look.chosen is None)
+    waiting = sum(len(one.resolved.seeds) for one, look in looks if look.best_point is None)
     return f"; {waiting} more wait for their trials" if waiting else ""
 
 
@@ -187,7 +187,7 @@ def status(requests: "Sequence[Request]", args: argparse.Namespace) -> int:
         looks = watch(cells, store)
         for lines in looks if args.watch else islice(looks, 1):
             print_lines([f"{kind}: {lines[0]}", *lines[1:]])
-    every = sum(one.trials() for one in searches)
+    every = sum(one.num_trials() for one in searches)
     return print_lines([f"{every} trials in all{_waiting(_looks(searches, args))}"])
 
 
@@ -201,7 +201,7 @@ def _stages(
     known = 0
     while True:
         looks = _looks(searches, args)
-        cells = [cell for _, look in looks for cell, _ in look.tried]
+        cells = [cell for _, look in looks for cell, _ in look.known_trials]
         if len(cells) == known:
             break
         known = len(cells)
@@ -219,7 +219,7 @@ def tune(args: argparse.Namespace) -> int:
     if args.seeds:
         raise UserError("trials have the seed of their recipe's tuning: --set tuning.seed=1, say")
     began, request = time(), request_of(args)
-    Store(args.results).require_current()
+    Store(args.results).require_current_schema()
     searches = tuning.plan_searches(request)
     if args.dry_run:
         _print_trials(searches, args)

@@ -35,7 +35,7 @@ class Views:
     test: Literal["squash", "short_side_crop", "resize256_crop", "squash256_crop"]
     interpolation: Literal["bicubic", "bilinear", "tf1_bilinear"]
 
-    def recorded(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, str]:
         """As records have it. Bicubic goes unsaid: so all were, before there was a choice."""
         return {k: v for k, v in asdict(self).items() if (k, v) != ("interpolation", "bicubic")}
 
@@ -118,21 +118,21 @@ class Recipe:
             raise ValueError("the grid's lr must be above 0, and its weight_decay 0 or above")
         if self.tuning.by_default and not self.grid:
             raise ValueError("tuning by default needs a grid")
-        if not 0 <= self.tuning.trials <= self.pairs():
+        if not 0 <= self.tuning.trials <= self.num_rate_pairs():
             raise ValueError(
                 f"{self.tuning.trials} trials are not as many for every method: the grid has "
-                f"{self.pairs()} pairs of rates, and some methods have nothing else to try"
+                f"{self.num_rate_pairs()} pairs of rates, and some methods have nothing else to try"
             )
 
-    def pairs(self) -> int:
+    def num_rate_pairs(self) -> int:
         """How many pairs of a learning rate and a weight decay the grid has."""
         return prod(len(values) for values in self.grid.values())
 
-    def view(self, suite: str) -> Views:
+    def views_for(self, suite: str) -> Views:
         """The views for a suite."""
-        return self.views[self.view_name(suite)]
+        return self.views[self.views_key(suite)]
 
-    def view_name(self, suite: str) -> str:
+    def views_key(self, suite: str) -> str:
         """What the views for a suite are called: after it, or ``default``."""
         return suite if suite in self.views else "default"
 
@@ -157,7 +157,7 @@ class Recipe:
             del shared["compile"]
         if self.train_share == 1:
             del shared["train_share"]
-        return {**shared, "view": self.view(suite).recorded(), "precision": precision}
+        return {**shared, "view": self.views_for(suite).to_json(), "precision": precision}
 
 
 def load_recipe(name: str) -> Recipe:

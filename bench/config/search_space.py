@@ -64,7 +64,7 @@ def _sampling_key(seed: int, method: str, point: GridPoint) -> str:
 
 def trial_budget(recipe: Recipe) -> int:
     """How many trials of full length a method has, or as long ones in all."""
-    return recipe.tuning.trials or recipe.pairs()
+    return recipe.tuning.trials or recipe.num_rate_pairs()
 
 
 def halving_rungs(recipe: Recipe) -> list[Rung]:
@@ -80,7 +80,11 @@ def halving_rungs(recipe: Recipe) -> list[Rung]:
             f"halving needs 2 trials and {HALVING_FACTORS[0]} epochs at least; recipe {recipe.name!r} has "
             f"{trials} and {epochs}"
         )
-    fits = [n for n in range(1, recipe.pairs() + 1) if _total_epochs(n, epochs) <= trials * epochs]
+    fits = [
+        n
+        for n in range(1, recipe.num_rate_pairs() + 1)
+        if _total_epochs(n, epochs) <= trials * epochs
+    ]
     return _shrink_rungs(max(fits), epochs)
 
 

@@ -30,52 +30,52 @@ class ProcessGroup(Protocol):
     """Who trains a cell, as seen by one of its processes."""
 
     @property
-    def count(self) -> int:
+    def world_size(self) -> int:
         """How many there are."""
         ...
 
     @property
-    def reduction(self) -> str:
+    def loss_reduction(self) -> str:
         """What each makes of the losses of its part of a batch, as cross-entropy names it."""
         ...
 
-    def start(self, model: nn.Module) -> None:
+    def broadcast_model(self, model: nn.Module) -> None:
         """Before training: the first process's tensors for all, other random numbers for each."""
         ...
 
-    def equalise(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Give all processes the first one's values."""
         ...
 
-    def part(self, rows: Tensor) -> Tensor:
+    def batch_shard(self, rows: Tensor) -> Tensor:
         """Those rows of a batch, (B,), that this process takes: one at the least."""
         ...
 
-    def labels(self, labels: Tensor) -> Tensor:
+    def label_shard(self, labels: Tensor) -> Tensor:
         """The labels of these rows, of a batch's, (B,)."""
         ...
 
-    def mean(self, loss: Tensor, labels: Tensor, parameters: Iterable[Tensor]) -> Tensor:
+    def all_reduce_mean(self, loss: Tensor, labels: Tensor, parameters: Iterable[Tensor]) -> Tensor:
         """The mean loss of a batch, of its part's, ``()``; makes the gradients the batch's."""
         ...
 
-    def whole(self, answers: BatchPredictions) -> tuple[Tensor, Tensor]:
+    def gather_predictions(self, answers: BatchPredictions) -> tuple[Tensor, Tensor]:
         """All the answers, (images,), in the split's order, of this process's."""
         ...
 
-    def block(self, rows: Tensor) -> Tensor:
+    def split_shard(self, rows: Tensor) -> Tensor:
         """Those rows of a split, (images,), whose features this process computes."""
         ...
 
-    def exchange(self, values: Tensor) -> None:
+    def all_gather(self, values: Tensor) -> None:
         """Fill in what others computed: every process has set its own block of `values`."""
         ...
 
-    def agrees(self, holds: bool) -> bool:
+    def all_true(self, holds: bool) -> bool:
         """Whether it holds for all processes."""
         ...
 
-    def beside(self, device: torch.device) -> int:
+    def processes_per_device(self, device: torch.device) -> int:
         """How many processes share that device's memory."""
         ...
 
@@ -84,38 +84,38 @@ class ProcessGroup(Protocol):
 class SingleProcess:
     """One process that does it all."""
 
-    count: int = 1
-    reduction: str = "mean"
+    world_size: int = 1
+    loss_reduction: str = "mean"
 
-    def start(self, model: nn.Module) -> None:
+    def broadcast_model(self, model: nn.Module) -> None:
         """Nothing to be done."""
 
-    def equalise(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Nothing to be done."""
 
-    def part(self, rows: Tensor) -> Tensor:
+    def batch_shard(self, rows: Tensor) -> Tensor:
         return rows
 
-    def labels(self, labels: Tensor) -> Tensor:
+    def label_shard(self, labels: Tensor) -> Tensor:
         return labels
 
-    def mean(self, loss: Tensor, labels: Tensor, parameters: Iterable[Tensor]) -> Tensor:
+    def all_reduce_mean(self, loss: Tensor, labels: Tensor, parameters: Iterable[Tensor]) -> Tensor:
         return loss
 
-    def whole(self, answers: BatchPredictions) -> tuple[Tensor, Tensor]:
+    def gather_predictions(self, answers: BatchPredictions) -> tuple[Tensor, Tensor]:
         classes, labels = zip(*answers, strict=True)
         return torch.cat(classes), torch.cat(labels)
 
-    def block(self, rows: Tensor) -> Tensor:
+    def split_shard(self, rows: Tensor) -> Tensor:
         return rows
 
-    def exchange(self, values: Tensor) -> None:
+    def all_gather(self, values: Tensor) -> None:
         """Nothing to be done."""
 
-    def agrees(self, holds: bool) -> bool:
+    def all_true(self, holds: bool) -> bool:
         return holds
 
-    def beside(self, device: torch.device) -> int:
+    def processes_per_device(self, device: torch.device) -> int:
         return 1
 
 
@@ -126,31 +126,31 @@ SINGLE_PROCESS = SingleProcess()
 class MultiProcess:
     """One of `count` processes, that with the `number`, from 0; all call the same in turn."""
 
-    number: int
-    count: int
-    reduction: str = "sum"
+    rank: int
+    world_size: int
+    loss_reduction: str = "sum"
 
-    def start(self, model: nn.Module) -> None:
-        self.equalise((*model.parameters(), *model.buffers()))
-        if self.number:  # the first draws what one alone would
-            torch.manual_seed(torch.initial_seed() + RANK_SEED_STRIDE * self.number)
+    def broadcast_model(self, model: nn.Module) -> None:
+        self.broadcast((*model.parameters(), *model.buffers()))
+        if self.rank:  # the first draws what one alone would
+            torch.manual_seed(torch.initial_seed() + RANK_SEED_STRIDE * self.rank)
 
-    def equalise(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
         for tensor in (tensor.detach() for tensor in tensors if tensor.numel()):
             sent = tensor.contiguous()
             dist.broadcast(_as_bytes(sent), 0)
             if sent.data_ptr() != tensor.data_ptr():
                 tensor.copy_(sent)
 
-    def part(self, rows: Tensor) -> Tensor:
-        own = rows.tensor_split(self.count)[self.number]
+    def batch_shard(self, rows: Tensor) -> Tensor:
+        own = rows.tensor_split(self.world_size)[self.rank]
         return own if len(own) else rows[:1]  # a model need not know what to make of no image
 
-    def labels(self, labels: Tensor) -> Tensor:
-        own = labels.tensor_split(self.count)[self.number]
+    def label_shard(self, labels: Tensor) -> Tensor:
+        own = labels.tensor_split(self.world_size)[self.rank]
         return own if len(own) else torch.full_like(labels[:1], IGNORE_INDEX)
 
-    def mean(self, loss: Tensor, labels: Tensor, parameters: Iterable[Tensor]) -> Tensor:
+    def all_reduce_mean(self, loss: Tensor, labels: Tensor, parameters: Iterable[Tensor]) -> Tensor:
         gradients = [p.grad for p in parameters if p.grad is not None]
         sums = torch.stack([loss, (labels != IGNORE_INDEX).sum().to(loss)])
         for bucket in _buckets([sums, *gradients]):
@@ -159,8 +159,8 @@ class MultiProcess:
             gradient.div_(sums[1])
         return sums[0] / sums[1]
 
-    def whole(self, answers: BatchPredictions) -> tuple[Tensor, Tensor]:
-        every: list[BatchPredictions] = [()] * self.count
+    def gather_predictions(self, answers: BatchPredictions) -> tuple[Tensor, Tensor]:
+        every: list[BatchPredictions] = [()] * self.world_size
         dist.all_gather_object(
             every, [(classes.cpu(), labels.cpu()) for classes, labels in answers]
         )
@@ -169,20 +169,20 @@ class MultiProcess:
         counted = labels != IGNORE_INDEX
         return classes[counted], labels[counted]
 
-    def block(self, rows: Tensor) -> Tensor:
-        return rows.tensor_split(self.count)[self.number]
+    def split_shard(self, rows: Tensor) -> Tensor:
+        return rows.tensor_split(self.world_size)[self.rank]
 
-    def exchange(self, values: Tensor) -> None:
-        for owner, block in enumerate(values.tensor_split(self.count)):
+    def all_gather(self, values: Tensor) -> None:
+        for owner, block in enumerate(values.tensor_split(self.world_size)):
             dist.broadcast(_as_bytes(block), owner)
 
-    def agrees(self, holds: bool) -> bool:
+    def all_true(self, holds: bool) -> bool:
         found = torch.tensor([holds], dtype=torch.uint8)
         dist.all_reduce(found, dist.ReduceOp.MIN)
         return bool(found.item())
 
-    def beside(self, device: torch.device) -> int:
-        return self.count if device.type == "cpu" else 1
+    def processes_per_device(self, device: torch.device) -> int:
+        return self.world_size if device.type == "cpu" else 1
 
 
 @contextmanager

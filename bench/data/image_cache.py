@@ -29,14 +29,14 @@ class LazyImages:
     """Images that are decoded whenever they are asked for."""
 
     examples: Examples
-    view: Transform
+    transform: Transform
     size: int
 
     def __getitem__(self, index: int) -> Tensor:
         """One image as the view starts from it, (3, H, W)."""
         pixels = self.examples.pixels
         image = splits.decode(self.examples, index) if pixels is None else pixels[index]
-        return self.view.fixed(image, self.size)
+        return self.transform.deterministic(image, self.size)
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,20 @@ class CachedImages:
 
     values: Tensor  # (all values,)
     shapes: tuple[torch.Size, ...]
-    starts: tuple[int, ...]
+    offsets: tuple[int, ...]
 
     def __getitem__(self, index: int) -> Tensor:
         """One image, (3, H, W), which shares the memory."""
-        shape, start = self.shapes[index], self.starts[index]
+        shape, start = self.shapes[index], self.offsets[index]
         return self.values[start : start + prod(shape)].view(shape)
 
-    def whole(self) -> Tensor:
+    def stacked(self) -> Tensor:
         """All of them where their sizes are alike, (B, 3, H, W)."""
         return self.values.view(len(self.shapes), *self.shapes[0])
 
     def to(self, device: torch.device) -> "CachedImages":
         """The same on a device."""
-        return CachedImages(self.values.to(device), self.shapes, self.starts)
+        return CachedImages(self.values.to(device), self.shapes, self.offsets)
 
     def fits(self, device: torch.device) -> bool:
         """Whether there is room for them on a device; where they lie, there is."""
@@ -73,7 +73,7 @@ def cache_images(examples: Examples, view: Transform, size: int) -> CachedImages
         return None
     shapes = tuple(form.shape for form in forms)
     if examples.pixels is not None:
-        return _pack(shapes, view.fixed(examples.pixels, size).flatten())
+        return _pack(shapes, view.deterministic(examples.pixels, size).flatten())
     whence = examples.files, examples.spans, examples.origins, file_stamps(examples.files)
     return _decode_all(*whence, view, size, shapes, forms[0].dtype)
 
@@ -81,12 +81,15 @@ def cache_images(examples: Examples, view: Transform, size: int) -> CachedImages
 def _meta_tensors(examples: Examples, view: Transform, size: int) -> list[Tensor]:
     """What of each image is kept: tensors with shapes and types, and no values."""
     if not view.is_random:
-        return [view.kept(size, size, size)] * len(examples)
+        return [view.deterministic_meta(size, size, size)] * len(examples)
     if examples.pixels is not None:
         height, width = examples.pixels.shape[-2:]
-        return [view.kept(height, width, size)] * len(examples)
+        return [view.deterministic_meta(height, width, size)] * len(examples)
     sizes = [_read_size(examples, index) for index in range(len(examples))]
-    by_size = {(height, width): view.kept(height, width, size) for height, width in set(sizes)}
+    by_size = {
+        (height, width): view.deterministic_meta(height, width, size)
+        for height, width in set(sizes)
+    }
     return [by_size[one] for one in sizes]
 
 

@@ -30,14 +30,14 @@ class PrefetchLoader:
         join: Callable[[list[Tensor]], Tensor] | None = None,
         pinned: bool = False,
     ):
-        self._made, self._join, self._pinned = made, join, pinned
+        self._dataset, self._collate, self._pin_memory = made, join, pinned
         self._workers = worker_count(items)
-        self._idle: tuple[DataLoader[Tensor], list[Any]] | None = None
+        self._idle_loader: tuple[DataLoader[Tensor], list[Any]] | None = None
 
     def batches(self, chosen: Sequence[Sequence[Any]]) -> Iterator[Tensor]:
         """What the data set makes of the keys in each of `chosen`; raises its `UserError`s."""
-        loader, keys = self._idle or self._started()
-        self._idle, keys[:] = None, chosen  # two passes at a time do not share their workers
+        loader, keys = self._idle_loader or self._start_loader()
+        self._idle_loader, keys[:] = None, chosen  # two passes at a time do not share their workers
         try:
             yield from loader
         except UserError as error:
@@ -45,16 +45,16 @@ class PrefetchLoader:
             del loader
             last = str(error.with_traceback(None)).splitlines()[-1]
             raise UserError(last.removeprefix(_USER_ERROR)) from None
-        self._idle = loader, keys
+        self._idle_loader = loader, keys
 
-    def _started(self) -> tuple["DataLoader[Tensor]", list[Any]]:
+    def _start_loader(self) -> tuple["DataLoader[Tensor]", list[Any]]:
         keys: list[Any] = []
         loader = DataLoader(
-            self._made,
+            self._dataset,
             batch_sampler=keys,  # read anew at the start of each pass
             num_workers=self._workers,
-            collate_fn=self._join,
-            pin_memory=self._pinned,
+            collate_fn=self._collate,
+            pin_memory=self._pin_memory,
             generator=torch.Generator(),  # without one, a loader draws from the global generator
             prefetch_factor=PREFETCH_FACTOR if self._workers else None,
             persistent_workers=self._workers > 0,

@@ -45,7 +45,7 @@ class SplitEntry:
         """The image, for messages."""
         return f"{self.source}/{self.key}"
 
-    def line(self) -> str:
+    def to_tsv(self) -> str:
         """The row as its list has it."""
         return "\t".join(map(str, astuple(self))) + "\n"
 

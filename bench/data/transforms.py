@@ -154,9 +154,9 @@ class Transform:
 
     def __call__(self, image: Tensor, size: int) -> Tensor:
         """The image, or all of a batch alike, in 0..255: (..., H, W) -> (..., size, size)."""
-        return self.drawn(self.fixed(image, size), size)
+        return self.random(self.deterministic(image, size), size)
 
-    def fixed(self, image: Tensor, size: int) -> Tensor:
+    def deterministic(self, image: Tensor, size: int) -> Tensor:
         """What every look at the image starts from; all of the view, unless it is random."""
         geometry = (
             RANDOM_GEOMETRIES[self.geometry][0]
@@ -165,15 +165,17 @@ class Transform:
         )
         return geometry(image, size, INTERPOLATIONS[self.interpolation])
 
-    def drawn(self, image: Tensor, size: int) -> Tensor:
+    def random(self, image: Tensor, size: int) -> Tensor:
         """A look at what `fixed` gave, (..., size, size); torch's generator of the CPU draws."""
         if not self.is_random:
             return image
         return RANDOM_GEOMETRIES[self.geometry][1](image, size, INTERPOLATIONS[self.interpolation])
 
-    def kept(self, height: int, width: int, size: int) -> Tensor:
+    def deterministic_meta(self, height: int, width: int, size: int) -> Tensor:
         """What `fixed` makes of an RGB image of that size: its shape and type, without values."""
-        return self.fixed(torch.empty(3, height, width, dtype=torch.uint8, device="meta"), size)
+        return self.deterministic(
+            torch.empty(3, height, width, dtype=torch.uint8, device="meta"), size
+        )
 
     @property
     def is_random(self) -> bool:

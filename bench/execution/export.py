@@ -25,7 +25,7 @@ class ExportedFile:
     """The file that was written, and what the model read back from it scores on test."""
 
     path: Path
-    bytes: int
+    num_bytes: int
     accuracy: float
 
 
@@ -47,7 +47,7 @@ def export_trained(
     """Train the cell anew, and write what it trained; what is read back is scored on test."""
     done = runner.train(cell, device, progress)
     out.parent.mkdir(parents=True, exist_ok=True)
-    tensors = weight_files.adapter_state_dict(done.model, done.bare)
+    tensors = weight_files.adapter_state_dict(done.model, done.backbone_tensor_ids)
     save_file(tensors, out, metadata={"cell": cell.settings.digest()})
     return _evaluate(cell, load_trained(cell, out), out, device)
 

@@ -62,12 +62,12 @@ class Job:
     observed: list[str] = field(default_factory=list)  # measurements to take
     commit: str = ""  # of the code that asked; empty: that of the worker is the same, or not known
 
-    def title(self) -> str:
+    def describe(self) -> str:
         """The cell in words."""
         asked = self.request
         return f"{asked['method']} on {asked['backbone']}, {asked['task']}, seed {asked['seed']}"
 
-    def text(self) -> str:
+    def to_json(self) -> str:
         """One line."""
         return json.dumps(asdict(self))
 
@@ -75,7 +75,7 @@ class Job:
 def job_for(cell: "Cell", device: str, attempt: int = 1, how: RunOptions = DEFAULT_OPTIONS) -> Job:
     """The job that runs a cell."""
     tuned = asdict(cell.tuned) if cell.tuned else None
-    digest, root, observed = cell.settings.digest(), str(cell.root), list(cell.observed)
+    digest, root, observed = cell.settings.digest(), str(cell.root), list(cell.measurements)
     more = {**asdict(how), "observed": observed}
     return Job(digest, cell.request, root, device, attempt, tuned, **more)
 
@@ -97,7 +97,7 @@ def resolve_cell(job: Job) -> "Cell":
     for one in found:
         if one.settings.digest() == job.cell:
             tuned = _tuning_adapter.validate_python(job.tuned)
-            return replace(one, tuned=tuned, observed=tuple(job.observed))
+            return replace(one, tuned=tuned, measurements=tuple(job.observed))
     names = ", ".join(one.settings.digest() for one in found)
     raise UserError(
         f"cell {job.cell} was asked for, and is {names} here: data, weights, cards or plug-ins "

@@ -44,7 +44,7 @@ class Migration:
     """A results folder on its way; `names` says what cells are called now, by their old names."""
 
     results: Path
-    names: dict[str, str]
+    new_names: dict[str, str]
     problems: list[str]
 
     def run(self) -> Iterator[str]:
@@ -54,45 +54,45 @@ class Migration:
             store = Store(root)
             for path in store.files():
                 try:
-                    moved += self._bring(path, store)
+                    moved += self._migrate_file(path, store)
                 except UserError as error:
                     self.problems.append(str(error))
-        self._sort()
+        self._sort_map()
         yield f"{moved} records brought over to schema {SCHEMA_VERSION}, {len(self.problems)} left"
 
-    def _bring(self, path: Path, store: Store) -> bool:
+    def _migrate_file(self, path: Path, store: Store) -> bool:
         """Give one record its new name, with what lies beside it, unless it is of this schema."""
         old = _read_old_record(path)
         if old["schema"] == SCHEMA_VERSION:
             return False
-        record = self._renewed(path, old)
-        self._note(old["cell"], record)
+        record = self._migrate_record(path, old)
+        self._append_to_map(old["cell"], record)
         store.write(record)
-        self._move_kept(store, old["cell"], record)
+        self._move_sidecars(store, old["cell"], record)
         course = _tensorboard_dir(store, path)
         if course.is_dir():
             os.replace(course, _tensorboard_dir(store, store.path(record.settings)))
         path.unlink()
         return True
 
-    def _renewed(self, path: Path, old: Mapping[str, Any]) -> Record:
+    def _migrate_record(self, path: Path, old: Mapping[str, Any]) -> Record:
         settings = dict(old["settings"])
         settings["fields"] = {**_new_fields(settings["method"]), **settings["fields"]}
         settings["classes"] = _infer_classes(path, {**old, "settings": settings})
-        about = {"request": _migrate_request(old), "tuned": self._tuned(old)}
+        about = {"request": _migrate_request(old), "tuned": self._migrate_tuning(old)}
         whole = {**old, **about, "settings": settings, "schema": SCHEMA_VERSION}
         record = _validate(path, whole)
         return _validate(path, {**whole, "cell": record.settings.digest()})
 
-    def _tuned(self, old: Mapping[str, Any]) -> Any:
+    def _migrate_tuning(self, old: Mapping[str, Any]) -> Any:
         """The trials of a final under their new names."""
         tuned = old.get("tuned")
         if not tuned:
             return tuned
-        trials = [{**t, "cell": self.names.get(t["cell"], t["cell"])} for t in tuned["trials"]]
+        trials = [{**t, "cell": self.new_names.get(t["cell"], t["cell"])} for t in tuned["trials"]]
         return {**tuned, "trials": trials}
 
-    def _move_kept(self, store: Store, before: str, record: Record) -> None:
+    def _move_sidecars(self, store: Store, before: str, record: Record) -> None:
         """Predictions and measures follow their record."""
         predictions = store.root / "predictions" / f"{before}.npz"
         if predictions.is_file():
@@ -105,9 +105,9 @@ class Migration:
         with suppress(OSError):
             measures.rmdir()
 
-    def _note(self, before: str, record: Record) -> None:
+    def _append_to_map(self, before: str, record: Record) -> None:
         """Add to the list of old and new names, at once: finals need it after an interruption."""
-        self.names[before], s = record.cell, record.settings
+        self.new_names[before], s = record.cell, record.settings
         accuracy = record.outcome.accuracy if record.outcome else ""
         line = (before, record.cell, s.suite, s.backbone, s.task, s.method, s.seed, accuracy)
         path = self.results / MAP_FILE
@@ -116,7 +116,7 @@ class Migration:
         with path.open("a", newline="") as file:
             csv.writer(file, lineterminator="\n").writerow(line)
 
-    def _sort(self) -> None:
+    def _sort_map(self) -> None:
         """Leave the list with its heads, each cell once, in an order of its own."""
         path = self.results / MAP_FILE
         if path.is_file():

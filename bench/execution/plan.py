@@ -41,7 +41,7 @@ class Plan:
     done: set[str]  # digests
     device: str
 
-    def left(self) -> list[Cell]:
+    def pending(self) -> list[Cell]:
         """The cells without a result."""
         return [cell for cell in self.cells if cell.settings.digest() not in self.done]
 
@@ -53,22 +53,22 @@ class ResolvedRequest:
     request: Request
     suite: Suite
     recipe: Recipe
-    changes: dict[str, Any]  # of the methods' fields
+    method_changes: dict[str, Any]  # of the methods' fields
     precision: str  # what the device makes of the recipe's
     methods: list[str]
     seeds: list[int]
     tasks: list[Task]
-    splits: dict[str, str]  # task -> the data's digest
-    oddities: dict[str, tuple[str, ...]]  # task -> what its data are warned of
+    data_digests: dict[str, str]  # task -> the data's digest
+    data_warnings: dict[str, tuple[str, ...]]  # task -> what its data are warned of
     backbones: dict[str, Backbone]  # by the names that the request has for them
-    source: PromptSource | None  # of prompts, where they are another task's
+    prompt_source: PromptSource | None  # of prompts, where they are another task's
 
-    def method(self, name: str, at: SearchPoint | None = None) -> Method:
+    def build_method(self, name: str, at: SearchPoint | None = None) -> Method:
         """A method with the fields that the recipe, the command line and a point change."""
         own = {k: v for k, v in at.point.items() if k not in trials.RATE_NAMES} if at else {}
-        return method_overrides.build_method(name, self.recipe, self.changes, own)
+        return method_overrides.build_method(name, self.recipe, self.method_changes, own)
 
-    def cell(
+    def build_cell(
         self,
         card: str,
         task: Task,
@@ -83,13 +83,13 @@ class ResolvedRequest:
             recipe = search_space.recipe_at_point(recipe, at.point, at.epochs)
         if at and at.scored != "test":
             recipe = replace(recipe, test_evaluations=1)
-        source = prompt_source.prompt_source_of_cell(self.source, task, method)
+        source = prompt_source.prompt_source_of_cell(self.prompt_source, task, method)
         settings = Settings(
             suite=self.suite.name,
             suite_version=self.suite.version,
             task=task.name,
             classes=task.classes,
-            split=self.splits[task.name],
+            split=self.data_digests[task.name],
             method=name,
             fields={**asdict(method), **({PROMPTS_FROM: source.task.name} if source else {})},
             backbone=backbone.card.name,
@@ -110,11 +110,11 @@ class ResolvedRequest:
             recipe=recipe,
             root=self.request.root,
             variant=self.request.variant,
-            request=self._again(card, task, settings, at),
-            prompts_from=source.task if source else None,
-            learnt=at.learnt if at else "trainval",
-            scored=at.scored if at else "test",
-            data_warnings=self.oddities[task.name],
+            request=self._request_json(card, task, settings, at),
+            prompt_task=source.task if source else None,
+            train_split=at.learnt if at else "trainval",
+            eval_split=at.scored if at else "test",
+            data_warnings=self.data_warnings[task.name],
         )
 
     def _protocol(self, recipe: Recipe, at: SearchPoint | None) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class ResolvedRequest:
             return search_space.tuned_protocol(self.recipe, *where)
         return search_space.trial_protocol(recipe, *where, at.scored)
 
-    def _again(
+    def _request_json(
         self, card: str, task: Task, settings: Settings, at: SearchPoint | None
     ) -> dict[str, Any]:
         """The request for one cell alone."""
@@ -163,13 +163,14 @@ def plan_cells(request: Request) -> list[Cell]:
     """
     at = request.at
     found = resolve_request(request, (at.learnt, at.scored) if at else FINAL_SPLITS)
-    adapted = {name: found.method(name, at) for name in found.methods}
-    if not request.planned:
+    adapted = {name: found.build_method(name, at) for name in found.methods}
+    if not request.fields_checked:
         for name, method in adapted.items():
             compatibility.require_fields_attachable(found.backbones.values(), name, [method])
     every = product(sorted(found.backbones), found.tasks, sorted(adapted), found.seeds)
     return unique_cells(
-        found.cell(card, task, name, adapted[name], seed, at) for card, task, name, seed in every
+        found.build_cell(card, task, name, adapted[name], seed, at)
+        for card, task, name, seed in every
     )
 
 
@@ -202,17 +203,19 @@ def resolve_request(request: Request, splits: tuple[Split, Split]) -> ResolvedRe
         request=request,
         suite=suite,
         recipe=recipe,
-        changes=rest,
+        method_changes=rest,
         precision=devices.resolve_precision(recipe.precision, torch.device(request.device)),
         methods=names,
         seeds=chosen.seeds,
         tasks=tasks,
-        splits=digests,
-        oddities={name: tuple(said) for name, (_, said) in found.items()},
+        data_digests=digests,
+        data_warnings={name: tuple(said) for name, (_, said) in found.items()},
         backbones={
             canonical_name(name): backbones.find(name, request.changes) for name in chosen.backbones
         },
-        source=PromptSource(other, digests[other.name].rpartition("-")[0]) if other else None,
+        prompt_source=PromptSource(other, digests[other.name].rpartition("-")[0])
+        if other
+        else None,
     )
 
 
@@ -268,7 +271,7 @@ def _apply_recipe_overrides(
 
 def _require_views_used(recipe: Recipe, suite: Suite, changes: dict[str, Any]) -> None:
     """Raise `UserError` for a change of views that are another suite's."""
-    own = recipe.view_name(suite.name)
+    own = recipe.views_key(suite.name)
     for name in changes:
         table, _, entry = name.partition(".")
         if table == "views" and entry and entry.partition(".")[0] != own:

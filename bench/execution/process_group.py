@@ -42,7 +42,7 @@ class RankSpec:
     results: Path
     plugins: Sequence[Path]
     threads: int
-    meeting: Path  # a file that is not there yet
+    rendezvous_file: Path  # a file that is not there yet
     deadline: float  # seconds
 
 
@@ -50,9 +50,9 @@ class RankSpec:
 class RankProcess:
     """One of the processes, by its number, and the line on which it tells how it goes."""
 
-    number: int
+    rank: int
     process: SpawnProcess
-    line: Connection
+    pipe: Connection
 
 
 def run_distributed(job: Job, results: Path, progress: ProgressCallback) -> RunResult:
@@ -84,7 +84,7 @@ def _start_ranks(task: RankSpec) -> Iterator[list[RankProcess]]:
         for member in members:
             member.process.kill()
             member.process.join()
-            member.line.close()
+            member.pipe.close()
 
 
 def _start_rank(number: int, task: RankSpec) -> RankProcess:
@@ -98,7 +98,7 @@ def _start_rank(number: int, task: RankSpec) -> RankProcess:
 
 def _wait_for_ranks(members: Sequence[RankProcess], progress: ProgressCallback) -> RunResult:
     """How the first process ends; or, as soon as any fails, that."""
-    running, first = {member.line: member for member in members}, None
+    running, first = {member.pipe: member for member in members}, None
     while running:
         for line in wait(list(running)):
             assert isinstance(line, Connection)
@@ -111,7 +111,7 @@ def _wait_for_ranks(members: Sequence[RankProcess], progress: ProgressCallback) 
             member = running.pop(line)
             if message.failure:
                 return _first_failure(message, list(running.values()), len(members))
-            first = message if member.number == 0 else first
+            first = message if member.rank == 0 else first
     for member in members:
         member.process.join(EXIT_SECONDS)
     assert first
@@ -127,7 +127,7 @@ def _receive(line: Connection) -> RunResult | tuple[int, float, float | None] | 
 
 def _first_failure(ending: RunResult, others: Sequence[RankProcess], count: int) -> RunResult:
     """Why one process failed: because it missed another, where that is dead."""
-    lines = {member.line: member for member in others}
+    lines = {member.pipe: member for member in others}
     for line in wait(list(lines), DEATH_SECONDS):
         assert isinstance(line, Connection)
         if _receive(line) is None:
@@ -138,7 +138,7 @@ def _first_failure(ending: RunResult, others: Sequence[RankProcess], count: int)
 def _exit_failure(member: RankProcess, count: int) -> Failure:
     member.process.join(EXIT_SECONDS)
     status = member.process.exitcode
-    return jobs.failure_from_exit_status(f"process {member.number + 1} of {count}", status or 0)
+    return jobs.failure_from_exit_status(f"process {member.rank + 1} of {count}", status or 0)
 
 
 def _rank_main(number: int, task: RankSpec, line: Connection) -> None:
@@ -158,7 +158,7 @@ def _run_rank(number: int, task: RankSpec, line: Connection) -> runner.MeasuredO
     device = torch.device(job.device, number) if job.device == "cuda" else torch.device(job.device)
     _use_loopback()
     with distributed.init_process_group(
-        number, job.processes, device, task.meeting, task.deadline
+        number, job.processes, device, task.rendezvous_file, task.deadline
     ) as several:
         work = _run_other_rank if number else partial(_run_rank_0, task.results, line)
         return work(job, device, several)

@@ -24,7 +24,7 @@ class RunProgress:
 
     def __init__(self, console: Console, cells: int, epochs: int):
         self.console, self.cells, self.epochs = console, cells, epochs
-        self.ended, self.begun = 0, perf_counter()
+        self.finished_count, self.start_time = 0, perf_counter()
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -33,49 +33,53 @@ class RunProgress:
             console=console,
             disable=not console.is_terminal,
         )
-        self.all = self.bars.add_task("epochs of all cells", total=cells * epochs)
-        self.each = dict[str, TaskID]()  # of the cells that run, by their names
+        self.total_task = self.bars.add_task("epochs of all cells", total=cells * epochs)
+        self.cell_tasks = dict[str, TaskID]()  # of the cells that run, by their names
 
     @contextmanager
-    def shown(self) -> Iterator["RunProgress"]:
+    def live(self) -> Iterator["RunProgress"]:
         with self.bars:
             yield self
 
     def start(self, cell: Describable) -> None:
         """A cell begins."""
-        self.each[cell.settings.digest()] = self.bars.add_task(
+        self.cell_tasks[cell.settings.digest()] = self.bars.add_task(
             describe_cell(cell), total=self.epochs
         )
 
-    def epoch(self, cell: Describable, number: int) -> None:
+    def on_epoch(self, cell: Describable, number: int) -> None:
         """An epoch of a cell has ended."""
-        self.bars.update(self.each[cell.settings.digest()], completed=number)
-        self._count()
+        self.bars.update(self.cell_tasks[cell.settings.digest()], completed=number)
+        self._update_total()
 
-    def again(self, record: Record) -> None:
+    def retry(self, record: Record) -> None:
         """A cell has failed and is tried once more."""
         self._remove(record)
-        self._line(f"{describe_cell(record)}: {describe_outcome(record)}; it is tried again")
+        self._print(f"{describe_cell(record)}: {describe_outcome(record)}; it is tried again")
 
-    def end(self, record: Record) -> None:
+    def finish(self, record: Record) -> None:
         """A cell has ended: say how, and how long the others may take."""
         self._remove(record)
-        self.ended += 1
-        self._count()
-        left = (self.cells - self.ended) * (perf_counter() - self.begun) / self.ended
-        rest = f", about {format_duration(left)} left" if self.ended < self.cells else ""
-        count = f"[{self.ended:{len(str(self.cells))}}/{self.cells}]"
-        self._line(f"{count} {describe_cell(record)}: {describe_outcome(record)}{rest}")
+        self.finished_count += 1
+        self._update_total()
+        left = (
+            (self.cells - self.finished_count)
+            * (perf_counter() - self.start_time)
+            / self.finished_count
+        )
+        rest = f", about {format_duration(left)} left" if self.finished_count < self.cells else ""
+        count = f"[{self.finished_count:{len(str(self.cells))}}/{self.cells}]"
+        self._print(f"{count} {describe_cell(record)}: {describe_outcome(record)}{rest}")
 
     def _remove(self, record: Record) -> None:
         cell = record.settings.digest()  # its title may be another's, too: of a varied field, say
-        if cell in self.each:  # not where another run had it
-            self.bars.remove_task(self.each.pop(cell))
+        if cell in self.cell_tasks:  # not where another run had it
+            self.bars.remove_task(self.cell_tasks.pop(cell))
 
-    def _count(self) -> None:
+    def _update_total(self) -> None:
         bars = {task.id: task.completed for task in self.bars.tasks}
-        under_way = sum(bars[one] for one in self.each.values())
-        self.bars.update(self.all, completed=self.ended * self.epochs + under_way)
+        under_way = sum(bars[one] for one in self.cell_tasks.values())
+        self.bars.update(self.total_task, completed=self.finished_count * self.epochs + under_way)
 
-    def _line(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

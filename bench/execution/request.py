@@ -41,7 +41,7 @@ class Request:
     at: SearchPoint | None = (
         None  # of the one method named: its cells there; None: at the recipe's own rates
     )
-    planned: bool = False  # with others: its fields were held to all their backbones
+    fields_checked: bool = False  # with others: its fields were held to all their backbones
 
 
 def request_from_json(names: Mapping[str, Any], root: Path, device: str) -> Request:
@@ -60,5 +60,5 @@ def request_from_json(names: Mapping[str, Any], root: Path, device: str) -> Requ
         device=device,
         plugins=names.get("plugins", []),
         at=SearchPoint(**at) if at else None,
-        planned=True,
+        fields_checked=True,
     )

@@ -34,16 +34,16 @@ class Scheduler:
 
     executor: Executor
     store: Store
-    claims: Leases
-    display: RunProgress
+    leases: Leases
+    run_progress: RunProgress
     device: str
-    rules: FailurePolicy
-    began: float  # when it was planned: a record of later is another run's
-    how: jobs.RunOptions = jobs.DEFAULT_OPTIONS
+    failure_policy: FailurePolicy
+    start_time: float  # when it was planned: a record of later is another run's
+    options: jobs.RunOptions = jobs.DEFAULT_OPTIONS
     waiting: deque[Cell] = field(default_factory=deque)
     running: dict[str, Cell] = field(default_factory=dict)  # by digest
     queued: set[str] = field(default_factory=set)  # of those that run, what waits to begin
-    elsewhere: dict[str, Cell] = field(default_factory=dict)  # another run's
+    foreign: dict[str, Cell] = field(default_factory=dict)  # another run's
     attempts: Counter[str] = field(default_factory=Counter)
     failed: int = 0
 
@@ -51,85 +51,87 @@ class Scheduler:
         """Run the cells; how many of them failed. The executor is closed in any case."""
         self.waiting.extend(cells)
         try:
-            while self.waiting or self.running or self.elsewhere:
-                self._look_elsewhere()
-                self._fill()
+            while self.waiting or self.running or self.foreign:
+                self._check_foreign()
+                self._submit_waiting()
                 for event in self.executor.poll(POLL_SECONDS):
-                    self._take(event)
-                self.claims.renew()
+                    self._handle_event(event)
+                self.leases.renew()
         finally:
             self.executor.close()
-            for digest in list(self.claims.held):
-                self.claims.release(digest)
+            for digest in list(self.leases.held):
+                self.leases.release(digest)
         return self.failed
 
-    def _fill(self) -> None:
+    def _submit_waiting(self) -> None:
         """Give the executor what it can take."""
         while self.waiting and len(self.running) < self.executor.capacity():
             cell = self.waiting.popleft()
             digest = cell.settings.digest()
-            if self.executor.queues:
+            if self.executor.has_queue:
                 self._submit(digest, cell)
-            elif not self.claims.take(digest, {"cell": describe_cell(cell)}):
-                self.elsewhere[digest] = cell
+            elif not self.leases.acquire(digest, {"cell": describe_cell(cell)}):
+                self.foreign[digest] = cell
             elif self.attempts[digest] == 0 and (record := self._new_record(cell)):
-                self._settle(digest, record)  # it came between the plan and the claim
+                self._count_finished(digest, record)  # it came between the plan and the claim
             else:
                 self._submit(digest, cell)
 
     def _submit(self, digest: str, cell: Cell) -> None:
         self.attempts[digest] += 1
         self.running[digest] = cell
-        if self.executor.queues:
+        if self.executor.has_queue:
             self.queued.add(digest)
         else:
-            self.display.start(cell)
-        self.executor.submit(jobs.job_for(cell, self.device, self.attempts[digest], self.how))
+            self.run_progress.start(cell)
+        self.executor.submit(jobs.job_for(cell, self.device, self.attempts[digest], self.options))
 
-    def _take(self, event: Event) -> None:
+    def _handle_event(self, event: Event) -> None:
         cell = self.running[event.job.cell]
         if isinstance(event, JobStarted):
             self.queued.discard(event.job.cell)
-            self.display.start(cell)
+            self.run_progress.start(cell)
             return
         if isinstance(event, EpochFinished):
-            self.claims.tell(event.job.cell, epoch=event.number, epochs=cell.recipe.epochs)
-            self.display.epoch(cell, event.number)
+            self.leases.update(event.job.cell, epoch=event.number, epochs=cell.recipe.epochs)
+            self.run_progress.on_epoch(cell, event.number)
             return
         del self.running[event.job.cell]
         self.queued.discard(event.job.cell)
-        self._end(cell, event)
+        self._handle_finished(cell, event)
 
-    def _end(self, cell: Cell, event: JobFinished) -> None:
+    def _handle_finished(self, cell: Cell, event: JobFinished) -> None:
         digest = event.job.cell
-        record = self._failure(cell, event) if event.failure else self.store.find(cell.settings)
+        record = (
+            self._write_failure(cell, event) if event.failure else self.store.find(cell.settings)
+        )
         assert record is not None, f"{digest} ended without a record"
-        if not is_done(record) and self.attempts[digest] <= self.rules.retries:
-            self.display.again(record)
+        if not is_done(record) and self.attempts[digest] <= self.failure_policy.retries:
+            self.run_progress.retry(record)
             self.waiting.append(cell)
-            self.claims.release(digest)
+            self.leases.release(digest)
             return
-        self._settle(digest, record)
+        self._count_finished(digest, record)
 
-    def _settle(self, digest: str, record: Record) -> None:
+    def _count_finished(self, digest: str, record: Record) -> None:
         """Count a cell that is over."""
-        self.claims.release(digest)
-        self.display.end(record)
+        self.leases.release(digest)
+        self.run_progress.finish(record)
         if not is_done(record):
             self.failed += 1
-            if self.rules.fail_fast:
-                self._stop()
+            if self.failure_policy.fail_fast:
+                self._drop_waiting()
 
-    def _stop(self) -> None:
+    def _drop_waiting(self) -> None:
         """Start nothing more; cells that run are finished."""
         self.waiting.clear()
-        self.elsewhere.clear()
+        self.foreign.clear()
         for digest in self.queued:
             cell = self.running.pop(digest)
             self.executor.cancel(jobs.job_for(cell, self.device, self.attempts[digest]))
         self.queued.clear()
 
-    def _failure(self, cell: Cell, event: JobFinished) -> Record:
+    def _write_failure(self, cell: Cell, event: JobFinished) -> Record:
         """The record of a cell that could not write its own."""
         about = {
             **environment.git_commit(),
@@ -138,28 +140,28 @@ class Scheduler:
         }
         return runner.write_record(cell, self.store, None, event.failure, about)
 
-    def _look_elsewhere(self) -> None:
+    def _check_foreign(self) -> None:
         """See what has become of other runs' cells; one that nobody holds any more is ours."""
-        held = dict(self.claims.all()) if self.elsewhere else {}
-        for digest, cell in list(self.elsewhere.items()):
+        held = dict(self.leases.active()) if self.foreign else {}
+        for digest, cell in list(self.foreign.items()):
             if digest in held:
                 continue
-            del self.elsewhere[digest]
+            del self.foreign[digest]
             record = self._new_record(cell)
             if record:
-                self._settle(digest, record)
+                self._count_finished(digest, record)
             else:
                 self.waiting.append(cell)
 
     def _new_record(self, cell: Cell) -> Record | None:
         """The cell's record, where it is newer than this run and all that is asked was measured."""
         path = self.store.path(cell.settings)
-        if not path.exists() or path.stat().st_mtime < self.began:
+        if not path.exists() or path.stat().st_mtime < self.start_time:
             return None
         record = self.store.find(cell.settings)
         unseen = (
             record
             and record.ok
-            and measurements.missing_measurements(self.store.root, record.cell, cell.observed)
+            and measurements.missing_measurements(self.store.root, record.cell, cell.measurements)
         )
         return None if unseen else record

@@ -28,11 +28,11 @@ class DurationEstimates:
     means: dict[tuple[str, ...], float]
     count: int  # of the records of the suite
 
-    def seconds(self, cells: Iterable[Settings]) -> float:
+    def total_seconds(self, cells: Iterable[Settings]) -> float:
         """How long so many cells may take, one after another."""
-        return sum(self.of(settings) or 0.0 for settings in cells)
+        return sum(self.cell_seconds(settings) or 0.0 for settings in cells)
 
-    def of(self, settings: Any) -> float | None:
+    def cell_seconds(self, settings: Any) -> float | None:
         """How long a cell may take; None where nothing like it has a record.
 
         `settings` are a cell's, or whatever else has a suite, a backbone and a method.
@@ -43,7 +43,7 @@ class DurationEstimates:
 def estimate_durations(store: Store, suite: str) -> DurationEstimates:
     """What the sound records of a suite tell."""
     found: dict[tuple[str, ...], list[float]] = {}
-    ended = [r for _, r in store.read() if isinstance(r, Record) and r.settings.suite == suite]
+    ended = [r for _, r in store.read_all() if isinstance(r, Record) and r.settings.suite == suite]
     for record in ended:
         if record.outcome:
             for key in _similarity_keys(record.settings):
@@ -70,12 +70,12 @@ class RunStatus:
     done: int
     failed: int
     running: Sequence[dict[str, Any]]  # what each claim tells
-    left: Sequence[Settings]  # neither done nor failed nor running
+    pending: Sequence[Settings]  # neither done nor failed nor running
 
     def lines(self, seconds: float, known: int) -> Iterator[str]:
         """In words; `seconds` are those that may be left for one worker, as `known` cells went."""
         counts = f"{self.done} done, {len(self.running)} running, {self.failed} failed"
-        yield f"{counts}, {len(self.left)} left"
+        yield f"{counts}, {len(self.pending)} left"
         for told in self.running:
             of = f" of {told['epochs']}" if "epochs" in told else ""
             epochs = f", epoch {told['epoch']}{of}" if "epoch" in told else ""
@@ -90,7 +90,7 @@ class RunStatus:
 
 def snapshot(cells: Iterable[Cell], store: Store) -> RunStatus:
     """Count the cells by what has become of them."""
-    held = dict(Leases(store.root).all())
+    held = dict(Leases(store.root).active())
     done, failed, running, left = 0, 0, list[dict[str, Any]](), list[Settings]()
     for cell in cells:
         claim, record = held.get(cell.settings.digest()), store.find(cell.settings)
@@ -111,10 +111,10 @@ def watch(cells: Sequence[Cell], store: Store) -> Iterator[list[str]]:
     while True:
         seen = snapshot(cells, store)
         known = estimate_durations(store, cells[0].settings.suite)
-        lines = list(seen.lines(known.seconds(seen.left), known.count))
+        lines = list(seen.lines(known.total_seconds(seen.pending), known.count))
         if lines != before:
             yield lines
-        if not seen.left and not seen.running:
+        if not seen.pending and not seen.running:
             return
         before = lines
         sleep(POLL_SECONDS)

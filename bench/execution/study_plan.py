@@ -22,7 +22,7 @@ def plan_study(study: Study, common: Request, store: Store) -> Plan:
     """
     require_valid_study(study, common)
     found = {cell.settings.digest(): cell for cell in _study_cells(study, common)}
-    cells = [replace(cell, observed=tuple(study.measure)) for cell in found.values()]
+    cells = [replace(cell, measurements=tuple(study.measure)) for cell in found.values()]
     done = {cell.settings.digest() for cell in cells if _is_done(cell, store)}
     return Plan(cells[0].suite, cells, done, common.device)
 
@@ -51,7 +51,7 @@ def study_requests(study: Study, common: Request) -> Iterator[Request]:
                 tasks=grid.tasks,
                 seeds=seeds,
                 recipe=study.recipe,
-                changes=study.changed(changes),
+                changes=study.overrides(changes),
                 tune=study.tune,
             )
 
@@ -65,7 +65,7 @@ def pending_measurements(record: Record | None, cell: Cell, store: Store) -> lis
     """The measurements that a recorded cell is still to give; none where it has no outcome."""
     if record is None or not record.ok:
         return []
-    return measurements.missing_measurements(store.root, cell.settings.digest(), cell.observed)
+    return measurements.missing_measurements(store.root, cell.settings.digest(), cell.measurements)
 
 
 def _require_seeds(study: Study, wanted: list[int]) -> None:
@@ -84,7 +84,7 @@ def _require_measurable(study: Study) -> None:
         method_overrides.require_known_methods(n for grid in study.grid for n in grid.methods)
     )
     for name in study.measure:
-        if measurements.find_measurement(name).of_prompts:
+        if measurements.find_measurement(name).needs_prompts:
             for method in methods:
                 require_prompts(name, method)
 

@@ -32,17 +32,17 @@ from bench.utils.files import write_atomically
 class SearchState:
     """How far a search is: the trials known so far, and what they chose once all are over."""
 
-    tried: list[tuple[Cell, Record | None]]
-    chosen: GridPoint | None
+    known_trials: list[tuple[Cell, Record | None]]
+    best_point: GridPoint | None
 
-    def due(self) -> list[Cell]:
+    def pending(self) -> list[Cell]:
         """The known trials that are not over."""
-        return [cell for cell, record in self.tried if not is_done(record)]
+        return [cell for cell, record in self.known_trials if not is_done(record)]
 
-    def tuned(self) -> TuningResult:
+    def tuning_result(self) -> TuningResult:
         """What a final's record keeps of them."""
-        trials = [_trial_result(cell, record) for cell, record in self.tried if record]
-        seed = self.tried[0][0].settings.seed
+        trials = [_trial_result(cell, record) for cell, record in self.known_trials if record]
+        seed = self.known_trials[0][0].settings.seed
         return TuningResult(seed, sum(trial.seconds for trial in trials), trials)
 
 
@@ -50,24 +50,26 @@ class SearchState:
 class Search:
     """The trials of one method on one backbone and task."""
 
-    ground: ResolvedRequest
-    card: str  # the backbone, as the request names it
+    resolved: ResolvedRequest
+    backbone_name: str  # the backbone, as the request names it
     task: Task
     method: str
     points: list[GridPoint]
     rungs: list[Rung]
 
-    def cell(self, point: GridPoint, epochs: int) -> Cell:
+    def trial_cell(self, point: GridPoint, epochs: int) -> Cell:
         """One trial."""
-        at, seed = SearchPoint(point, epochs, *TRIAL_SPLITS), self.ground.recipe.tuning.seed
-        method = self.ground.method(self.method, at)
-        return self.ground.cell(self.card, self.task, self.method, method, seed, at)
+        at, seed = SearchPoint(point, epochs, *TRIAL_SPLITS), self.resolved.recipe.tuning.seed
+        method = self.resolved.build_method(self.method, at)
+        return self.resolved.build_cell(
+            self.backbone_name, self.task, self.method, method, seed, at
+        )
 
-    def look(self, store: Store) -> SearchState:
+    def state(self, store: Store) -> SearchState:
         """What has become of the trials; a later rung's are known once an earlier one is over."""
         points, tried = self.points, list[tuple[Cell, Record | None]]()
         for rung, after in search_space.promotions(self.rungs):
-            cells = [self.cell(point, rung.epochs) for point in points]
+            cells = [self.trial_cell(point, rung.epochs) for point in points]
             found = [(cell, store.find(cell.settings)) for cell in cells]
             tried += found
             ended = [
@@ -78,7 +80,7 @@ class Search:
             points = search_space.best_points(ended, after)
         return SearchState(tried, points[0])
 
-    def trials(self) -> int:
+    def num_trials(self) -> int:
         """How many there are to be in the end."""
         return sum(rung.count for rung in self.rungs)
 
@@ -104,7 +106,7 @@ def plan_searches(request: Request) -> list[Search]:
     every = product(sorted(ground.backbones), ground.tasks, sorted(points))
     rungs = search_space.halving_rungs(recipe)
     found = [Search(ground, card, task, name, points[name], rungs) for card, task, name in every]
-    cells = {one.cell(one.points[0], rungs[0].epochs).settings.digest(): one for one in found}
+    cells = {one.trial_cell(one.points[0], rungs[0].epochs).settings.digest(): one for one in found}
     return list(cells.values())  # each once: a card may have come by two names
 
 
@@ -120,7 +122,7 @@ def require_finals(requests: Iterable[Request]) -> None:
 def plan_all_searches(requests: Iterable[Request]) -> list[Search]:
     """The searches of some requests, each once; raises as `searches` does."""
     found = [one for request in requests for one in plan_searches(request)]
-    first = [one.cell(one.points[0], one.rungs[0].epochs).settings.digest() for one in found]
+    first = [one.trial_cell(one.points[0], one.rungs[0].epochs).settings.digest() for one in found]
     return list(dict(zip(first, found, strict=True)).values())
 
 
@@ -142,29 +144,33 @@ def _require_attachable(ground: ResolvedRequest, name: str, points: Iterable[Gri
     """Raise `UserError` where a point has a field that the method, or any backbone, cannot have."""
     own = [{k: v for k, v in point.items() if k not in RATE_NAMES} for point in points]
     distinct = {json.dumps(fields): fields for fields in own}.values()
-    adapted = [ground.method(name, SearchPoint(fields, 1, *TRIAL_SPLITS)) for fields in distinct]
+    adapted = [
+        ground.build_method(name, SearchPoint(fields, 1, *TRIAL_SPLITS)) for fields in distinct
+    ]
     compatibility.require_fields_attachable(ground.backbones.values(), name, adapted)
 
 
 def plan_finals(request: Request, looks: Sequence[tuple[Search, SearchState]]) -> list[Cell]:
     """The final runs at what the trials chose, where all of them are over; reads test data."""
-    chosen = [(one, look, look.chosen) for one, look in looks if look.chosen is not None]
+    chosen = [(one, look, look.best_point) for one, look in looks if look.best_point is not None]
     if not chosen:
         return []
     tasks = list(dict.fromkeys(one.task.name for one, _, _ in chosen))
     ground = plan.resolve_request(replace(request, tasks=tasks), FINAL_SPLITS)
-    made = (_finals_of_search(ground, one, point, look.tuned()) for one, look, point in chosen)
+    made = (
+        _finals_of_search(ground, one, point, look.tuning_result()) for one, look, point in chosen
+    )
     return plan.unique_cells(cell for cells in made for cell in cells)
 
 
 def plan_all_finals(looks: Sequence[tuple[Search, SearchState]]) -> list[Cell]:
     """The final runs of searches of some requests, each once; as `finals` else."""
-    requests = {id(one.ground.request): one.ground.request for one, _ in looks}
+    requests = {id(one.resolved.request): one.resolved.request for one, _ in looks}
     return plan.unique_cells(
         cell
         for key, request in requests.items()
         for cell in plan_finals(
-            request, [look for look in looks if id(look[0].ground.request) == key]
+            request, [look for look in looks if id(look[0].resolved.request) == key]
         )
     )
 
@@ -174,9 +180,12 @@ def _finals_of_search(
 ) -> Iterator[Cell]:
     """Those of one search, a seed each."""
     at = SearchPoint(point, ground.recipe.epochs, *FINAL_SPLITS)
-    method = ground.method(one.method, at)
+    method = ground.build_method(one.method, at)
     for seed in ground.seeds:
-        yield replace(ground.cell(one.card, one.task, one.method, method, seed, at), tuned=tuned)
+        yield replace(
+            ground.build_cell(one.backbone_name, one.task, one.method, method, seed, at),
+            tuned=tuned,
+        )
 
 
 def _trial_result(cell: Cell, record: Record) -> Trial:
@@ -222,7 +231,7 @@ def summary_lines(looks: Iterable[SearchState]) -> list[str]:
 
 def _finished_trials(looks: Iterable[SearchState]) -> Iterator[tuple[Cell, Trial]]:
     for look in looks:
-        for cell, record in look.tried:
+        for cell, record in look.known_trials:
             if record and is_done(record):
                 yield cell, _trial_result(cell, record)
 

@@ -43,12 +43,12 @@ def run_job(job: Job, results: Path, told: EpochCallback) -> Failure | None:
     with callbacks.open_tracker(job.tensorboard, cell.settings, store) as tracker:
 
         def progress(epoch: int, loss: float, accuracy: float | None) -> None:
-            tracker.epoch(epoch, loss, accuracy)
+            tracker.log_epoch(epoch, loss, accuracy)
             told(epoch, loss)
 
         how = _run_in_process if job.processes == 1 else _run_in_group
         try:
-            tracker.end(how(job, cell, store, progress, more))
+            tracker.log_result(how(job, cell, store, progress, more))
         except UserError as error:  # a cell that has a record could not be observed
             return Failure("failed", "UserError", str(error))
     return None
@@ -57,7 +57,7 @@ def run_job(job: Job, results: Path, told: EpochCallback) -> Failure | None:
 def _run_in_process(
     job: Job, cell: Cell, store: Store, progress: ProgressCallback, more: dict[str, Any]
 ) -> Record:
-    run_cell = _measured_run() if cell.observed else runner.run
+    run_cell = _measured_run() if cell.measurements else runner.run
     return run_cell(cell, store, torch.device(job.device), progress, more)
 
 
@@ -68,7 +68,7 @@ def _run_in_group(
     about = devices.describe_environment(torch.device(job.device)) | more | threads
     start = perf_counter()
     ending = process_group.run_distributed(job, store.root, progress)
-    about |= {**ending.kept, "seconds": perf_counter() - start}
+    about |= {**ending.notes, "seconds": perf_counter() - start}
     return runner.write_record(cell, store, ending.outcome, ending.failure, about)
 
 

@@ -108,24 +108,24 @@ class ForwardStep:
 class SplitModel:
     """A model in two: the stages that are fixed, and the rest."""
 
-    below: tuple[ForwardStep, ...]
-    above: tuple[ForwardStep, ...]
+    frozen: tuple[ForwardStep, ...]
+    rest: tuple[ForwardStep, ...]
 
     def features(self, images: Tensor) -> Tensor:
         """What the fixed stages make of images, (B, 3, H, W): (B, N, D) or, once pooled, (B, D)."""
-        return _run_steps(self.below, images)
+        return _run_steps(self.frozen, images)
 
     def scores(self, features: Tensor) -> Tensor:
         """What the model makes of such features: (B, classes)."""
-        return _run_steps(self.above, features)
+        return _run_steps(self.rest, features)
 
-    def mark(self) -> tuple[object, ...]:
+    def fingerprint(self) -> tuple[object, ...]:
         """What is another as soon as one of the fixed tensors is replaced or written to.
 
         As torch's own autograd, it does not see what is written through ``.data``.
         """
-        tensors = (tensor for stage in self.below for tensor in stage.tensors())
-        modules = (id(module) for stage in self.below for module in stage.modules())
+        tensors = (tensor for stage in self.frozen for tensor in stage.tensors())
+        modules = (id(module) for stage in self.frozen for module in stage.modules())
         return (*modules, *((id(t), t.data_ptr(), t._version) for t in tensors))
 
 

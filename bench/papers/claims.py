@@ -50,7 +50,7 @@ class Claim:
     paper: str
     table: str
     label: str  # of the row
-    place: PaperEntry
+    entry: PaperEntry
     value: str  # as printed
     unit: str
     provenance: str  # OWN, or the paper that it was taken from
@@ -62,7 +62,7 @@ class Claim:
         return float(Decimal(self.value) * UNIT_FACTORS[self.unit])
 
     @property
-    def digit(self) -> float:
+    def last_digit(self) -> float:
         """What one step of the last printed digit is worth."""
         _, _, exponent = Decimal(self.value).as_tuple()
         return float(Decimal(10) ** int(exponent) * UNIT_FACTORS[self.unit])
@@ -99,8 +99,8 @@ def require_methods(claims: Iterable[Claim], known: Iterable[str]) -> None:
     """Raise `UserError` for a claim of a method that is not registered."""
     names = set(known)
     for claim in claims:
-        if claim.place.method not in names:
-            error = unknown_name("method", claim.place.method, names)
+        if claim.entry.method not in names:
+            error = unknown_name("method", claim.entry.method, names)
             raise UserError(f"the claims of {claim.paper}, {claim.table}, {claim.label}: {error}")
 
 
@@ -150,7 +150,7 @@ def _parse_claim(paper: str, line: dict[str, str], where: str) -> Claim:
     )
     _require_tasks(place, where)
     rest = {k: line[k] for k in ("table", "label", "value", "unit", "provenance", "gain")}
-    return Claim(paper=paper, place=place, **rest)
+    return Claim(paper=paper, entry=place, **rest)
 
 
 def _require_tasks(place: PaperEntry, where: str) -> None:

@@ -120,7 +120,7 @@ class ExpandedTable:
         tuple[str, list[tuple[str, list[PaperEntry | None]]]]
     ]  # title, rows of label, cells
 
-    def places(self) -> Iterator[PaperEntry]:
+    def entries(self) -> Iterator[PaperEntry]:
         """The place of every cell, row by row."""
         for _, rows in self.sections:
             for _, cells in rows:

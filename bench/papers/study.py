@@ -156,14 +156,16 @@ class Study:
         """The fields that any grid varies, and what tasks stand for."""
         return list(dict.fromkeys(n for grid in self.grid for n in (*grid.vary, *grid.tasks_as)))
 
-    def changed(self, variant: dict[str, Any]) -> dict[str, Any]:
+    def overrides(self, variant: dict[str, Any]) -> dict[str, Any]:
         """What one combination of varied values changes of recipe and methods, all told."""
         return variant | ({"grid": self.search} if self.search else {})
 
-    def source(self, value: str) -> str:
+    def measurement_for(self, value: str) -> str:
         """The measurement that gives a value; empty: the records do."""
         found = (
-            name for name in self.measure if value in measurements.find_measurement(name).values
+            name
+            for name in self.measure
+            if value in measurements.find_measurement(name).value_columns
         )
         return next(found, "")
 
@@ -228,10 +230,10 @@ def _require_drawable(study: Study) -> None:
     if study.figure is None:
         return
     value = study.figure.value
-    taken = [v for name in study.measure for v in measurements.find_measurement(name).values]
+    taken = [v for name in study.measure for v in measurements.find_measurement(name).value_columns]
     if value not in (*OUTCOME_COLUMNS, *taken):
         raise unknown_name("value", value, [*OUTCOME_COLUMNS, *taken])
-    source = study.source(value)
+    source = study.measurement_for(value)
     places = measurements.find_measurement(source).columns if source else ()
     known = [*CELL_COLUMNS, *study.varied(), *places]
     for name in study.figure.axes():

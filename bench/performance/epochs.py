@@ -131,15 +131,15 @@ class TimedBatches:
     """Batches that count the seconds for which the loop works on what they gave."""
 
     batches: BatchLoader
-    at_work: float = 0.0
+    busy_seconds: float = 0.0
 
     @property
     def device(self) -> torch.device:
         return self.batches.device
 
     @property
-    def crew(self) -> ProcessGroup:
-        return self.batches.crew
+    def process_group(self) -> ProcessGroup:
+        return self.batches.process_group
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -150,10 +150,10 @@ class TimedBatches:
             start = perf_counter()
             yield batch
             devices.synchronise(self.device)
-            self.at_work += perf_counter() - start
+            self.busy_seconds += perf_counter() - start
 
-    def reader(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
-        return self.batches.reader(model)
+    def forward_fn(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
+        return self.batches.forward_fn(model)
 
 
 def loop_overhead(work: Workload, epochs: int) -> PerformanceRow:
@@ -164,9 +164,9 @@ def loop_overhead(work: Workload, epochs: int) -> PerformanceRow:
     """
     model, batches = work.model(), TimedBatches(work.batches())
     work.fit(model, batches, 1)
-    batches.at_work = 0.0
+    batches.busy_seconds = 0.0
     times = work.fit(model, batches, epochs)
     whole = times[-1] - times[0]
-    name, share = f"outside the steps: {work.name}", 1 - batches.at_work / whole
+    name, share = f"outside the steps: {work.name}", 1 - batches.busy_seconds / whole
     row = PerformanceRow(name, share, whole / epochs, epochs, MAX_OVERHEAD, unit=EPOCH_SHARE)
     return measurement.with_profile(row, partial(work.fit, model, batches, 1), work.device)

@@ -45,7 +45,7 @@ class VerticalAxis:
 
     name: str
     units: Mapping[int, str]
-    of: str  # field of a row
+    row_field: str  # field of a row
 
 
 VERTICAL_AXES = (
@@ -80,11 +80,11 @@ def _panels(rows: Sequence[PerformanceRow]) -> list[FigurePanel]:
 def _draw_panel(
     axes: Axes, what: str, measure: VerticalAxis, own: Sequence[PerformanceRow]
 ) -> None:
-    scale = fit_scale([getattr(row, measure.of) for row in own], measure.units)
+    scale = fit_scale([getattr(row, measure.row_field) for row in own], measure.units)
     for series, found in group_by(own, _series).items():
         _, colour, marker = SERIES_STYLES[series]
         x = [log10(row.at or 1) for row in found]
-        y = [scale.at(getattr(row, measure.of)) for row in found]
+        y = [scale.at(getattr(row, measure.row_field)) for row in found]
         axes.plot(x, y, color=colour, marker=marker, markersize=4, linewidth=1.2, alpha=0.85)
     sizes = sorted({row.at for row in own if row.at})
     axes.set_xticks([log10(size) for size in sizes], [f"{size:g}" for size in sizes])

@@ -66,20 +66,20 @@ class BenchmarkedModel:
 
     job: CostJob
     model: VisionTransformer
-    bare: set[int]
+    backbone_tensor_ids: set[int]
     images: Tensor  # (B, 3, H, W)
     labels: Tensor  # (B,)
     optimiser: torch.optim.Optimizer
     precision: str
 
-    def learn(self) -> None:
+    def train_step(self) -> None:
         """One training step."""
         self.model.train()
         scores = frozen_trunk.forward_fn(self.model)
         trainer.train_step(scores, self.optimiser, self.images, self.labels, self.precision)
 
     @torch.no_grad()
-    def answer(self) -> None:
+    def eval_step(self) -> None:
         """One evaluation."""
         self.model.eval()
         with trainer.autocast(self.images.device, self.precision):
@@ -94,8 +94,8 @@ def measure_costs(jobs: Sequence[CostJob], rounds: int) -> Iterator[Cost | str]:
             at_work.append(build_model(job))
         except Unsupported as error:
             yield f"{job.method}: n/a: {error}"
-    times = time_interleaved([one.learn for one in at_work], rounds, jobs[0].device)
-    tests = time_interleaved([one.answer for one in at_work], rounds, jobs[0].device)
+    times = time_interleaved([one.train_step for one in at_work], rounds, jobs[0].device)
+    tests = time_interleaved([one.eval_step for one in at_work], rounds, jobs[0].device)
     for one, train_ms, test_ms in zip(at_work, times, tests, strict=True):
         yield _cost_row(one, rounds, train_ms, test_ms, peak_memory(one.job))
 
@@ -148,7 +148,7 @@ def _measure_peak_memory(job: CostJob) -> float:
     before = devices.peak_memory_mb(device)
     one = build_model(job)
     for _ in range(WARM_UP):
-        one.learn()
+        one.train_step()
     devices.synchronise(device)
     return devices.peak_memory_mb(device) - before
 
@@ -156,7 +156,7 @@ def _measure_peak_memory(job: CostJob) -> float:
 def _cost_row(
     one: BenchmarkedModel, rounds: int, train_ms: float, test_ms: float, peak_mb: float
 ) -> Cost:
-    kept = weight_files.adapter_state_dict(one.model, one.bare).values()
+    kept = weight_files.adapter_state_dict(one.model, one.backbone_tensor_ids).values()
     about = devices.describe_environment(one.images.device)
     return Cost(
         backbone=one.job.backbone,

@@ -119,22 +119,30 @@ class WorkSizes:
     """How much work there is on a kind of device."""
 
     batch: int  # of `base`
-    started: int  # images that prompts start from
-    clustered: int  # images whose tokens are clustered
-    backbone: str  # whose images a second are told
+    initialisation_images: int  # images that prompts start from
+    clustering_images: int  # images whose tokens are clustered
+    throughput_backbone: str  # whose images a second are told
     base: str = BASE_NETWORK
     mini: str = MINI_BACKBONE
     large: str = f"{BASE_NETWORK}@random"
-    kept: tuple[int, int] = (1000, 100)  # images and epochs on kept features
+    cache_work: tuple[int, int] = (1000, 100)  # images and epochs on kept features
     rounds: int = 9
     shallow: dict[str, Any] = field(default_factory=lambda: memory.SHALLOW_NETWORK)
     plans: dict[str, scaling.ScalingPlan] = field(default_factory=lambda: scaling.PLANS)
 
 
 SIZES = {
-    "cpu": WorkSizes(batch=8, started=512, clustered=CUB_IMAGES, backbone=MINI_BACKBONE),
+    "cpu": WorkSizes(
+        batch=8,
+        initialisation_images=512,
+        clustering_images=CUB_IMAGES,
+        throughput_backbone=MINI_BACKBONE,
+    ),
     "cuda": WorkSizes(
-        batch=32, started=CUB_IMAGES, clustered=CUB_IMAGES, backbone=f"{BASE_NETWORK}@random"
+        batch=32,
+        initialisation_images=CUB_IMAGES,
+        clustering_images=CUB_IMAGES,
+        throughput_backbone=f"{BASE_NETWORK}@random",
     ),
 }
 
@@ -144,7 +152,7 @@ class PageSection:
     """A part of the page."""
 
     title: str
-    says: str
+    description: str
     measure: Callable[[WorkSizes, str], Iterator[PerformanceRow]]  # sizes, device
     table: Callable[[Sequence[PerformanceRow]], str] = pairs_table
 
@@ -155,12 +163,12 @@ def _steps(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
 
 
 def _initialisation(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
-    place, count = torch.device(device), sizes.started
+    place, count = torch.device(device), sizes.initialisation_images
     yield from initialisation.measure_initialisation(sizes.base, count, sizes.batch, 20, 2, place)
 
 
 def _features(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
-    images, many = sizes.kept
+    images, many = sizes.cache_work
     for method in ("linear", "vpt_deep"):
         yield epochs.loop_overhead(
             Workload(method, sizes.mini, min(images, 320), 32, device), epochs=2
@@ -172,7 +180,7 @@ def _features(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
 
 def _memory(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
     yield from memory.measure_step_memory(sizes.base, sizes.batch, device)
-    yield from memory.measure_clustering_memory(sizes.clustered, device, sizes.shallow)
+    yield from memory.measure_clustering_memory(sizes.clustering_images, device, sizes.shallow)
 
 
 def _growth(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
@@ -180,7 +188,7 @@ def _growth(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
 
 
 def _throughput(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
-    yield from training_step.measure_throughput(sizes.backbone, 32, 3, device)
+    yield from training_step.measure_throughput(sizes.throughput_backbone, 32, 3, device)
 
 
 SECTIONS = {
@@ -267,7 +275,7 @@ def markdown_page(lines: Sequence[PerformanceLine]) -> str:
     parts = [HEADER, bars_summary([line.row for line in lines])]
     for name, section in SECTIONS.items():
         if name in found:
-            parts.append(f"## {section.title}\n\n{section.says}")
+            parts.append(f"## {section.title}\n\n{section.description}")
             parts += [FIGURE_MARKDOWN] if name == figure.SECTION else []
             for where, own in group_by(found[name], lambda line: line.machine).items():
                 parts.append(

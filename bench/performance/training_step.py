@@ -164,7 +164,9 @@ def method_throughput(job: method_cost.CostJob, rounds: int) -> Iterator[Perform
     ready = method_cost.build_model(job)
     seconds = [
         ms / 1000
-        for ms in method_cost.time_interleaved((ready.learn, ready.answer), rounds, job.device)
+        for ms in method_cost.time_interleaved(
+            (ready.train_step, ready.eval_step), rounds, job.device
+        )
     ]
     note = f"{job.backbone}, images of {ready.images.shape[-1]} pixels, batch {job.batch}, "
     note += ready.precision

@@ -45,7 +45,7 @@ class TaskCopy:
     archive: Archive
     path: Path  # of the archive, for messages
     folder: str  # in the archive; empty, or ends with a slash
-    held: frozenset[str]  # the list files that it holds
+    list_files: frozenset[str]  # the list files that it holds
 
     @property
     def where(self) -> str:
@@ -58,7 +58,7 @@ class TaskCopy:
         lists_ = self.suite.lists
         own = set(
             lists_.get("trainval", ())
-        ) <= self.held and not folder_check.is_trainval_of_parts(self.suite)
+        ) <= self.list_files and not folder_check.is_trainval_of_parts(self.suite)
         return [split for split in SPLITS if split in DISJOINT_SPLITS or own]
 
     @cached_property
@@ -74,7 +74,7 @@ class TaskCopy:
             raise UserError(f"{self.where} has no list file {name}")
         return self.contents[name]
 
-    def lines(self, split: Split) -> list[locations.ListEntry]:
+    def split_lines(self, split: Split) -> list[locations.ListEntry]:
         """What the lists of a split say, with each path in its shortest form."""
         names = self.suite.lists[split]
         found = (
@@ -85,7 +85,7 @@ class TaskCopy:
     @cached_property
     def listed(self) -> SplitLines:
         """What all lists say; an image of a folder has its first name, however it is linked to."""
-        found = {split: self.lines(split) for split in self.splits}
+        found = {split: self.split_lines(split) for split in self.splits}
         if not isinstance(self.archive, FolderArchive):
             return found
         top, paths = self.archive.path, (path for lines in found.values() for path, *_ in lines)
@@ -104,7 +104,7 @@ class TaskCopy:
         """An image in the archive, by its path in a list."""
         return self.folder + (PurePosixPath(self.task.images) / path).as_posix()
 
-    def name(self, path: str) -> RecordKey:
+    def record_key(self, path: str) -> RecordKey:
         """What an image of the copy is called: no split of the source, whose names are lost."""
         return _task_folder(self.task), path
 
@@ -262,7 +262,7 @@ def _split_rows(
     copy: TaskCopy, spans: Mapping[RecordKey, TarSpan]
 ) -> dict[Split, list[SplitEntry]]:
     def row(path: str, number: int) -> SplitEntry:
-        name = copy.name(path)
+        name = copy.record_key(path)
         return spans[name].row(number, name)
 
     return {
@@ -281,7 +281,7 @@ def _read_copy_images(
 ) -> Iterator[tuple[RecordKey, ImageData]]:
     of_member = {copy.member(path): path for path in paths}
     for member, content in copy.archive.read(of_member):
-        yield copy.name(of_member[member]), content
+        yield copy.record_key(of_member[member]), content
 
 
 def _detect_variant(copy: TaskCopy, wanted: str | None) -> str:

@@ -76,9 +76,9 @@ def _prepare_source(
     if not force and _is_prepared(job):
         yield f"{job.source.name}: prepared before, in {job.folder}"
         return
-    files = downloads.fetch_all(job.source, job.root, accepted, show.bytes)
+    files = downloads.fetch_all(job.source, job.root, accepted, show.on_bytes)
     downloads.require_free_space(job.source.prepared_bytes + job.source.scratch_bytes, job.root)
-    yield from build.build_source(job, files, show.images)
+    yield from build.build_source(job, files, show.on_images)
     for task in job.tasks:
         yield f"{task.name}: {_split_sizes(job, task)} images, in {job.folder}"
 

@@ -51,11 +51,11 @@ class Duplicates:
     """How many images have the bytes of others, by what that means."""
 
     leaked: int  # of test, with the bytes of one of train or val
-    torn: int  # of test, with the bytes of one of another class
-    torn_learnt: int  # of train and val, with the bytes of one of another class among them
+    conflicting: int  # of test, with the bytes of one of another class
+    conflicting_learnt: int  # of train and val, with the bytes of one of another class among them
 
     @classmethod
-    def of(cls, learnt: Sequence[SplitImage], test: Sequence[SplitImage]) -> "Duplicates":
+    def count(cls, learnt: Sequence[SplitImage], test: Sequence[SplitImage]) -> "Duplicates":
         """Images that two lists name are not counted: another rule is broken there."""
         names = {image_id(row) for row in learnt}
         classes, of_all = _classes_by_hash(learnt), _classes_by_hash([*learnt, *test])
@@ -65,10 +65,10 @@ class Duplicates:
             sum(len(classes.get(row.sha256, ())) > 1 for row in learnt),
         )
 
-    def said(self) -> str:
+    def summary(self) -> str:
         """What there is of it; empty: nothing."""
         leaked = f"{self.leaked:,} images of test are those of train or val, byte for byte"
-        count = self.torn + self.torn_learnt
+        count = self.conflicting + self.conflicting_learnt
         torn = f"{count:,} images have the bytes of one of another class"
         return "; ".join([leaked] * bool(self.leaked) + [torn] * bool(count))
 
@@ -128,9 +128,9 @@ def data_warnings(task: Task, rows: SplitImages) -> Iterator[str]:
         missing = task.classes - len({row.label for row in rows[split]})
         if missing:
             yield f"W-COVERAGE {task.name}/{split}: {missing} of {task.classes} classes are absent"
-    repeats = Duplicates.of(_training_images(rows), rows.get("test", ()))
-    if repeats.said():
-        yield f"{'W-DUP' if repeats.leaked else 'W-LABEL'} {task.name}: {repeats.said()}"
+    repeats = Duplicates.count(_training_images(rows), rows.get("test", ()))
+    if repeats.summary():
+        yield f"{'W-DUP' if repeats.leaked else 'W-LABEL'} {task.name}: {repeats.summary()}"
 
 
 def findings(task: Task, rows: SplitImages, repeats: bool, copied: bool) -> Iterator[str]:
@@ -304,16 +304,18 @@ def _duplicate_problems(task: Task, rows: SplitImages, copied: bool) -> Iterator
     """More byte repeats than a data set is published with; what is published, has its labels."""
     test, found = (
         len(rows.get("test", ())),
-        Duplicates.of(_training_images(rows), rows.get("test", ())),
+        Duplicates.count(_training_images(rows), rows.get("test", ())),
     )
     most_learnt = MAX_DUPLICATE_SHARE * len(_training_images(rows))
-    torn = copied and (found.torn > MAX_DUPLICATE_SHARE * test or found.torn_learnt > most_learnt)
+    torn = copied and (
+        found.conflicting > MAX_DUPLICATE_SHARE * test or found.conflicting_learnt > most_learnt
+    )
     if found.leaked > MAX_DUPLICATE_SHARE * test or torn:
         code = "E-DUP" if found.leaked > MAX_DUPLICATE_SHARE * test else "E-LABEL"
         hint = "; where they were published so, say repeats = true in the task's card"
-        yield f"{code} {task.name}: {found.said()}{hint if copied else ''}"
+        yield f"{code} {task.name}: {found.summary()}{hint if copied else ''}"
     train, val = rows.get("train", ()), rows.get("val", ())
-    chosen_by = Duplicates.of(train, val).leaked if copied else 0
+    chosen_by = Duplicates.count(train, val).leaked if copied else 0
     if chosen_by > MAX_DUPLICATE_SHARE * len(val):
         yield f"E-DUP {task.name}: {chosen_by:,} images of val are those of train, byte for byte"
 

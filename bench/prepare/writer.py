@@ -130,7 +130,7 @@ def write_lists(folder: Path, rows: TaskRows) -> None:
     """Keep the lists of all splits."""
     for task, splits in rows.items():
         for split, found in splits.items():
-            text = "".join(row.line() for row in found)
+            text = "".join(row.to_tsv() for row in found)
             (folder / prepared.list_name(task, split)).write_text(text)
 
 

@@ -27,13 +27,13 @@ class Leases:
 
     results: Path
     held: dict[str, dict[str, Any]] = field(default_factory=dict)  # what is told of each
-    renewed: float = 0.0
+    last_renewal: float = 0.0
 
     @property
     def folder(self) -> Path:
         return self.results / "claims"
 
-    def take(self, cell: str, told: dict[str, Any]) -> bool:
+    def acquire(self, cell: str, told: dict[str, Any]) -> bool:
         """Claim a cell; False where another holds it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):
@@ -43,15 +43,15 @@ class Leases:
             self._write(cell)
             return True
 
-    def tell(self, cell: str, **more: Any) -> None:
+    def update(self, cell: str, **more: Any) -> None:
         """Say more of a held claim, when it is renewed next."""
         if cell in self.held:
             self.held[cell] |= more
 
     def renew(self) -> None:
         """Keep what is held; does nothing where that was done a moment ago."""
-        if self.held and monotonic() - self.renewed > RENEWAL_SECONDS:
-            self.renewed = monotonic()
+        if self.held and monotonic() - self.last_renewal > RENEWAL_SECONDS:
+            self.last_renewal = monotonic()
             for cell in self.held:
                 self._write(cell)
 
@@ -60,13 +60,13 @@ class Leases:
         if self.held.pop(cell, None) is not None:
             self._path(cell).unlink(missing_ok=True)
 
-    def forget(self, cell: str, **told: Any) -> None:
+    def revoke(self, cell: str, **told: Any) -> None:
         """Remove another's claim that tells this, because its holder is known to be no more."""
         found = _read_lease(self._path(cell)) or {}
         if told.items() <= found.items():
             self._path(cell).unlink(missing_ok=True)
 
-    def all(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def active(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Every claim that somebody holds, by cell, with what its holder tells."""
         if self.folder.is_dir():
             now = self._now()

@@ -22,15 +22,15 @@ class Measurement:
     """One kind: each of its rows has the `places` that it is about, and the `values` found."""
 
     title: str
-    places: tuple[str, ...]
-    values: tuple[str, ...]
-    of_prompts: bool = False  # nothing to measure where a method has none
-    ends: bool = False  # before the first epoch and after the last, not between
+    index_columns: tuple[str, ...]
+    value_columns: tuple[str, ...]
+    needs_prompts: bool = False  # nothing to measure where a method has none
+    ends_only: bool = False  # before the first epoch and after the last, not between
     training: TrainingKind = "final"
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return self.places + self.values
+        return self.index_columns + self.value_columns
 
 
 MEASUREMENTS = {
@@ -38,14 +38,14 @@ MEASUREMENTS = {
         "normalised mutual information of prompts and patch tokens",
         ("epoch", "layer"),
         ("nmi", "nmi_pooled"),
-        of_prompts=True,
+        needs_prompts=True,
     ),
     "cka": Measurement(
         "alignment (CKA) of each layer's prompts with each layer's patch tokens",
         ("epoch", "layer", "token_layer"),
         ("cka",),
-        of_prompts=True,
-        ends=True,
+        needs_prompts=True,
+        ends_only=True,
     ),
     "convergence": Measurement(
         "loss, and accuracy where the recipe scores test, of the final run",

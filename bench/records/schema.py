@@ -40,18 +40,18 @@ class Settings:
         return self.split.rpartition(":")[0]
 
     @property
-    def data(self) -> tuple[str, int]:
+    def data_key(self) -> tuple[str, int]:
         """What two cells must share to be compared image by image: the split and its classes."""
         return self.split, self.classes
 
-    def said(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The settings as records have them: an own start and own code go unsaid."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}  # asdict copies: far slower
         return {k: v for k, v in plain.items() if v or k not in ("start_split", "code")}
 
     def digest(self) -> str:
         """16 hex digits that stand for these settings, whatever the order of their fields."""
-        text = json.dumps(self.said(), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

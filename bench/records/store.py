@@ -49,7 +49,7 @@ class Store:
         """Keep `record`, in place of an earlier one of the same cell; whole or not at all."""
         path = self.path(record.settings)
         settings = record.settings
-        whole = {**asdict(record), "settings": settings.said(), "cell": settings.digest()}
+        whole = {**asdict(record), "settings": settings.to_json(), "cell": settings.digest()}
         write_atomically(path, json.dumps(whole, indent=1, sort_keys=True).encode() + b"\n")
         return path
 
@@ -57,7 +57,7 @@ class Store:
         """Every file that should be a record, in a fixed order."""
         return sorted((self.root / "records").rglob("*.json"))
 
-    def read(self) -> Iterator[tuple[Path, Record | UserError]]:
+    def read_all(self) -> Iterator[tuple[Path, Record | UserError]]:
         """Every file with its record, or with the sentence that says what is wrong with it."""
         for path in self.files():
             try:
@@ -65,7 +65,7 @@ class Store:
             except UserError as error:
                 yield path, error
 
-    def require_current(self) -> None:
+    def require_current_schema(self) -> None:
         """Raise `UserError` where there are records of schema 1, which a run would repeat.
 
         Their text is searched, not read: for 10,000 that takes a fraction of a second.
@@ -135,7 +135,7 @@ class Predictions(NamedTuple):
     classes: NDArray[np.int16]
     labels: NDArray[np.int16] | None  # None: kept before labels were
 
-    def right(self) -> NDArray[np.bool_] | None:
+    def correct(self) -> NDArray[np.bool_] | None:
         """Which of them are right, (N,)."""
         return None if self.labels is None else self.classes == self.labels
 
@@ -143,7 +143,7 @@ class Predictions(NamedTuple):
         """What stands for the predicted classes in a record."""
         return hashlib.sha256(self.classes.tobytes()).hexdigest()
 
-    def content(self) -> bytes:
+    def to_bytes(self) -> bytes:
         """The file that `read` reads."""
         stream = io.BytesIO()
         labels = {} if self.labels is None else {"labels": self.labels}
@@ -163,7 +163,7 @@ def read_predictions(path: Path) -> Predictions | None:
 def read_valid(store: Store) -> tuple[list[Record], list[str]]:
     """The records that can be trusted, and a sentence for each file that cannot."""
     records, problems = [], []
-    for path, record in store.read():
+    for path, record in store.read_all():
         problem = (
             str(record) if isinstance(record, UserError) else _record_problem(path, record, store)
         )

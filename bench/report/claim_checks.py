@@ -38,7 +38,7 @@ class ClaimCheck:
     """A claim, what was measured, and how the two stand."""
 
     claim: Claim
-    found: MeasuredValue
+    measured: MeasuredValue
     status: str  # VERIFIED, ABOVE, BELOW, NOT_RUN, or incomplete with the count of tasks
     margin: float | None  # half-width within which claim and measurement agree; None: not measured
     column: str  # which accuracy of the records is compared
@@ -46,11 +46,11 @@ class ClaimCheck:
     @property
     def difference(self) -> float | None:
         """Measured less claimed."""
-        return self.found.mean - self.claim.number if self.found.values else None
+        return self.measured.mean - self.claim.number if self.measured.values else None
 
-    def lines(self) -> dict[str, str]:
+    def to_row(self) -> dict[str, str]:
         """The verdict in words and figures."""
-        place = self.claim.place
+        place = self.claim.entry
         return {
             "paper": self.claim.paper,
             "table": self.claim.table,
@@ -59,7 +59,7 @@ class ClaimCheck:
             "metric": METRIC_LABELS[place.metric],
             "claimed": self.claim.value
             + ("" if self.claim.unit in "%M" else f" {self.claim.unit}"),
-            "verified": format_value(place, self.found) if self.found.values else "",
+            "verified": format_value(place, self.measured) if self.measured.values else "",
             "status": self.status,
             "difference": "" if self.difference is None else f"{self.difference:+.2f}",
             "margin": "" if self.margin is None else f"{self.margin:.2f}",
@@ -93,14 +93,14 @@ class ClaimChecker:
     parts: dict[str, ComparableRecords] = field(default_factory=dict)  # by recipe
     results: dict[tuple[str, str], PaperResults] = field(default_factory=dict)
 
-    def verdict(self, claim: Claim) -> ClaimCheck:
+    def check(self, claim: Claim) -> ClaimCheck:
         """How one claim stands."""
         paper = self._paper(claim)
-        found = self._results(self.recipe or paper.recipe, paper.column).find(claim.place)
+        found = self._results(self.recipe or paper.recipe, paper.column).measured(claim.entry)
         if not found.values:
             started = f"incomplete ({found.done}/{found.tasks})" if found.done else NOT_RUN
             return ClaimCheck(claim, found, started, None, paper.column)
-        margin = MARGIN_OF_METRIC[claim.place.metric](claim, found, paper)
+        margin = MARGIN_OF_METRIC[claim.entry.metric](claim, found, paper)
         status = _compare(found.mean - claim.number, margin)
         return ClaimCheck(claim, found, status, margin, paper.column)
 
@@ -120,7 +120,7 @@ class ClaimChecker:
 
 def check_claims(claims: Iterable[Claim], judge: ClaimChecker) -> list[ClaimCheck]:
     """The verdicts of claims, in their order."""
-    return [judge.verdict(claim) for claim in claims]
+    return [judge.check(claim) for claim in claims]
 
 
 def _compare(difference: float, margin: float) -> str:
@@ -132,12 +132,12 @@ def _compare(difference: float, margin: float) -> str:
 def _accuracy_margin(claim: Claim, found: MeasuredValue, paper: Paper, *, images: bool) -> float:
     """By the spread of our seeds; of one seed, by the number of test images where that helps."""
     if len(found.values) > 1:
-        return statistics.margin_between_seeds(np.array(found.values), paper.runs, claim.digit)
+        return statistics.margin_between_seeds(np.array(found.values), paper.runs, claim.last_digit)
     if not images:
-        return claim.digit / 2
+        return claim.last_digit / 2
     accuracies = np.array([outcome.accuracy for outcome in found.outcomes])
     counts = np.array([outcome.test_images for outcome in found.outcomes])
-    return statistics.margin_from_images(accuracies, counts, claim.digit)
+    return statistics.margin_from_images(accuracies, counts, claim.last_digit)
 
 
 def _params_margin(claim: Claim, found: MeasuredValue, paper: Paper) -> float:
@@ -196,7 +196,7 @@ def render_files(found: Sequence[ClaimCheck]) -> dict[str, str]:
     """The page's files: name -> text."""
     return {
         "claims.md": render_claims(found),
-        "claims.csv": dicts_to_csv([verdict.lines() for verdict in found]),
+        "claims.csv": dicts_to_csv([verdict.to_row() for verdict in found]),
     }
 
 
@@ -234,7 +234,7 @@ def count_statuses(found: Sequence[ClaimCheck]) -> str:
 
 
 def _paper_summary(card: layouts.Paper, found: Sequence[ClaimCheck]) -> str:
-    columns = sorted({line["column"] for v in found if (line := v.lines())["column"]})
+    columns = sorted({line["column"] for v in found if (line := v.to_row())["column"]})
     compared = f" Accuracies are compared with our {' or '.join(columns)}, whichever the paper "
     return escape(
         f"{card.url}; {len(found)} claims: {count_statuses(found)}.{compared}that ran the row reports."
@@ -242,7 +242,7 @@ def _paper_summary(card: layouts.Paper, found: Sequence[ClaimCheck]) -> str:
 
 
 def _checks_table(found: Sequence[ClaimCheck], names: Sequence[str]) -> str:
-    lines = [verdict.lines() for verdict in found]
+    lines = [verdict.to_row() for verdict in found]
     cells = [[escape(line[name]) or "–" for name in names] for line in lines]
     heads = [name.capitalize() for name in names]
     return tabulate(cells, heads, "pipe", disable_numparse=True)

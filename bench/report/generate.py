@@ -111,7 +111,9 @@ def _render_all(records: list[Record], results: Path) -> FileContents:
         "ledgers.md": ledgers.render_ledgers(boards, records, results),
         **(claim_checks.render_files(found) if (results / CLAIMS_FILE).is_file() else {}),
         **paper_tables.render_existing(results, records),
-        PAGE_FILE: html.render(boards, records, [v.lines() for v in found], pictures.inline()),
+        PAGE_FILE: html.render(
+            boards, records, [v.to_row() for v in found], pictures.svg_by_caption()
+        ),
     }
     written = {name: text.encode() for name, text in texts.items()}
     return {**written, **pictures.files(), **_study_files(results, records)}

@@ -45,13 +45,13 @@ class Comparison:
 
     def interval(self, row: MethodRow) -> tuple[float, float]:
         """Of the row's mean over tasks, in percent."""
-        return statistics.bootstrap_interval(row.values)
+        return statistics.bootstrap_interval(row.accuracies)
 
-    def to_the_first(self, i: int) -> tuple[float, float]:
+    def interval_to_first(self, i: int) -> tuple[float, float]:
         """The interval of the i-th row's mean less the first row's, over the same tasks."""
         return statistics.bootstrap_interval(self.table[:, [i]] - self.table[:, [0]])
 
-    def said(self) -> str:
+    def summary(self) -> str:
         """What these tasks could and could not tell apart, in a sentence or two."""
         if len(self.rows) < 2:
             return ""
@@ -93,7 +93,9 @@ class Board:
     weights: str  # sha256
     input: dict[str, Any]  # of the backbone: size, mean, std and pooling
     recipe: dict[str, Any]
-    changed: str  # what tells it from boards of the same suite, backbone and recipe name
+    distinguishing_settings: (
+        str  # what tells it from boards of the same suite, backbone and recipe name
+    )
     variant: str  # of the data; empty: embedded, or read as found
     splits: dict[str, str]  # task -> digest, where its records are of several; else empty
     groups: dict[str, list[str]]  # group -> tasks shown
@@ -111,7 +113,7 @@ class Board:
     @property
     def recipe_name(self) -> str:
         """The recipe and its version, and what else tells the board from others with these."""
-        changed = f" [{self.changed}]" if self.changed else ""
+        changed = f" [{self.distinguishing_settings}]" if self.distinguishing_settings else ""
         return _recipe_name(self.recipe) + changed
 
     @property
@@ -164,7 +166,7 @@ def split_comparable(records: list[Record]) -> list[list[Record]]:
         for of_task in group_by(alike, lambda r: r.settings.task).values():
             order = _splits_by_frequency(of_task)
             for record in of_task:
-                parts[base, order.index(record.settings.data)].append(record)
+                parts[base, order.index(record.settings.data_key)].append(record)
     return [part for _, part in sorted(parts.items())]
 
 
@@ -176,15 +178,15 @@ def _comparability_key(record: Record) -> str:
 
 def _splits_by_frequency(records: list[Record]) -> list[tuple[str, int]]:
     """The records' splits with their numbers of classes, the commonest first."""
-    counts = Counter(record.settings.data for record in records)
+    counts = Counter(record.settings.data_key for record in records)
     return sorted(counts, key=lambda data: (-counts[data], data))
 
 
 def _ambiguous_splits(part: list[Record], same: list[list[Record]]) -> dict[str, str]:
     """Task -> digest and classes, where others of its variant have the task with other data."""
-    mine = {r.settings.task: r.settings.data for r in part}
+    mine = {r.settings.task: r.settings.data_key for r in part}
     alike = [o for o in same if o[0].settings.variant == part[0].settings.variant]
-    every = {(r.settings.task, r.settings.data) for other in alike for r in other}
+    every = {(r.settings.task, r.settings.data_key) for other in alike for r in other}
     several = Counter(task for task, _ in every)
     return {task: _describe_split(*mine[task]) for task in sorted(mine) if several[task] > 1}
 
@@ -223,7 +225,7 @@ def _build_board(
         weights=settings.weights,
         input=settings.input,
         recipe=settings.recipe,
-        changed=changed,
+        distinguishing_settings=changed,
         variant=settings.variant,
         splits=_ambiguous_splits(part, same),
         groups=groups,

@@ -122,7 +122,9 @@ def _footer(board: Board) -> str:
     )
     not_run = f" Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
     splits = f" Splits: {format_settings(board.splits)}." if board.splits else ""
-    said = " ".join(filter(None, (EXPLANATION, _describe_tuning(recipe), board.comparison.said())))
+    said = " ".join(
+        filter(None, (EXPLANATION, _describe_tuning(recipe), board.comparison.summary()))
+    )
     return escape(f"{made}{not_run}{splits} {said}")
 
 

@@ -26,7 +26,7 @@ def search_costs(boards: Iterable[Board], records: Iterable[Record]) -> TuningLi
     lines = []
     for board in boards:
         for row in sorted([*board.rows, *board.incomplete], key=lambda row: row.label):
-            names = [name for cell in row.cells.values() for name in cell.names.values()]
+            names = [name for cell in row.cells.values() for name in cell.cell_names.values()]
             found = _one_search_per_task(by_name[name] for name in names)
             if found:
                 lines.append({**board_columns(board, row), **_search_cost(found)})
@@ -132,7 +132,7 @@ def _cell_regret(
 def _version_key(s: Settings) -> str:
     """What the final runs of one search have alike, beside their names."""
     recipe = {k: v for k, v in s.recipe.items() if k not in RATE_NAMES}  # they are the points
-    return canonical_json([*s.data, s.weights, s.input, s.code, recipe])
+    return canonical_json([*s.data_key, s.weights, s.input, s.code, recipe])
 
 
 def _test_accuracy_at(point: Mapping[str, Any], scored: Iterable[Record]) -> float | None:

@@ -112,7 +112,7 @@ def _section_table(
 
 
 def _entry_text(place: PaperEntry | None, results: PaperResults) -> str:
-    return "" if place is None else format_value(place, results.find(place))
+    return "" if place is None else format_value(place, results.measured(place))
 
 
 def _table_csv(laid: ExpandedTable, results: PaperResults) -> str:
@@ -133,14 +133,14 @@ def _footer(found: Layouts, laid: ExpandedTable, results: PaperResults) -> str:
         f"Measured under recipe {parts.recipe}; mean ± sample sd over seeds; – not run or not "
         "complete, n/a not possible.",
         ACCURACY_NOTES[results.column]
-        if any(p.metric == "accuracy" for p in laid.places())
+        if any(p.metric == "accuracy" for p in laid.entries())
         else "",
     ]
-    shown = {place.backbone for place in laid.places()}
+    shown = {place.backbone for place in laid.entries()}
     said.append(
         markdown.backbones_sentence(r for r in parts.records if r.settings.backbone in shown)
     )
-    timed = [place for place in laid.places() if place.metric == "init_seconds"]
+    timed = [place for place in laid.entries() if place.metric == "init_seconds"]
     if timed:
         said.append(f"Seconds as measured on {' and '.join(results.machines(timed)) or 'none'}.")
     if parts.left_out:
@@ -156,7 +156,7 @@ def _render_comparisons(
 ) -> dict[str, str]:
     """For each table, every cell with its claim."""
     judge = ClaimChecker(records, recipe)
-    by_place = {(claim.table, claim.place): claim for claim in claims.load_claims(paper)}
+    by_place = {(claim.table, claim.entry): claim for claim in claims.load_claims(paper)}
     made = {}
     for table in found.table:
         laid = layouts.expand_table(table)
@@ -179,7 +179,7 @@ def _comparison_lines(
             for column, place in zip(laid.columns, cells, strict=True):
                 claim = by_place.get((laid.id, place)) if place else None
                 if claim:
-                    verdict = judge.verdict(claim)
+                    verdict = judge.check(claim)
                     yield {
                         "section": title,
                         "method": label,
@@ -189,6 +189,6 @@ def _comparison_lines(
 
 
 def _check_columns(verdict: ClaimCheck) -> dict[str, str]:
-    lines = verdict.lines()
+    lines = verdict.to_row()
     shown = {name: lines[name] for name in COMPARISON_COLUMNS}
     return {**shown, "verified": shown["verified"] or "–"}

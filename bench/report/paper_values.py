@@ -69,10 +69,10 @@ class PaperResults:
     def _by_method(self) -> Mapping[tuple[str, str, str], list[Record]]:
         return group_by(self.parts.records, lambda r: (*_suite_and_backbone(r), r.settings.method))
 
-    def find(self, place: PaperEntry) -> MeasuredValue:
+    def measured(self, place: PaperEntry) -> MeasuredValue:
         """What was measured there."""
         if place.metric == "total_params":
-            return self._total(place)
+            return self._total_params(place)
         suite = cached_suite(place.suite)
         tasks = resolve_tasks(suite, place.on)
         by_task = self._by_task(place, place.suite)
@@ -109,7 +109,7 @@ class PaperResults:
             fmean(found[t] for t in resolve_tasks(suite, group)) for group in suite.groups()
         )
 
-    def _total(self, place: PaperEntry) -> MeasuredValue:
+    def _total_params(self, place: PaperEntry) -> MeasuredValue:
         """The backbone and what all tasks store beside it, over the backbone (VPT, Table 1)."""
         tuned, done, tasks = 0, 0, 0
         for suite in place.suite.split("+"):

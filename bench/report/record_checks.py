@@ -167,7 +167,7 @@ def _check_predictions(record: Record, path: Path) -> str:
         return f"has predictions that cannot be read: {kept}"
     if found.sha256() != record.outcome.predictions:
         return f"has other predictions than those in {kept}"
-    right = found.right()
+    right = found.correct()
     if right is not None and abs(100 * right.mean() - record.outcome.accuracy) > 1e-6:
         return (
             f"says {record.outcome.accuracy:.2f} %, but its predictions score "

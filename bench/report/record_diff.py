@@ -50,10 +50,10 @@ def record_differences(one: Record, other: Record) -> list[tuple[str, str, str]]
 
 def mcnemar_sentence(one: Record, other: Record, store: Store) -> str:
     """McNemar's test on two cells of one test split, in a sentence; empty: nothing to compare."""
-    if (one.settings.task, one.settings.data) != (other.settings.task, other.settings.data):
+    if (one.settings.task, one.settings.data_key) != (other.settings.task, other.settings.data_key):
         return ""
     kept = [read_predictions(store.predictions_path(record.settings)) for record in (one, other)]
-    right = [found.right() if found else None for found in kept]
+    right = [found.correct() if found else None for found in kept]
     a, b = right
     if a is None or b is None:
         return "McNemar: the predictions of both cells, with labels, are not at hand"

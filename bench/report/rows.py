@@ -26,7 +26,7 @@ class TaskResult:
     gains: dict[int, float]  # seed -> what the best epoch on test would have added, an oracle
     failed: int = 0
     unsupported: int = 0
-    names: dict[int, str] = field(default_factory=dict)  # seed -> the cell of its record
+    cell_names: dict[int, str] = field(default_factory=dict)  # seed -> the cell of its record
 
     @property
     def mean(self) -> float:
@@ -66,7 +66,7 @@ class MethodRow:
     remark: str  # the method's footnote, or empty
 
     @property
-    def values(self) -> NDArray[np.float64]:
+    def accuracies(self) -> NDArray[np.float64]:
         """The accuracies (T, S) of a complete row: tasks as shown, seeds as in `seeds`."""
         return np.array([list(cell.accuracies.values()) for cell in self.cells.values()])
 
@@ -93,7 +93,7 @@ def _has_default_fields(records: list[Record]) -> bool:
 
 def accuracy_table(rows: Sequence[MethodRow]) -> NDArray[np.float64]:
     """The means over seeds (T, K) of complete rows of one board."""
-    return np.stack([row.values.mean(axis=1) for row in rows], axis=1)
+    return np.stack([row.accuracies.mean(axis=1) for row in rows], axis=1)
 
 
 def sample_sd(values: Iterable[float]) -> float | None:

@@ -31,7 +31,7 @@ def render_statistics(boards: Sequence[Board]) -> str:
 
 def _section(found: Comparison) -> list[str]:
     tasks, methods = found.table.shape
-    whole = [_friedman_sentence(found), found.said()]
+    whole = [_friedman_sentence(found), found.summary()]
     if tasks > 1 and methods > 2:
         cd = statistics.critical_difference(methods, tasks, SIGNIFICANCE_LEVEL)
         whole.insert(1, f"Nemenyi's critical difference of average ranks is {cd:.2f}.")
@@ -58,7 +58,7 @@ def _method_line(found: Comparison, i: int) -> dict[str, str]:
     row = found.rows[i]
     assert row.means is not None  # complete
     low, high = found.interval(row)
-    less, most = found.to_the_first(i)
+    less, most = found.interval_to_first(i)
     differs = found.p[i] < SIGNIFICANCE_LEVEL
     more = found.table.mean(axis=0)[i] > found.table.mean(axis=0)
     return {

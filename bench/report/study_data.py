@@ -48,7 +48,7 @@ class GridPoint:
                         where = (self.suite.name, task, backbone, method, seed)
                         yield dict(zip(CELL_COLUMNS, where, strict=True)) | self.changes | said
 
-    def has(self, record: Record) -> bool:
+    def matches(self, record: Record) -> bool:
         """Whether a record of such a place has the point's recipe and fields, and no other."""
         s = record.settings
         asked = record.request.get("changes", {})
@@ -80,7 +80,7 @@ def grid_points(study: Study) -> Iterator[GridPoint]:
     for grid in study.grid:
         suite = load_suite(grid.suite)
         for changes in grid.variants():
-            changed = study.changed(changes)
+            changed = study.overrides(changes)
             mine = {name: value for name, value in changed.items() if is_recipe_field(name)}
             own = override_recipe(recipe, mine) if mine else recipe
             yield GridPoint(grid, suite, own, changes, study.tune)
@@ -102,7 +102,7 @@ def study_cells(
                 continue
             seen.add(canonical_json(place))
             found = by_place.get(tuple(place[name] for name in CELL_COLUMNS), [])
-            yield place, next((record for record in found if point.has(record)), None)
+            yield place, next((record for record in found if point.matches(record)), None)
 
 
 def _record_key(record: Record) -> tuple[Any, ...]:
@@ -115,7 +115,7 @@ def _comparable_records(records: Iterable[Record]) -> list[Record]:
     for found in group_by(ordered, lambda r: (r.settings.suite, r.settings.backbone)).values():
         of_one = _commonest(found, _run_conditions)
         for of_task in group_by(of_one, lambda r: r.settings.task).values():
-            of_data = _commonest(of_task, lambda r: canonical_json(r.settings.data))
+            of_data = _commonest(of_task, lambda r: canonical_json(r.settings.data_key))
             for of_method in group_by(of_data, lambda r: r.settings.method).values():
                 alike += _commonest(of_method, lambda r: r.settings.code)
     return alike
@@ -160,7 +160,7 @@ def measurement_frame(
 
 def value_frame(study: Study, records: Iterable[Record], results: Path, value: str) -> pd.DataFrame:
     """The frame that has a value, without the rows where it was not taken."""
-    source = study.source(value)
+    source = study.measurement_for(value)
     if source:
         return measurement_frame(study, records, results, source).dropna(subset=[value])
     return outcome_frame(study, records)

@@ -115,9 +115,11 @@ def training_frame(study: Study, records: Sequence[Record], results: Path) -> pd
 
     Those of the initialisation are the final run's: it looks at the same images but for the split.
     """
-    if not study.source(VALIDATION_ACCURACY):
+    if not study.measurement_for(VALIDATION_ACCURACY):
         return pd.DataFrame()
-    found = study_data.measurement_frame(study, records, results, study.source(VALIDATION_ACCURACY))
+    found = study_data.measurement_frame(
+        study, records, results, study.measurement_for(VALIDATION_ACCURACY)
+    )
     place = [*CELL_COLUMNS, *study.varied()]
     begun = study_data.outcome_frame(study, records)[[*place, "init_seconds"]]
     whole = found.merge(begun, on=place)

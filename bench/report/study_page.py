@@ -161,8 +161,8 @@ def _table_figure(paper: str, study: Study) -> StudyFigure:
 
 
 def _cell_columns(study: Study, value: str) -> list[str]:
-    source = study.source(value)
-    places = measurements.find_measurement(source).places if source else ()
+    source = study.measurement_for(value)
+    places = measurements.find_measurement(source).index_columns if source else ()
     return [*(name for name in CELL_COLUMNS if name != "seed"), *study.varied(), *places]
 
 

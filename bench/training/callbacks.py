@@ -22,22 +22,22 @@ from bench.utils.errors import UserError
 class TrainingMonitor:
     """What scoring finds as training goes, and the time that is no training's."""
 
-    scores: dict[int, trainer.EvaluationResult] = field(default_factory=dict)  # by epoch
-    seconds: float = 0.0
-    observing: float = 0.0
-    began: float = field(default_factory=perf_counter)
+    evaluations: dict[int, trainer.EvaluationResult] = field(default_factory=dict)  # by epoch
+    test_seconds: float = 0.0
+    callback_seconds: float = 0.0
+    start_time: float = field(default_factory=perf_counter)
 
     def accuracy(self, epoch: int) -> float | None:
         """In percent; None where that epoch was not scored."""
-        return self.scores[epoch].accuracy if epoch in self.scores else None
+        return self.evaluations[epoch].accuracy if epoch in self.evaluations else None
 
-    def best(self) -> int:
+    def best_epoch(self) -> int:
         """The first epoch with the best accuracy."""
-        return max(self.scores, key=lambda epoch: (self.scores[epoch].accuracy, -epoch))
+        return max(self.evaluations, key=lambda epoch: (self.evaluations[epoch].accuracy, -epoch))
 
-    def trained(self) -> float:
+    def train_seconds(self) -> float:
         """Seconds of training until now."""
-        return perf_counter() - self.began - self.seconds - self.observing
+        return perf_counter() - self.start_time - self.test_seconds - self.callback_seconds
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ def epoch_end_callback(
 
     def seen(epoch: int, loss: float | None) -> None:
         devices.synchronise(device)
-        seconds, start = watch.trained(), perf_counter()
+        seconds, start = watch.train_seconds(), perf_counter()
         observe(EpochState(model, epoch, seconds, loss, watch.accuracy(epoch)))
         devices.synchronise(device)
-        watch.observing += perf_counter() - start
+        watch.callback_seconds += perf_counter() - start
 
     def tell(epoch: int, loss: float, accuracy: float | None) -> None:
         seen(epoch, loss)
@@ -92,11 +92,11 @@ LOSS_TAG, ACCURACY_TAG, FINAL_ACCURACY_TAG = "loss/train", "accuracy/test", "acc
 class Tracker(Protocol):
     """Is told how a cell goes."""
 
-    def epoch(self, epoch: int, loss: float, accuracy: float | None) -> None:
+    def log_epoch(self, epoch: int, loss: float, accuracy: float | None) -> None:
         """An epoch, from 1, its training loss, and its accuracy where test was scored."""
         ...
 
-    def end(self, record: Record) -> None:
+    def log_result(self, record: Record) -> None:
         """How it ended."""
         ...
 
@@ -104,10 +104,10 @@ class Tracker(Protocol):
 class NullTracker:
     """Writes nothing."""
 
-    def epoch(self, epoch: int, loss: float, accuracy: float | None) -> None:
+    def log_epoch(self, epoch: int, loss: float, accuracy: float | None) -> None:
         """Nothing to be done."""
 
-    def end(self, record: Record) -> None:
+    def log_result(self, record: Record) -> None:
         """Nothing to be done."""
 
 
@@ -117,13 +117,13 @@ class TensorBoardTracker:
 
     writer: "SummaryWriter"
 
-    def epoch(self, epoch: int, loss: float, accuracy: float | None) -> None:
+    def log_epoch(self, epoch: int, loss: float, accuracy: float | None) -> None:
         self.writer.add_scalar(LOSS_TAG, loss, epoch)
         if accuracy is not None:
             self.writer.add_scalar(ACCURACY_TAG, accuracy, epoch)
         self.writer.flush()
 
-    def end(self, record: Record) -> None:
+    def log_result(self, record: Record) -> None:
         if record.outcome:
             found = {FINAL_ACCURACY_TAG: record.outcome.accuracy}
             self.writer.add_hparams(hparams(record.settings), found, run_name=".")

@@ -22,9 +22,9 @@ class Cell:
     root: Path  # of the data
     variant: str | None  # of the data, as asked for
     request: dict[str, Any]  # the names, as the command line has them, that ask for this cell
-    prompts_from: Task | None = None  # whose images `prepare` sees; None: the cell's own task's
-    learnt: Split = "trainval"
-    scored: Split = "test"
+    prompt_task: Task | None = None  # whose images `prepare` sees; None: the cell's own task's
+    train_split: Split = "trainval"
+    eval_split: Split = "test"
     tuned: TuningResult | None = None  # the trials that chose its rates
-    observed: tuple[str, ...] = ()  # the measurements that a study takes of it
+    measurements: tuple[str, ...] = ()  # the measurements that a study takes of it
     data_warnings: tuple[str, ...] = ()  # what is odd about its data, and no reason to refuse them

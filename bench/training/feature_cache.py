@@ -43,8 +43,8 @@ class FeatureCache:
 
     def __post_init__(self) -> None:
         self.note = "not read"
-        self._values: Tensor | None = None  # (images, ...)
-        self._mark: tuple[object, ...] | None = None
+        self._features: Tensor | None = None  # (images, ...)
+        self._fingerprint: tuple[object, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -54,30 +54,30 @@ class FeatureCache:
         return self.batches.device
 
     @property
-    def crew(self) -> ProcessGroup:
-        return self.batches.crew
+    def process_group(self) -> ProcessGroup:
+        return self.batches.process_group
 
-    def reader(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
+    def forward_fn(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
         """What makes scores of what the next pass gives: of features, the rest of `model`.
 
         Asked before each pass, for the model may have changed.
         """
-        parts = self._split(model)
-        mark = parts.mark() if parts else None
-        if not self.crew.agrees(mark == self._mark):
-            self._values, self._mark = None, mark
-            self._values = self._computed(model, parts) if parts else None
-        return parts.scores if parts and self._values is not None else forward_fn(model)
+        parts = self._split_model(model)
+        mark = parts.fingerprint() if parts else None
+        if not self.process_group.all_true(mark == self._fingerprint):
+            self._features, self._fingerprint = None, mark
+            self._features = self._compute_features(model, parts) if parts else None
+        return parts.scores if parts and self._features is not None else forward_fn(model)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if self._values is None:
+        if self._features is None:
             yield from self.batches
         else:
-            for rows, labels in self.batches.rows():
-                yield self._values[rows], labels  # (B, ...), (B,)
+            for rows, labels in self.batches.indices_and_labels():
+                yield self._features[rows], labels  # (B, ...), (B,)
 
-    def _split(self, model: VisionTransformer) -> SplitModel | None:
-        reasons = {"read once": self.passes == 1, "views vary": self.batches.view.is_random}
+    def _split_model(self, model: VisionTransformer) -> SplitModel | None:
+        reasons = {"read once": self.passes == 1, "views vary": self.batches.transform.is_random}
         parts = None if any(reasons.values()) else split_at_first_trainable(model)
         if parts is None:
             why = next((why for why, holds in reasons.items() if holds), "no block is fixed")
@@ -85,33 +85,37 @@ class FeatureCache:
         return parts
 
     @torch.no_grad()
-    def _computed(self, model: VisionTransformer, parts: SplitModel) -> Tensor | None:
+    def _compute_features(self, model: VisionTransformer, parts: SplitModel) -> Tensor | None:
         """The features of all images, unless there is no room, or they give other scores."""
         with _eval_mode(model), autocast(self.device, self.precision):
             given = self.batches.in_order()
             rows, images = next(given)
             first = parts.features(images)
-            if not self.crew.agrees(self._has_room_for(first)):
+            if not self.process_group.all_true(self._has_room_for(first)):
                 return None
             values = first.new_empty(len(self.batches.examples), *first.shape[1:])
             values[rows] = first
             for more, others in given:
                 values[more] = parts.features(others)
-            if not self.crew.agrees(self._agrees(model, parts, images, values[rows])):
+            if not self.process_group.all_true(
+                self._matches_full_model(model, parts, images, values[rows])
+            ):
                 return None
-            self.crew.exchange(values)
-            self.note = f"features: computed once, below {parts.above[0].name}"
+            self.process_group.all_gather(values)
+            self.note = f"features: computed once, below {parts.rest[0].name}"
             return values
 
     def _has_room_for(self, first: Tensor) -> bool:
         needed = prod(first.shape[1:]) * first.element_size() * len(self.batches.examples)
         room = (
-            FREE_MEMORY_FRACTION * memory.free_memory(self.device) / self.crew.beside(self.device)
+            FREE_MEMORY_FRACTION
+            * memory.free_memory(self.device)
+            / self.process_group.processes_per_device(self.device)
         )
         self.note = f"images: features of {_mib(needed)} MiB, room for {_mib(room)}"
         return needed <= room
 
-    def _agrees(
+    def _matches_full_model(
         self, model: VisionTransformer, parts: SplitModel, images: Tensor, first: Tensor
     ) -> bool:
         """Whether the first images, in another order, get the scores that the whole model gives.
@@ -124,12 +128,12 @@ class FeatureCache:
             found = parts.scores(first.flip(0))
         except Exception:  # a module that needs what another saw may raise any kind
             return False
-        mark, drawn = parts.mark(), _rng_state(self.device)
-        for module in (module for stage in parts.below for module in stage.modules()):
+        mark, drawn = parts.fingerprint(), _rng_state(self.device)
+        for module in (module for stage in parts.frozen for module in stage.modules()):
             module.training = True
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             want = model(images.flip(0))
-            if mark != parts.mark() or not torch.equal(drawn, _rng_state(self.device)):
+            if mark != parts.fingerprint() or not torch.equal(drawn, _rng_state(self.device)):
                 return False
         most = SCORE_TOLERANCE[self.precision] * want.abs().max().item()
         return torch.allclose(found, want, rtol=0, atol=most)

@@ -43,16 +43,16 @@ class PretrainingConfig:
     weight_decay: float
     betas: tuple[float, float]
     warmup_epochs: int
-    hidden_share: float  # share of the patches that the encoder does not see in training
-    smallest_crop: float  # of the image's area
+    mask_ratio: float  # share of the patches that the encoder does not see in training
+    min_crop_area: float  # of the image's area
 
 
 OBJECTIVES = {
     "mae": PretrainingConfig(
-        40, 256, 1.5e-3, 0.05, (0.9, 0.95), 4, hidden_share=0.75, smallest_crop=0.4
+        40, 256, 1.5e-3, 0.05, (0.9, 0.95), 4, mask_ratio=0.75, min_crop_area=0.4
     ),
     "supervised": PretrainingConfig(
-        40, 256, 1.5e-3, 0.1, (0.9, 0.999), 4, hidden_share=0.5, smallest_crop=0.3
+        40, 256, 1.5e-3, 0.1, (0.9, 0.999), 4, mask_ratio=0.5, min_crop_area=0.3
     ),
 }
 
@@ -74,26 +74,28 @@ class MaskedAutoencoder(nn.Module):
 
     def __init__(self, encoder: VisionTransformer, hidden_share: float, width: int, depth: int):
         super().__init__()
-        self.encoder, self.hidden_share = encoder, hidden_share
+        self.encoder, self.mask_ratio = encoder, hidden_share
         patches, patch = encoder.patch_embed.num_patches, encoder.patch_embed.patch_size[0]
-        self.patch, self.kept = patch, round(patches * (1 - hidden_share))
-        self.narrow = nn.Linear(encoder.embed_dim, width)
+        self.patch, self.visible_patches = patch, round(patches * (1 - hidden_share))
+        self.decoder_embed = nn.Linear(encoder.embed_dim, width)
         self.mask_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
-        self.position = nn.Parameter(torch.randn(1, patches, width) * 0.02)
+        self.decoder_pos_embed = nn.Parameter(torch.randn(1, patches, width) * 0.02)
         self.decoder = nn.Sequential(
             *(Block(width, num_heads=4, qkv_bias=True) for _ in range(depth))
         )
-        self.paint = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3 * patch * patch))
+        self.decoder_pred = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3 * patch * patch))
 
     def forward(self, images: Tensor, _labels: Tensor) -> Tensor:
         """The mean squared error over the hidden patches of `images`, (B, 3, H, W)."""
-        order = torch.rand(len(images), self.position.shape[1]).argsort(1)  # (B, N)
-        kept, hidden = order[:, : self.kept], order[:, self.kept :]
-        seen = self.narrow(self.encode(images, kept))  # (B, kept, width)
+        order = torch.rand(len(images), self.decoder_pos_embed.shape[1]).argsort(1)  # (B, N)
+        kept, hidden = order[:, : self.visible_patches], order[:, self.visible_patches :]
+        seen = self.decoder_embed(self.encode(images, kept))  # (B, kept, width)
         blank = self.mask_token.expand(len(images), hidden.shape[1], -1)
         shuffled = torch.cat([seen, blank], 1)
-        tokens = shuffled.gather(1, expand_index(order.argsort(1), shuffled)) + self.position
-        painted = self.paint(self.decoder(tokens))  # (B, N, 3 * patch * patch)
+        tokens = (
+            shuffled.gather(1, expand_index(order.argsort(1), shuffled)) + self.decoder_pos_embed
+        )
+        painted = self.decoder_pred(self.decoder(tokens))  # (B, N, 3 * patch * patch)
         target = normalised_patches(images, self.patch)
         error = (painted.float() - target).pow(2).mean(-1)  # (B, N)
         return error.gather(1, hidden).mean()
@@ -165,7 +167,7 @@ def augment(images: Tensor, smallest: float) -> Tensor:
 def build_model(objective: str, size: str, classes: int) -> nn.Module:
     """The network to train for `objective`; its backbone is `.encoder`."""
     settings = OBJECTIVES[objective]
-    dropped = settings.hidden_share if objective == "supervised" else 0.0
+    dropped = settings.mask_ratio if objective == "supervised" else 0.0
     encoder = timm.create_model(
         "vit_tiny_patch16_224",
         num_classes=classes if objective == "supervised" else 0,
@@ -177,7 +179,7 @@ def build_model(objective: str, size: str, classes: int) -> nn.Module:
     model = (
         Classifier(encoder)
         if objective == "supervised"
-        else MaskedAutoencoder(encoder, settings.hidden_share, width=64, depth=2)
+        else MaskedAutoencoder(encoder, settings.mask_ratio, width=64, depth=2)
     )
     use_plain_attention(model)
     return model
@@ -237,7 +239,7 @@ def _train_epoch(
             group["lr"] = current
         optimiser.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
-            loss = model(augment(images[chosen], settings.smallest_crop), labels[chosen])
+            loss = model(augment(images[chosen], settings.min_crop_area), labels[chosen])
         loss.backward()
         optimiser.step()
         losses.append(loss.detach())

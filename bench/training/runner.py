@@ -49,7 +49,7 @@ class RunResult:
 
     outcome: Outcome | None
     failure: Failure | None
-    kept: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 def run(
@@ -69,7 +69,7 @@ def run(
     ending = catch_failures(
         partial(train_and_evaluate, cell, store, device, progress, observe=observe)
     )
-    about |= {**ending.kept, "seconds": perf_counter() - start}
+    about |= {**ending.notes, "seconds": perf_counter() - start}
     return write_record(cell, store, ending.outcome, ending.failure, about)
 
 
@@ -107,7 +107,7 @@ def write_record(
     about = about | {"data_warnings": list(cell.data_warnings)}
     parts = (cell.settings, cell.task.group, outcome, failure, about, cell.request, remark)
     record = Record(*parts, tuned=cell.tuned)
-    former = store.find(cell.settings) if cell.observed and failure else None
+    former = store.find(cell.settings) if cell.measurements and failure else None
     if former is None or not former.ok:  # what cannot be observed keeps the record that it has
         store.write(record)
     return record
@@ -132,13 +132,15 @@ class TrainedModel:
     """A model after its last epoch, and what its training showed."""
 
     model: VisionTransformer
-    bare: set[int]  # what marks the tensors that came with the backbone
+    backbone_tensor_ids: set[int]  # what marks the tensors that came with the backbone
     losses: list[float]  # mean, an epoch
-    watch: TrainingMonitor
+    monitor: TrainingMonitor
     scored_images: int
-    start: InitStats
+    init: InitStats
     train_seconds: float
-    kept: dict[str, str]  # what of each split was computed once: features, or nothing and why
+    loading_notes: dict[
+        str, str
+    ]  # what of each split was computed once: features, or nothing and why
 
 
 def train(
@@ -154,21 +156,24 @@ def train(
     before any compute, where the method does not fit the backbone.
     """
     compatibility.require_attachable(cell.backbone, cell.method)
-    images, scored = load_training_examples(cell, cell.learnt), _load_split(cell, cell.scored)
+    images, scored = (
+        load_training_examples(cell, cell.train_split),
+        _load_split(cell, cell.eval_split),
+    )
     torch.manual_seed(cell.settings.seed)
     model = backbones.load(cell.backbone, cell.task.classes, cell.recipe)
     backbones.move_to_device(model, device)
     bare = weight_files.tensor_ids(model)
-    shown = _load_split(cell, cell.learnt, cell.prompts_from) if cell.prompts_from else images
+    shown = _load_split(cell, cell.train_split, cell.prompt_task) if cell.prompt_task else images
     begun = _init_method(cell, model, shown, device)
     model.to(device)
-    crew.start(model)
+    crew.broadcast_model(model)
     watch = TrainingMonitor()
     tell = callbacks.epoch_end_callback(model, device, watch, progress, observe)
     with compilation.compiled_blocks(model) if cell.recipe.compile else nullcontext():
         losses, kept = _fit(cell, model, images, scored, device, watch, tell, crew)
     devices.synchronise(device)
-    seconds = watch.trained()
+    seconds = watch.train_seconds()
     return TrainedModel(model, bare, losses, watch, len(scored), begun, seconds, kept)
 
 
@@ -183,27 +188,27 @@ def train_and_evaluate(
     """Train the cell for its record; its predictions go to the store."""
     devices.reset_peak_memory(device)
     done = train(cell, device, progress, crew, observe)
-    best, last = done.watch.best(), done.watch.scores[cell.recipe.epochs]
+    best, last = done.monitor.best_epoch(), done.monitor.evaluations[cell.recipe.epochs]
     head = sum(p.numel() for p in done.model.get_classifier().parameters())
     trainable = sum(p.numel() for p in done.model.parameters() if p.requires_grad)
     outcome = Outcome(
         accuracy=last.accuracy,
-        best_epoch_accuracy=done.watch.scores[best].accuracy,
+        best_epoch_accuracy=done.monitor.evaluations[best].accuracy,
         best_epoch=best,
         test_images=done.scored_images,
         method_params=trainable - head,
         head_params=head,
-        init_seconds=done.start.seconds,
-        init_images=done.start.images,
+        init_seconds=done.init.seconds,
+        init_images=done.init.images,
         train_seconds=done.train_seconds,
-        test_seconds=done.watch.seconds,
+        test_seconds=done.monitor.test_seconds,
         peak_memory_mb=devices.peak_memory_mb(device),
         losses=done.losses,
-        test_accuracies={str(epoch): s.accuracy for epoch, s in done.watch.scores.items()},
+        test_accuracies={str(epoch): s.accuracy for epoch, s in done.monitor.evaluations.items()},
         predictions=_write_predictions(last, cell, store),
     )
-    spilled = {"spilled": "; ".join(done.start.spilled)} if done.start.spilled else {}
-    return outcome, {**done.kept, **spilled}
+    spilled = {"spilled": "; ".join(done.init.spilled)} if done.init.spilled else {}
+    return outcome, {**done.loading_notes, **spilled}
 
 
 def _load_split(cell: Cell, split: Split, task: Task | None = None) -> Examples:
@@ -228,21 +233,21 @@ def make_loader(
     """The examples as the cell's backbone and recipe want them; `order` seeds the shuffling."""
     mean, std = backbones.normalisation(cell.backbone, cell.recipe)
     size = cell.backbone.input.size
-    view = Transform(geometry, cell.recipe.view(cell.suite.name).interpolation)
+    view = Transform(geometry, cell.recipe.views_for(cell.suite.name).interpolation)
     generator = None if order is None else torch.Generator().manual_seed(order)
     return BatchLoader(examples, view, size, cell.recipe.batch, mean, std, device, generator, crew)
 
 
 def make_test_loader(cell: Cell, device: torch.device) -> BatchLoader:
     """The images that the cell scores, as it does."""
-    view = cell.recipe.view(cell.suite.name).test
-    return make_loader(cell, _load_split(cell, cell.scored), view, device, None)
+    view = cell.recipe.views_for(cell.suite.name).test
+    return make_loader(cell, _load_split(cell, cell.eval_split), view, device, None)
 
 
 def _init_method(
     cell: Cell, model: VisionTransformer, examples: Examples, device: torch.device
 ) -> InitStats:
-    views = cell.recipe.view(cell.suite.name)
+    views = cell.recipe.views_for(cell.suite.name)
     shown = make_loader(cell, examples, views.test, device, cell.settings.seed)
     devices.synchronise(device)
     start = perf_counter()
@@ -254,7 +259,7 @@ def _init_method(
     for one in given:
         warnings.showwarning(one.message, one.category, one.filename, one.lineno)
     spilled = [str(one.message) for one in given if issubclass(one.category, SpillWarning)]
-    return InitStats(seconds, shown.passed, spilled)
+    return InitStats(seconds, shown.images_served, spilled)
 
 
 def _fit(
@@ -268,7 +273,7 @@ def _fit(
     crew: ProcessGroup,
 ) -> tuple[list[float], dict[str, str]]:
     """The mean loss of each epoch, and of each split how its images and features were read."""
-    views, recipe = cell.recipe.view(cell.suite.name), cell.recipe
+    views, recipe = cell.recipe.views_for(cell.suite.name), cell.recipe
     wanted, precision = evaluation_epochs(recipe), cell.settings.recipe["precision"]
     shown = make_loader(cell, scored, views.test, device, None, crew)
     to_score = FeatureCache(shown, precision, len(wanted))
@@ -280,8 +285,8 @@ def _fit(
     def after_epoch(epoch: int, loss: float) -> None:
         if epoch in wanted:
             start = perf_counter()
-            watch.scores[epoch] = trainer.evaluate(model, to_score, precision)
-            watch.seconds += perf_counter() - start
+            watch.evaluations[epoch] = trainer.evaluate(model, to_score, precision)
+            watch.test_seconds += perf_counter() - start
         progress(epoch, loss, watch.accuracy(epoch))
 
     lr = cell.settings.rates["lr"]
@@ -304,5 +309,5 @@ def _write_predictions(last: trainer.EvaluationResult, cell: Cell, store: Store)
     """Write the predicted and the right classes beside the records; what stands for the former."""
     classes, labels = (part.numpy().astype(np.int16) for part in (last.classes, last.labels))
     kept = Predictions(classes, labels)
-    write_atomically(store.predictions_path(cell.settings), kept.content())
+    write_atomically(store.predictions_path(cell.settings), kept.to_bytes())
     return kept.sha256()

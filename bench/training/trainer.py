@@ -23,10 +23,10 @@ class BatchSource(Protocol):
     @property
     def device(self) -> torch.device: ...
     @property
-    def crew(self) -> ProcessGroup: ...
+    def process_group(self) -> ProcessGroup: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...
-    def reader(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
+    def forward_fn(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
         """What makes scores of the inputs of the next pass."""
 
 
@@ -64,13 +64,15 @@ def fit(
     losses: list[float] = []
     for epoch in range(1, recipe.epochs + 1):
         model.train()
-        steps, scores = [], batches.reader(model)
+        steps, scores = [], batches.forward_fn(model)
         for inputs, labels in batches:
-            steps.append(train_step(scores, optimiser, inputs, labels, precision, batches.crew))
+            steps.append(
+                train_step(scores, optimiser, inputs, labels, precision, batches.process_group)
+            )
             scheduler.step()
         losses.append(_mean_loss(steps, (epoch - 1) * len(batches)))
         method.after_epoch(model, epoch)
-        batches.crew.equalise(p for p in model.parameters() if p.requires_grad)
+        batches.process_group.broadcast(p for p in model.parameters() if p.requires_grad)
         after_epoch(epoch, losses[-1])
     return losses
 
@@ -90,9 +92,9 @@ def train_step(
     optimiser.zero_grad(set_to_none=True)
     with autocast(inputs.device, precision):
         found = scores(inputs)  # (B, classes)
-    loss = F.cross_entropy(found.float(), labels, reduction=crew.reduction)
+    loss = F.cross_entropy(found.float(), labels, reduction=crew.loss_reduction)
     loss.backward()
-    mean = crew.mean(loss.detach(), labels, _optimised_parameters(optimiser))
+    mean = crew.all_reduce_mean(loss.detach(), labels, _optimised_parameters(optimiser))
     optimiser.step()
     return mean
 
@@ -170,11 +172,11 @@ def evaluate(model: VisionTransformer, batches: BatchSource, precision: str) -> 
     """
     was_training = model.training
     model.eval()
-    scores = batches.reader(model)
+    scores = batches.forward_fn(model)
     with autocast(batches.device, precision):
         answers = [(_predicted_classes(scores(inputs)), labels) for inputs, labels in batches]
     model.train(was_training)
-    classes, labels = batches.crew.whole(answers)
+    classes, labels = batches.process_group.gather_predictions(answers)
     lost = int((classes == NO_PREDICTION).sum())
     if lost:
         raise Diverged(f"{lost} of {len(classes)} images have scores that are not finite")

@@ -24,9 +24,9 @@ class TransferProgress:
     """
 
     def __init__(self, console: Console):
-        self.console, self.under_way = console, dict[str, TaskID]()
-        self.bytes: TransferCallback = partial(self._tell, decimal)
-        self.images: TransferCallback = partial(self._tell, "{:,} images".format)
+        self.console, self.active_tasks = console, dict[str, TaskID]()
+        self.on_bytes: TransferCallback = partial(self._update, decimal)
+        self.on_images: TransferCallback = partial(self._update, "{:,} images".format)
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -37,21 +37,23 @@ class TransferProgress:
         )
 
     @contextmanager
-    def shown(self) -> Iterator["TransferProgress"]:
+    def live(self) -> Iterator["TransferProgress"]:
         with self.bars:
             yield self
 
-    def _tell(self, unit: Callable[[int], str], name: str, done: int, total: int) -> None:
+    def _update(self, unit: Callable[[int], str], name: str, done: int, total: int) -> None:
         amount = f"{unit(done)} of {unit(total)}" if total else unit(done)
-        if name not in self.under_way:
-            self.under_way[name] = self.bars.add_task(name, total=total or None, amount=amount)
+        if name not in self.active_tasks:
+            self.active_tasks[name] = self.bars.add_task(name, total=total or None, amount=amount)
             if not self.console.is_terminal:
                 goes_on = f"{unit(done)} of " * (0 < done < total)
-                self._line(f"{name}: {goes_on}{unit(total) if total else 'of unknown size'}")
-        self.bars.update(self.under_way[name], completed=done, total=total or None, amount=amount)
+                self._print(f"{name}: {goes_on}{unit(total) if total else 'of unknown size'}")
+        self.bars.update(
+            self.active_tasks[name], completed=done, total=total or None, amount=amount
+        )
         if 0 < total <= done:
-            self.bars.remove_task(self.under_way.pop(name))
-            self._line(f"{name}: done, {unit(done)}")
+            self.bars.remove_task(self.active_tasks.pop(name))
+            self._print(f"{name}: done, {unit(done)}")
 
-    def _line(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

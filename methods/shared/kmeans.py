@@ -46,7 +46,7 @@ class CentredPoints:
         """A part of the tokens less the middle."""
         return part.to(self.middle.dtype) - self.middle
 
-    def spread(self) -> float:
+    def sum_of_squares(self) -> float:
         """The sum of all squared distances to the middle."""
         total = torch.zeros((), dtype=torch.float64, device=self.middle.device)
         for part in self.chunks(1):  # no list: small numbers would pin the room between them
@@ -108,7 +108,7 @@ def _lloyd(
     points: CentredPoints, centres: Tensor, tolerance: float = TOLERANCE
 ) -> tuple[Tensor, float]:
     """Lloyd's iterations from `centres`, (K, D), until they gain little; and the last inertia."""
-    spread, before = points.spread(), float("inf")
+    spread, before = points.sum_of_squares(), float("inf")
     clusters, inertia = _initial_state(points, centres), before
     for _ in range(MAX_ITERATIONS):
         inertia = max(0.0, spread - _assign(points, centres, clusters))

@@ -10,18 +10,18 @@ class TensorSlot:
     """
 
     def __init__(self) -> None:
-        self._held: Tensor | None = None
+        self._tensor: Tensor | None = None
 
     def __reduce__(self) -> tuple[type["TensorSlot"], tuple[()]]:
         return TensorSlot, ()
 
-    def give(self, tensor: Tensor) -> None:
+    def put(self, tensor: Tensor) -> None:
         """Hold `tensor`; one that was not taken is forgotten."""
-        self._held = tensor
+        self._tensor = tensor
 
-    def take(self) -> Tensor:
+    def pop(self) -> Tensor:
         """What was given in this forward pass."""
-        held, self._held = self._held, None
+        held, self._tensor = self._tensor, None
         if held is None:
             raise RuntimeError("nothing was handed over: the backbone must run before its head")
         return held

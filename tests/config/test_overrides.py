@@ -25,8 +25,8 @@ from bench.utils.files import REPO_ROOT
 
 def test_the_vpt_code_resizes_vtab_as_tensorflow_and_fgvc_as_torchvision():
     recipe = load_recipe("vpt2022")
-    assert recipe.view("vtab1k") == Views("squash", "squash", "tf1_bilinear")
-    assert recipe.view("fgvc") == Views("random_crop_flip", "resize256_crop", "bilinear")
+    assert recipe.views_for("vtab1k") == Views("squash", "squash", "tf1_bilinear")
+    assert recipe.views_for("fgvc") == Views("random_crop_flip", "resize256_crop", "bilinear")
 
 
 def committed() -> Iterator[dict[str, Any]]:
@@ -69,10 +69,10 @@ def test_a_dotted_name_changes_an_entry_of_a_table_alone():
     recipe = load_recipe("vpt2022")
     changes = {"views.default.train": "short_side_crop", "fields.vpt_deep.dropout": 0.2}
     changed = override_recipe(recipe, changes)
-    assert changed.view("mini") == Views("short_side_crop", "squash", "tf1_bilinear")
-    assert changed.view("fgvc") == recipe.view("fgvc")
+    assert changed.views_for("mini") == Views("short_side_crop", "squash", "tf1_bilinear")
+    assert changed.views_for("fgvc") == recipe.views_for("fgvc")
     assert changed.fields["vpt_deep"] == {"dropout": 0.2}
-    assert recipe.view("mini").train == "squash"
+    assert recipe.views_for("mini").train == "squash"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_changed_view_is_trained_with_and_written_down(tmp_path):
     results, change = tmp_path / "results", "views.default.interpolation=tf1_bilinear"
     for more in ((), ("--set", change)):
         assert main(tiny.command("run", tmp_path, results, "linear", *more)) == 0
-    first, second = (found for _, found in Store(results).read())
+    first, second = (found for _, found in Store(results).read_all())
     said = {record.settings.recipe["view"].get("interpolation") for record in (first, second)}
     assert said == {None, "tf1_bilinear"}
     board = (results / "leaderboard.md").read_text()

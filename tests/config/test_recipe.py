@@ -175,7 +175,7 @@ def test_a_recipe_has_the_numbers_of_its_paper(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "suite"), VIEWS)
 def test_a_recipe_has_the_views_of_its_paper(name: str, suite: str) -> None:
-    views = load_recipe(name).view(suite)
+    views = load_recipe(name).views_for(suite)
     assert (views.train, views.test) == VIEWS[name, suite]
 
 

@@ -13,8 +13,8 @@ from bench.data.distributed import IGNORE_INDEX, SINGLE_PROCESS, MultiProcess
 def test_the_parts_of_a_batch_are_the_batch(rows, count):
     batch, labels = torch.arange(10, 10 + rows), torch.arange(rows)
     crew = [MultiProcess(number, count) for number in range(count)]
-    parts = [one.part(batch) for one in crew]
-    given = [one.labels(labels) for one in crew]
+    parts = [one.batch_shard(batch) for one in crew]
+    given = [one.label_shard(labels) for one in crew]
     assert all(len(part) == len(label) > 0 for part, label in zip(parts, given, strict=True))
     counted = torch.cat(given) != IGNORE_INDEX
     assert torch.cat(parts)[counted].tolist() == batch.tolist()
@@ -23,33 +23,33 @@ def test_the_parts_of_a_batch_are_the_batch(rows, count):
 
 def test_a_row_that_fills_up_a_part_counts_in_no_loss():
     one = torch.tensor([3])
-    assert MultiProcess(0, 2).labels(one).tolist() == [3]
-    assert MultiProcess(1, 2).labels(one).tolist() == [IGNORE_INDEX]
+    assert MultiProcess(0, 2).label_shard(one).tolist() == [3]
+    assert MultiProcess(1, 2).label_shard(one).tolist() == [IGNORE_INDEX]
     scores = torch.randn(1, 5)
-    assert F.cross_entropy(scores, MultiProcess(1, 2).labels(one), reduction="sum") == 0
+    assert F.cross_entropy(scores, MultiProcess(1, 2).label_shard(one), reduction="sum") == 0
 
 
 def test_blocks_of_a_split_are_the_split():
     rows = torch.arange(10)
-    blocks = [MultiProcess(number, 3).block(rows) for number in range(3)]
+    blocks = [MultiProcess(number, 3).split_shard(rows) for number in range(3)]
     assert torch.cat(blocks).tolist() == rows.tolist()
 
 
 def test_one_process_takes_all():
     rows = torch.arange(4)
     assert (
-        SINGLE_PROCESS.part(rows)
-        is SINGLE_PROCESS.labels(rows)
-        is SINGLE_PROCESS.block(rows)
+        SINGLE_PROCESS.batch_shard(rows)
+        is SINGLE_PROCESS.label_shard(rows)
+        is SINGLE_PROCESS.split_shard(rows)
         is rows
     )
-    classes, labels = SINGLE_PROCESS.whole([(rows, rows + 1), (rows + 4, rows)])
+    classes, labels = SINGLE_PROCESS.gather_predictions([(rows, rows + 1), (rows + 4, rows)])
     assert classes.tolist() == list(range(8))
     assert labels.tolist() == [1, 2, 3, 4, 0, 1, 2, 3]
 
 
 def test_each_process_draws_numbers_of_its_own_and_the_first_those_of_one_alone(monkeypatch):
-    monkeypatch.setattr(MultiProcess, "equalise", lambda crew, tensors: None)
+    monkeypatch.setattr(MultiProcess, "broadcast", lambda crew, tensors: None)
 
     def drawn(crew):
         torch.manual_seed(5)
@@ -65,8 +65,8 @@ def test_each_process_draws_numbers_of_its_own_and_the_first_those_of_one_alone(
 
 def test_all_start_from_the_first_one_s_parameters_and_buffers(monkeypatch):
     given = []
-    monkeypatch.setattr(MultiProcess, "equalise", lambda crew, tensors: given.extend(tensors))
+    monkeypatch.setattr(MultiProcess, "broadcast", lambda crew, tensors: given.extend(tensors))
     model = nn.BatchNorm1d(3)
-    MultiProcess(1, 2).start(model)
+    MultiProcess(1, 2).broadcast_model(model)
     whole = model.state_dict(keep_vars=True).values()
     assert {id(tensor) for tensor in given} == {id(tensor) for tensor in whole}

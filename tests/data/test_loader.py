@@ -55,7 +55,10 @@ def test_there_are_as_many_batches_as_a_pass_gives():
 
 
 def test_rows_name_the_images_that_a_pass_would_give():
-    rows = [(index.tolist(), labels.tolist()) for index, labels in batches_of(numbered(10)).rows()]
+    rows = [
+        (index.tolist(), labels.tolist())
+        for index, labels in batches_of(numbered(10)).indices_and_labels()
+    ]
     seen = [levels(images) for images, _ in batches_of(numbered(10))]
     assert [index for index, _ in rows] == [labels for _, labels in rows] == seen
 

@@ -252,7 +252,7 @@ def test_one_seed_gives_one_order_and_every_image_once_a_pass(
     ordered = all_images(batches(examples)).flatten(1).tolist()
     for seen in passes:
         assert sorted(seen.flatten(1).tolist()) == sorted(ordered)
-    assert first.passed == 24
+    assert first.images_served == 24
 
 
 def test_without_an_order_images_come_as_listed(suite, written):

@@ -126,7 +126,7 @@ def test_a_cell_is_done_no_more_when_its_images_were_replaced(
         replace(light(folder) / "images" / "test" / f"{number}.png", seed=number)
     assert main(words) == 0
     assert "1 cells to run, 0 done before" in capsys.readouterr().err
-    assert len({record.settings.split for _, record in Store(folder / "results").read()}) == 2
+    assert len({record.settings.split for _, record in Store(folder / "results").read_all()}) == 2
 
 
 def test_images_replaced_between_two_cells_of_a_process_are_decoded_anew(folder: Path) -> None:

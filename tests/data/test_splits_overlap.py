@@ -219,7 +219,9 @@ def test_bytes_of_val_in_train_are_refused_where_val_chooses(folder: Path, capsy
 
 
 def kept(folder: Path) -> Record:
-    [record] = [found for _, found in Store(folder / "results").read() if isinstance(found, Record)]
+    [record] = [
+        found for _, found in Store(folder / "results").read_all() if isinstance(found, Record)
+    ]
     assert record.ok
     return record
 

@@ -55,7 +55,7 @@ def members(target: Callable[..., None], *args: tuple) -> Iterator[list[RankProc
         for member in found:
             member.process.kill()
             member.process.join()
-            member.line.close()
+            member.pipe.close()
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def both(
     folder = tmp_path_factory.mktemp("both")
     rest = (2, requests, folder / "results", folder / "meeting")
     with members(distributed_workers.train, (0, *rest), (1, *rest)) as started:
-        return [member.line.recv() for member in started]
+        return [member.pipe.recv() for member in started]
 
 
 def outcomes(endings: list[RunResult]) -> list:
@@ -98,8 +98,8 @@ def test_two_processes_give_the_numbers_of_one(
 def test_what_is_fixed_is_computed_once_by_two_processes_too(
     alone: list[list[RunResult]], both: list[list[list[RunResult]]]
 ) -> None:
-    notes = [ending.kept["read_in_training"] for ending in both[0][0]]
-    assert notes == [ending.kept["read_in_training"] for ending in alone[0]]
+    notes = [ending.notes["read_in_training"] for ending in both[0][0]]
+    assert notes == [ending.notes["read_in_training"] for ending in alone[0]]
     assert [note.split(":")[0] for note in notes].count("features") == 2  # linear and Own
 
 

@@ -77,9 +77,9 @@ def test_a_method_that_starts_from_no_image_is_left_as_it_is_beside_one_that_doe
 
 def test_a_crossed_cell_travels_to_a_worker(cards):
     (crossed,) = cells(cards, "spt_deep", prompts_from="dark")
-    job = jobs.parse_job(jobs.job_for(crossed, "cpu").text())
+    job = jobs.parse_job(jobs.job_for(crossed, "cpu").to_json())
     assert jobs.resolve_cell(job).settings == crossed.settings
-    assert jobs.resolve_cell(job).prompts_from == crossed.prompts_from
+    assert jobs.resolve_cell(job).prompt_task == crossed.prompt_task
 
 
 def test_settings_without_a_source_are_called_as_before_there_was_any(cards):

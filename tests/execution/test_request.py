@@ -101,7 +101,7 @@ def test_a_cell_asked_for_by_its_record_s_names_is_the_same(cards, recipe):
 
 def test_a_worker_s_cell_is_the_one_that_was_asked_for_or_none(cards):
     job = jobs.job_for(cell(request(cards)), "cpu")
-    assert jobs.resolve_cell(jobs.parse_job(job.text())).settings.digest() == job.cell
+    assert jobs.resolve_cell(jobs.parse_job(job.to_json())).settings.digest() == job.cell
     with pytest.raises(UserError, match="differ from those of the machine that asked"):
         jobs.resolve_cell(replace(job, cell="0" * 16))
 
@@ -122,7 +122,7 @@ def recorded(cards, tmp_path) -> Record:
     """Of a cell whose view of training is not that of test."""
     more = ("--set", "views.default.train=random_resized_crop_flip", "--set", "epochs=3")
     assert main.main(tiny.command("run", cards, tmp_path, "bias", *more)) == 0
-    [(_, record)] = Store(tmp_path).read()
+    [(_, record)] = Store(tmp_path).read_all()
     assert isinstance(record, Record)
     return record
 
@@ -166,7 +166,7 @@ def test_cells_of_other_images_are_not_compared_image_by_image(tmp_path, recorde
     store = Store(tmp_path)
     other = replace(recorded, settings=replace(recorded.settings, split="other-split"))
     kept = Predictions(np.zeros(16, np.int16), np.zeros(16, np.int16))
-    write_atomically(store.predictions_path(other.settings), kept.content())
+    write_atomically(store.predictions_path(other.settings), kept.to_bytes())
     assert record_diff.mcnemar_sentence(recorded, other, store) == ""
     assert record_diff.mcnemar_sentence(recorded, recorded, store).startswith(
         "McNemar on 16 test images"

@@ -144,7 +144,7 @@ class Beside:
 
     running: list[Job]
     name: str = "beside"
-    queues: bool = False
+    has_queue: bool = False
 
     def capacity(self) -> int:
         return 2
@@ -163,7 +163,7 @@ class Beside:
     def close(self) -> None:
         self.running.clear()
 
-    def goes_on(self) -> str:
+    def left_running(self) -> str:
         return ""
 
 
@@ -270,7 +270,7 @@ register("counted", Counted())
 def test_an_interrupted_run_gives_its_claims_back(cards: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     process = start(words(cards, results, "fault_hang", "--workers", "1"))
-    wait_for(lambda: list(Leases(results).all()))
+    wait_for(lambda: list(Leases(results).active()))
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 130
     assert not list(Leases(results).folder.glob("*.json"))
@@ -280,7 +280,7 @@ def test_an_interrupted_run_gives_its_claims_back(cards: Path, tmp_path: Path) -
 def test_workers_end_with_who_started_them(cards: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     process = start(words(cards, results, "fault_hang", "--workers", "2"))
-    wait_for(lambda: list(Leases(results).all()))
+    wait_for(lambda: list(Leases(results).active()))
     started = children(process.pid)
     assert started
     process.kill()

@@ -46,9 +46,11 @@ def results(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 def test_cells_are_counted_by_what_has_become_of_them(planned: list[Cell], results: Path) -> None:
     claims = Leases(results)
-    claims.take(planned[1].settings.digest(), {"cell": "linear on small", "epoch": 3, "epochs": 9})
+    claims.acquire(
+        planned[1].settings.digest(), {"cell": "linear on small", "epoch": 3, "epochs": 9}
+    )
     seen = status.snapshot(planned, Store(results))
-    assert (seen.done, len(seen.running), seen.failed, len(seen.left)) == (1, 1, 0, 1)
+    assert (seen.done, len(seen.running), seen.failed, len(seen.pending)) == (1, 1, 0, 1)
     lines = list(seen.lines(90, 1))
     assert lines[0] == "1 done, 1 running, 0 failed, 1 left"
     assert lines[1].startswith("  linear on small, epoch 3 of 9 (")
@@ -58,7 +60,7 @@ def test_cells_are_counted_by_what_has_become_of_them(planned: list[Cell], resul
 def test_more_workers_take_less_time(planned: list[Cell], tmp_path: Path) -> None:
     claims = Leases(tmp_path)
     for cell in planned[:2]:
-        claims.take(cell.settings.digest(), {"cell": "linear"})
+        claims.acquire(cell.settings.digest(), {"cell": "linear"})
     *_, last = status.snapshot(planned, Store(tmp_path)).lines(100, 4)
     assert last == "about 50 s, 2 at a time, as 4 earlier ones went"
 
@@ -81,8 +83,11 @@ def test_a_cell_is_estimated_by_those_that_are_most_like_it(
     planned: list[Cell], results: Path
 ) -> None:
     known = status.estimate_durations(Store(results), "tiny")
-    linear = known.of(planned[1].settings)
+    linear = known.cell_seconds(planned[1].settings)
     assert known.count == 1
     assert linear
-    assert known.seconds(cell.settings for cell in planned) == pytest.approx(3 * linear)
-    assert status.estimate_durations(Store(results), "vtab1k").of(planned[1].settings) is None
+    assert known.total_seconds(cell.settings for cell in planned) == pytest.approx(3 * linear)
+    assert (
+        status.estimate_durations(Store(results), "vtab1k").cell_seconds(planned[1].settings)
+        is None
+    )

@@ -58,7 +58,7 @@ def run(cards: Path, results: Path, methods: str, *more: str) -> int:
 
 
 def kept(folder: Path) -> list[Record]:
-    return [record for _, record in Store(folder).read() if isinstance(record, Record)]
+    return [record for _, record in Store(folder).read_all() if isinstance(record, Record)]
 
 
 @pytest.fixture(scope="module")
@@ -485,14 +485,14 @@ def test_a_worker_makes_the_same_trial_and_final_of_their_jobs(cards: Path, tune
         root=cards / "data",
     )
     [one] = tuning.plan_searches(request)
-    look = one.look(tuning.trial_store(tuned))
+    look = one.state(tuning.trial_store(tuned))
     finals = tuning.plan_finals(request, [(one, look)])
-    trials = [cell for cell, _ in look.tried]
+    trials = [cell for cell, _ in look.known_trials]
     assert len(trials) == 2
     for cell in (*trials, *finals):
-        made = jobs.resolve_cell(jobs.parse_job(jobs.job_for(cell, "cpu").text()))
+        made = jobs.resolve_cell(jobs.parse_job(jobs.job_for(cell, "cpu").to_json()))
         assert made == cell
-    assert finals[0].tuned == look.tuned()
+    assert finals[0].tuned == look.tuning_result()
 
 
 def test_trials_with_prompts_from_another_task_see_its_train_alone(

@@ -130,7 +130,7 @@ def test_moments_are_those_of_a_plain_loop(pooling):
     with torch.no_grad():
         tokens = bare(pooling).forward_intermediates(images(), intermediates_only=True)[-1]
         tokens = final(tokens.flatten(2).transpose(1, 2))  # (3, 64, 64)
-        for tokens_of_one, found in zip(tokens, branch.moments(tokens), strict=True):
+        for tokens_of_one, found in zip(tokens, branch.cross_covariances(tokens), strict=True):
             heads = branch.head_norm(branch.project(tokens_of_one).reshape(64, 4, 128))
             for i in range(3):
                 left = heads[:, i] - heads[:, i].mean()
@@ -146,7 +146,7 @@ def test_moment_probing_averages_two_classifiers(pooling):
     with torch.no_grad():
         tokens = plain.forward_features(images())[:, 1:]
         tokens = plain.fc_norm(tokens)
-        second = branch.classifier(branch.shrink(branch.moments(tokens)).flatten(1))
+        second = branch.classifier(branch.shrink(branch.cross_covariances(tokens)).flatten(1))
         same(model(images()), (plain(images()) + second) / 2)
 
 
@@ -216,7 +216,7 @@ def test_the_head_sees_the_mean_or_the_weighted_sum_of_each_block_s_answers(gath
         tokens = model.forward_features(images())
         answers = [block.answers.take() for block in model.blocks]
         for block, given in zip(model.blocks, answers, strict=True):
-            block.answers.give(given)
+            block.answers.put(given)
         joined = model.forward_head(tokens, pre_logits=True)
     assert joined.shape == (3, 64 * (1 + 3))
     for block, given in enumerate(answers):
@@ -505,9 +505,9 @@ def test_what_is_refused_has_a_reason_and_no_name():
 
 def test_a_copy_of_a_handover_is_empty_and_still_shared():
     handover = TensorSlot()
-    handover.give(torch.ones(1, requires_grad=True) * 2)
+    handover.put(torch.ones(1, requires_grad=True) * 2)
     one, other = copy.deepcopy((handover, handover))
     assert one is other
     with pytest.raises(RuntimeError, match="before its head"):
-        one.take()
-    assert handover.take() == 2
+        one.pop()
+    assert handover.pop() == 2

@@ -36,7 +36,7 @@ NAMES = ["linear", "mp", "vpt_deep"]
 def tiny(monkeypatch):
     """All sections with next to no work, in this process."""
     sizes = WorkSizes(
-        2, 4, 8, "vit_mini_mae", base="test_vit", large="vit_mini_mae", kept=(40, 2), rounds=1
+        2, 4, 8, "vit_mini_mae", base="test_vit", large="vit_mini_mae", cache_work=(40, 2), rounds=1
     )
     monkeypatch.setitem(page.SIZES, "cpu", replace(sizes, shallow=TINY, plans=PLANS))
     monkeypatch.setattr(methods, "names", lambda: NAMES)

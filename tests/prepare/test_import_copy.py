@@ -32,7 +32,7 @@ def run(folder: Path, *more: str) -> int:
 
 
 def records(folder: Path) -> list[Record]:
-    return [found for _, found in Store(folder / "results").read() if isinstance(found, Record)]
+    return [found for _, found in Store(folder / "results").read_all() if isinstance(found, Record)]
 
 
 def prepared(folder: Path, task: str, variant: str) -> Path:

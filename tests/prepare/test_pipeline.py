@@ -76,7 +76,7 @@ def test_a_run_reads_what_was_prepared_and_its_record_says_so(tmp_path):
     results = tmp_path / "results"
     changes = ["--set", "epochs=1", "--set", "warmup_epochs=0", "--set", "precision=fp32"]
     assert main(["run", *where(tmp_path), "--results", str(results), *changes]) == 0
-    [(_, record)] = Store(results).read()
+    [(_, record)] = Store(results).read_all()
     suite = load_suite(str(tmp_path / "suite.toml"))
     test = splits.load_split(suite, suite.task[0], "test", tmp_path / "data")
     assert record.settings.variant == "lossless"

@@ -15,18 +15,18 @@ from bench.records.leases import Leases
 
 def test_a_claim_keeps_others_out_until_it_is_released(tmp_path: Path) -> None:
     first, second = Leases(tmp_path), Leases(tmp_path)
-    assert first.take("a", {"cell": "linear"})
-    assert not second.take("a", {})
+    assert first.acquire("a", {"cell": "linear"})
+    assert not second.acquire("a", {})
     first.release("a")
-    assert second.take("a", {})
+    assert second.acquire("a", {})
 
 
 def test_all_claims_are_told_with_what_their_holders_say(tmp_path: Path) -> None:
     mine = Leases(tmp_path)
-    mine.take("a", {"cell": "linear"})
-    mine.tell("a", epoch=3)
+    mine.acquire("a", {"cell": "linear"})
+    mine.update("a", epoch=3)
     mine.renew()
-    ((cell, told),) = Leases(tmp_path).all()
+    ((cell, told),) = Leases(tmp_path).active()
     assert (cell, told["cell"], told["epoch"], told["pid"]) == ("a", "linear", 3, os.getpid())
 
 
@@ -39,21 +39,21 @@ def of_another_machine(folder: Path, cell: str) -> Path:
 
 def test_a_claim_that_nobody_renews_is_nobodys(tmp_path: Path) -> None:
     path = of_another_machine(tmp_path, "a")
-    assert not Leases(tmp_path).take("a", {})
+    assert not Leases(tmp_path).acquire("a", {})
     old = path.stat().st_mtime - leases.EXPIRY_SECONDS - 1
     os.utime(path, (old, old))
-    assert not list(Leases(tmp_path).all())
-    assert Leases(tmp_path).take("a", {})
+    assert not list(Leases(tmp_path).active())
+    assert Leases(tmp_path).acquire("a", {})
 
 
 def test_a_claim_that_is_renewed_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.0)
     mine = Leases(tmp_path)
-    mine.take("a", {})
+    mine.acquire("a", {})
     path = tmp_path / "claims" / "a.json"
     os.utime(path, (0, 0))
     mine.renew()
-    assert not Leases(tmp_path).take("a", {})
+    assert not Leases(tmp_path).acquire("a", {})
 
 
 def test_a_claim_whose_process_here_is_no_more_is_nobodys(tmp_path: Path) -> None:
@@ -61,13 +61,13 @@ def test_a_claim_whose_process_here_is_no_more_is_nobodys(tmp_path: Path) -> Non
                            capture_output=True, text=True, check=True)  # fmt: skip
     path = of_another_machine(tmp_path, "a")
     path.write_text(json.dumps({"host": platform.node(), "pid": int(ended.stdout)}))
-    assert Leases(tmp_path).take("a", {})
+    assert Leases(tmp_path).acquire("a", {})
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]"])
 def test_a_claim_that_cannot_be_read_is_nobodys(content: str, tmp_path: Path) -> None:
     of_another_machine(tmp_path, "a").write_text(content)
-    assert Leases(tmp_path).take("a", {})
+    assert Leases(tmp_path).acquire("a", {})
 
 
 def test_of_many_that_claim_at_once_one_wins(tmp_path: Path) -> None:

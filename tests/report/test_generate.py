@@ -251,7 +251,7 @@ def test_times_are_means_over_tasks_and_seeds_and_values_stand_by_task_and_seed(
     [board] = boards(row("bias", [10, 20]) + row("bias", [11, 21], seed=1) + row("lora", [5, 6]))
     bias, lora = board.rows
     assert (bias.train_seconds, lora.init_seconds) == (12.0, 0.02)
-    assert bias.values.tolist() == [[10, 11], [20, 21]]
+    assert bias.accuracies.tolist() == [[10, 11], [20, 21]]
     assert accuracy_table(board.rows).tolist() == [[10.5, 5], [20.5, 6]]
 
 

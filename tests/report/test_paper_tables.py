@@ -46,10 +46,10 @@ def test_the_order_of_the_records_changes_no_table(tables: dict[str, str]) -> No
 @pytest.mark.parametrize("paper", claims.paper_names())
 def test_every_claim_stands_in_its_table_s_layout(paper: str) -> None:
     laid = {table.id: layouts.expand_table(table) for table in layouts.load_layouts(paper).table}
-    places = {name: set(found.places()) for name, found in laid.items() if found}
+    places = {name: set(found.entries()) for name, found in laid.items() if found}
     for claim in claims.load_claims(paper):
         if claim.table in places:
-            assert claim.place in places[claim.table], claim
+            assert claim.entry in places[claim.table], claim
     in_none = {claim.table for claim in claims.load_claims(paper)} - places.keys()
     assert in_none <= {"page", "demo"}
 
@@ -83,13 +83,15 @@ def test_a_group_s_mean_is_over_its_tasks_in_the_column_that_the_paper_used() ->
     made = full_row()
     natural = [r.outcome for r in made if r.group == "Natural" and r.outcome]
     for column in ("accuracy", "best_epoch_accuracy"):
-        found = PaperResults(largest_comparable(made, "spt2024"), column).find(NATURAL)
+        found = PaperResults(largest_comparable(made, "spt2024"), column).measured(NATURAL)
         assert found.values == [pytest.approx(sum(getattr(o, column) for o in natural) / 7)]
         assert (found.done, found.tasks) == (7, 7)
 
 
 def test_an_incomplete_group_has_no_value_and_says_how_far_it_got() -> None:
-    found = PaperResults(largest_comparable(full_row()[1:], "spt2024"), "accuracy").find(NATURAL)
+    found = PaperResults(largest_comparable(full_row()[1:], "spt2024"), "accuracy").measured(
+        NATURAL
+    )
     assert (found.values, found.done, found.tasks) == ([], 6, 7)
     assert format_value(NATURAL, found) == "–"
 
@@ -101,10 +103,13 @@ def test_records_of_another_recipe_or_with_other_fields_do_not_fill_a_cell() -> 
         record("spt_deep", MAE, FGVC, task, recipe="unified"),
         record("spt_deep", MAE, FGVC, task, prompts=50),
     ]
-    assert PaperResults(largest_comparable(others, "spt2024"), "accuracy").find(cub).values == []
+    assert (
+        PaperResults(largest_comparable(others, "spt2024"), "accuracy").measured(cub).values == []
+    )
     fifty = PaperEntry("spt_deep", "prompts=50", MAE, "fgvc", "cub", "accuracy")
     assert (
-        len(PaperResults(largest_comparable(others, "spt2024"), "accuracy").find(fifty).values) == 1
+        len(PaperResults(largest_comparable(others, "spt2024"), "accuracy").measured(fifty).values)
+        == 1
     )
 
 
@@ -115,7 +120,7 @@ def test_what_is_not_possible_is_marked_so() -> None:
             place,
             PaperResults(
                 largest_comparable(synthetic_records.records(), "spt2024"), "accuracy"
-            ).find(place),
+            ).measured(place),
         )
         == "n/a"
     )
@@ -128,7 +133,7 @@ def test_total_parameters_are_the_backbone_s_and_all_tasks_over_the_backbone_s()
         place = PaperEntry(
             method, "", synthetic_records.ORIGINAL, "fgvc+vtab1k", "all tasks", "total_params"
         )
-        assert format_value(place, results.find(place)) == printed
+        assert format_value(place, results.measured(place)) == printed
 
 
 # Verdicts
@@ -165,21 +170,21 @@ def cub(*accuracies: float) -> list[Record]:
     ],
 )
 def test_a_claim_is_verified_within_the_margin(accuracies: tuple[float, ...], status: str) -> None:
-    verdict = ClaimChecker(cub(*accuracies)).verdict(claim("80.13"))
+    verdict = ClaimChecker(cub(*accuracies)).check(claim("80.13"))
     assert verdict.status == status
     assert verdict.column == "best_epoch_accuracy"
 
 
 def test_a_borrowed_row_is_compared_as_the_paper_that_ran_it_reports() -> None:
     assert (
-        ClaimChecker(cub(80.0)).verdict(claim("75.00", "vpt2022")).status == "not run"
+        ClaimChecker(cub(80.0)).check(claim("75.00", "vpt2022")).status == "not run"
     )  # its recipe
-    verdict = ClaimChecker(cub(80.0), recipe="spt2024").verdict(claim("75.00", "vpt2022"))
+    verdict = ClaimChecker(cub(80.0), recipe="spt2024").check(claim("75.00", "vpt2022"))
     assert (verdict.status, verdict.column) == ("verified", "accuracy")
 
 
 def test_an_incomplete_claim_counts_its_tasks() -> None:
-    verdict = ClaimChecker(full_row()[2:]).verdict(
+    verdict = ClaimChecker(full_row()[2:]).check(
         claim("80.00", suite="vtab1k", on="mean over tasks")
     )
     assert verdict.status == "incomplete (17/19)"

@@ -28,7 +28,7 @@ def made(seed: int = 0, more: float = 0.0) -> list[Record]:
 
 def find(records: list[Record], on: str, metric: str = "accuracy") -> MeasuredValue:
     place = PaperEntry("spt_deep", "", MAE, "vtab1k", on, metric)
-    return PaperResults(largest_comparable(records, "spt2024"), "accuracy").find(place)
+    return PaperResults(largest_comparable(records, "spt2024"), "accuracy").measured(place)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def written(folder: Path, *made: tuple[Record, Predictions]) -> Store:
     store = Store(folder)
     for one, kept in made:
         store.write(one)
-        write_atomically(store.predictions_path(one.settings), kept.content())
+        write_atomically(store.predictions_path(one.settings), kept.to_bytes())
     return store
 
 
@@ -152,7 +152,7 @@ def test_merging_adds_what_is_new_and_keeps_ours_where_both_have_a_result(
     said = capsys.readouterr().out
     assert said.count("added: ") == 1
     assert said.count("differs, ours kept: ") == 1
-    accuracies = {r.settings.method: r.outcome.accuracy for _, r in ours.read()}  # type: ignore[union-attr]
+    accuracies = {r.settings.method: r.outcome.accuracy for _, r in ours.read_all()}  # type: ignore[union-attr]
     assert accuracies == {"vpt_deep": 50.0, "spt_deep": 90.0}
     assert (ours.root / "leaderboard.md").is_file()
     assert main(["verify", str(ours.root)]) == 0
@@ -275,7 +275,7 @@ def merge(theirs: Store, ours: Store) -> None:
 
 
 def only(store: Store) -> Record:
-    [(_, found)] = store.read()
+    [(_, found)] = store.read_all()
     assert isinstance(found, Record)
     return found
 
@@ -305,7 +305,7 @@ def test_predictions_come_with_their_record(tmp_path: Path) -> None:
     found = read_predictions(ours.predictions_path(record.settings))
     assert found is not None
     assert found.classes.tolist() == kept.classes.tolist()
-    assert found.right().sum() == 30
+    assert found.correct().sum() == 30
 
 
 def test_the_hash_of_predictions_is_of_the_predicted_classes_alone() -> None:

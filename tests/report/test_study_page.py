@@ -139,7 +139,7 @@ def test_a_papers_table_is_filled_by_its_study() -> None:
             for p, _ in study_data.study_cells(found, [])
         ]
         table = next(t for t in layouts.load_layouts("spt2024").table if t.id == name)
-        for place in layouts.expand_table(table).places():
+        for place in layouts.expand_table(table).entries():
             share = float(place.fields.partition("=")[2]) if place.fields else None
             assert (place.suite, place.on, place.backbone, place.method, share) in places
 
@@ -251,11 +251,11 @@ def test_a_study_with_measures_is_done_when_both_are_there(folder: Path, tmp_pat
     assert run(folder, tmp_path, card, "--seeds", "0") == 0
     loaded = load_study(str(card)).study
     asked = replace(common(folder), seeds=[0])
-    assert not study_plan.plan_study(loaded, asked, Store(tmp_path)).left()
+    assert not study_plan.plan_study(loaded, asked, Store(tmp_path)).pending()
     found = sorted(tmp_path.glob(f"{measurements.MEASURES_DIR}/*/nmi.json"))
     assert len(found) == 2
     found[0].unlink()
-    assert len(study_plan.plan_study(loaded, asked, Store(tmp_path)).left()) == 1
+    assert len(study_plan.plan_study(loaded, asked, Store(tmp_path)).pending()) == 1
     assert run(folder, tmp_path, card, "--seeds", "0") == 0
     assert found[0].is_file()
     page = (tmp_path / "studies" / "seen.md").read_text()
@@ -312,9 +312,9 @@ def test_cells_in_workers_are_observed(folder: Path) -> None:
     cell = study_plan.plan_study(load_study(str(card)).study, common(folder), Store(folder)).cells[
         0
     ]
-    job = jobs.parse_job(jobs.job_for(cell, "cpu").text())
+    job = jobs.parse_job(jobs.job_for(cell, "cpu").to_json())
     assert job.observed == ["nmi"]
-    assert jobs.resolve_cell(job).observed == ("nmi",)
+    assert jobs.resolve_cell(job).measurements == ("nmi",)
     assert jobs.resolve_cell(job).settings == cell.settings
 
 

@@ -93,7 +93,7 @@ def test_every_epoch_can_be_read_before_the_next(tmp_path: Path, cards: Path) ->
     settings = _settings()
     with callbacks.open_tracker(True, settings, Store(tmp_path)) as tracker:
         for epoch in (1, 2):
-            tracker.epoch(epoch, 0.5, None)
+            tracker.log_epoch(epoch, 0.5, None)
             found = EventAccumulator(
                 str(callbacks.tensorboard_folder(Store(tmp_path), settings))
             ).Reload()

@@ -66,14 +66,14 @@ def shown(
 def kept(model, batches: BatchLoader | None = None, passes: int = 3, precision: str = "fp32"):
     """Features that have been asked for once."""
     found = FeatureCache(batches or shown(), precision, passes)
-    found.reader(model)
+    found.forward_fn(model)
     return found
 
 
 @pytest.mark.parametrize("pooling", ["token", "avg"])
 @pytest.mark.parametrize(("name", "first"), SPLITS.items())
 def test_a_model_is_split_at_the_first_stage_that_learns(name, first, pooling):
-    assert frozen_trunk.split_at_first_trainable(adapted(name, pooling)).above[0].name == first
+    assert frozen_trunk.split_at_first_trainable(adapted(name, pooling)).rest[0].name == first
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -90,9 +90,9 @@ def test_what_learns_from_the_first_block_on_or_sees_the_images_is_not_split(nam
 def test_the_split_lies_below_what_training_mode_changes(lively):
     model = adapted("linear")
     model.blocks[1].ls1 = lively
-    assert frozen_trunk.split_at_first_trainable(model).above[0].name == "blocks.1"
+    assert frozen_trunk.split_at_first_trainable(model).rest[0].name == "blocks.1"
     model.blocks[1].ls1 = nn.Dropout(0.0)
-    assert frozen_trunk.split_at_first_trainable(model).above[0].name == "head"
+    assert frozen_trunk.split_at_first_trainable(model).rest[0].name == "head"
 
 
 def test_a_model_whose_forward_pass_is_its_own_is_not_split():
@@ -111,7 +111,7 @@ def test_a_model_whose_forward_pass_is_its_own_is_not_split():
 class InDoubles(BatchLoader):
     """Batches in float64."""
 
-    def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         return pixels.double().sub_(self._mean).div_(self._std)
 
 
@@ -122,7 +122,7 @@ def compared(name: str, precision: str, kind: type[BatchLoader] = BatchLoader):
     batches = shown(order=1, kind=kind)
     found = kept(model, batches, precision=precision)
     assert found.note.startswith("features")
-    read, twin = found.reader(model), copy.deepcopy(model)
+    read, twin = found.forward_fn(model), copy.deepcopy(model)
     for (rows, labels), (images, _) in zip(found, shown(order=1, kind=kind), strict=True):
         got = []
         for one, reader, inputs in (
@@ -187,7 +187,7 @@ def test_orders_are_drawn_as_without_features():
     for _ in range(2):
         labels = torch.cat([labels for _, labels in found])
         assert torch.equal(labels, torch.cat([labels for _, labels in plain]))
-    assert torch.equal(batches.order.get_state(), plain.order.get_state())
+    assert torch.equal(batches.shuffle_generator.get_state(), plain.shuffle_generator.get_state())
 
 
 def counted(model) -> list[int]:
@@ -254,7 +254,7 @@ def test_features_that_do_not_fit_are_not_kept_and_the_note_says_so(monkeypatch)
 
 
 def scores(model, found: FeatureCache) -> torch.Tensor:
-    reader = found.reader(model)
+    reader = found.forward_fn(model)
     with torch.no_grad():
         return torch.cat([reader(inputs) for inputs, _ in found])
 
@@ -409,7 +409,7 @@ def test_what_acts_in_training_is_not_trusted_though_the_scores_are_the_same(liv
 def test_a_frozen_batch_norm_is_not_fixed():
     model = adapted("linear")
     model.blocks[1].ls1 = nn.BatchNorm1d(64).requires_grad_(False)
-    assert frozen_trunk.split_at_first_trainable(model).above[0].name == "blocks.1"
+    assert frozen_trunk.split_at_first_trainable(model).rest[0].name == "blocks.1"
 
 
 class Fading(nn.Module):

@@ -132,7 +132,7 @@ def test_the_predictions_kept_are_those_of_the_last_epoch(run, scoring, tmp_path
     scoring(4, 12, 8)
     record = run("linear", *THREE)
     found = kept(tmp_path, record)
-    assert np.flatnonzero(found.right()).tolist() == list(range(8))
+    assert np.flatnonzero(found.correct()).tolist() == list(range(8))
     assert found.labels.tolist() == [0, 1] * 8
     assert record["outcome"]["predictions"] == found.sha256()
     assert record["outcome"]["accuracy"] == 50.0
@@ -173,7 +173,7 @@ def test_test_images_are_those_that_were_scored(run, tmp_path):
 
 def test_a_record_scores_what_its_predictions_do(run, tmp_path):
     record = run("bias", "--set", "epochs=5")
-    right = kept(tmp_path, record).right()
+    right = kept(tmp_path, record).correct()
     assert record["outcome"]["accuracy"] == pytest.approx(100 * right.mean())
 
 
@@ -214,8 +214,8 @@ def test_the_times_of_start_and_of_scoring_are_told_apart(run, monkeypatch):
 
 def test_the_time_of_training_is_without_that_of_scoring_and_observing(monkeypatch):
     monkeypatch.setattr("bench.training.callbacks.perf_counter", lambda: 100.0)
-    watch = TrainingMonitor(seconds=7.0, observing=20.0, began=10.0)
-    assert watch.trained() == 63.0
+    watch = TrainingMonitor(test_seconds=7.0, callback_seconds=20.0, start_time=10.0)
+    assert watch.train_seconds() == 63.0
 
 
 pytestmark = pytest.mark.usefixtures("no_picture")

@@ -249,12 +249,12 @@ def test_the_step_of_a_loss_that_is_no_number_is_counted_from_the_first_epoch():
 def test_what_a_method_does_between_epochs_is_done_to_all_processes():
     model, told = network(), []
 
-    class Watched(type(shown().crew)):
+    class Watched(type(shown().process_group)):
         def equalise(self, tensors):
             told.append({id(tensor) for tensor in tensors})
 
     batches = shown()
-    batches.crew = Watched()
+    batches.process_group = Watched()
     trainer.fit(model, methods.create("linear"), batches, RECIPE, 0.01, "fp32", lambda *_: None)
     assert told == [{id(p) for p in model.head.parameters()}] * RECIPE.epochs
 

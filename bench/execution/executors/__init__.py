@@ -43,7 +43,9 @@ class Executor(Protocol):
     """What runs jobs."""
 
     name: str
-    queues: bool  # takes any number of jobs, says which have `Begun`, and claims their cells itself
+    has_queue: (
+        bool  # takes any number of jobs, says which have `Begun`, and claims their cells itself
+    )
 
     def capacity(self) -> int:
         """How many jobs it takes at a time."""
@@ -65,6 +67,6 @@ class Executor(Protocol):
         """Let go of all that was taken up; jobs that run are stopped, unless `goes_on`."""
         ...
 
-    def goes_on(self) -> str:
+    def left_running(self) -> str:
         """What an end of this process leaves running, and what that means; or nothing."""
         ...

@@ -30,7 +30,7 @@ class LocalExecutor:
     """So many worker processes; one that dies is replaced, and its job told as failed."""
 
     name = "local"
-    queues = False
+    has_queue = False
 
     def __init__(
         self,
@@ -42,47 +42,49 @@ class LocalExecutor:
 
         `timeout`: the seconds that a job may take.
         """
-        self.words, self.timeout = words, timeout
-        self.told: SimpleQueue[tuple[WorkerProcess, dict[str, Any] | None]] = SimpleQueue()
-        self.workers = [WorkerProcess(words, env, self.told) for env in environments]
+        self.argv, self.timeout = words, timeout
+        self.messages: SimpleQueue[tuple[WorkerProcess, dict[str, Any] | None]] = SimpleQueue()
+        self.workers = [WorkerProcess(words, env, self.messages) for env in environments]
 
     def capacity(self) -> int:
         return len(self.workers)
 
     def submit(self, job: Job) -> None:
-        next(worker for worker in self.workers if worker.job is None).take(job)
+        next(worker for worker in self.workers if worker.job is None).send(job)
 
     def poll(self, seconds: float) -> list[Event]:
         until = monotonic() + seconds
-        events = self._overdue()
+        events = self._stop_overdue()
         while not events:
             try:
-                worker, message = self.told.get(timeout=max(0.0, until - monotonic()))
+                worker, message = self.messages.get(timeout=max(0.0, until - monotonic()))
             except Empty:
-                return self._overdue()
+                return self._stop_overdue()
             if worker in self.workers:
-                events = self._events(worker, message)
+                events = self._handle_message(worker, message)
         return events
 
     def cancel(self, job: Job) -> None:
         for worker in [worker for worker in self.workers if worker.job == job]:
-            self._replace(worker)
+            self._restart(worker)
 
     def close(self) -> None:
         for worker in self.workers:
-            worker.end()
+            worker.kill()
 
-    def goes_on(self) -> str:
+    def left_running(self) -> str:
         return ""
 
-    def _events(self, worker: "WorkerProcess", message: dict[str, Any] | None) -> list[Event]:
+    def _handle_message(
+        self, worker: "WorkerProcess", message: dict[str, Any] | None
+    ) -> list[Event]:
         """What a worker's message means; None: its process is over."""
         job = worker.job
         if message is None:
-            failure = worker.cause()
+            failure = worker.exit_failure()
             if not worker.ready:
                 raise UserError(f"a worker cannot start: {failure.message}\n{failure.traceback}")
-            self._replace(worker)
+            self._restart(worker)
             return [JobFinished(job, failure)] if job else []
         if "stopped" in message:
             raise OSError(message["stopped"])
@@ -91,44 +93,44 @@ class LocalExecutor:
         if "epoch" in message and job:
             return [EpochFinished(job, message["epoch"], message["loss"])]
         if "ended" in message and job:
-            worker.free()
+            worker.mark_idle()
             said = message["failure"]
             return [JobFinished(job, Failure(**said) if said else None)]
         return []
 
-    def _overdue(self) -> list[Event]:
+    def _stop_overdue(self) -> list[Event]:
         late = [worker for worker in self.workers if monotonic() > worker.deadline]
         jobs = [worker.job for worker in late]
         for worker in late:
-            self._replace(worker)
+            self._restart(worker)
         said = f"the cell took more than {self.timeout:g} s" if self.timeout else ""
         return [JobFinished(job, Failure("failed", "Timeout", said)) for job in jobs if job]
 
-    def _replace(self, worker: "WorkerProcess") -> None:
+    def _restart(self, worker: "WorkerProcess") -> None:
         """Another process in the place of this one, which is killed where it still runs."""
-        worker.end()
+        worker.kill()
         place = self.workers.index(worker)
-        self.workers[place] = WorkerProcess(self.words, worker.environment, self.told)
+        self.workers[place] = WorkerProcess(self.argv, worker.environment, self.messages)
 
 
 @dataclass(eq=False)
 class WorkerProcess:
     """A process, the job that it runs, and what it says."""
 
-    words: Sequence[str]
+    argv: Sequence[str]
     environment: Mapping[str, str]
-    told: "SimpleQueue[tuple[WorkerProcess, dict[str, Any] | None]]"
+    messages: "SimpleQueue[tuple[WorkerProcess, dict[str, Any] | None]]"
     job: Job | None = None
     ready: bool = False
     deadline: float = float("inf")
-    said: IO[bytes] = field(default_factory=tempfile.TemporaryFile)  # on standard error
+    stderr: IO[bytes] = field(default_factory=tempfile.TemporaryFile)  # on standard error
 
     def __post_init__(self) -> None:
         self.process = subprocess.Popen(
-            self.words,
+            self.argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self.said,
+            stderr=self.stderr,
             env={**os.environ, **self.environment},
             text=True,
             start_new_session=True,  # an interrupt is this process's to pass on
@@ -136,34 +138,34 @@ class WorkerProcess:
         self.listener = Thread(target=self._listen, daemon=True)
         self.listener.start()
 
-    def take(self, job: Job) -> None:
+    def send(self, job: Job) -> None:
         """Run a job."""
         self.job = job
         assert self.process.stdin
         with suppress(BrokenPipeError):  # its end is told by `_listen`
-            self.process.stdin.write(job.text() + "\n")
+            self.process.stdin.write(job.to_json() + "\n")
             self.process.stdin.flush()
 
-    def free(self) -> None:
+    def mark_idle(self) -> None:
         """The job is over."""
         self.job, self.deadline = None, float("inf")
 
-    def end(self) -> None:
+    def kill(self) -> None:
         """Kill the process and what it started."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.listener.join()
-        for stream in (self.process.stdin, self.process.stdout, self.said):
+        for stream in (self.process.stdin, self.process.stdout, self.stderr):
             assert stream
             with suppress(BrokenPipeError):  # a job that it never read
                 stream.close()
 
-    def cause(self) -> Failure:
+    def exit_failure(self) -> Failure:
         """Why the process is over, with the last of what it said."""
         status = self.process.wait()
-        self.said.seek(max(0, self.said.seek(0, os.SEEK_END) - STDERR_TAIL))
-        tail = self.said.read().decode(errors="replace")
+        self.stderr.seek(max(0, self.stderr.seek(0, os.SEEK_END) - STDERR_TAIL))
+        tail = self.stderr.read().decode(errors="replace")
         return failure_from_exit_status("its process", status, tail)
 
     def _listen(self) -> None:
@@ -171,8 +173,8 @@ class WorkerProcess:
         for line in self.process.stdout:
             message = json.loads(line)
             self.ready |= "ready" in message
-            self.told.put((self, message))
-        self.told.put((self, None))
+            self.messages.put((self, message))
+        self.messages.put((self, None))
 
 
 def worker_command(results: Path, plugins: Sequence[Path]) -> list[str]:
@@ -187,7 +189,7 @@ class InProcessExecutor:
 
     results: Path
     name: str = "here"
-    queues: bool = False
+    has_queue: bool = False
     waiting: list[Job] = field(default_factory=list)
 
     def capacity(self) -> int:
@@ -212,5 +214,5 @@ class InProcessExecutor:
     def close(self) -> None:
         self.waiting.clear()
 
-    def goes_on(self) -> str:
+    def left_running(self) -> str:
         return ""

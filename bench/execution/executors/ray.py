@@ -44,7 +44,7 @@ class JobResources:
 
     cpus: float
     gpus: float
-    jobs: int
+    max_jobs: int
 
 
 def job_resources(nodes: Iterable[Mapping[str, float]], gpu: bool, per_gpu: int) -> JobResources:
@@ -61,7 +61,7 @@ class RayExecutor:
     """Jobs as tasks of a Ray cluster; what they write comes back with their end."""
 
     name = "ray"
-    queues = False
+    has_queue = False
 
     def __init__(
         self,
@@ -81,23 +81,23 @@ class RayExecutor:
         self.device, self.workers, self.per_gpu = device.partition(":")[0], workers, per_gpu
         self.running: dict[str, tuple[Job, Any]] = {}  # by cell, with what gives its messages
         self.ray = connect(address or os.environ.get("RAY_ADDRESS"), workers)
-        self.share = self._share()
+        self.resources = self._available_resources()
         self.task = self.ray.remote(remote_job.run_remote_job).options(
-            num_cpus=self.share.cpus,
-            num_gpus=self.share.gpus,
+            num_cpus=self.resources.cpus,
+            num_gpus=self.resources.gpus,
             max_retries=1,  # where its node is lost
             retry_exceptions=False,
             num_returns="streaming",
         )
 
     def capacity(self) -> int:
-        jobs = self._share().jobs
+        jobs = self._available_resources().max_jobs
         return jobs if self.workers is None else min(jobs, self.workers)
 
     def submit(self, job: Job) -> None:
         commit = environment.git_commit()["commit"]
         sent = replace(job, device=self.device, commit=commit)
-        own = parallel.omp_env(max(1, int(self.share.cpus)))
+        own = parallel.omp_env(max(1, int(self.resources.cpus)))
         parcel = remote_job.pack_job(sent, self.plugins, own, self.timeout)
         self.running[job.cell] = job, self.task.remote(parcel)
 
@@ -107,7 +107,7 @@ class RayExecutor:
             return []
         asked = {messages: job for job, messages in self.running.values()}
         ready, _ = self.ray.wait(list(asked), timeout=seconds, fetch_local=False)
-        return [self._next(asked[messages], messages) for messages in ready]
+        return [self._next_event(asked[messages], messages) for messages in ready]
 
     def cancel(self, job: Job) -> None:
         _, messages = self.running.pop(job.cell, (job, None))
@@ -119,10 +119,10 @@ class RayExecutor:
             self.cancel(job)
         self.ray.shutdown()  # leaves a cluster that was there before as it was
 
-    def goes_on(self) -> str:
+    def left_running(self) -> str:
         return ""
 
-    def _next(self, job: Job, messages: Any) -> Event:
+    def _next_event(self, job: Job, messages: Any) -> Event:
         """What the job says next."""
         try:
             event = remote_job.apply_message(self.ray.get(next(messages)), job, self.results)
@@ -132,11 +132,11 @@ class RayExecutor:
             del self.running[job.cell]
         return event
 
-    def _share(self) -> JobResources:
+    def _available_resources(self) -> JobResources:
         """What the cluster offers now."""
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         found = job_resources(nodes, self.device == "cuda", self.per_gpu)
-        if not found.jobs:
+        if not found.max_jobs:
             wanted = "GPU" if self.device == "cuda" else "CPU"
             has = "; ".join(f"CPU {n.get('CPU', 0):g}, GPU {n.get('GPU', 0):g}" for n in nodes)
             raise UserError(

@@ -26,9 +26,9 @@ POLL_SECONDS = 1.0  # seconds
 class RemoteJob:
     """A job with what it needs of the machine that asks."""
 
-    job: str  # its line
+    job_json: str  # its line
     plugins: Sequence[tuple[str, str]]  # name and content of each file
-    folder: str  # in which the names of cards begin, where it is there
+    working_dir: str  # in which the names of cards begin, where it is there
     environment: Mapping[str, str]  # of the worker
     timeout: float | None  # seconds
 
@@ -39,7 +39,7 @@ def pack_job(
     """What is sent for a job."""
     rooted = replace(job, root=str(Path(job.root).absolute()))
     sent = [(path.name, path.read_text()) for path in plugins]
-    return RemoteJob(rooted.text(), sent, str(Path.cwd()), environment, timeout)
+    return RemoteJob(rooted.to_json(), sent, str(Path.cwd()), environment, timeout)
 
 
 def run_remote_job(parcel: RemoteJob) -> Iterator[dict[str, Any]]:
@@ -48,14 +48,14 @@ def run_remote_job(parcel: RemoteJob) -> Iterator[dict[str, Any]]:
     That one holds the content of every file that the worker wrote, by its path below the results
     folder.
     """
-    if Path(parcel.folder).is_dir():
-        os.chdir(parcel.folder)
+    if Path(parcel.working_dir).is_dir():
+        os.chdir(parcel.working_dir)
     with TemporaryDirectory(prefix="bench-") as place:
         results = Path(place) / "results"
         words = worker_command(results, list(_unpack_plugins(parcel.plugins, Path(place))))
         worker = LocalExecutor(words, [parcel.environment], parcel.timeout)
         try:
-            worker.submit(_with_local_data(jobs.parse_job(parcel.job)))
+            worker.submit(_with_local_data(jobs.parse_job(parcel.job_json)))
             for message in _poll_messages(worker):
                 yield message if "epoch" in message else message | {"files": _read_files(results)}
         finally:

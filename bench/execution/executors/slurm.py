@@ -44,14 +44,14 @@ STDERR_TAIL = 2000  # characters of what a bundle said
 class SubmittedBatch:
     """A bundle that Slurm has, and those of its jobs that are waited for."""
 
-    folder: BatchDir
+    batch_dir: BatchDir
     handle: Any  # submitit's
     jobs: dict[str, Job] = field(default_factory=dict)  # by cell
-    place: int = 0  # in the log
+    log_offset: int = 0  # in the log
 
-    def news(self) -> list[dict[str, Any]]:
+    def new_messages(self) -> list[dict[str, Any]]:
         """What the log says since the last call."""
-        messages, self.place = self.folder.told(self.place)
+        messages, self.log_offset = self.batch_dir.read_log(self.log_offset)
         return messages
 
 
@@ -59,7 +59,7 @@ class SlurmExecutor:
     """Jobs that wait in Slurm's queue, bundled."""
 
     name = "slurm"
-    queues = True
+    has_queue = True
 
     def __init__(
         self,
@@ -79,32 +79,32 @@ class SlurmExecutor:
         self.results, self.workers, self.cluster = results.resolve(), workers, cluster
         self.device, self.timeout = device.partition(":")[0], timeout
         self.plugins = [path.resolve() for path in plugins]
-        self.asked = dict(asked)
-        self.claims = Leases(self.results)
+        self.sbatch_options = dict(asked)
+        self.leases = Leases(self.results)
         self.waiting: list[Job] = []
-        self.elsewhere: list[tuple[Job, float]] = []  # another run's, and since when
-        self._submitter(self.results / "slurm")  # what cannot be asked for shows at once
-        self.sent = list(self._still_there())
+        self.foreign: list[tuple[Job, float]] = []  # another run's, and since when
+        self._make_submitter(self.results / "slurm")  # what cannot be asked for shows at once
+        self.submitted = list(self._unfinished_batches())
 
     def capacity(self) -> int:
         return maxsize
 
     def submit(self, job: Job) -> None:
         """Take a job: that of a bundle which has it already, or of the next array."""
-        for sent in self.sent:
-            if job.cell in self._left(sent):
+        for sent in self.submitted:
+            if job.cell in self._pending_cells(sent):
                 sent.jobs[job.cell] = job
                 return
         self.waiting.append(job)
 
     def poll(self, seconds: float) -> list[Event]:
-        events = list(self._look_elsewhere())
+        events = list(self._check_foreign())
         if self.waiting:
-            self._send()
-        events += [event for sent in self.sent for event in self._events(sent)]
-        events += [event for sent in self.sent for event in self._cut_short(sent)]
-        self.sent = [
-            one for one in self.sent if one.jobs or not _is_finished(self.cluster, one.handle)
+            self._submit_waiting()
+        events += [event for sent in self.submitted for event in self._read_events(sent)]
+        events += [event for sent in self.submitted for event in self._fail_unfinished(sent)]
+        self.submitted = [
+            one for one in self.submitted if one.jobs or not _is_finished(self.cluster, one.handle)
         ]
         if not events:
             sleep(seconds)
@@ -112,18 +112,18 @@ class SlurmExecutor:
 
     def cancel(self, job: Job) -> None:
         self.waiting = [one for one in self.waiting if one.cell != job.cell]
-        for sent in [sent for sent in self.sent if job.cell in sent.jobs]:
-            sent.folder.drop(job.cell)
+        for sent in [sent for sent in self.submitted if job.cell in sent.jobs]:
+            sent.batch_dir.drop(job.cell)
             del sent.jobs[job.cell]
-            if not self._left(sent):
+            if not self._pending_cells(sent):
                 sent.handle.cancel()
 
     def close(self) -> None:
         """Leave the bundles to Slurm."""
         self.waiting.clear()
 
-    def goes_on(self) -> str:
-        names = [sent.handle.job_id for sent in self.sent if sent.jobs]
+    def left_running(self) -> str:
+        names = [sent.handle.job_id for sent in self.submitted if sent.jobs]
         if not names:
             return ""
         end = "scancel" if self.cluster == "slurm" else "kill"
@@ -132,7 +132,7 @@ class SlurmExecutor:
             f"`{end} {' '.join(names)}` ends them"
         )
 
-    def _send(self) -> None:
+    def _submit_waiting(self) -> None:
         """Give Slurm an array of what waits."""
         seconds = _duration_estimator(self.waiting, Store(self.results))
         total = sum(map(seconds, self.waiting))
@@ -142,16 +142,16 @@ class SlurmExecutor:
         bundles = []
         for number, part in enumerate(pack_by_duration(self.waiting, seconds, target)):
             folder = BatchDir(place / str(number))
-            folder.write(map(self._as_sent, part))
+            folder.write(map(self._for_cluster, part))
             bundles.append((folder, part))
         longest = max(sum(map(seconds, part)) for _, part in bundles)
-        self._submit(place, bundles, longest)
+        self._submit_array(place, bundles, longest)
         self.waiting.clear()
 
-    def _submit(
+    def _submit_array(
         self, place: Path, bundles: Sequence[tuple[BatchDir, Sequence[Job]]], longest: float
     ) -> None:
-        submitter = self._submitter(place, longest)
+        submitter = self._make_submitter(place, longest)
         calls = [CellBatch(one, self.results, self.plugins, self.timeout) for one, _ in bundles]
         try:
             handles = submitter.submit_array(calls)
@@ -159,14 +159,14 @@ class SlurmExecutor:
             raise UserError(f"Slurm refused the cells: {first_line(error)}") from None
         for handle, (folder, part) in zip(handles, bundles, strict=True):
             (folder.path / "id").write_text(f"{self.cluster} {handle.job_id}")
-            self.sent.append(SubmittedBatch(folder, handle, {job.cell: job for job in part}))
+            self.submitted.append(SubmittedBatch(folder, handle, {job.cell: job for job in part}))
 
-    def _as_sent(self, job: Job) -> Job:
+    def _for_cluster(self, job: Job) -> Job:
         root = str(Path(job.root).absolute())
         commit = environment.git_commit()["commit"]
         return replace(job, device=self.device, commit=commit, root=root)
 
-    def _submitter(self, place: Path, longest: float = 0) -> Any:
+    def _make_submitter(self, place: Path, longest: float = 0) -> Any:
         """submitit's executor, with what was asked for."""
         try:
             made = submitit.AutoExecutor(place, cluster=self.cluster)
@@ -174,89 +174,100 @@ class SlurmExecutor:
             raise UserError(f"no Slurm here: {first_line(error)}") from None
         known = made._valid_parameters()
         own = {"name": "bench", "timeout_min": max(60, int(2 * longest / 60) + 10)}
-        if self.device == "cuda" and not self.asked.keys() & {"gres", "gpus", "gpus_per_node"}:
+        if self.device == "cuda" and not self.sbatch_options.keys() & {
+            "gres",
+            "gpus",
+            "gpus_per_node",
+        }:
             own |= {"gpus_per_node": 1}
         if self.workers:
             own |= {"slurm_array_parallelism": self.workers}
-        named = {k if k in known else f"slurm_{k}": _parse_value(v) for k, v in self.asked.items()}
+        named = {
+            k if k in known else f"slurm_{k}": _parse_value(v)
+            for k, v in self.sbatch_options.items()
+        }
         try:
             made.update_parameters(**own | named)
         except NameError:
-            raise UserError(_unknown_option(self.asked, known)) from None
+            raise UserError(_unknown_option(self.sbatch_options, known)) from None
         return made
 
-    def _still_there(self) -> Iterator[SubmittedBatch]:
+    def _unfinished_batches(self) -> Iterator[SubmittedBatch]:
         """The bundles of earlier runs that are queued or run."""
         for note in sorted((self.results / "slurm").glob("*/*/id")):
             folder = BatchDir(note.parent)
             cluster, number = note.read_text().split()
-            left = {job.cell for job in folder.jobs()} - folder.over()
+            left = {job.cell for job in folder.jobs()} - folder.finished_cells()
             handle = JOB_CLASSES[cluster](note.parents[1], number)
             if left and not _is_finished(cluster, handle):
                 yield SubmittedBatch(folder, handle)
 
-    def _left(self, sent: SubmittedBatch) -> set[str]:
+    def _pending_cells(self, sent: SubmittedBatch) -> set[str]:
         """The cells that a bundle has yet to end."""
-        return {j.cell for j in sent.folder.jobs()} - sent.folder.over() - sent.folder.dropped()
+        return (
+            {j.cell for j in sent.batch_dir.jobs()}
+            - sent.batch_dir.finished_cells()
+            - sent.batch_dir.dropped_cells()
+        )
 
-    def _events(self, sent: SubmittedBatch) -> list[Event]:
+    def _read_events(self, sent: SubmittedBatch) -> list[Event]:
         """What the bundle's log says anew of the jobs that are waited for."""
         events: list[Event] = []
-        for message in sent.news():
+        for message in sent.new_messages():
             kind = next(name for name in HANDLERS if name in message)
             job = sent.jobs.get(message[kind])
             if job is not None:
                 events += HANDLERS[kind](self, sent, job, message)
         return events
 
-    def _begun(self, sent: SubmittedBatch, job: Job, message: dict[str, Any]) -> list[Event]:
+    def _on_started(self, sent: SubmittedBatch, job: Job, message: dict[str, Any]) -> list[Event]:
         return [JobStarted(job)]
 
-    def _epoch(self, sent: SubmittedBatch, job: Job, message: dict[str, Any]) -> list[Event]:
+    def _on_epoch(self, sent: SubmittedBatch, job: Job, message: dict[str, Any]) -> list[Event]:
         return [EpochFinished(job, message["epoch"], message["loss"])]
 
-    def _ended(self, sent: SubmittedBatch, job: Job, message: dict[str, Any]) -> list[Event]:
+    def _on_finished(self, sent: SubmittedBatch, job: Job, message: dict[str, Any]) -> list[Event]:
         del sent.jobs[job.cell]
         failure = message["failure"]
         return [JobFinished(job, Failure(**failure) if failure else None)]
 
-    def _elsewhere(self, sent: SubmittedBatch, job: Job, message: dict[str, Any]) -> list[Event]:
+    def _on_foreign(self, sent: SubmittedBatch, job: Job, message: dict[str, Any]) -> list[Event]:
         """Another run had claimed the cell."""
         del sent.jobs[job.cell]
-        self.elsewhere.append((job, sent.folder.since()))
+        self.foreign.append((job, sent.batch_dir.created_at()))
         return []
 
-    def _look_elsewhere(self) -> Iterator[Event]:
+    def _check_foreign(self) -> Iterator[Event]:
         """See what has become of other runs' cells; one that nobody holds any more is ours."""
-        looked_at, self.elsewhere = self.elsewhere, []
-        held = dict(self.claims.all()) if looked_at else {}
+        looked_at, self.foreign = self.foreign, []
+        held = dict(self.leases.active()) if looked_at else {}
         for job, since in looked_at:
             if job.cell in held:
-                self.elsewhere.append((job, since))
+                self.foreign.append((job, since))
             elif has_new_record(self.results, job, since):
                 yield JobFinished(job)
             else:
                 self.waiting.append(job)
 
-    def _cut_short(self, sent: SubmittedBatch) -> list[Event]:
+    def _fail_unfinished(self, sent: SubmittedBatch) -> list[Event]:
         """The failure of each job whose bundle is over without it."""
         if not sent.jobs or not _is_finished(self.cluster, sent.handle):
             return []
-        events = self._events(sent)  # the last that it said
+        events = self._read_events(sent)  # the last that it said
         if sent.jobs:
             failure = _batch_failure(sent.handle)
             for job in sent.jobs.values():
-                self.claims.forget(job.cell, bundle=sent.folder.name)
+                self.leases.revoke(job.cell, bundle=sent.batch_dir.name)
             events += [JobFinished(job, failure) for job in sent.jobs.values()]
             sent.jobs.clear()
         return events
 
 
 HANDLERS = {
-    "begun": SlurmExecutor._begun,
-    "cell": SlurmExecutor._epoch,
-    "ended": SlurmExecutor._ended,
-    "elsewhere": SlurmExecutor._elsewhere,
+    "begun": SlurmExecutor._on_started,
+    "cell": SlurmExecutor._on_epoch,
+    "ended": SlurmExecutor._on_finished,
+    "elsewhere": SlurmExecutor._on_foreign,
 }
 
 
@@ -285,7 +296,7 @@ def _duration_estimator(waiting: Sequence[Job], store: Store) -> Any:
     def seconds(job: Job) -> float:
         asked = job.request
         like = SimpleNamespace(**asked | {"suite": names[asked["suite"]]})
-        return known[asked["suite"]].of(like) or DEFAULT_CELL_SECONDS
+        return known[asked["suite"]].cell_seconds(like) or DEFAULT_CELL_SECONDS
 
     return seconds
 

@@ -37,9 +37,9 @@ class BatchDir:
     def write(self, jobs: Iterable[Job]) -> None:
         """Begin a bundle of these jobs."""
         self.path.mkdir(parents=True)
-        (self.path / "jobs.jsonl").write_text("".join(job.text() + "\n" for job in jobs))
+        (self.path / "jobs.jsonl").write_text("".join(job.to_json() + "\n" for job in jobs))
 
-    def since(self) -> float:
+    def created_at(self) -> float:
         """When the bundle was begun, by the disk's clock."""
         return (self.path / "jobs.jsonl").stat().st_mtime
 
@@ -47,12 +47,12 @@ class BatchDir:
         """What is to be run, in that order."""
         return [parse_job(line) for line in (self.path / "jobs.jsonl").read_text().splitlines()]
 
-    def tell(self, **message: Any) -> None:
+    def append_log(self, **message: Any) -> None:
         """Add to the log; only the bundle does."""
         with (self.path / "log.jsonl").open("a") as log:
             log.write(json.dumps(message) + "\n")
 
-    def told(self, begin: int = 0) -> tuple[list[dict[str, Any]], int]:
+    def read_log(self, begin: int = 0) -> tuple[list[dict[str, Any]], int]:
         """The messages from a place in the log, and the place where the next will stand."""
         try:
             with (self.path / "log.jsonl").open("rb") as log:
@@ -62,9 +62,9 @@ class BatchDir:
             return [], begin
         return [json.loads(line) for line in whole.splitlines()], begin + len(whole) + bool(whole)
 
-    def over(self) -> set[str]:
+    def finished_cells(self) -> set[str]:
         """The cells that the bundle is through with."""
-        messages, _ = self.told()
+        messages, _ = self.read_log()
         return {m["ended"] for m in messages if "ended" in m} | {
             m["elsewhere"] for m in messages if "elsewhere" in m
         }
@@ -74,7 +74,7 @@ class BatchDir:
         with (self.path / "dropped").open("a") as dropped:
             dropped.write(cell + "\n")
 
-    def dropped(self) -> set[str]:
+    def dropped_cells(self) -> set[str]:
         """The cells that are left out."""
         path = self.path / "dropped"
         return set(path.read_text().split()) if path.exists() else set()
@@ -84,7 +84,7 @@ class BatchDir:
 class CellBatch:
     """What the batch system calls; it travels as the names of what lies on the shared disk."""
 
-    folder: BatchDir
+    batch_dir: BatchDir
     results: Path
     plugins: Sequence[Path]
     timeout: float | None  # seconds that a cell may take
@@ -92,18 +92,18 @@ class CellBatch:
     def __call__(self) -> None:
         """Run the cells that are left."""
         signal.signal(signal.SIGTERM, _exit_on_signal)
-        self.under_way = BatchRun(self)
+        self.current_run = BatchRun(self)
         try:
-            self.under_way.all()
+            self.current_run.run_all()
         finally:
-            self.under_way.stop()
+            self.current_run.stop()
 
     def checkpoint(self) -> Any:
         """Stop, as the batch system asks; what is queued again goes on with what is left."""
         from submitit.helpers import DelayedSubmission
 
-        self.under_way.stop()
-        again = CellBatch(self.folder, self.results, self.plugins, self.timeout)
+        self.current_run.stop()
+        again = CellBatch(self.batch_dir, self.results, self.plugins, self.timeout)
         return DelayedSubmission(again)
 
 
@@ -115,58 +115,60 @@ class BatchRun:
     """A bundle that runs: one worker process, replaced where it dies, and a claim a cell."""
 
     def __init__(self, bundle: CellBatch):
-        self.folder, self.results = bundle.folder, bundle.results
-        self.claims, self.store = Leases(bundle.results), Store(bundle.results)
+        self.batch_dir, self.results = bundle.batch_dir, bundle.results
+        self.leases, self.store = Leases(bundle.results), Store(bundle.results)
         places = [parallel.omp_env(parallel.available_cores())]
         self.worker = LocalExecutor(
             worker_command(self.results, bundle.plugins), places, bundle.timeout
         )
 
-    def all(self) -> None:
+    def run_all(self) -> None:
         """Run every cell that the log does not tell the end of."""
-        over = self.folder.over()
-        for job in self.folder.jobs():
-            if job.cell not in over | self.folder.dropped():
-                self._one(job)
+        over = self.batch_dir.finished_cells()
+        for job in self.batch_dir.jobs():
+            if job.cell not in over | self.batch_dir.dropped_cells():
+                self._run_once(job)
 
-    def _one(self, job: Job) -> None:
+    def _run_once(self, job: Job) -> None:
         """Run one cell, unless another run has it or has made it."""
-        if not self.claims.take(job.cell, {"cell": job.title(), "bundle": self.folder.name}):
-            self.folder.tell(elsewhere=job.cell)
-        elif has_new_record(self.results, job, self.folder.since()):
-            self.folder.tell(ended=job.cell, failure=None)
+        if not self.leases.acquire(
+            job.cell, {"cell": job.describe(), "bundle": self.batch_dir.name}
+        ):
+            self.batch_dir.append_log(elsewhere=job.cell)
+        elif has_new_record(self.results, job, self.batch_dir.created_at()):
+            self.batch_dir.append_log(ended=job.cell, failure=None)
         else:
-            self.folder.tell(begun=job.cell)
-            self._run(job)
-        self.claims.release(job.cell)
+            self.batch_dir.append_log(begun=job.cell)
+            self._run_worker(job)
+        self.leases.release(job.cell)
 
     def stop(self) -> None:
         """Kill the worker and give up the claim."""
         self.worker.close()
-        for cell in list(self.claims.held):
-            self.claims.release(cell)
+        for cell in list(self.leases.held):
+            self.leases.release(cell)
 
-    def _run(self, job: Job) -> None:
+    def _run_worker(self, job: Job) -> None:
         """Run one cell to its end, or until it is dropped."""
         self.worker.submit(job)
-        while job.cell not in self.folder.dropped():
+        while job.cell not in self.batch_dir.dropped_cells():
             for event in self.worker.poll(POLL_SECONDS):
                 if isinstance(event, EpochFinished):
                     epochs = {"epoch": event.number, "loss": event.loss}
-                    self.claims.tell(job.cell, epoch=event.number)
-                    self.folder.tell(cell=job.cell, **epochs)
+                    self.leases.update(job.cell, epoch=event.number)
+                    self.batch_dir.append_log(cell=job.cell, **epochs)
                 elif isinstance(event, JobFinished):
-                    self._end(job, event.failure)
+                    self._log_finished(job, event.failure)
                     return
-            self.claims.renew()
+            self.leases.renew()
         self.worker.cancel(job)
 
-    def _end(self, job: Job, failure: Failure | None) -> None:
+    def _log_finished(self, job: Job, failure: Failure | None) -> None:
         if failure:
-            self._keep(job, failure)
-        self.folder.tell(ended=job.cell, failure=failure and asdict(failure))
+            self._write_failure(job, failure)
+        self.batch_dir.append_log(ended=job.cell, failure=failure and asdict(failure))
 
-    def _keep(self, job: Job, failure: Failure) -> None:
+    def _write_failure(self, job: Job, failure: Failure) -> None:
         """Write the record that the worker could not: nobody else may be there to."""
         from bench.training import runner
         from bench.utils import environment

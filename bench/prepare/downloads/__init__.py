@@ -193,7 +193,7 @@ def _download_from_url(part: PartialFile, url: str, progress: ByteProgress) -> N
     try:
         part.check(progress)
     except FileMismatch:
-        part.cut(0)
+        part.truncate(0)
         if not resumed:
             raise
         return _download_from_url(part, url, progress)  # what was had before may be to blame
@@ -203,7 +203,7 @@ def _download_from_url(part: PartialFile, url: str, progress: ByteProgress) -> N
 def _download_from_hub(part: PartialFile, progress: ByteProgress) -> None:
     """Raises `Refused` or `Wrong`."""
     fetch_from_hub(part.file, part.final, progress)
-    part.cut(0)
+    part.truncate(0)
 
 
 def _require_allowed(

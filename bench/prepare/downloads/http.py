@@ -52,7 +52,7 @@ class TransferInterrupted(Exception):
 
 def download(part: PartialFile, url: str, progress: ByteProgress) -> None:
     """Grow `part` to the file at `url`; raises `Refused`, with what was had still in `part`."""
-    part.cut(part.file.bytes or UNKNOWN_SIZE)
+    part.truncate(part.file.bytes or UNKNOWN_SIZE)
     if part.size == part.file.bytes > 0:
         return
     meter = ThrottledProgress(progress, part.file.name, part.size, part.file.bytes)
@@ -134,7 +134,7 @@ def _write_response(
     wanted = total or part.file.bytes or 1
     if at < wanted:
         raise TransferInterrupted(f"it ended after {at:,} of {wanted:,} bytes")
-    part.cut(at)
+    part.truncate(at)
 
 
 def _require_plausible(file: SourceFile, total: int, begins: bytes) -> None:

@@ -28,12 +28,12 @@ class PartialFile:
     def __init__(self, file: SourceFile, path: Path):
         self.file, self.final = file, path
         self.path = path.with_name(f"{path.name}.part")
-        self.note = path.with_name(f"{path.name}.part.json")
+        self.origin_path = path.with_name(f"{path.name}.part.json")
         with disk_errors(self.path, "written"):
-            self.opened = self.path.open("a+b", buffering=0)
-            self.size = os.fstat(self.opened.fileno()).st_size
-        self.origin_noted = self.origin()
-        self._hash_anew()
+            self.stream = self.path.open("a+b", buffering=0)
+            self.size = os.fstat(self.stream.fileno()).st_size
+        self.recorded_origin = self.origin()
+        self._reset_hash()
 
     def __enter__(self) -> "PartialFile":
         return self
@@ -44,15 +44,15 @@ class PartialFile:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self.opened.close()
+        self.stream.close()
         if not self.size:
             self.path.unlink(missing_ok=True)
-            self.note.unlink(missing_ok=True)
+            self.origin_path.unlink(missing_ok=True)
 
     def origin(self) -> dict[str, str]:
         """Which copy the bytes are of: url, etag and modified; empty where that is not known."""
         try:
-            found = json.loads(self.note.read_text())
+            found = json.loads(self.origin_path.read_text())
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -64,22 +64,22 @@ class PartialFile:
         comes from its beginning again costs nothing that was had until it has overtaken it.
         """
         with disk_errors(self.path, "written"):
-            had = os.pread(self.opened.fileno(), len(chunk), at) if at < self.size else b""
+            had = os.pread(self.stream.fileno(), len(chunk), at) if at < self.size else b""
             if not chunk.startswith(had):
-                self.cut(at)
+                self.truncate(at)
                 had = b""
             if len(had) < len(chunk):
                 self._append(memoryview(chunk)[len(had) :], origin)
-        self._hash_on(at, chunk)
+        self._update_hash(at, chunk)
 
-    def cut(self, size: int) -> None:
+    def truncate(self, size: int) -> None:
         """Drop what stands at `size` and beyond."""
         if size < self.size:
             with disk_errors(self.path, "written"):
-                self.opened.truncate(size)
+                self.stream.truncate(size)
             self.size = size
         if size < self.hashed:
-            self._hash_anew()
+            self._reset_hash()
 
     def check(self, progress: ByteProgress) -> None:
         """Raise `Wrong` unless this is the whole file; it is only read where it was resumed."""
@@ -91,25 +91,25 @@ class PartialFile:
     def finish(self) -> None:
         """Give the file, which was checked, its own name."""
         with disk_errors(self.final, "written"):
-            os.fsync(self.opened.fileno())
+            os.fsync(self.stream.fileno())
             os.replace(self.path, self.final)
-            self.note.unlink(missing_ok=True)
+            self.origin_path.unlink(missing_ok=True)
             mark_verified(self.file, self.final, self.final.stat())
 
     def _append(self, rest: memoryview, origin: dict[str, str]) -> None:
-        if self.origin_noted != origin:
-            self.note.write_text(json.dumps(origin) + "\n")
-            self.origin_noted = origin
+        if self.recorded_origin != origin:
+            self.origin_path.write_text(json.dumps(origin) + "\n")
+            self.recorded_origin = origin
         while rest:
-            count = self.opened.write(rest)
+            count = self.stream.write(rest)
             self.size += count
             rest = rest[count:]
 
-    def _hash_anew(self) -> None:
+    def _reset_hash(self) -> None:
         kind, _ = published_hash(self.file)
         self.hash, self.hashed = new_hasher(kind) if kind else None, 0
 
-    def _hash_on(self, at: int, chunk: bytes) -> None:
+    def _update_hash(self, at: int, chunk: bytes) -> None:
         """All of the file passes here, unless it was begun by another process."""
         if self.hash is not None and at <= self.hashed < at + len(chunk):
             self.hash.update(memoryview(chunk)[self.hashed - at :])

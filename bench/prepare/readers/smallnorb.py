@@ -62,7 +62,7 @@ class Smallnorb:
                 if pairs.shape[1:] != PAIR_SHAPE or pairs.dtype != np.uint8:
                     raise UserError(f"{pairs.origin}: images of {pairs.dtype} {pairs.shape[1:]}")
                 chosen = wanted_indices(wanted, split, pairs.shape[0], pairs.origin)
-                for index, left in pairs.lefts(chosen):
+                for index, left in pairs.left_images(chosen):
                     yield (split, str(index)), left
 
     @contextmanager
@@ -87,7 +87,7 @@ class MatrixStream:
             content = _read_exactly(self.stream, size, f"{self.origin}: row {index}")
             yield np.frombuffer(content, self.dtype).reshape(self.shape[1:])
 
-    def lefts(self, chosen: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+    def left_images(self, chosen: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         """The first of each of those pairs, ascending."""
         left = set(chosen)
         for index, pair in zip(range(chosen[-1] + 1), self, strict=False):

@@ -25,7 +25,7 @@ class FigureSpec:
 
     name: str  # of its files below the results folder, without the ending
     caption: str
-    shown: Callable[[Sequence[Board]], list[Board]]  # the boards that it can draw
+    drawable: Callable[[Sequence[Board]], list[Board]]  # the boards that it can draw
     draw: Callable[[Sequence[Board]], "RenderedFigure | None"]
 
 
@@ -34,32 +34,32 @@ class Figures:
     """The pictures of some boards."""
 
     boards: Sequence[Board]
-    made: list[tuple[FigureSpec, bytes | None]]  # as SVG; None: there is nothing to draw
-    front: bytes | None  # the first as PNG, for where an SVG is not shown
+    drawn: list[tuple[FigureSpec, bytes | None]]  # as SVG; None: there is nothing to draw
+    preview_png: bytes | None  # the first as PNG, for where an SVG is not shown
 
     def files(self) -> dict[str, bytes | None]:
         """Name -> bytes; None: there should be no such file."""
-        found: dict[str, bytes | None] = {f"{one.name}.svg": svg for one, svg in self.made}
-        front = {f"{one.name}.png": self.front for one, _ in self.made[:1]}
+        found: dict[str, bytes | None] = {f"{one.name}.svg": svg for one, svg in self.drawn}
+        front = {f"{one.name}.png": self.preview_png for one, _ in self.drawn[:1]}
         return {**found, **front}
 
     def markdown(self) -> str:
         """The first picture, and links to the others; empty without a picture."""
         from bench.report.figures.style import MAX_PANELS
 
-        names = [picture for picture, svg in self.made if svg]
+        names = [picture for picture, svg in self.drawn if svg]
         if not names:
             return ""
         first, *rest = names
-        count = len(first.shown(self.boards))
+        count = len(first.drawable(self.boards))
         cut = TRUNCATION_NOTE.format(MAX_PANELS, count) if count > MAX_PANELS else ""
         others = "".join(f"; [{one.caption.lower()}]({one.name}.svg)" for one in rest)
         picture = THUMBNAIL.format(caption=first.caption, name=first.name)
         return f"{picture}{cut}\n\n{MORE_LINKS.format(others=others)}"
 
-    def inline(self) -> dict[str, str]:
+    def svg_by_caption(self) -> dict[str, str]:
         """SVG by caption."""
-        return {picture.caption: svg.decode() for picture, svg in self.made if svg}
+        return {picture.caption: svg.decode() for picture, svg in self.drawn if svg}
 
 
 def draw_all(boards: Sequence[Board]) -> Figures:

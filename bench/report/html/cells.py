@@ -68,7 +68,7 @@ def page_records(records: Sequence[Record], rows: Sequence[LeaderboardRow]) -> l
         name: standing
         for standing in rows
         for cell in standing.row.cells.values()
-        for name in cell.names.values()
+        for name in cell.cell_names.values()
     }
     found = [_page_record(record, at.get(record.cell)) for record in records]
     return sorted(found, key=_page_order)

@@ -172,7 +172,7 @@ def _row_facts(standing: LeaderboardRow) -> list[tuple[str, str]]:
 def _seed_results(
     cell: TaskResult, records: Mapping[str, Record], linked: bool
 ) -> Iterator[SeedResult]:
-    for seed, name in cell.names.items():
+    for seed, name in cell.cell_names.items():
         failure = records[name].failure if name in records else None
         text = failure.kind if failure else f"{cell.accuracies[seed]:.2f}"
         yield SeedResult(seed, text, f"#cell-{name}" if linked else "")

@@ -21,9 +21,9 @@ ROUNDING_TOLERANCE = 1e-13  # of a kernel's length
 class HSICEstimator:
     """A way to estimate HSIC: the inner product of two centred kernels over so many `pairs`."""
 
-    centred: Callable[[Tensor], Tensor]
-    pairs: Callable[[int], int]
-    least: int  # examples
+    centre: Callable[[Tensor], Tensor]
+    pair_count: Callable[[int], int]
+    min_examples: int  # examples
 
 
 def doubly_centred(kernel: Tensor) -> Tensor:
@@ -47,8 +47,8 @@ def u_centred(kernel: Tensor) -> Tensor:
 
 
 ESTIMATORS = {
-    "unbiased": HSICEstimator(u_centred, lambda n: n * (n - 3), least=4),
-    "biased": HSICEstimator(doubly_centred, lambda n: (n - 1) ** 2, least=2),
+    "unbiased": HSICEstimator(u_centred, lambda n: n * (n - 3), min_examples=4),
+    "biased": HSICEstimator(doubly_centred, lambda n: (n - 1) ** 2, min_examples=2),
 }
 
 
@@ -76,7 +76,9 @@ def hsic(one: Tensor, other: Tensor, estimator: str = "unbiased") -> Tensor:
     Raises `ValueError` for too few examples: 4 unbiased, 2 biased.
     """
     n, chosen = one.shape[-1], get_estimator(estimator)
-    return (_centre(one, estimator) * _centre(other, estimator)).sum((-1, -2)) / chosen.pairs(n)
+    return (_centre(one, estimator) * _centre(other, estimator)).sum((-1, -2)) / chosen.pair_count(
+        n
+    )
 
 
 def linear_cka(one: Tensor, other: Tensor, estimator: str = "unbiased") -> float:
@@ -109,9 +111,11 @@ def _unit_kernels(kernels: Sequence[Tensor], estimator: str) -> Tensor:
 def _centre(kernel: Tensor, estimator: str) -> Tensor:
     """The centred kernel; all 0 where no more than rounding is left of it."""
     n, chosen = kernel.shape[-1], get_estimator(estimator)
-    if n < chosen.least:
-        raise ValueError(f"{estimator} HSIC needs at least {chosen.least} examples; {n} were given")
-    centred, norm = chosen.centred(kernel), torch.linalg.matrix_norm
+    if n < chosen.min_examples:
+        raise ValueError(
+            f"{estimator} HSIC needs at least {chosen.min_examples} examples; {n} were given"
+        )
+    centred, norm = chosen.centre(kernel), torch.linalg.matrix_norm
     left = norm(centred, keepdim=True) > ROUNDING_TOLERANCE * norm(kernel, keepdim=True)
     return torch.where(left | centred.isnan(), centred, 0)
 

@@ -62,41 +62,41 @@ class MeasurementCallback:
 
     cell: Cell
     names: Sequence[str]
-    learn: Split
+    train_split: Split
     device: torch.device
 
     def __post_init__(self) -> None:
         self.rows: dict[str, list[list[Number]]] = {name: [] for name in self.names}
-        self.images: BatchLoader | None = None  # read when they are first asked for
+        self.loader: BatchLoader | None = None  # read when they are first asked for
 
     def __call__(self, moment: EpochState) -> None:
         last = moment.epoch in (0, self.cell.recipe.epochs)
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             for name in self.names:
-                if last or not measurements.find_measurement(name).ends:
+                if last or not measurements.find_measurement(name).ends_only:
                     found = MEASURE_FUNCTIONS[name](
-                        moment, self.cell.settings.method, self._images()
+                        moment, self.cell.settings.method, self._get_loader()
                     )
                     self.rows[name] += found
 
-    def found(self, accuracy: float) -> Iterator[MeasurementFile]:
+    def measurement_files(self, accuracy: float) -> Iterator[MeasurementFile]:
         """What was measured of a run that ended with that accuracy."""
         for name in self.names:
             kind = measurements.find_measurement(name)
-            images = len(self._images().examples) if kind.of_prompts else 0
+            images = len(self._get_loader().examples) if kind.needs_prompts else 0
             cell, columns = self.cell.settings.digest(), list(kind.columns)
             yield MeasurementFile(cell, name, accuracy, images, columns, self.rows[name])
 
-    def _images(self) -> BatchLoader:
-        if self.images is None:
-            learnt = runner.load_training_examples(self.cell, self.learn)
+    def _get_loader(self) -> BatchLoader:
+        if self.loader is None:
+            learnt = runner.load_training_examples(self.cell, self.train_split)
             seen = splits.subset(
                 learnt, torch.tensor(splits.evenly_spaced(len(learnt), MAX_IMAGES))
             )
-            view = self.cell.recipe.view(self.cell.suite.name).test
-            self.images = runner.make_loader(self.cell, seen, view, self.device, None)
-        return self.images
+            view = self.cell.recipe.views_for(self.cell.suite.name).test
+            self.loader = runner.make_loader(self.cell, seen, view, self.device, None)
+        return self.loader
 
 
 SPLITS: dict[Split, tuple[Split, Split]] = {  # what is learnt -> both
@@ -120,22 +120,22 @@ def run_and_measure(
     """
     former = store.find(cell.settings)
     names = (
-        measurements.missing_measurements(store.root, cell.settings.digest(), cell.observed)
-        or cell.observed
+        measurements.missing_measurements(store.root, cell.settings.digest(), cell.measurements)
+        or cell.measurements
     )
     final = MeasurementCallback(
         cell, measurements.filter_by_training(names, "final"), "trainval", device
     )
     accuracy = None
     if former is None or not former.ok:
-        about = {**more, "observed": ", ".join(cell.observed)}
+        about = {**more, "observed": ", ".join(cell.measurements)}
         former = runner.run(cell, store, device, progress, about, final)
     elif final.names:
         accuracy = _rerun(cell, device, progress, final)
         _require_recorded_accuracy(former, accuracy, device)
     if former.outcome is None:
         return former
-    for found in final.found(former.outcome.accuracy if accuracy is None else accuracy):
+    for found in final.measurement_files(former.outcome.accuracy if accuracy is None else accuracy):
         measurements.write_measurement(store.root, found)
     _measure_validation(cell, measurements.filter_by_training(names, "validation"), store, device)
     return former
@@ -146,7 +146,7 @@ def _rerun(
 ) -> float:
     """The accuracy of a cell that is run to be observed."""
     done = _train(cell, observers, device, progress)
-    return done.watch.scores[cell.recipe.epochs].accuracy
+    return done.monitor.evaluations[cell.recipe.epochs].accuracy
 
 
 def _measure_validation(cell: Cell, names: list[str], store: Store, device: torch.device) -> None:
@@ -157,15 +157,15 @@ def _measure_validation(cell: Cell, names: list[str], store: Store, device: torc
     aside = replace(cell, recipe=recipe)
     observers = MeasurementCallback(aside, names, "train", device)
     accuracy = _rerun(aside, device, lambda *_: None, observers)
-    for found in observers.found(accuracy):
+    for found in observers.measurement_files(accuracy):
         measurements.write_measurement(store.root, found)
 
 
 def _train(
     cell: Cell, observers: MeasurementCallback, device: torch.device, progress: ProgressCallback
 ) -> TrainedModel:
-    learnt, scored = SPLITS[observers.learn]
-    parts = replace(cell, learnt=learnt, scored=scored)
+    learnt, scored = SPLITS[observers.train_split]
+    parts = replace(cell, train_split=learnt, eval_split=scored)
     try:
         return runner.train(parts, device, progress, observe=observers)
     except Exception as error:

@@ -141,7 +141,7 @@ def test_a_parcel_needs_nothing_but_itself(job: jobs.Job, tmp_path: Path) -> Non
     plugin.write_text(executor_runs.FAULTY.read_text())
     parcel = remote_job.pack_job(job, [plugin], {"OMP_NUM_THREADS": "1"}, None)
     plugin.unlink()
-    *epochs, last = remote_job.run_remote_job(replace(parcel, folder="/nowhere"))
+    *epochs, last = remote_job.run_remote_job(replace(parcel, working_dir="/nowhere"))
     assert [message["epoch"] for message in epochs] == [1]
     ended = remote_job.apply_message(last, job, tmp_path / "results")
     assert ended == remote_job.Ended(job)

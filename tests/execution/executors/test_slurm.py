@@ -51,7 +51,7 @@ def work(cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
 def executor(tmp_path: Path) -> Iterator[SlurmExecutor]:
     made = _executor(tmp_path / "results")
     yield made
-    for sent in made.sent:
+    for sent in made.submitted:
         sent.handle.cancel()
         sent.handle._process.wait(executor_runs.PATIENCE)
 
@@ -67,7 +67,7 @@ def test_failures_are_told_with_their_cause(grid: Path) -> None:
 
 
 def test_no_claim_is_left(grid: Path) -> None:
-    assert not dict(Leases(grid).all())
+    assert not dict(Leases(grid).active())
 
 
 def test_a_bundle_that_is_queued_again_goes_on_with_what_is_left(
@@ -76,7 +76,7 @@ def test_a_bundle_that_is_queued_again_goes_on_with_what_is_left(
     for job in (work("linear"), work("slow"), work("bias")):
         executor.submit(job)
     _until(executor, lambda event: event == JobStarted(work("slow")))
-    bundle = executor.sent[0]
+    bundle = executor.submitted[0]
     controller = psutil.Process(int(bundle.handle.job_id))
     controller.children()[0].send_signal(signal.SIGUSR2)  # as before Slurm's end of a job
     ended = [
@@ -85,7 +85,7 @@ def test_a_bundle_that_is_queued_again_goes_on_with_what_is_left(
         if isinstance(event, JobFinished)
     ]
     assert ended == [JobFinished(work("slow")), JobFinished(work("bias"))]
-    messages, _ = bundle.folder.told()
+    messages, _ = bundle.batch_dir.read_log()
     begun = [message["begun"] for message in messages if "begun" in message]
     assert begun == [work(name).cell for name in ("linear", "slow", "slow", "bias")]
 
@@ -97,12 +97,12 @@ def test_the_cells_of_a_bundle_that_dies_fail_with_its_cause(
     for job in (work("slow"), work("linear")):
         executor.submit(job)
     _until(executor, lambda event: event == JobStarted(work("slow")))
-    controller = psutil.Process(int(executor.sent[0].handle.job_id))
+    controller = psutil.Process(int(executor.submitted[0].handle.job_id))
     getattr(controller.children()[0], way)()
     events = _until(executor, _is_end_of(work("linear")))
     failures = [event.failure for event in events if isinstance(event, JobFinished)]
     assert [failure and failure.error for failure in failures] == ["JobEnded", "JobEnded"]
-    assert not dict(executor.claims.all())
+    assert not dict(executor.leases.active())
 
 
 def test_a_second_run_waits_for_the_bundles_of_the_first(
@@ -110,25 +110,25 @@ def test_a_second_run_waits_for_the_bundles_of_the_first(
 ) -> None:
     executor.submit(work("slow"))
     _until(executor, lambda event: event == JobStarted(work("slow")))
-    assert executor.goes_on().startswith("1 bundles of cells go on: the same command waits")
+    assert executor.left_running().startswith("1 bundles of cells go on: the same command waits")
     second = _executor(executor.results)
     second.submit(work("slow"))
     _until(second, lambda event: event == JobFinished(work("slow")))
     _until(executor, lambda event: event == JobFinished(work("slow")))
     assert len(list((executor.results / "slurm").glob("*/*/log.jsonl"))) == 1
-    assert executor.goes_on() == second.goes_on() == ""
-    assert _executor(executor.results).sent == []
+    assert executor.left_running() == second.left_running() == ""
+    assert _executor(executor.results).submitted == []
 
 
 def test_a_cell_that_another_run_has_is_not_run_twice(
     work: Callable[..., Job], executor: SlurmExecutor
 ) -> None:
     other = Leases(executor.results)
-    assert other.take(work("linear").cell, {})
+    assert other.acquire(work("linear").cell, {})
     for job in (work("linear"), work("bias")):
         executor.submit(job)
     _until(executor, _is_end_of(work("bias")))
-    assert [job.request["method"] for job, _ in executor.elsewhere] == ["linear"]
+    assert [job.request["method"] for job, _ in executor.foreign] == ["linear"]
     other.release(work("linear").cell)
     assert _until(executor, _is_end_of(work("linear")))[-1] == JobFinished(work("linear"))
 

@@ -172,8 +172,8 @@ def test_a_file_s_beginning_and_end_are_shown(
     out = StringIO()
     file = a_file(server.does(FINE))
     (tmp_path / f"{NAME}.part").write_bytes(CONTENT[:CUT])
-    with TransferProgress(Console(file=out, force_terminal=terminal, width=100)).shown() as show:
-        fetch(a_source(file), file, tmp_path, show.bytes)
+    with TransferProgress(Console(file=out, force_terminal=terminal, width=100)).live() as show:
+        fetch(a_source(file), file, tmp_path, show.on_bytes)
     lines = [
         "images.zip: 300.0 kB of 1.0 MB",
         "images.zip: done, 1.0 MB",

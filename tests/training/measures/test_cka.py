@@ -177,7 +177,7 @@ def test_kernels_of_channels_add_up_over_images():
 
 @pytest.mark.parametrize("estimator", BOTH)
 def test_too_few_examples_and_examples_that_are_alike_are_refused(estimator):
-    least = ESTIMATORS[estimator].least
+    least = ESTIMATORS[estimator].min_examples
     with pytest.raises(ValueError, match=rf"at least {least} examples; {least - 1} were given"):
         linear_cka(drawn(least - 1, 5), drawn(least - 1, 5, seed=1), estimator)
     with pytest.raises(ValueError, match="all alike"):

@@ -46,7 +46,7 @@ def quiet(*_: object) -> None:
 
 
 def observed(cell: Cell, *names: str) -> Cell:
-    return replace(cell, observed=names)
+    return replace(cell, measurements=names)
 
 
 def result(record: Record) -> dict[str, object]:
@@ -96,10 +96,10 @@ def test_each_measurement_has_its_rows(cell: Cell, tmp_path: Path) -> None:
 
 
 def test_validation_is_of_a_run_that_saw_no_validation_image(cell: Cell, tmp_path: Path) -> None:
-    aside = runner.train(replace(cell, learnt="train", scored="val"), CPU, quiet)
+    aside = runner.train(replace(cell, train_split="train", eval_split="val"), CPU, quiet)
     record = measured_run.run_and_measure(observed(cell, "validation"), Store(tmp_path), CPU, quiet)
     found = measurements.read_measurement(tmp_path, record.settings.digest(), "validation")
-    assert found.accuracy == found.rows[-1][-1] == aside.watch.scores[EPOCHS].accuracy
+    assert found.accuracy == found.rows[-1][-1] == aside.monitor.evaluations[EPOCHS].accuracy
     assert None not in [row[-1] for row in found.rows[1:]], "each epoch is scored"
 
 
