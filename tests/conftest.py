@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from support import tiny
-from support.scripted_server import Server, serving
 
 from bench.models import method_checks
 from bench.prepare.downloads import checksums, http
 from methods.shared import registry
+from support import tiny
+from support.scripted_server import Server, serving
 
 torch.set_num_threads(1)  # more only wait for each other where several tests run at once
 

@@ -1,6 +1,7 @@
 """The faults of ``tox -e mutants`` can still be put into the code, each in its one place."""
 
 import pytest
+
 from mutants import catalogue
 from mutants.catalogue import Fault
 from mutants.copies import Result

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support import tiny
 
 import methods
 from bench.cli import main
@@ -15,8 +14,9 @@ from bench.config.loading import RECIPES_DIR, SUITES_DIR, card_names
 from bench.config.suite import load_suite
 from methods.linear import Linear
 from methods.shared import registry
+from support import paths, tiny
 
-ROOT = Path(__file__).parent.parent
+ROOT = paths.REPO_ROOT
 HEAVY = ("torch", "timm", "torchvision", "peft", "sklearn")
 PROBE = f"""
 import sys

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import tiny
 from timm.models import VisionTransformer
 
 from bench.cli import main
@@ -25,10 +24,11 @@ from bench.utils.files import write_atomically
 from methods import Method, Unsupported
 from methods.linear import Linear
 from methods.shared import memory, patch_tokens, registry
+from support import paths, tiny
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 
-ROOT = Path(__file__).parent.parent
+ROOT = paths.REPO_ROOT
 NUMBERS = ("accuracy", "best_epoch_accuracy", "best_epoch", "losses", "test_accuracies",
            "predictions", "method_params", "init_images")  # fmt: skip
 

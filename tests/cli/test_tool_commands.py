@@ -7,7 +7,6 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file
-from support.tiny import ARCHITECTURE, command, write_all
 from torch import nn
 
 import methods
@@ -17,6 +16,7 @@ from bench.performance import parameter_counts
 from methods.shared.backbone import with_weights
 from methods.shared.merge import merge_adapters
 from methods.shared.registry import _methods
+from support.tiny import ARCHITECTURE, command, write_all
 
 # A strict list: a new method stands in it, or is refused.
 MERGEABLE = {

@@ -12,8 +12,9 @@ from bench.config.loading import RECIPES_DIR, SUITES_DIR, card_names
 from bench.config.recipe import load_recipe
 from bench.config.suite import SPLITS, load_suite
 from bench.utils.errors import UserError
+from support import paths
 
-TABLE_S1 = json.loads((Path(__file__).parent / "golden" / "table_s1.json").read_text())
+TABLE_S1 = json.loads((paths.GOLDEN / "table_s1.json").read_text())
 SUITE_NAMES, RECIPE_NAMES = card_names(SUITES_DIR), card_names(RECIPES_DIR)
 PAPERS_SUITES = [load_suite("vtab1k"), load_suite("fgvc")]
 PAPERS_TASKS = [task for suite in PAPERS_SUITES for task in suite.task]

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import pytest
-from support import tiny
 
 from bench.cli.main import main
 from bench.config import search_space
@@ -21,6 +20,7 @@ from bench.records import trials
 from bench.records.store import Store
 from bench.utils.errors import UserError
 from bench.utils.files import REPO_ROOT
+from support import tiny
 
 
 def test_the_vpt_code_resizes_vtab_as_tensorflow_and_fgvc_as_torchvision():

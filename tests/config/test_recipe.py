@@ -5,13 +5,13 @@ import json
 from dataclasses import replace
 
 import pytest
-from support import tiny
 
 import methods
 from bench.cli import main
 from bench.config.recipe import Recipe, load_recipe
 from bench.config.suite import load_suite
 from bench.utils.text import longest_prefix
+from support import tiny
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable
 from inspect import unwrap
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +12,10 @@ import pytest
 from bench.config.suite import Split, Task, load_suite
 from bench.data import builtin_rendering, builtin_tasks
 from bench.data.builtin_tasks import TASKS
+from support import paths
 
 CARDS = load_suite("mini").task
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "embedded.json").read_text())
+GOLDEN = json.loads((paths.GOLDEN / "embedded.json").read_text())
 every_task = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, TiffImagePlugin
-from support import raw_image_files, tiny
 
 from bench.cli import main
 from bench.data import images
 from bench.data.images import DECODE_ERRORS
+from support import raw_image_files, tiny
 
 GREY = np.random.default_rng(0).integers(0, 65536, (6, 4)).astype(np.uint16)
 COLOUR = np.random.default_rng(1).integers(0, 65536, (6, 4, 3)).astype(np.uint16)

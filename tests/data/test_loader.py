@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision.transforms.v2.functional as F
-from support import tiny
 from torch.utils.data import Dataset
 from torchvision.transforms import InterpolationMode
 
@@ -19,6 +18,7 @@ from bench.data.loader import BatchLoader
 from bench.data.prefetch import PREFETCH_FACTOR, PrefetchLoader
 from bench.data.splits import Examples
 from bench.data.transforms import Transform
+from support import tiny
 
 CPU, HALF = torch.device("cpu"), (0.5,) * 3
 

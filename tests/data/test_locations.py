@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
-from support import suite_copies, tiny
 
 from bench.config.recipe import load_recipe
 from bench.config.suite import load_suite
 from bench.data import locations
 from bench.utils.errors import UserError
+from support import suite_copies, tiny
 
 
 def read(content: bytes, name: str = "train.txt") -> list[tuple[str, str]]:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import tiny
 
 from bench.config.suite import Suite, load_suite
 from bench.data import image_cache, prefetch, splits, transforms
@@ -18,6 +17,7 @@ from bench.data.splits import Examples
 from bench.data.transforms import Transform
 from bench.utils.errors import UserError
 from bench.utils.files import stores
+from support import tiny
 
 CPU = torch.device("cpu")
 JSON_LISTS = {

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import small_suite, tiny
 
 from bench.cli.main import main
 from bench.config.suite import Split, Suite, load_suite
@@ -18,6 +17,7 @@ from bench.data.splits import Examples, fingerprint, load_split, read_bytes, sub
 from bench.data.transforms import Transform
 from bench.records.store import Store
 from bench.utils import files
+from support import small_suite, tiny
 
 EMBEDDED = {  # trainval and test, as committed records name them: they may never change
     "digits": "408e665569b94e8d-a9a46dc14de7db08",

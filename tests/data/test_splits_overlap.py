@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import tiny
 
 from bench.cli.main import main
 from bench.execution import plan
@@ -16,6 +15,7 @@ from bench.records.store import Store
 from bench.training.cell import Cell
 from bench.utils import files
 from bench.utils.errors import UserError
+from support import tiny
 
 Capture = pytest.CaptureFixture[str]
 Change = Callable[[Path], object]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import tiny
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import v2 as transforms
 
@@ -19,6 +18,7 @@ from bench.execution import plan
 from bench.execution.plan import Request
 from bench.records.store import Store
 from bench.training import runner
+from support import tiny
 
 CPU = torch.device("cpu")
 ALL = {**transforms.DETERMINISTIC_GEOMETRIES, **transforms.RANDOM_GEOMETRIES}

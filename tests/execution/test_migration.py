@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import tiny
 
 import methods
 from bench.cli import main
 from bench.execution import migration
 from bench.records.store import Store
+from support import paths, tiny
 
-ROOT = Path(__file__).parent.parent
+ROOT = paths.REPO_ROOT
 pytestmark = pytest.mark.usefixtures("no_picture")
 
 

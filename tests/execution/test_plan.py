@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from support import tiny
 
 from bench.cli import main
 from bench.execution import plan, plugins
@@ -20,6 +19,7 @@ from bench.execution.request import Request
 from bench.records.schema import Settings
 from bench.records.store import Store
 from methods.shared import registry, source_hash
+from support import paths, tiny
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 PLUGIN = '''
@@ -140,7 +140,7 @@ def test_an_edited_plug_in_makes_its_cells_others_and_their_numbers_stand_apart(
             [sys.executable, "-m", "bench", *words, "--plugin", str(plugin)],
             capture_output=True,
             text=True,
-            cwd=Path(__file__).parent.parent,
+            cwd=paths.REPO_ROOT,
         )
         assert done.returncode == 0, done.stderr
     assert "1 cells to run, 1 done before" in done.stderr

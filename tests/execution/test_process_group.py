@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import distributed_workers, process_endings, tiny
 
 from bench.cli import main
 from bench.execution import process_group
@@ -18,6 +17,7 @@ from bench.execution.process_group import RankProcess
 from bench.records.schema import Failure
 from bench.training.runner import RunResult
 from bench.utils.errors import UserError
+from support import distributed_workers, paths, process_endings, tiny
 
 METHODS = ["full", "linear", "lora", "spt_deep"]  # and `Own`
 CHANGES = {"epochs": 3, "warmup_epochs": 0, "test_evaluations": 2, "precision": "fp32"}
@@ -156,7 +156,7 @@ def test_one_command_trains_a_cell_on_two_processes_and_writes_one_record(
     cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.report.figures._figure_specs", list)
-    plugin = ("--plugin", str(Path(__file__).parent / "faulty.py"))
+    plugin = ("--plugin", str(paths.FAULTY_METHODS))
     methods = "fault_second,linear"
     words = tiny.command("run", cards, tmp_path, methods, *plugin, "--processes", "2")
     assert main.main(words) == 1

@@ -5,8 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from report.test_generate import make as made_up
-from support import tiny
 
 import methods
 from bench.cli import main
@@ -17,6 +15,8 @@ from bench.records.schema import Settings
 from bench.report.figures import study_heat_map
 from bench.training import runner
 from methods.shared.prompts import prompts_of
+from report.test_generate import make as made_up
+from support import tiny
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support import tiny
 
 from bench.cli import main
 from bench.execution import export, jobs, plan
@@ -22,6 +21,7 @@ from bench.training.cell import Cell
 from bench.utils import environment
 from bench.utils.errors import UserError
 from bench.utils.files import write_atomically
+from support import tiny
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from support import tiny
 
 from bench.cli import main
 from bench.execution import plan
@@ -30,11 +29,12 @@ from bench.records.leases import Leases
 from bench.records.schema import Failure
 from bench.records.store import Store
 from bench.training.cell import Cell
+from support import paths, tiny
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 
-ROOT = Path(__file__).parent.parent
-PLUGIN = ("--plugin", str(Path(__file__).parent / "faulty.py"))
+ROOT = paths.REPO_ROOT
+PLUGIN = ("--plugin", str(paths.FAULTY_METHODS))
 FAULTS = {"fault_exit": "SystemExit", "fault_kill": "Killed", "fault_raise": "RuntimeError",
           "fault_hang": "Timeout"}  # fmt: skip
 TWO = ("--workers", "2", "--timeout", "3")

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from support import tiny
 
 from bench.cli import main
 from bench.execution import status
@@ -11,6 +10,7 @@ from bench.execution.plan import Request, plan_cells
 from bench.records.leases import Leases
 from bench.records.store import Store
 from bench.training.cell import Cell
+from support import tiny
 
 SEEDS = [0, 1, 2]
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report.test_generate import make
-from support import tiny
 
 import methods as methods_
 from bench.cli import main
@@ -27,10 +25,12 @@ from bench.report import leaderboard, ledgers
 from bench.report.record_diff import rerun_command
 from bench.utils.errors import UserError
 from methods.shared.registry import _methods
+from report.test_generate import make
+from support import paths, tiny
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 
-PLUGIN = ("--plugin", str(Path(__file__).parent / "faulty.py"))
+PLUGIN = ("--plugin", str(paths.FAULTY_METHODS))
 TWO = ("--set", "grid={ lr = [1e-3, 1e-2] }")
 LENGTHS = "grid_of={ vpt_deep = { prompts = [1, 2, 4] } }"
 opened: list[str] | None = None  # every file, in order, while a test wants to know

@@ -5,14 +5,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from report.test_generate import make
-from support import tiny
 
 from bench.cli import main
 from bench.config import search_space
 from bench.config.overrides import override_recipe
 from bench.config.recipe import load_recipe
 from bench.execution import tuning
+from report.test_generate import make
+from support import tiny
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 

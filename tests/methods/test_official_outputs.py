@@ -10,10 +10,10 @@ import timm
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from support.official_weights import OFFICIAL, double_precision, gradients, images, ours, stored
 
 import methods
 from methods.shared.prompts import prompts_of
+from support.official_weights import OFFICIAL, double_precision, gradients, images, ours, stored
 
 CLASSES = 10
 

@@ -11,13 +11,13 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from support import tiny
 from torch import nn
 
 from bench.config.backbone import load_backbone
 from bench.config.recipe import load_recipe
 from bench.models import backbones
 from bench.utils.errors import UserError
+from support import tiny
 
 RECIPE = load_recipe("quick")
 

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from report.test_generate import boards, row
-from support import tiny
 from torch import Tensor
 
 from bench.cli import main
@@ -24,6 +22,8 @@ from bench.models import backbones, weight_files
 from bench.report import ledgers, markdown, study_data
 from bench.training import runner
 from bench.utils.errors import UserError
+from report.test_generate import boards, row
+from support import tiny
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 

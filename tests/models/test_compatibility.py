@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from support import tiny
 from timm.models import VisionTransformer
 
 import methods
@@ -19,6 +18,7 @@ from bench.performance import parameter_counts
 from bench.training import runner
 from methods import Method, Unsupported, register
 from methods.linear import Linear
+from support import tiny
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 

@@ -5,8 +5,6 @@ from functools import partialmethod
 
 import pytest
 import torch
-from cli.test_run import by_method, register
-from support import tiny
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 from torch._inductor import cpp_builder
@@ -17,7 +15,9 @@ from bench.cli.main import main
 from bench.config.recipe import load_recipe
 from bench.models import frozen_trunk, method_checks
 from bench.models.compilation import NotCompiled, compiled_blocks
+from cli.test_run import by_method, register
 from methods.linear import Linear
+from support import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*CUDA.*")
 ON = ("--set", "compile=true")

@@ -2,7 +2,6 @@
 
 import json
 from itertools import product
-from pathlib import Path
 
 import pytest
 import timm
@@ -10,12 +9,13 @@ import torch
 
 import methods
 from bench.models import method_checks
+from support import paths
 
 # a strict table: a check that starts to pass must leave it
 EXPECTED_FAILURES: dict[tuple[str, str], str] = {
     ("adapter_vpt2022", "learning"): "as released: all starts at zero, only the upper biases learn",
 }
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "trainable.json").read_text())
+GOLDEN = json.loads((paths.GOLDEN / "trainable.json").read_text())
 
 
 def marks(name, check):

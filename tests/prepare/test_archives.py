@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import fake_archives, small_suite
 
 from bench.cli.main import main
 from bench.config.source import SourceFile, load_source
 from bench.data import prepared
 from bench.prepare.archives import read_images_by_path_end
 from bench.utils.errors import UserError
+from support import fake_archives, small_suite
 
 Pack = Callable[[Path, Path], object]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support import small_suite, suite_copies, tiny
 
 from bench.cli.main import main
 from bench.data import splits
 from bench.data.prepared import CARD_FILE, MANIFEST_FILE, read_entries
 from bench.prepare import writer
 from bench.utils import files
+from support import small_suite, suite_copies, tiny
 
 Capture = pytest.CaptureFixture[str]
 Change = Callable[[Path], object]

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import small_suite, suite_copies, tiny
-from support.suite_copies import bring, brought_in
 
 from bench.cli.main import main
 from bench.config.suite import load_suite
@@ -19,6 +17,8 @@ from bench.records.schema import Record
 from bench.records.store import Store
 from bench.report import leaderboard
 from bench.report.record_diff import rerun_command
+from support import small_suite, suite_copies, tiny
+from support.suite_copies import bring, brought_in
 
 BOTH = ("light", "dark")
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import suite_copies
-from support.suite_copies import bring, brought_in
 
 from bench.cli.main import main
+from support import suite_copies
+from support.suite_copies import bring, brought_in
 
 Change = Callable[[Path], object]
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from support import suite_copies
 
 from bench.config.suite import Task
 from bench.data.prepared import SplitEntry
 from bench.prepare import jpeg_quality
 from bench.utils.errors import UserError
+from support import suite_copies
 
 TASK = Task("light", "Natural", 2)
 ANEW = suite_copies.saved()

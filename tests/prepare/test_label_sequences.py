@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import suite_copies, tiny
 
 from bench.config.suite import HashRange, Split, Task, load_suite
 from bench.data import prepared
@@ -15,6 +14,7 @@ from bench.prepare import label_sequences, writer
 from bench.prepare.folder_check import FolderImage
 from bench.prepare.label_sequences import digest_of_labels
 from bench.prepare.sampling import keys_by_rank, numbered_keys, order_by_hash
+from support import suite_copies, tiny
 
 VTAB = load_suite("vtab1k")
 LATENTS = (3, 6, 40, 32, 32)  # shapes, scales, orientations, x, y; the last runs fastest

@@ -15,7 +15,6 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
-from support import small_suite
 
 from bench.cli.main import main
 from bench.config.suite import load_suite
@@ -31,6 +30,7 @@ from bench.data.prepared import (
 from bench.prepare import build, downloads, writer
 from bench.records.store import Store
 from bench.utils.parallel import threaded_map
+from support import small_suite
 
 SPLITS = ("train", "val", "test")
 

@@ -12,6 +12,7 @@ from bench.data import locations
 from bench.prepare.readers.base import SourceRecord
 from bench.prepare.splits import classes_of, select_for_task
 from bench.utils.errors import UserError
+from support import paths
 
 VTAB, FGVC = load_suite("vtab1k"), load_suite("fgvc")
 CLASS_OF_VALUE: dict[str, dict[float, int]] = {
@@ -77,7 +78,7 @@ def test_two_ids_that_are_one_class_of_the_source_are_refused(tmp_path: Path) ->
         listed(tmp_path, {"train": {"a": 7, "b": 9}, "test": {"c": 8}}, SOURCE)
 
 
-TABLE_S1 = json.loads((Path(__file__).parent / "golden" / "table_s1.json").read_text())
+TABLE_S1 = json.loads((paths.GOLDEN / "table_s1.json").read_text())
 SUITE = load_suite("fgvc")
 LISTED = [task for task in SUITE.task if task.name != "stanfordcars"]  # whose lists at hand differ
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from support import small_suite, suite_copies, tiny
 
 from bench.cli.main import main
 from bench.config.source import load_source
 from bench.config.suite import load_suite
+from support import small_suite, suite_copies, tiny
 
 Capture = pytest.CaptureFixture[str]
 

@@ -11,6 +11,7 @@ import pytest
 
 from bench.records import leases
 from bench.records.leases import Leases
+from support import paths
 
 
 def test_a_claim_keeps_others_out_until_it_is_released(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_of_many_that_claim_at_once_one_wins(tmp_path: Path) -> None:
         "print(sum(mine.take(str(i), {}) for i in range(50)), flush=True); sys.stdin.read()"
     )
     words = [sys.executable, "-c", code, str(tmp_path)]
-    root = Path(__file__).parent.parent
+    root = paths.REPO_ROOT
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": root}
     many = [subprocess.Popen(words, **pipes) for _ in range(4)]
     told = [process.stdout.readline() for process in many if process.stdout]

@@ -1,9 +1,9 @@
 """Which records share a board, and which of them stay together."""
 
 import pytest
-from report.test_generate import TASKS, boards, make, row
 
 from bench.report.leaderboard import Board
+from report.test_generate import TASKS, boards, make, row
 
 
 def shown(found: list[Board]) -> list[dict[str, list[str]]]:

@@ -4,9 +4,6 @@ import random
 from pathlib import Path
 
 import pytest
-from report.test_generate import row, write
-from support import synthetic_records
-from support.synthetic_records import GOLDEN, MAE, SUITES, record
 
 import methods
 from bench.cli.main import main
@@ -17,6 +14,9 @@ from bench.report import claim_checks, paper_tables
 from bench.report.claim_checks import ClaimChecker
 from bench.report.paper_values import PaperResults, format_value, largest_comparable
 from bench.utils.errors import UserError
+from report.test_generate import row, write
+from support import synthetic_records
+from support.synthetic_records import GOLDEN, MAE, SUITES, record
 
 FGVC, VTAB = SUITES["fgvc"], SUITES["vtab1k"]
 NATURAL = PaperEntry("spt_deep", "", MAE, "vtab1k", "Natural", "accuracy")

@@ -4,11 +4,11 @@ from dataclasses import replace
 from statistics import fmean
 
 import pytest
-from support.synthetic_records import MAE, SUITES, record
 
 from bench.papers.claims import PaperEntry
 from bench.records.schema import Record
 from bench.report.paper_values import MeasuredValue, PaperResults, largest_comparable
+from support.synthetic_records import MAE, SUITES, record
 
 VTAB = SUITES["vtab1k"]
 OF_GROUP = {"Natural": 80.0, "Specialized": 60.0, "Structured": 10.0}  # of 7, 4 and 8 tasks

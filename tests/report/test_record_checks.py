@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.synthetic_records import MAE, SUITES, record
 
 from bench.cli.main import main
 from bench.records import measurements
 from bench.records.schema import Failure, Record
 from bench.records.store import Predictions, Store, read_predictions, read_record
 from bench.utils.files import write_atomically
+from support.synthetic_records import MAE, SUITES, record
 
 FGVC = SUITES["fgvc"]
 CUB = FGVC.find("cub")

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from support.synthetic_records import MAE, SUITES, record
 
 from bench.records.schema import Record
 from bench.report import statistics_page
 from bench.report.leaderboard import Board, build_boards
 from bench.report.statistics import average_ranks, friedman
+from support.synthetic_records import MAE, SUITES, record
 
 VTAB = SUITES["vtab1k"]
 

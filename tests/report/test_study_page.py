@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
-from support import synthetic_records, tiny
 
 from bench.cli import main
 from bench.config.overrides import override_recipe
@@ -36,6 +35,7 @@ from bench.records.schema import Outcome, Record
 from bench.records.store import Store
 from bench.report import study_data, study_numbers, study_page
 from bench.utils.errors import UserError
+from support import synthetic_records, tiny
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 

@@ -14,10 +14,10 @@ from urllib.request import urlopen
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from support.scripted_server import Server, Step, serving
 
 from bench.config.source import Source, SourceFile
 from bench.prepare.downloads import fetch
+from support.scripted_server import Server, Step, serving
 
 MANY, FEW = 64 * 2**20, 2**20  # few where nothing is measured, and only the code is tried
 GROUP = "64 MiB from this machine"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+
 from support import executor_runs, tiny
 
 MANY, FEW = 8, 1  # cells; few where nothing is measured, and only the code is tried

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from support.synthetic_records import MAE, MOCO, SUITES, SUP, record
 
 from bench.records.store import Store
 from bench.utils.files import REPO_ROOT
+from support.synthetic_records import MAE, MOCO, SUITES, SUP, record
 
 RECORDS, FEW = 20_000, 200  # few where nothing is measured, and only the code is tried
 REPORT = (

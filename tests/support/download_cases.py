@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.scripted_server import Step
 
 from bench.config.source import Source, SourceFile
 from bench.prepare.downloads import fetch
 from bench.utils.errors import UserError
+from support.scripted_server import Step
 
 CONTENT = bytes(range(256)) * 4000  # 1,024,000 bytes
 OTHER = CONTENT[::-1]

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support import tiny
-
 from bench.report import generate
+from support import paths, tiny
 
-ROOT = Path(__file__).parent.parent
+ROOT = paths.REPO_ROOT
 FAULTY = ROOT / "tests" / "faulty.py"
 HEALTHY = "linear,bias"
 GRID = f"{HEALTHY},fault_kill,fault_raise,fault_exit,fault_hang"

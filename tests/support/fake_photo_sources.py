@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
+
 from support.fake_archives import picture
 from support.fake_array_sources import tar
 

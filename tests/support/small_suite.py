@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from support import fake_archives, fake_array_sources, fake_photo_sources, tiny
-
 from bench.config.source import Source, load_source
 from bench.config.suite import Task, load_suite
 from bench.prepare.build import open_reader
+from support import fake_archives, fake_array_sources, fake_photo_sources, tiny
 
 MAKERS: dict[str, Callable[[Path], object]] = {
     **fake_archives.SOURCES,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from support import tiny
 
 from bench.cli.main import main
 from bench.data import prepared
+from support import tiny
 
 FOLDERS = {"light": "cifar", "dark": "pets"}  # task -> its folder in a copy
 NATIVE = {"light": "png", "dark": "jpeg"}  # how the sources of the tasks keep their images

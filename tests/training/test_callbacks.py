@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import tiny
 
 from bench.cli import main
 from bench.records.schema import Settings
 from bench.records.store import Store
 from bench.training import callbacks
+from support import tiny
 
 needs_tensorboard = pytest.mark.skipif(
     find_spec("tensorboard") is None, reason="the package tensorboard is not installed"

@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from support import linear_probe
 
 from bench.cli.main import main
 from bench.config.backbone import load_backbone
@@ -18,6 +17,7 @@ from bench.config.recipe import load_recipe
 from bench.config.suite import load_suite
 from bench.models import backbones
 from bench.training import pretraining
+from support import linear_probe
 
 CARD = """
 name = "real"

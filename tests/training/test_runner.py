@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import tiny
-from support.recording_probe import Notes, Noting, as_listed, places
 
 from bench.cli import main
 from bench.records.store import read_predictions
 from bench.training import runner
 from bench.training.callbacks import TrainingMonitor
 from methods.shared import registry
+from support import paths, tiny
+from support.recording_probe import Notes, Noting, as_listed, places
 
-ROOT = Path(__file__).parent.parent
+ROOT = paths.REPO_ROOT
 ROOM = 60  # MiB in 40 cells; 10 left behind by each would be 400
 RISES = 4  # of the most held so far, in 40 cells; what one method of five leaves would be 8
 MANY = """

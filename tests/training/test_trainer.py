@@ -9,8 +9,6 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from support import tiny
-from support.recording_probe import as_listed
 
 import methods
 from bench.cli import main
@@ -24,6 +22,8 @@ from bench.records.store import read_predictions
 from bench.training import trainer
 from bench.training.runner import SHUFFLE_SEED_OFFSET
 from methods import Method, create
+from support import tiny
+from support.recording_probe import as_listed
 
 RECIPE = replace(load_recipe("quick"), epochs=10, warmup_epochs=2, lr=0.1, min_lr=0.001, batch=8)
 CPU = torch.device("cpu")

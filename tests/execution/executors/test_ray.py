@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support import executor_runs, tiny
 
 from bench.cli import main
 from bench.execution import jobs, plan
@@ -17,6 +16,7 @@ from bench.execution.executors import factory, remote_job
 from bench.execution.executors.ray import JobResources, failure_from_error, job_resources
 from bench.execution.plan import Request
 from bench.utils.errors import UserError
+from support import executor_runs, tiny
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster for them all, and in this order
 

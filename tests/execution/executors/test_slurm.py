@@ -7,7 +7,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support import executor_runs, tiny
 
 from bench.cli import main
 from bench.execution import jobs, plan
@@ -17,6 +16,7 @@ from bench.execution.executors.slurm_batch import pack_by_duration
 from bench.execution.jobs import Job
 from bench.execution.plan import Request
 from bench.records.leases import Leases
+from support import executor_runs, tiny
 
 pytest.importorskip("submitit", reason="needs the extra slurm")
 

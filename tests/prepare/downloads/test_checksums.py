@@ -6,12 +6,12 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from support.download_cases import CONTENT, FINE, NAME, OTHER, PAGE, a_file, brought, told
-from support.scripted_server import Server
 
 from bench.config.source import SourceFile
 from bench.prepare.downloads.checksums import FileMismatch, verify
 from bench.utils.errors import UserError
+from support.download_cases import CONTENT, FINE, NAME, OTHER, PAGE, a_file, brought, told
+from support.scripted_server import Server
 
 pytestmark = pytest.mark.usefixtures("impatient")
 

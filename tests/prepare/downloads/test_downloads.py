@@ -13,6 +13,12 @@ from typing import Any, NoReturn
 import huggingface_hub
 import pytest
 from rich.console import Console
+
+from bench.config.source import SourceFile
+from bench.prepare.downloads import checksums, fetch, fetch_all, present_files, required_files
+from bench.prepare.downloads.checksums import verify
+from bench.utils.errors import UserError
+from bench.utils.progress_bars import TransferProgress
 from support.download_cases import (
     CONTENT,
     CUT,
@@ -29,12 +35,6 @@ from support.download_cases import (
     told,
 )
 from support.scripted_server import Server, Step
-
-from bench.config.source import SourceFile
-from bench.prepare.downloads import checksums, fetch, fetch_all, present_files, required_files
-from bench.prepare.downloads.checksums import verify
-from bench.utils.errors import UserError
-from bench.utils.progress_bars import TransferProgress
 
 pytestmark = pytest.mark.usefixtures("impatient")
 

@@ -10,6 +10,9 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
+
+from bench.prepare.downloads import checksums, fetch
+from bench.utils.files import REPO_ROOT
 from support.download_cases import (
     CONTENT,
     CUT,
@@ -26,9 +29,6 @@ from support.download_cases import (
     refused,
 )
 from support.scripted_server import Server, Step
-
-from bench.prepare.downloads import checksums, fetch
-from bench.utils.files import REPO_ROOT
 
 pytestmark = pytest.mark.usefixtures("impatient")
 

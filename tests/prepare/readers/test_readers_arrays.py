@@ -12,11 +12,11 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from support import fake_array_sources
 
 from bench.prepare.readers import READERS
 from bench.prepare.readers.base import ImageData, RecordKey, SourceReader, SourceRecord
 from bench.utils.errors import UserError
+from support import fake_array_sources
 
 CIFAR, PICKLED = "cifar-100-binary.tar.gz", "cifar-100-python.tar.gz"
 SOURCES: dict[str, tuple[str, Callable[[Path], fake_array_sources.Pixels]]] = {

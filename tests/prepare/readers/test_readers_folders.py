@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support import fake_archives
-from support.fake_archives import picture
 
 from bench.config.source import load_source
 from bench.config.suite import LabelRule, load_suite
@@ -28,6 +26,8 @@ from bench.prepare.readers.tfrecords import masked_crc32c
 from bench.prepare.sampling import digest_of_keys, keys_by_rank
 from bench.prepare.splits import classes_of
 from bench.utils.errors import UserError
+from support import fake_archives
+from support.fake_archives import picture
 
 REMADE = {"sun397", "diabetic_retinopathy"}  # their images are published in another form
 WHOLE = sorted(fake_archives.SOURCES.keys() - REMADE)

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import fake_photo_sources
-from support.fake_array_sources import files_in, tar
 
 from bench.config.source import load_source
 from bench.prepare.readers import READERS
 from bench.prepare.readers.base import SourceReader
 from bench.utils.errors import UserError
+from support import fake_photo_sources
+from support.fake_array_sources import files_in, tar
 
 SOURCES: dict[str, Callable[[Path], fake_photo_sources.Classes]] = {
     "cub": fake_photo_sources.cub,

@@ -10,11 +10,11 @@ import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
-from report.test_generate import TASKS, boards, row
 
 from bench.report.figures import critical_difference, difference_to_full, pareto
 from bench.report.figures.style import MAX_PANELS, RenderedFigure
 from bench.report.leaderboard import Board
+from report.test_generate import TASKS, boards, row
 
 Draw = Callable[[list[Board]], RenderedFigure | None]
 METHODS = ["full", "lora", "bias", "vpt_deep", "linear"]

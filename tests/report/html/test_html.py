@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report.test_generate import boards, forty, make, row
 
 from bench.cli import options
 from bench.records.schema import Failure, Record
 from bench.report import html
 from bench.report.html import inline_svg
 from bench.report.record_diff import rerun_command
+from report.test_generate import boards, forty, make, row
 
 NASTY = 'a|b<script>alert("1")</script>'
 CLAIM = {

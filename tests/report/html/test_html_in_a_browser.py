@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from report.html.test_html import CLAIM, PICTURES, REQUEST
-from report.test_generate import boards, forty, row
 
 from bench.report import html
+from report.html.test_html import CLAIM, PICTURES, REQUEST
+from report.test_generate import boards, forty, row
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import tiny
 
 from bench.execution import plan
 from bench.execution.plan import Request
@@ -19,6 +18,7 @@ from bench.training.cell import Cell
 from bench.training.measures import measured_run
 from bench.training.measures.measured_run import MeasurementCallback
 from bench.utils.errors import UserError
+from support import tiny
 
 CPU = torch.device("cpu")
 ALL = tuple(measurements.MEASUREMENTS)
