@@ -23,8 +23,9 @@ from bench.training import runner
 from bench.utils.files import write_atomically
 from methods import Method, Unsupported
 from methods.linear import Linear
-from methods.shared import memory, patch_tokens, registry
+from methods.shared import memory, patch_tokens
 from support import paths, tiny
+from support.run_records import by_method, records, register
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 
@@ -43,17 +44,6 @@ def run(cards, tmp_path):
     return act
 
 
-def records(folder: Path) -> dict[str, dict]:
-    """Every record below a results folder by its file's name."""
-    return {
-        path.name: json.loads(path.read_text()) for path in (folder / "records").rglob("*.json")
-    }
-
-
-def by_method(folder: Path) -> dict[str, dict]:
-    return {record["settings"]["method"]: record for record in records(folder).values()}
-
-
 def numbers(folder: Path) -> dict[str, dict]:
     """What the records of a folder measured, times apart."""
     found = records(folder).items()
@@ -67,10 +57,6 @@ def times(folder: Path) -> dict[str, int]:
 
 def path_of(folder: Path, method: str) -> Path:
     return next((folder / "records").rglob(f"{method}-*.json"))
-
-
-def register(monkeypatch, name: str, method: Method) -> None:
-    monkeypatch.setitem(registry._methods, name, method)
 
 
 @dataclass(frozen=True)

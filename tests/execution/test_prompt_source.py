@@ -15,8 +15,8 @@ from bench.records.schema import Settings
 from bench.report.figures import study_heat_map
 from bench.training import runner
 from methods.shared.prompts import prompts_of
-from report.test_generate import make as made_up
 from support import tiny
+from support.made_up_records import make as made_up
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 

@@ -25,8 +25,8 @@ from bench.report import leaderboard, ledgers
 from bench.report.record_diff import rerun_command
 from bench.utils.errors import UserError
 from methods.shared.registry import _methods
-from report.test_generate import make
 from support import paths, tiny
+from support.made_up_records import make
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 

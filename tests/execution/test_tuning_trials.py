@@ -11,8 +11,8 @@ from bench.config import search_space
 from bench.config.overrides import override_recipe
 from bench.config.recipe import load_recipe
 from bench.execution import tuning
-from report.test_generate import make
 from support import tiny
+from support.made_up_records import make
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 

@@ -22,8 +22,8 @@ from bench.models import backbones, weight_files
 from bench.report import ledgers, markdown, study_data
 from bench.training import runner
 from bench.utils.errors import UserError
-from report.test_generate import boards, row
 from support import tiny
+from support.made_up_records import boards, row
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 

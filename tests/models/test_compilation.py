@@ -15,9 +15,9 @@ from bench.cli.main import main
 from bench.config.recipe import load_recipe
 from bench.models import frozen_trunk, method_checks
 from bench.models.compilation import NotCompiled, compiled_blocks
-from cli.test_run import by_method, register
 from methods.linear import Linear
 from support import tiny
+from support.run_records import by_method, register
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*CUDA.*")
 ON = ("--set", "compile=true")

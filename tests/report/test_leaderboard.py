@@ -3,7 +3,7 @@
 import pytest
 
 from bench.report.leaderboard import Board
-from report.test_generate import TASKS, boards, make, row
+from support.made_up_records import TASKS, boards, make, row
 
 
 def shown(found: list[Board]) -> list[dict[str, list[str]]]:

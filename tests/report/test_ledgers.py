@@ -10,7 +10,7 @@ import pytest
 from bench.cli.main import main
 from bench.records.schema import Record, Trial, TuningResult
 from bench.report import ledgers
-from report.test_generate import boards, make, row
+from support.made_up_records import boards, make, row
 from support.tiny import backbone_card
 
 TRIALS = {"lr": (0.001, 0.005, 0.02), "val": (60.0, 65.0, 65.0)}

@@ -14,8 +14,8 @@ from bench.report import claim_checks, paper_tables
 from bench.report.claim_checks import ClaimChecker
 from bench.report.paper_values import PaperResults, format_value, largest_comparable
 from bench.utils.errors import UserError
-from report.test_generate import row, write
 from support import synthetic_records
+from support.made_up_records import row, write
 from support.synthetic_records import GOLDEN, MAE, SUITES, record
 
 FGVC, VTAB = SUITES["fgvc"], SUITES["vtab1k"]

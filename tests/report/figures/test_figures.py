@@ -14,7 +14,7 @@ from PIL import Image
 from bench.report.figures import critical_difference, difference_to_full, pareto
 from bench.report.figures.style import MAX_PANELS, RenderedFigure
 from bench.report.leaderboard import Board
-from report.test_generate import TASKS, boards, row
+from support.made_up_records import TASKS, boards, row
 
 Draw = Callable[[list[Board]], RenderedFigure | None]
 METHODS = ["full", "lora", "bias", "vpt_deep", "linear"]

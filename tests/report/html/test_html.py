@@ -10,7 +10,6 @@ from collections import Counter
 from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,33 +19,11 @@ from bench.records.schema import Failure, Record
 from bench.report import html
 from bench.report.html import inline_svg
 from bench.report.record_diff import rerun_command
-from report.test_generate import boards, forty, make, row
+from support import paths
+from support.made_up_page import CLAIM, PICTURES, REQUEST, SVG
+from support.made_up_records import boards, forty, make, row
 
 NASTY = 'a|b<script>alert("1")</script>'
-CLAIM = {
-    "paper": "2203.12119",
-    "dataset": "VTAB-1k",
-    "model": "ViT-B/16",
-    "metric": "mean accuracy",
-    "claimed": "71.96",
-    "verified": "71.20 ± 0.41",
-    "status": "verified",
-}
-SVG = """<?xml version="1.0"?>
-<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">
-<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">
-<metadata><a href="http://purl.org/"/></metadata><style type="text/css">*{fill: red}</style>
-<path id="p" d="M 0 0"/><use xlink:href="#p" clip-path="url(#c)"/><clipPath id="c"/></svg>"""
-PICTURES = {"one": SVG, "another": SVG}
-REQUEST = {
-    "suite": "mini",
-    "method": "bias",
-    "backbone": "vit_mini_mae",
-    "task": "digits",
-    "seed": 3,
-    "recipe": None,
-    "changes": {},
-}
 
 
 class Tags(HTMLParser):
@@ -93,14 +70,15 @@ def test_the_order_of_the_records_changes_nothing(text: str) -> None:
 
 def test_another_process_makes_the_same_bytes_without_torch_or_pandas(text: str) -> None:
     code = (
-        "import sys; from test_page import forty, page, boards, CLAIM, PICTURES;"
+        "from bench.report import html; from support.made_up_page import CLAIM, PICTURES;"
+        "from support.made_up_records import boards, forty;"
         "heavy = {'torch', 'timm', 'pandas', 'IPython', 'matplotlib'} & set(sys.modules);"
-        "records = forty(); made = page.render(boards(records), records, [CLAIM], PICTURES);"
+        "records = forty(); made = html.render(boards(records), records, [CLAIM], PICTURES);"
         "assert not heavy, heavy; sys.stdout.buffer.write(made.encode())"
     )
-    folder = Path(__file__).parent
-    paths = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(folder.parent)!r}];"
-    run = subprocess.run([sys.executable, "-c", paths + code], check=True, capture_output=True)
+    folders = [str(paths.REPO_ROOT / "tests"), str(paths.REPO_ROOT)]
+    start = f"import sys; sys.path[:0] = {folders};"
+    run = subprocess.run([sys.executable, "-c", start + code], check=True, capture_output=True)
     assert run.stdout.decode() == text
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bench.report import html
-from report.html.test_html import CLAIM, PICTURES, REQUEST
-from report.test_generate import boards, forty, row
+from support.made_up_page import CLAIM, PICTURES, REQUEST
+from support.made_up_records import boards, forty, row
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
