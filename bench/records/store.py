@@ -75,7 +75,8 @@ class Store:
         if old:
             raise UserError(
                 f"{len(old)} records in {self.root} are of schema 1; this version reads "
-                f"{SCHEMA_VERSION}. `python -m bench migrate --results {self.root}` keeps their numbers"
+                f"{SCHEMA_VERSION}. `python -m bench migrate --results {self.root}` keeps their "
+                "numbers"
             )
 
     def require_writable(self) -> None:
