@@ -25,7 +25,7 @@ from mutants.catalogue import ROOT
 
 LEFT_OUT = shutil.ignore_patterns(
     *("__pycache__", "*.egg-info", ".git", ".tox", "*venv", ".*cache", ".benchmarks", "build"),
-    *("data", "demo", "predictions", "claims", "*.pth.tar"),
+    *("data", "demo", "predictions", ".leases", "*.pth.tar"),
 )
 HEAVY = (
     *("pytest", "numpy", "scipy.stats", "scipy.optimize", "sklearn.cluster", "PIL.Image"),
