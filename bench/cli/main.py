@@ -91,9 +91,9 @@ def _end_as_interrupted() -> None:
 def _plug_in(files: Sequence[Path]) -> None:
     """Load the user's methods; one that cannot be loaded is named, and the rest goes on."""
     if files:
-        from bench.execution import plugins
+        from bench.execution import selection
 
-        for problem in plugins.load_plugins(files):
+        for problem in selection.load_plugins(files):
             print(f"bench: {problem}", file=sys.stderr)
 
 

@@ -17,7 +17,7 @@ from bench.utils.errors import UserError
 if TYPE_CHECKING:
     from bench.execution.executors import Executor
     from bench.execution.plan import Plan
-    from bench.execution.request import Request
+    from bench.execution.request import Request, RunOptions
     from bench.records.store import Store
     from bench.training.cell import Cell
 
@@ -138,9 +138,25 @@ def executor_of(args: argparse.Namespace, results: Path, device: str) -> "Execut
     """What runs cells whose records are kept in that folder."""
     from bench.execution.executors import factory
 
-    own = (args.workers, args.per_gpu, args.timeout, args.plugins, args.processes)
-    asked = factory.ExecutorOptions(*own, args.address, dict(args.slurm))
-    return factory.make_executor(args.executor, results, device, asked)
+    return factory.make_executor(results, device, options_of(args))
+
+
+def options_of(args: argparse.Namespace) -> "RunOptions":
+    from bench.execution.request import RunOptions
+
+    return RunOptions(
+        executor=args.executor,
+        workers=args.workers,
+        per_gpu=args.per_gpu,
+        processes=args.processes,
+        timeout=args.timeout,
+        retries=args.retry,
+        fail_fast=args.fail_fast,
+        tensorboard=args.tensorboard,
+        address=args.address,
+        slurm=dict(args.slurm),
+        plugins=args.plugins,
+    )
 
 
 def run_finals(
@@ -173,19 +189,15 @@ def run_cells(
     """Run cells; how many of them failed. The executor is closed in any case."""
     from rich.console import Console
 
-    from bench.execution import jobs
     from bench.execution.progress import RunProgress
-    from bench.execution.scheduler import FailurePolicy, Scheduler
+    from bench.execution.scheduler import Scheduler
     from bench.records.leases import Leases
 
     epochs = max((cell.recipe.epochs for cell in cells), default=1)
-    rules, how = (
-        FailurePolicy(args.retry, args.fail_fast),
-        jobs.RunOptions(args.processes, args.tensorboard),
-    )
+    options = options_of(args)
     with RunProgress(Console(stderr=True), len(cells), epochs).live() as display:
         claims, device = Leases(store.root), _device(args)
-        return Scheduler(executor, store, claims, display, device, rules, began, how).run(cells)
+        return Scheduler(executor, store, claims, display, device, began, options).run(cells)
 
 
 def chosen(cells: "Sequence[Cell]", store: "Store", args: argparse.Namespace) -> "Sequence[Cell]":

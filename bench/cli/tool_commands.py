@@ -11,12 +11,11 @@ import torch
 import methods
 from bench.config.backbone import canonical_name
 from bench.config.recipe import load_recipe
-from bench.execution import method_overrides
+from bench.execution import selection
 from bench.execution.export import ExportedFile, cell_of_record, export_merged, export_trained
 from bench.models import backbones, method_checks
 from bench.performance import method_cost, parameter_counts
 from bench.records import store
-from bench.records.store import Store
 from bench.training import pretraining
 from bench.utils import files
 from bench.utils.errors import UserError
@@ -27,7 +26,7 @@ KEPT, BROKEN = "kept  ", "broken"
 
 def check_method(name: str) -> Iterator[str]:
     """Hold a registered method to the contract."""
-    method_overrides.require_known_methods([name])
+    selection.require_known_methods([name])
     for sentence, problem in method_checks.run_checks(methods.create(name)):
         yield f"{BROKEN if problem else KEPT} {sentence}"
         if problem:
@@ -39,7 +38,7 @@ def export(
 ) -> Iterator[str]:
     """Write what a record's cell trains; with `merged`, a plain model, too."""
     found = store.read_record(record)
-    cell = cell_of_record(found, Store(record.parent), root, device)
+    cell = cell_of_record(found, root, device)
     small = out or Path(f"{found.cell}.safetensors")
     where = torch.device(device)
     try:
@@ -68,7 +67,7 @@ def cost(
 ) -> Iterator[str]:
     """Measure methods on the same work: a recipe's name, a batch size and a device."""
     recipe, batch, device = work
-    chosen = method_overrides.require_known_methods(names)
+    chosen = selection.require_known_methods(names)
     if batch < 1 or rounds < 1:
         raise UserError(f"batch and rounds must be at least 1; got {batch} and {rounds}")
     load_recipe(recipe)

@@ -42,7 +42,7 @@ def run(requests: "Sequence[Request]", args: argparse.Namespace, began: float) -
     from bench.records.store import Store
 
     searches, device = tuning.plan_all_searches(requests), requests[0].device
-    tuning.require_finals(requests)
+    tuning.require_finals(searches)
     failed, ran = _run_trials(searches, device, args, began)
     if failed and args.fail_fast:
         regenerate_tables(args.results)
@@ -135,7 +135,7 @@ def _finals(looks: "Looks", args: argparse.Namespace) -> "Plan":
     from bench.execution.plan import Plan, is_done
     from bench.records.store import Store
 
-    store, cells = Store(args.results), tuning.plan_all_finals(looks)
+    store, cells = Store(args.results), tuning.plan_finals(looks)
     done = {cell.settings.digest() for cell in cells if is_done(store.find(cell.settings))}
     ground = looks[0][0].resolved
     return Plan(ground.suite, cells, done, ground.request.device)
