@@ -67,7 +67,7 @@ def test_observers_leave_the_random_state_and_the_weights(cell: Cell) -> None:
     )
     states, weights = [], []
 
-    def watched(moment: runner.moments.Moment) -> None:
+    def watched(moment: callbacks.EpochState) -> None:
         before, held, mode = torch.get_rng_state(), moment.model.state_dict(), moment.model.training
         copies = {name: tensor.clone() for name, tensor in held.items()}
         observers(moment)
@@ -138,7 +138,7 @@ def test_a_run_that_ends_elsewhere_without_a_cause_is_told_and_not_kept(
     cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = {"commit": "0" * 40, "dirty": False}
-    monkeypatch.setattr("bench.utils.environment.git_commit", lambda: known)
+    monkeypatch.setattr("bench.training.devices.git_commit", lambda: known)
     store = Store(tmp_path)
     runner.run(cell, store, CPU, quiet)
     before = changed(store, cell)
