@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 from rich.console import Console
@@ -97,7 +97,7 @@ def _do_nothing() -> None:
 class Reporter:
     """Shows the course of a session on a console; silent by default."""
 
-    console: Console = Console(quiet=True)
+    console: Console = field(default_factory=lambda: Console(quiet=True))
     on_finals_ended: Callable[[], None] = _do_nothing  # also where they were interrupted
 
     def announce(self, text: str) -> None:
