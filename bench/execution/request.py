@@ -1,4 +1,4 @@
-"""Which cells are requested, and how they are run; a request can be rebuilt from a record or job."""
+"""Requests for cells, and options of how to run them; a record or job names its request."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -114,3 +114,14 @@ def watch(cells: Sequence[Cell], store: Store) -> Iterator[list[str]]:
             return
         before = lines
         sleep(POLL_SECONDS)
+
+
+def describe_duration(cells: Sequence[Cell], store: Store) -> str:
+    """Say how long cells may take, one after another."""
+    if not cells:
+        return "nothing is left"
+    known = estimate_durations(store, cells[0].settings.suite)
+    if not known.count:
+        return "no earlier cell of this suite to estimate the time from"
+    seconds = known.total_seconds(cell.settings for cell in cells)
+    return f"about {format_duration(seconds)}, as {known.count} earlier ones went"
