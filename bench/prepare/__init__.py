@@ -1,1 +1,1 @@
-"""From public archives to tasks; so far, which records of a source a task takes."""
+"""Preparation of public archives, or copies of suites, in the one format that tasks are read from."""

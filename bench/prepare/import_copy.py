@@ -16,7 +16,7 @@ from bench.config.source import Source
 from bench.config.suite import DISJOINT_SPLITS, SPLITS, Split, Suite, Task
 from bench.data import locations, prepared
 from bench.data.prepared import SplitEntry
-from bench.prepare import archives, folder_check, jpeg_quality, label_sequences, writer
+from bench.prepare import archives, folder_check, jpeg_quality, sampling, writer
 from bench.prepare.archives import Archive, FolderArchive
 from bench.prepare.build import (
     ImageProgress,
@@ -217,7 +217,7 @@ def _require_rules(copy: TaskCopy, root: Path, hashes: Mapping[str, str]) -> Non
     parted = {row.key for split in DISJOINT_SPLITS for row in rows[split]}
     if not hashes and not parted.issuperset(row.key for row in rows.get("trainval", ())):
         del rows["trainval"]
-    task = label_sequences.with_known_labels(copy.task, _labels_from_source(copy, root))
+    task = sampling.with_known_labels(copy.task, _labels_from_source(copy, root))
     require_rules(task, copy.source, rows, copied=True)
 
 

@@ -64,10 +64,6 @@ class TaskSplits:
     splits: SplitKeys
     classes: ClassByKey  # of every record of the source
 
-    def labels(self, split: Split) -> list[int]:
-        """The classes of a split, in its order."""
-        return [self.classes[name] for name in self.splits[split]]
-
 
 def select_all(
     tasks: Iterable[Task], entries: Sequence[SourceRecord], files: Files
@@ -84,11 +80,6 @@ def select_all(
         splits = rule(task, list(classes[label]), classes[label], files)
         found.append(TaskSplits(task, splits, classes[label]))
     return found
-
-
-def select_for_task(task: Task, entries: Sequence[SourceRecord], files: Files) -> TaskSplits:
-    """The task's splits; raises `UserError` where the source is not what the card says."""
-    return select_all([task], entries, files)[0]
 
 
 def _record_classes(task: Task, entries: Sequence[SourceRecord]) -> ClassByKey:

@@ -29,12 +29,14 @@ from bench.prepare.archives import (
     read_member,
     read_text,
 )
-from bench.prepare.jpeg_quality import decode_bgr, encode_jpeg, import_opencv
 from bench.prepare.readers.base import (
     Files,
     ImageData,
     RecordKey,
     SourceRecord,
+    decode_bgr,
+    encode_jpeg,
+    import_opencv,
     require_equal_counts,
 )
 from bench.utils.errors import UserError

@@ -21,12 +21,14 @@ import h5py
 import numpy as np
 
 from bench.prepare.archives import find_file, open_archive, open_gzip, parse_errors, read_images
-from bench.prepare.jpeg_quality import decode_bgr, encode_jpeg, import_opencv
 from bench.prepare.readers.base import (
     Files,
     ImageData,
     RecordKey,
     SourceRecord,
+    decode_bgr,
+    encode_jpeg,
+    import_opencv,
     open_hdf5_array,
     read_hdf5_rows,
     require_equal_counts,

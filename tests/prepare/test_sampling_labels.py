@@ -10,11 +10,11 @@ import pytest
 
 from bench.config.suite import HashRange, Split, Task, load_suite
 from bench.data import prepared
-from bench.prepare import label_sequences, writer
+from bench.prepare import sampling, writer
 from bench.prepare.folder_check import FolderImage
-from bench.prepare.label_sequences import digest_of_labels
-from bench.prepare.sampling import keys_by_rank, numbered_keys, order_by_hash
+from bench.prepare.sampling import digest_of_labels, keys_by_rank, order_by_hash
 from support import suite_copies, tiny
+from support.source_keys import numbered_keys
 
 VTAB = load_suite("vtab1k")
 LATENTS = (3, 6, 40, 32, 32)  # shapes, scales, orientations, x, y; the last runs fastest
@@ -112,7 +112,7 @@ def said(
     task = Task("light", "Natural", 4, ranks={"train": known})
     keys = names or [f"{i:06d}.jpg" for i in range(len(RIGHT))]
     rows = [FolderImage(n, "", key, "", "") for n, key in zip(labels, keys, strict=True)]
-    return "".join(label_sequences.sequence_problems(task, {"train": rows}, copied))
+    return "".join(sampling.label_sequence_problems(task, {"train": rows}, copied))
 
 
 def known(labels: Sequence[int] = RIGHT, in_order: bool = True, **more: bool) -> HashRange:
