@@ -1,1 +1,1 @@
-"""Preparation of public archives, or copies of suites, in the one format that tasks are read from."""
+"""Preparation of tasks from public archives or from copies of suites, in one on-disk format."""

@@ -137,7 +137,9 @@ def require_rules(
 def split_digests(folder: Path, rows: TaskRows) -> dict[str, dict[str, str]]:
     """Return each split's certificate: a digest of its labels, its keys and a sample of pixels."""
     return {
-        task: {split: certificate(from_prepared(folder, listed)) for split, listed in splits.items()}
+        task: {
+            split: certificate(from_prepared(folder, listed)) for split, listed in splits.items()
+        }
         for task, splits in rows.items()
     }
 
