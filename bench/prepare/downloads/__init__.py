@@ -71,8 +71,10 @@ def present_files(source: Source, folder: Path) -> dict[str, Path]:
 
 
 def locate(file: SourceFile, folder: Path) -> Path | None:
-    """Return the path of a file, of its extracted folder (without suffix) or, if allowed, of an
-    archive of another kind with the same files; None if there is none.
+    """Return the path of a file that is present, else None.
+
+    Also accepted are a folder of its name without suffix, to which it was extracted, and, if the
+    card allows repacking, an archive of another kind.
     """
     path = _target_path(file, folder)
     if path.exists():
