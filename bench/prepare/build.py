@@ -60,7 +60,9 @@ def build_source(job: PrepareJob, files: Files, progress: ImageProgress) -> list
     entries = list(reader.entries())
     selected = select_all(job.tasks, entries, files)
     del entries  # to free memory: large sources have many
-    wanted = {key for one in selected for keys in one.splits.values() for key in keys}
+    wanted = {
+        key for task_splits in selected for keys in task_splits.splits.values() for key in keys
+    }
     with writer.atomic_dir(job.folder) as folder:
         images = with_progress(reader.images(wanted), job.source.title, len(wanted), progress)
         spans = writer.write_images(folder, images)

@@ -109,12 +109,12 @@ def file_keys(folder: Path, files: Iterable[Path]) -> dict[Path, str]:
     """Return the key of each file; paths to the same file, by its inode, share a key."""
     first: dict[object, str] = {}
     top = f"{folder}{os.sep}"
-    found = {}
+    keys = {}
     for file in dict.fromkeys(files):
         state = os.stat(file)
         identity = (state.st_dev, state.st_ino) if state.st_ino else os.path.realpath(file)
-        found[file] = first.setdefault(identity, str(file).removeprefix(top))
-    return found
+        keys[file] = first.setdefault(identity, str(file).removeprefix(top))
+    return keys
 
 
 def is_trainval_of_parts(suite: Suite) -> bool:

@@ -117,11 +117,11 @@ def find_copies(suite: Suite, path: Path, sources: Mapping[str, Source]) -> list
     if not path.exists():
         raise UserError(f"no folder or zip of a copy at {path}")
     archive = archives.open_archive(path)
-    holding = _folders_with_lists(suite, archive)
+    folders = _folders_with_lists(suite, archive)
     copies = [
-        TaskCopy(suite, task, sources.get(task.source), archive, path, folder, frozenset(held))
+        TaskCopy(suite, task, sources.get(task.source), archive, path, folder, frozenset(names))
         for task in suite.task
-        for folder, held in holding.items()
+        for folder, names in folders.items()
         if _istask_folder(folder, task, path)
     ]
     if not copies:

@@ -27,8 +27,9 @@ def require_variant(
     """Raise `UserError` if a lossless variant of a PNG source contains JPEG files."""
     if native != "png" or variant != prepared.LOSSLESS:
         return
-    for split, found in rows.items():
-        examples = splits.from_prepared(folder, found[:: max(1, len(found) // SAMPLE_SIZE)])
+    for split, listed in rows.items():
+        step = max(1, len(listed) // SAMPLE_SIZE)
+        examples = splits.from_prepared(folder, listed[::step])
         for index in range(len(examples)):
             if is_jpeg(content := splits.read_bytes(examples, index)):
                 kind = "JPEG of quality 75" if is_quality_75(content) else "JPEG"

@@ -171,10 +171,10 @@ def _label_problems(task: Task, rows: SplitImages) -> Iterator[str]:
                 f"expected 0 to {task.classes - 1}"
             )
     for split, expected in task.present.items():
-        held = _images_of(rows, split)
-        if held is None:
+        known = _images_of(rows, split)
+        if known is None:
             continue
-        present = {row.label for row in held}
+        present = {row.label for row in known}
         if len(present) != expected:
             yield f"E-LABEL {task.name}/{split}: {len(present)} classes; there must be {expected}"
 

@@ -1,4 +1,4 @@
-"""Labels of copies are held to known sequences, which follow from keys and published lists."""
+"""Labels of copies, checked against sequences that follow from keys and published lists."""
 
 import json
 import math
@@ -28,7 +28,7 @@ SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 def stand(task: Task, split: Split, labels: Sequence[int]) -> None:
-    """The digests of the card are those of the labels."""
+    """Assert that the card's digests are those of the labels."""
     ranks = task.ranks[split]
     assert len(labels) in task.counts[split]
     assert ranks.histogram == digest_of_labels(sorted(labels))
@@ -100,7 +100,7 @@ def test_the_labels_of_flowers_are_those_of_vpts_lists(shared: Path) -> None:
         stand(task, split, [classes[key] for key in keys])
 
 
-# What is said of labels that are not those
+# The description of wrong labels
 
 
 RIGHT = [3, 0, 2, 2, 1, 0, 3, 3, 1, 2]
@@ -163,7 +163,7 @@ def test_of_copies_that_readers_interleave_the_counts_alone_are_held() -> None:
 
 
 def suite_that_knows(folder: Path, **labels: Sequence[int]) -> None:
-    """The suite of `copies`, whose task `light` knows the labels of splits."""
+    """Write the suite of `suite_copies`, with digests of labels for its task `light`."""
     path = suite_copies.suite(folder)
     ranks = {split: known_ranks(found) for split, found in labels.items()}
     light, dark = path.read_text().split('[[task]]\nname = "dark"')

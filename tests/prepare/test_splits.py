@@ -49,7 +49,7 @@ def test_ranks_are_in_the_order_of_the_names_over_all_records() -> None:
 
 
 def listed(folder: Path, ids: dict[str, dict[str, int]], classes: dict[str, int]) -> None:
-    """Choose by lists of class ids from a source that has its own classes."""
+    """Select by lists of class ids from a source that has classes of its own."""
     task = replace(FGVC.find("nabirds"), keys={}, classes=2, counts={}, present={})
     files = {}
     for split in ("train", "val", "test"):
@@ -111,7 +111,7 @@ def test_each_list_holds_as_many_classes_as_the_card_says(task: Task, shared: Pa
 
 
 def numbers(shared: Path, task: Task, split: str) -> list[int]:
-    """What labels reading a folder as found gives a list."""
+    """The classes of a list when its folder is read as found."""
     folder = shared / "golden" / "fgvc" / task.name
 
     def content(name: str) -> bytes:

@@ -107,23 +107,23 @@ def read_matlab_variables(content: Path | bytes, origin: object, *names: str) ->
     """Load variables of a MATLAB file into memory, without dimensions of length 1."""
     with parse_errors(origin):
         try:
-            held = scipy.io.loadmat(
+            variables = scipy.io.loadmat(
                 _matlab_file(content), squeeze_me=True, variable_names=list(names)
             )
         except (MatReadError, NotImplementedError) as error:
             raise UserError(f"{origin} cannot be read: {error}") from None
     for name in names:
-        if name not in held:
+        if name not in variables:
             raise UserError(f"{origin} holds no variable {name}")
-    return [held[name] for name in names]
+    return [variables[name] for name in names]
 
 
 def read_matlab_shape(content: Path | bytes, origin: object, name: str) -> tuple[int, ...]:
     """Return the shape of a variable of a MATLAB file without loading it."""
     with parse_errors(origin):
-        for held, dimensions, _ in scipy.io.whosmat(_matlab_file(content)):
-            if held == name:
-                return tuple(dimensions)
+        for variable, shape, _ in scipy.io.whosmat(_matlab_file(content)):
+            if variable == name:
+                return tuple(shape)
     raise UserError(f"{origin} holds no variable {name}")
 
 

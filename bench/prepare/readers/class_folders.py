@@ -91,10 +91,9 @@ class Inaturalist:
             origin = f"{find_file(self.files, f'{name}.tar.gz')}: {name}"
             content = self._json(name, origin)
             with parse_errors(origin):
-                classes = {
-                    one["image_id"]: int(one["category_id"]) for one in content["annotations"]
-                }
-                images = [(one["id"], str(one["file_name"])) for one in content["images"]]
+                labels = content["annotations"]
+                classes = {label["image_id"]: int(label["category_id"]) for label in labels}
+                images = [(image["id"], str(image["file_name"])) for image in content["images"]]
             require_equal_counts(
                 origin, sum(number in classes for number, _ in images), len(images)
             )
