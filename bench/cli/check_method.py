@@ -5,7 +5,7 @@ import argparse
 import methods
 from bench.cli import options
 from bench.cli.common import FAILED, print_lines
-from bench.execution import method_overrides
+from bench.execution import selection
 from bench.models import method_checks
 
 
@@ -15,7 +15,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    method_overrides.require_known_methods([args.name])
+    selection.require_known_methods([args.name])
     is_broken = False
     for sentence, problem in method_checks.run_checks(methods.create(args.name)):
         print_lines(

@@ -9,7 +9,7 @@ import torch
 from bench.cli import options
 from bench.cli.common import print_lines
 from bench.config import backbone, recipe
-from bench.execution import method_overrides
+from bench.execution import selection
 from bench.models import backbones
 from bench.performance import method_cost
 from bench.records import store
@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     store.Store(args.results).require_writable()
     device = devices.resolve_device(args.device)
-    methods = method_overrides.require_known_methods(args.methods)
+    methods = selection.require_known_methods(args.methods)
     if args.batch < 1 or args.rounds < 1:
         raise UserError(f"batch and rounds must be at least 1; got {args.batch} and {args.rounds}")
     recipe.load_recipe(args.recipe)

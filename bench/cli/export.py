@@ -55,7 +55,7 @@ def _export_cell(
 ) -> Iterator[str]:
     """Write what a record's cell trains; with `merged`, a plain model, too."""
     record, where = store.read_record(path), torch.device(device)
-    cell = export.cell_of_record(record, store.Store(path.parent), root, device)
+    cell = export.cell_of_record(record, root, device)
     trained = out or Path(f"{record.cell}.safetensors")
     try:
         yield _describe(export.export_trained(cell, trained, where, lambda *_: None))

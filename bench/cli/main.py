@@ -76,7 +76,7 @@ def _forget_in_parent(name: str, module: ModuleType) -> None:
 with lazy_imports():
     from bench.cli.common import BAD_INPUT, FAILED, INTERRUPTED, print_error
     from bench.cli.options import add_debug
-    from bench.execution import plugins
+    from bench.execution import selection
 
 
 class Parser(argparse.ArgumentParser):
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     assert command, "a command is needed, and none is but those of the files"
     try:
         _end_as_interrupted()
-        for problem in plugins.load_plugins(args.plugins) if getattr(args, "plugins", []) else ():
+        for problem in selection.load_plugins(args.plugins) if getattr(args, "plugins", []) else ():
             print_error(problem, BAD_INPUT)  # and the rest goes on
         return int(command.run(args))
     except KeyboardInterrupt as error:

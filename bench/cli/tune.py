@@ -41,7 +41,7 @@ def trial_lines(
     due = due_trials(state, results, how)
     duration = status.describe_duration(due, tuning.trial_store(results))
     yield f"{len(due)} of {state.num_trials} trials to run; {duration}"
-    yield from session.backbone_lines(session.first_trials(one for one, _ in state.searches))
+    yield from session.backbone_lines(one.first_trial() for one, _ in state.searches)
 
 
 def due_trials(

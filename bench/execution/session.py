@@ -11,12 +11,13 @@ from pathlib import Path
 from time import time
 
 from bench.config import backbone
-from bench.execution import jobs, study_plan, tuning
+from bench.execution import study_plan, tuning
 from bench.execution.executors import Executor, factory
+from bench.execution.jobs import DEFAULT_OPTIONS
 from bench.execution.plan import Plan, is_done, make_plan, wants_tuning
 from bench.execution.progress import SILENT, Reporter, RunProgress
 from bench.execution.request import Request, RunOptions
-from bench.execution.scheduler import FailurePolicy, Scheduler
+from bench.execution.scheduler import Scheduler
 from bench.execution.tuning import Search, SearchState
 from bench.records.description import describe_cell
 from bench.records.leases import Leases
@@ -25,7 +26,7 @@ from bench.training import callbacks
 from bench.training.cell import Cell
 from bench.utils.errors import UserError
 
-DEFAULT_OPTIONS, DEFAULT_RESULTS = RunOptions(), Path("results")
+DEFAULT_RESULTS = Path("results")
 PathName = str | Path
 
 
@@ -168,7 +169,7 @@ def tuning_state(searches: Sequence[Search], results: Path) -> TuningState:
 
 def plan_finals(state: TuningState, results: Path) -> Plan:
     """Plan the final cells of the searches whose trials are over; reads test data."""
-    store, cells = Store(results), tuning.plan_all_finals(state.searches)
+    store, cells = Store(results), tuning.plan_finals(state.searches)
     done = {cell.settings.digest() for cell in cells if is_done(store.find(cell.settings))}
     return Plan(state.trials.suite, cells, done, state.trials.device)
 
@@ -209,11 +210,6 @@ def backbone_lines(cells: Iterable[Cell]) -> list[str]:
     return list(lines)
 
 
-def first_trials(searches: Iterable[Search]) -> Iterator[Cell]:
-    """The first trial of each search, which has its backbone and its data."""
-    return (one.trial_cell(one.points[0], one.rungs[0].epochs) for one in searches)
-
-
 @dataclass(frozen=True)
 class _Session:
     """How and where the cells of a session run, and who is told."""
@@ -226,7 +222,7 @@ class _Session:
     def run_tuned(self, requests: Sequence[Request]) -> SessionResult:
         """Run all trials, then the final cells of the searches whose trials are over."""
         searches = tuning.plan_all_searches(requests)
-        tuning.require_finals(requests)
+        tuning.require_finals(searches)
         failed, tried = self.run_trials(searches)
         state = tuning_state(searches, self.results)
         if failed and self.options.fail_fast:
@@ -239,14 +235,14 @@ class _Session:
     def run_trials(self, searches: Sequence[Search]) -> tuple[int, set[str]]:
         """Run trials, one rung after another; how many failed, and the digests of all."""
         store, failed, tried = tuning.trial_store(self.results), 0, set[str]()
-        self._announce(data_warnings(first_trials(searches)))
+        self._announce(data_warnings(one.first_trial() for one in searches))
         while not (failed and self.options.fail_fast):
             state = tuning_state(searches, self.results)
             cells = select_cells(state.trials, store, self.options, tried)
             if not cells:
                 break
             if not tried:
-                self._announce(backbone_lines(first_trials(searches)))
+                self._announce(backbone_lines(one.first_trial() for one in searches))
             counts = f"{len(cells)} trials to run, {len(state.trials.done)} of {state.num_trials}"
             self._announce([f"{counts} done before, on {state.trials.device}"])
             tried |= {cell.settings.digest() for cell in cells}
@@ -271,10 +267,7 @@ class _Session:
     @contextmanager
     def executor(self, store: Store, device: str) -> Iterator[Executor]:
         """An executor for cells whose records are kept in `store`; an interrupt names its jobs."""
-        o = self.options
-        own = (o.workers, o.per_gpu, o.timeout, o.plugins, o.processes, o.address, o.slurm)
-        asked = factory.ExecutorOptions(*own)
-        executor = factory.make_executor(o.executor, store.root, device, asked)
+        executor = factory.make_executor(store.root, device, self.options)
         try:
             yield executor
         except KeyboardInterrupt:
@@ -287,12 +280,9 @@ class _Session:
     ) -> int:
         """Run cells; how many of them failed."""
         epochs = max((cell.recipe.epochs for cell in cells), default=1)
-        policy = FailurePolicy(self.options.retries, self.options.fail_fast)
-        how = jobs.RunOptions(self.options.processes, self.options.tensorboard)
         with RunProgress(self.reporter.console, len(cells), epochs).live() as display:
-            scheduler = Scheduler(
-                executor, store, Leases(store.root), display, device, policy, self.start_time, how
-            )
+            leases, start = Leases(store.root), self.start_time
+            scheduler = Scheduler(executor, store, leases, display, device, start, self.options)
             return scheduler.run(cells)
 
     def _announce(self, lines: Iterable[str]) -> None:

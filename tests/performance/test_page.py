@@ -7,7 +7,7 @@ import torch
 
 import methods
 from bench.cli import main
-from bench.performance import figure, measurement, memory, page, scaling, training_step
+from bench.performance import figure, measurement, method_cost, page, scaling, training_step
 from bench.performance.measurement import (
     MIB,
     TEST_THROUGHPUT,
@@ -40,7 +40,7 @@ def tiny(monkeypatch):
     )
     monkeypatch.setitem(page.SIZES, "cpu", replace(sizes, shallow=TINY, plans=PLANS))
     monkeypatch.setattr(methods, "names", lambda: NAMES)
-    monkeypatch.setattr(memory, "run_in_subprocess", lambda act, *words: act(*words))
+    monkeypatch.setattr(measurement, "run_in_subprocess", lambda act, *words: act(*words))
     monkeypatch.setattr(measurement, "profile_operators", lambda *_: "aten::addmm 90%")
 
 
@@ -180,7 +180,7 @@ def test_sections_are_measured_one_by_one_and_none_is_lost(tiny, tmp_path, monke
     assert (tmp_path / "pictures/performance.svg").read_bytes().startswith(b"<?xml")
     assert "pictures/performance.png" in text.read_text()
     monkeypatch.setattr(
-        training_step,
+        method_cost,
         "measure_throughput",
         lambda *_: iter([PerformanceRow("anew", 1.0, unit=TRAIN_THROUGHPUT)]),
     )
@@ -196,7 +196,7 @@ def test_what_was_measured_before_a_failure_is_kept(tiny, tmp_path, monkeypatch)
         raise MemoryError("too little")
         yield
 
-    monkeypatch.setattr(training_step, "measure_throughput", fails)
+    monkeypatch.setattr(method_cost, "measure_throughput", fails)
     with pytest.raises(MemoryError):
         list(page.measure_and_write(tmp_path, "cpu", ["growth", "throughput"]))
     assert {line.section for line in measurement.read_csv(tmp_path / measurement.CSV_FILE)} == {
@@ -277,7 +277,7 @@ def test_a_process_of_its_own_has_as_many_threads():
 
 
 def test_all_of_vtab_is_projected():
-    assert training_step.image_counts() == (19 * 1000 * 100, 387_904)
+    assert method_cost.image_counts() == (19 * 1000 * 100, 387_904)
 
 
 def test_what_grows_is_measured_once_a_setting(monkeypatch):

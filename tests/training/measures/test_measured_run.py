@@ -13,7 +13,7 @@ from bench.records import measurements
 from bench.records.schema import Record
 from bench.records.store import Store
 from bench.report.study_numbers import epochs_to_overtake, first_epoch_reaching
-from bench.training import runner
+from bench.training import callbacks, runner
 from bench.training.cell import Cell
 from bench.training.measures import measured_run
 from bench.training.measures.measured_run import MeasurementCallback
@@ -67,7 +67,7 @@ def test_observers_leave_the_random_state_and_the_weights(cell: Cell) -> None:
     )
     states, weights = [], []
 
-    def watched(moment: runner.moments.Moment) -> None:
+    def watched(moment: callbacks.EpochState) -> None:
         before, held, mode = torch.get_rng_state(), moment.model.state_dict(), moment.model.training
         copies = {name: tensor.clone() for name, tensor in held.items()}
         observers(moment)
