@@ -17,9 +17,10 @@ from bench.papers.claims import Claim
 from bench.records import trials
 from bench.records.schema import Trial, TuningResult
 from bench.records.store import Store, read_valid
-from bench.report import claim_checks, generate, paper_tables, record_checks, record_diff
-from bench.report.claim_checks import ClaimCheck
+from bench.report import generate, paper_tables, paper_values, record_checks, record_diff
+from bench.report.frame import record_frame
 from bench.report.leaderboard import build_boards
+from bench.report.paper_values import ClaimCheck
 from bench.report.record_diff import rerun_command
 from bench.utils.errors import UserError, unknown_name
 from bench.utils.files import write_atomically
@@ -68,11 +69,9 @@ def claims_of(names: Sequence[str]) -> list[Claim]:
 
 def tables(results: Path, wanted: Papers) -> Iterator[str]:
     """Write the papers' tables."""
-    records, _ = read_valid(Store(results))
+    frame = record_frame(read_valid(Store(results))[0])
     for name in chosen(wanted.names):
-        made = paper_tables.render_tables(
-            name, records, wanted.suite, wanted.recipe, wanted.against
-        )
+        made = paper_tables.render_tables(name, frame, wanted.suite, wanted.recipe, wanted.against)
         if not made:
             yield f"no table of {name} has a stand-in in suite {wanted.suite}"
         for path, content in paper_tables.output_files(made, results):
@@ -83,10 +82,10 @@ def tables(results: Path, wanted: Papers) -> Iterator[str]:
 def judge(results: Path, names: Sequence[str], recipe: str | None) -> Iterator[str]:
     """Write the claims page, and show the page of each paper that has one."""
     records, _ = read_valid(Store(results))
-    found = claim_checks.check_papers(records, chosen(names), recipe)
-    for name, content in claim_checks.render_files(found).items():
+    found = paper_values.check_papers(record_frame(records), chosen(names), recipe)
+    for name, content in paper_tables.claims_files(found).items():
         write_atomically(results / name, content.encode())
-    yield claim_checks.summary_table(found)
+    yield paper_tables.summary_table(found)
     yield from _counted(found)
     yield str(results / "claims.md")
 
@@ -94,7 +93,7 @@ def judge(results: Path, names: Sequence[str], recipe: str | None) -> Iterator[s
 def _counted(found: Sequence[ClaimCheck]) -> Iterator[str]:
     for paper in dict.fromkeys(verdict.claim.paper for verdict in found):
         of_paper = [verdict for verdict in found if verdict.claim.paper == paper]
-        yield f"{paper}: {len(of_paper)} claims: {claim_checks.count_statuses(of_paper)}"
+        yield f"{paper}: {len(of_paper)} claims: {paper_tables.count_statuses(of_paper)}"
 
 
 def show(store: Store, name: str) -> Iterator[str]:
@@ -158,7 +157,8 @@ def export(results: Path, kind: str, out: Path | None) -> Iterator[str]:
     if not records:
         raise UserError(f"no record in {results} to export")
     path = out or results / f"results.{ending}"
-    write_atomically(path, write(records, build_boards(records, generate.load_suites(records))))
+    boards = build_boards(record_frame(records), generate.load_suites(records))
+    write_atomically(path, write(records, boards))
     yield f"{path}: {len(records)} records"
 
 

@@ -1,15 +1,15 @@
-"""The papers' printed numbers, as their files in ``bench/papers/`` have them."""
+"""The numbers that papers print, read from ``bench/papers/*/claims.csv``."""
 
 import csv
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.config.suite import Suite, load_suite
+from bench.config.suite import Suite, Task, load_suite
 from bench.utils.errors import UserError, unknown_name
 from bench.utils.files import REPO_ROOT
 
@@ -33,7 +33,10 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True)
 class PaperEntry:
-    """What a number is about: one cell of a paper's table."""
+    """One cell of a paper's table: the method, fields, backbone, tasks and metric of a number.
+
+    What its names stand for is looked up once, on first use; of a claim, when it is loaded.
+    """
 
     method: str
     fields: str  # canonical: the fields fixed beyond the method's name
@@ -41,6 +44,17 @@ class PaperEntry:
     suite: str  # of several, with a plus between them
     on: str  # a task, a group, or one of the means
     metric: str
+
+    @cached_property
+    def fixed_fields(self) -> dict[str, Any]:
+        """The fields by name; raises `ValueError` for text that is not canonical."""
+        return parse_fields(self.fields)
+
+    @cached_property
+    def tasks(self) -> dict[str, list[Task]]:
+        """The tasks of each suite; raises `UserError` for an unknown suite or task."""
+        suites = map(cached_suite, self.suite.split("+"))
+        return {suite.name: resolve_tasks(suite, self.on) for suite in suites}
 
 
 @dataclass(frozen=True)
@@ -121,11 +135,11 @@ def cached_suite(name: str) -> Suite:
     return load_suite(name)
 
 
-def resolve_tasks(suite: Suite, on: str) -> list[str]:
-    """The tasks that `on` names; raises `UserError` where it names none."""
+def resolve_tasks(suite: Suite, on: str) -> list[Task]:
+    """Return the tasks that `on` names; raises `UserError` where it names none."""
     if on in (MEAN_OVER_TASKS, MEAN_OVER_GROUPS, ALL_TASKS):
-        return [task.name for task in suite.task]
-    found = [task.name for task in suite.task if on in (task.name, task.group)]
+        return suite.task
+    found = [task for task in suite.task if on in (task.name, task.group)]
     if not found:
         known = [*suite.groups(), *(task.name for task in suite.task), MEAN_OVER_TASKS]
         raise unknown_name(f"task, group or mean of suite {suite.name!r}", on, known)
@@ -148,14 +162,9 @@ def _parse_claim(paper: str, line: dict[str, str], where: str) -> Claim:
     place = PaperEntry(
         fields=fields, **{k: line[k] for k in ("method", "backbone", "suite", "on", "metric")}
     )
-    _require_tasks(place, where)
-    rest = {k: line[k] for k in ("table", "label", "value", "unit", "provenance", "gain")}
-    return Claim(paper=paper, entry=place, **rest)
-
-
-def _require_tasks(place: PaperEntry, where: str) -> None:
     try:
-        for name in place.suite.split("+"):
-            resolve_tasks(cached_suite(name), place.on)
+        place.tasks  # noqa: B018  looked up here, once, and kept
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+    rest = {k: line[k] for k in ("table", "label", "value", "unit", "provenance", "gain")}
+    return Claim(paper=paper, entry=place, **rest)

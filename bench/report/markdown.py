@@ -8,9 +8,11 @@ from tabulate import tabulate
 
 from bench.config import backbone
 from bench.records.schema import Record, Settings
-from bench.report.grouping import canonical_json, differing_settings, group_by
+from bench.report.frame import canonical_json, differing_settings
 
 MISSING = "–"
+SHA_DIGITS = 12  # shown of a sha256
+REPORT_NOTICE = "<!-- made by `python -m bench report` from the records; do not edit -->"
 
 
 def format_mean_sd(mean: float, sd: float | None, decimals: int = 2) -> str:
@@ -21,6 +23,11 @@ def format_mean_sd(mean: float, sd: float | None, decimals: int = 2) -> str:
 def format_number(value: float | None, decimals: int) -> str:
     """A figure, or a dash."""
     return MISSING if value is None else f"{value:.{decimals}f}"
+
+
+def format_axis_value(value: object) -> str:
+    """A value of an axis: ``0.1``, ``digits``."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def describe_machine(device: object, threads: object) -> str:
@@ -57,9 +64,6 @@ def table_from_rows(
     return tabulate(shown, list(map(escape, heads)), "pipe", colalign=align, disable_numparse=True)
 
 
-SHA_DIGITS = 12  # shown of a sha256
-
-
 def backbones_sentence(records: Iterable[Record]) -> str:
     """Each backbone of some records with its input, in one sentence; empty without any."""
     found = dict.fromkeys(sorted(_describe_backbone(record.settings) for record in records))
@@ -67,14 +71,20 @@ def backbones_sentence(records: Iterable[Record]) -> str:
 
 
 def _describe_backbone(s: Settings) -> str:
-    return f"{s.backbone} ({backbone.describe_input(s.input, s.recipe.get('normalisation', 'backbone'))})"
+    return f"{s.backbone} ({describe_input(s.input, s.recipe)})"
+
+
+def describe_input(settings: dict[str, Any], recipe: dict[str, Any]) -> str:
+    """Describe a backbone's recorded input: its size, normalisation and pooling."""
+    return backbone.describe_input(settings, recipe.get("normalisation", "backbone"))
 
 
 def backbone_labels(records: Iterable[Record]) -> dict[str, str]:
     """`known` of a record -> the name of its backbone, with what tells it from its namesakes."""
     every = {backbone_key(record): record.settings for record in records}
     found: dict[str, str] = {}
-    for name, keys in group_by(every, lambda key: every[key].backbone).items():
+    for name in dict.fromkeys(s.backbone for s in every.values()):
+        keys = [key for key, s in every.items() if s.backbone == name]
         apart = differing_settings([_backbone_settings(every[key]) for key in keys])
         found |= {k: f"{name}[{own}]" if own else name for k, own in zip(keys, apart, strict=True)}
     return found

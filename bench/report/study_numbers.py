@@ -1,8 +1,5 @@
-"""How soon a method is where another ends."""
+"""Numbers on a study's page: convergence, paired differences, and our value for printed numbers."""
 
-# MERGED bench.report.study_numbers: """The course of training on a study's page: by epoch and by second, and who is where others end."""
-# MERGED bench.report.study_numbers: """How far methods are from one of them, in pairs that differ in the method alone."""
-# MERGED bench.report.study_numbers: """What here answers to a number that a paper prints about a figure."""
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from bench.papers.study import CELL_COLUMNS, OurValue, PrintedNumber, Study
-from bench.records.schema import Record
 from bench.report import study_data
 from bench.report.markdown import MISSING, table_from_rows
+from bench.report.study_data import StudyCell
 
 
 def first_epoch_reaching(accuracies: Sequence[float], target: float) -> int | None:
@@ -110,7 +107,7 @@ def _training_curve(whole: pd.DataFrame, places: list[str], value: str) -> pd.Da
     return study_data.summarise_over_seeds(taken, by, value).merge(seconds, on=by)
 
 
-def training_frame(study: Study, records: Sequence[Record], results: Path) -> pd.DataFrame:
+def training_frame(study: Study, cells: Sequence[StudyCell], results: Path) -> pd.DataFrame:
     """What the runs on the training split gave after each epoch; seconds with the initialisation's.
 
     Those of the initialisation are the final run's: it looks at the same images but for the split.
@@ -118,10 +115,10 @@ def training_frame(study: Study, records: Sequence[Record], results: Path) -> pd
     if not study.measurement_for(VALIDATION_ACCURACY):
         return pd.DataFrame()
     found = study_data.measurement_frame(
-        study, records, results, study.measurement_for(VALIDATION_ACCURACY)
+        study, cells, results, study.measurement_for(VALIDATION_ACCURACY)
     )
     place = [*CELL_COLUMNS, *study.varied()]
-    begun = study_data.outcome_frame(study, records)[[*place, "init_seconds"]]
+    begun = study_data.outcome_frame(study, cells)[[*place, "init_seconds"]]
     whole = found.merge(begun, on=place)
     return whole.assign(seconds=whole["seconds"] + whole["init_seconds"])
 
@@ -165,11 +162,10 @@ SECONDS_PER_UNIT = {"d": 86_400.0}  # of a unit, where the values are in seconds
 DIFFERENCE_UNITS = {"%": "points"}  # what differences of percents are called here
 
 
-def our_value(one: PrintedNumber, study: Study, records: Iterable[Record]) -> str:
+def our_value(one: PrintedNumber, study: Study, cells: Sequence[StudyCell]) -> str:
     """The number of this study with its unit; empty where none answers, or cells lack a result."""
     if one.ours is None or study.figure is None:
         return ""
-    cells = list(study_data.study_cells(study, records))
     own, other = (
         _means_by_x(study.figure.x, one.ours, method, cells) if method else pd.Series(dtype=float)
         for method in (one.ours.of, one.ours.other)
@@ -182,7 +178,7 @@ def our_value(one: PrintedNumber, study: Study, records: Iterable[Record]) -> st
 
 
 def _means_by_x(
-    x: str, ours: OurValue, method: str, cells: list[tuple[dict[str, object], Record | None]]
+    x: str, ours: OurValue, method: str, cells: Sequence[StudyCell]
 ) -> pd.Series | None:
     """The method's means by x, at `at` alone where that is said; None unless all cells are done."""
     wanted = [

@@ -1,9 +1,9 @@
-"""Studies: what the papers' analyses ask of trained models, beyond their accuracy."""
+"""A study's files: its page, its figures, and its numbers as CSV."""
 
-# MERGED bench.report.study_page: """A study's page: its numbers with intervals, its picture, and all of them as CSV."""
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -19,14 +19,18 @@ from bench.papers.study import (
     with_stand_ins,
 )
 from bench.records import measurements, store
-from bench.records.schema import Record
 from bench.records.store import Store
 from bench.report import markdown, paper_tables, study_data, study_numbers
-from bench.report.markdown import MISSING, escape, table_from_dicts, table_from_rows
+from bench.report.frame import record_frame
+from bench.report.markdown import (
+    MISSING,
+    escape,
+    format_axis_value,
+    table_from_dicts,
+    table_from_rows,
+)
+from bench.report.study_data import RecordsByCell, StudyCell
 from bench.utils.files import write_atomically
-
-if TYPE_CHECKING:
-    from bench.report.figures.style import RenderedFigure
 
 STUDIES_FOLDER, QUICK_SUFFIX = "studies", ".quick"
 CONVERGENCE_SUFFIX, TRIALS_SUFFIX = ".convergence", ".trials"  # pictures beside that of the figure
@@ -48,47 +52,40 @@ FileContents = dict[str, bytes | None]
 
 
 def render_files(
-    named: NamedStudy, is_quick: bool, records: Sequence[Record], results: Path
+    named: NamedStudy, is_quick: bool, records: RecordsByCell, results: Path
 ) -> FileContents:
-    """Name below the results folder -> bytes, for the files of a study.
+    """Return the files of a study by their names below the results folder.
 
     None: there should be no such file.
     """
     study, gone = with_stand_ins(named.name, named.study) if is_quick else (named.study, [])
     stem, figure = _file_stem(named, is_quick), study.figure or _table_figure(named.paper, study)
-    frame = study_data.value_frame(study, records, results, figure.value)
+    cells = study_data.study_cells(study, records)
+    frame = study_data.value_frame(study, cells, results, figure.value)
     whole = study_data.summarise_over_seeds(frame, _cell_columns(study, figure.value), figure.value)
     shown = study_data.summarise_over_seeds(frame, figure.axes(), figure.value)
     apart = study_numbers.paired_differences(
         frame, _pair_columns(study), figure.value, study.against
     )
-    trained, tried = (
-        study_numbers.training_frame(study, records, results),
-        study_data.best_by_learning_rate(study, records),
-    )
-    pictures = _figure_files(stem, study, shown) | _training_curve_files(stem, study, trained)
-    pictures |= _trial_curve_files(stem, study, tried)
-    counted = len(frame.drop_duplicates([*CELL_COLUMNS, *study.varied()]))
-    cells = list(study_data.study_cells(study, records))
-    foot = FOOTER.format(counted, len(cells), Path(stem).name)
-    seen = markdown.backbones_sentence(record for _, record in cells if record)
+    trained = study_numbers.training_frame(study, cells, results)
+    tried = study_data.best_by_learning_rate(study, cells)
+    drawn = _figure_files(stem, study, shown, trained, tried)
+    name = Path(stem).name
     parts = [
         *_page_header(named, is_quick, study, gone),
-        *([f"![{study.title}]({Path(stem).name}.png)"] if pictures[f"{stem}.png"] else []),
+        *([f"![{study.title}]({name}.png)"] if drawn[f"{stem}.png"] else []),
         f"## {figure.value}",
         _values_table(shown, figure),
         *_differences_section(apart, figure.value),
-        *_chosen_section(study, records),
-        *_trials_section(study, tried, f"{Path(stem).name}{TRIALS_SUFFIX}.png"),
-        *_printed_section(study, records),
-        *study_numbers.convergence_section(trained, f"{Path(stem).name}{CONVERGENCE_SUFFIX}.png"),
-        escape(
-            " ".join(filter(None, [foot, seen, *_accuracy_drift_note(study, records, results)]))
-        ),
+        *_chosen_section(study, cells),
+        *_trials_section(study, tried, f"{name}{TRIALS_SUFFIX}.png"),
+        *_printed_section(study, cells),
+        *study_numbers.convergence_section(trained, f"{name}{CONVERGENCE_SUFFIX}.png"),
+        _footer(study, cells, frame, name, results),
     ]
     page = "\n\n".join(parts) + "\n"
     more = {f"{stem}.differences.csv": _to_csv(apart)} if study.against else {}
-    return {f"{stem}.md": page.encode(), f"{stem}.csv": _to_csv(whole), **more, **pictures}
+    return {f"{stem}.md": page.encode(), f"{stem}.csv": _to_csv(whole), **more, **drawn}
 
 
 def _to_csv(frame: pd.DataFrame) -> bytes:
@@ -106,49 +103,46 @@ def _page_header(named: NamedStudy, is_quick: bool, study: Study, gone: Sequence
     return parts + ([f"Left out, for want of a stand-in: {', '.join(gone)}."] if gone else [])
 
 
-def markdown_path(named: NamedStudy, is_quick: bool, results: Path) -> Path:
-    """Where a study's page lies."""
-    return results / f"{_file_stem(named, is_quick)}.md"
-
-
 def _file_stem(named: NamedStudy, is_quick: bool) -> str:
     return f"{STUDIES_FOLDER}/{named.stem}{QUICK_SUFFIX if is_quick else ''}"
 
 
-def write_study_files(
-    named: NamedStudy, is_quick: bool, records: Sequence[Record], results: Path
-) -> None:
-    """Write the study's files, and the paper's table that it fills."""
-    contents = render_files(named, is_quick, records, results)
-    for name, text in _paper_table_files(named, is_quick, records).items():
-        contents[f"{paper_tables.FOLDER}/{name}"] = text.encode()
-    for name, content in contents.items():
+def write_study_by_name(name: str, is_quick: bool, results: Path) -> None:
+    """Write the files of a study from the records, and the paper's table that it fills."""
+    frame = record_frame(store.read_valid(Store(results))[0])
+    named = load_study(name)
+    contents = render_files(named, is_quick, study_data.records_by_cell(frame), results)
+    for file_name, text in _paper_table_files(named, is_quick, frame).items():
+        contents[f"{paper_tables.FOLDER}/{file_name}"] = text.encode()
+    for file_name, content in contents.items():
         if content is None:
-            (results / name).unlink(missing_ok=True)
+            (results / file_name).unlink(missing_ok=True)
         else:
-            write_atomically(results / name, content)
+            write_atomically(results / file_name, content)
 
 
-def render_existing(results: Path, records: Sequence[Record]) -> FileContents:
-    """The files of all studies of papers that have a page there."""
-    found: FileContents = {}
-    for name in study_names():
-        for is_quick in (False, True):
-            if (
-                results / STUDIES_FOLDER / f"{name}{QUICK_SUFFIX if is_quick else ''}.md"
-            ).is_file():
-                found |= render_files(load_study(name), is_quick, records, results)
-    return found
+def study_path_by_name(name: str, is_quick: bool, results: Path) -> Path:
+    """Return the path of a study's page."""
+    return results / f"{_file_stem(load_study(name), is_quick)}.md"
 
 
-def _paper_table_files(
-    named: NamedStudy, is_quick: bool, records: Sequence[Record]
-) -> dict[str, str]:
+def render_existing(results: Path, frame: pd.DataFrame) -> FileContents:
+    """Return the files of all papers' studies that have a page in the results folder."""
+    records = study_data.records_by_cell(frame)
+    files: FileContents = {}
+    for name, is_quick in product(study_names(), (False, True)):
+        page = results / STUDIES_FOLDER / f"{name}{QUICK_SUFFIX if is_quick else ''}.md"
+        if page.is_file():
+            files |= render_files(load_study(name), is_quick, records, results)
+    return files
+
+
+def _paper_table_files(named: NamedStudy, is_quick: bool, frame: pd.DataFrame) -> dict[str, str]:
     table = named.study.table
     if not table:
         return {}
     suite = STAND_IN_SUITE if is_quick else None
-    whole = paper_tables.render_tables(named.paper, records, suite)
+    whole = paper_tables.render_tables(named.paper, frame, suite)
     return {name: text for name, text in whole.items() if Path(name).stem == table}
 
 
@@ -171,39 +165,26 @@ def _pair_columns(study: Study) -> list[str]:
     return [*(name for name in CELL_COLUMNS if name != "method"), *study.varied()]
 
 
-def _figure_files(stem: str, study: Study, shown: pd.DataFrame) -> FileContents:
-    from bench.report.figures.study import draw
+def _figure_files(
+    stem: str, study: Study, shown: pd.DataFrame, trained: pd.DataFrame, tried: pd.DataFrame
+) -> FileContents:
+    """The study's figure, and its curves of training and of trials."""
+    from bench.report.figures import draw_study, study_curves
 
-    return _drawing_files(stem, draw(study.figure, shown) if study.figure else None)
-
-
-def _training_curve_files(stem: str, study: Study, trained: pd.DataFrame) -> FileContents:
-    from bench.report.figures import study_curves
-
-    found = study_numbers.training_curves(study, trained)
-    return _drawing_files(
-        stem + CONVERGENCE_SUFFIX,
-        study_curves.draw_training_curves(found, study_numbers.panel_row_columns(study))
-        if found
+    rows = study_numbers.panel_row_columns(study)
+    curves = study_numbers.training_curves(study, trained)
+    drawn = {
+        stem: draw_study(study.figure, shown) if study.figure else None,
+        stem + CONVERGENCE_SUFFIX: study_curves.draw_training_curves(curves, rows)
+        if curves
         else None,
-    )
-
-
-def _trial_curve_files(stem: str, study: Study, tried: pd.DataFrame) -> FileContents:
-    from bench.report.figures import study_curves
-
-    drawing = (
-        study_curves.draw_trial_curves(tried, study_numbers.panel_row_columns(study))
-        if len(tried)
-        else None
-    )
-    return _drawing_files(stem + TRIALS_SUFFIX, drawing)
-
-
-def _drawing_files(stem: str, drawing: "RenderedFigure | None") -> FileContents:
-    if drawing is None:
-        return {f"{stem}.svg": None, f"{stem}.png": None}
-    return {f"{stem}.svg": drawing.svg(), f"{stem}.png": drawing.png()}
+        stem + TRIALS_SUFFIX: study_curves.draw_trial_curves(tried, rows) if len(tried) else None,
+    }
+    files: FileContents = {}
+    for name, figure in drawn.items():
+        files[f"{name}.svg"] = figure.svg() if figure else None
+        files[f"{name}.png"] = figure.png() if figure else None
+    return files
 
 
 def _values_table(shown: pd.DataFrame, figure: StudyFigure) -> str:
@@ -215,9 +196,9 @@ def _values_table(shown: pd.DataFrame, figure: StudyFigure) -> str:
     across = _evenly_spaced(columns)
     rows: dict[tuple[str, ...], dict[object, str]] = {}
     for line in shown.to_dict("records"):
-        key = tuple(_format_value(line[name]) for name in down)
+        key = tuple(format_axis_value(line[name]) for name in down)
         rows.setdefault(key, {})[line[figure.x]] = _format_mean(line, figure.value)
-    heads = [*down, *(f"{figure.x} {_format_value(x)}" for x in across)]
+    heads = [*down, *(f"{figure.x} {format_axis_value(x)}" for x in across)]
     cells = [[*key, *(found.get(x, MISSING) for x in across)] for key, found in rows.items()]
     return table_from_rows(heads, cells, frozenset(down)) if cells else "No cell has a result yet."
 
@@ -225,7 +206,7 @@ def _values_table(shown: pd.DataFrame, figure: StudyFigure) -> str:
 def _long_table(shown: pd.DataFrame, axes: Sequence[str], value: str) -> str:
     """A row a value."""
     rows = [
-        [*(_format_value(line[name]) for name in axes), _format_mean(line, value)]
+        [*(format_axis_value(line[name]) for name in axes), _format_mean(line, value)]
         for line in shown.to_dict("records")
     ]
     return table_from_rows([*axes, value], rows, frozenset(axes))
@@ -236,10 +217,6 @@ def _evenly_spaced(values: list[object]) -> list[object]:
     if len(values) <= MAX_X_VALUES:
         return values
     return [values[round(i * (len(values) - 1) / (MAX_X_VALUES - 1))] for i in range(MAX_X_VALUES)]
-
-
-def _format_value(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _format_mean(line: dict[Any, float], value: str, sign: str = "") -> str:
@@ -261,21 +238,21 @@ def _differences_section(apart: pd.DataFrame, value: str) -> list[str]:
     return ["## Differences", table_from_dicts(list(lines.values())), said]
 
 
-def _chosen_section(study: Study, records: Iterable[Record]) -> list[str]:
+def _chosen_section(study: Study, cells: Sequence[StudyCell]) -> list[str]:
     """What trials chose for each method on each task."""
-    found = study_data.tuned_points(study, records)
+    found = study_data.tuned_points(study, cells)
     if not len(found):
         return []
     lines: dict[tuple[str, ...], dict[str, str]] = {}
     known = ["backbone", "method", *study.varied()]
     open_ = [name for name in found if name not in (*study_data.SEARCH_COLUMNS, *known, "ends")]
     for row in found.to_dict("records"):
-        place = {name: _format_value(row[name]) for name in known}
-        cells = lines.setdefault(tuple(place.values()), place)
+        place = {name: format_axis_value(row[name]) for name in known}
+        line = lines.setdefault(tuple(place.values()), place)
         words = ", ".join(
-            f"{name} {_format_value(row[name])}" for name in open_ if not pd.isna(row[name])
+            f"{name} {format_axis_value(row[name])}" for name in open_ if not pd.isna(row[name])
         )
-        cells[row["task"]] = words + (EDGE_MARK if row["ends"] else "")
+        line[row["task"]] = words + (EDGE_MARK if row["ends"] else "")
     said = f"By trials on validation data, as many for every method;{EDGE_MARK}: an end of those tried."
     return ["## Chosen rates", table_from_dicts(list(lines.values()), frozenset(known)), said]
 
@@ -287,9 +264,9 @@ def _trials_section(study: Study, tried: pd.DataFrame, picture: str) -> list[str
     known = ["task", "backbone", "method", *study.varied()]
     lines: dict[tuple[str, ...], dict[str, str]] = {}
     for row in tried.sort_values("lr", kind="stable").to_dict("records"):
-        place = {name: _format_value(row[name]) for name in known}
-        cells = lines.setdefault(tuple(place.values()), place)
-        cells[f"lr {_format_value(row['lr'])}"] = f"{row['accuracy']:.2f}"
+        place = {name: format_axis_value(row[name]) for name in known}
+        line = lines.setdefault(tuple(place.values()), place)
+        line[f"lr {format_axis_value(row['lr'])}"] = f"{row['accuracy']:.2f}"
     return [
         "## Trials",
         f"![Validation accuracy by learning rate]({picture})",
@@ -298,14 +275,14 @@ def _trials_section(study: Study, tried: pd.DataFrame, picture: str) -> list[str
     ]
 
 
-def _printed_section(study: Study, records: Sequence[Record]) -> list[str]:
+def _printed_section(study: Study, cells: Sequence[StudyCell]) -> list[str]:
     if not study.printed:
         return []
     rows = [
         [
             one.what,
             f"{one.value:g} {one.unit}",
-            study_numbers.our_value(one, study, records) or MISSING,
+            study_numbers.our_value(one, study, cells) or MISSING,
         ]
         for one in study.printed
     ]
@@ -315,32 +292,33 @@ def _printed_section(study: Study, records: Sequence[Record]) -> list[str]:
     ]
 
 
-def _accuracy_drift_note(study: Study, records: Iterable[Record], results: Path) -> list[str]:
-    """How far the runs that were measured ended from the records that were there before."""
+def _footer(
+    study: Study, cells: Sequence[StudyCell], frame: pd.DataFrame, name: str, results: Path
+) -> str:
+    counted = len(frame.drop_duplicates([*CELL_COLUMNS, *study.varied()]))
+    parts = [
+        FOOTER.format(counted, len(cells), name),
+        markdown.backbones_sentence(record for _, record in cells if record),
+        _accuracy_drift_note(study, cells, results),
+    ]
+    return escape(" ".join(filter(None, parts)))
+
+
+def _accuracy_drift_note(study: Study, cells: Sequence[StudyCell], results: Path) -> str:
+    """How far measured runs ended from the records that other versions had made before."""
     final = measurements.filter_by_training(study.measure, "final")
-    apart = [
+    differences = [
         abs(found.accuracy - record.outcome.accuracy)
-        for _, record in study_data.study_cells(study, records)
+        for _, record in cells
         for name in final[:1]
         if record
         and record.outcome
         and (found := measurements.read_measurement(results, record.cell, name))
     ]
-    other = [difference for difference in apart if difference]
-    if not other:
-        return []
-    return [
-        f"{len(other)} of {len(apart)} measured runs ended at another accuracy than their record, "
-        f"which other versions had made: by {max(other):.2f} at most."
-    ]
-
-
-def write_study_by_name(name: str, is_quick: bool, results: Path) -> None:
-    """Write what the study shows, of what there is."""
-    records, _ = store.read_valid(Store(results))
-    write_study_files(load_study(name), is_quick, records, results)
-
-
-def study_path_by_name(name: str, is_quick: bool, results: Path) -> Path:
-    """Where that is to be read."""
-    return markdown_path(load_study(name), is_quick, results)
+    apart = [difference for difference in differences if difference]
+    if not apart:
+        return ""
+    return (
+        f"{len(apart)} of {len(differences)} measured runs ended at another accuracy than their "
+        f"record, which other versions had made: by {max(apart):.2f} at most."
+    )

@@ -1,6 +1,5 @@
-"""All pictures of a results folder: what each is called, and where it is shown."""
+"""The figures of boards and studies, as SVG and PNG; a module per kind, imported when one is drawn."""
 
-# MERGED bench.report.figures: """Boards as pictures: each module draws one kind, as SVG and as PNG; needs matplotlib."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +8,9 @@ from typing import TYPE_CHECKING
 from bench.report.leaderboard import Board
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.papers.study import StudyFigure
     from bench.report.figures.style import RenderedFigure
 
 THUMBNAIL = "[![{caption}]({name}.png)]({name}.svg)"
@@ -95,3 +97,14 @@ def _figure_specs() -> list[FigureSpec]:
             difference_to_full.draw,
         ),
     ]
+
+
+def draw_study(figure: "StudyFigure", summary: "pd.DataFrame") -> "RenderedFigure | None":
+    """Draw a study's `summary`, as `summarise_over_seeds` gives it by the figure's axes.
+
+    None: there is nothing to draw.
+    """
+    from bench.report.figures import study_bars, study_curves, study_heat_map
+
+    kinds = {"curves": study_curves, "bars": study_bars, "heat map": study_heat_map}
+    return kinds[figure.kind].draw(figure, summary) if len(summary) else None

@@ -29,7 +29,6 @@ from bench.report.figures.style import (
     style_context,
     truncate,
 )
-from bench.report.grouping import group_by
 from bench.report.leaderboard import Board
 from bench.report.method_families import Family, method_family
 from bench.report.rows import MethodRow
@@ -251,7 +250,9 @@ def _draw_markers(axes: Axes, points: Sequence[PlottedRow]) -> None:
     low, high = [p.y - p.sd for p in spread], [p.y + p.sd for p in spread]
     colours = [p.family.colour for p in spread]
     axes.vlines([p.x for p in spread], low, high, colors=colours, linewidth=0.9)
-    for _, alike in sorted(group_by(points, lambda p: p.family.name).items()):
-        kind = alike[0].family
-        x, y = [p.x for p in alike], [p.y for p in alike]
-        axes.plot(x, y, linestyle="none", color=kind.colour, **marker_style(kind))
+    families = {p.family.name: p.family for p in points}
+    for name, family in sorted(families.items()):
+        own = [(p.x, p.y) for p in points if p.family.name == name]
+        axes.plot(
+            *zip(*own, strict=True), linestyle="none", color=family.colour, **marker_style(family)
+        )

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 
 from bench.papers.study import StudyFigure
-from bench.report.figures.study_panels import column_label, join_columns, split_panels, value_label
+from bench.report.figures.study_panels import column_label, join_columns, split_panels
 from bench.report.figures.style import (
     FAINT_COLOUR,
     GRID_COLOUR,
@@ -26,6 +26,7 @@ from bench.report.figures.style import (
     truncate,
     widest_text,
 )
+from bench.report.markdown import format_axis_value
 from bench.report.method_families import method_family
 
 HEIGHT = 2.7  # inches of a panel
@@ -89,7 +90,9 @@ def _panel(figure: StudyFigure, part: pd.DataFrame, looks: BarStyles, name: str)
 def _group_label(value: object) -> str:
     """What stands below a group: of a backbone, its tag in a line of its own."""
     return (
-        value_label(value).replace(".", "\n.", 1) if isinstance(value, str) else value_label(value)
+        format_axis_value(value).replace(".", "\n.", 1)
+        if isinstance(value, str)
+        else format_axis_value(value)
     )
 
 

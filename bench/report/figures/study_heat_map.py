@@ -1,13 +1,13 @@
-"""Accuracies by the task that prompts start from and the task that they are trained on.
+"""A study's heat map: a value by two axes, as colour and number.
 
-Source: Wang et al., 2024, Figures 3(b) and S1(a), https://arxiv.org/abs/2402.02382.
+The colours have one scale for all panels, or one per column, as in Wang et al., 2024, Figures 3(b)
+and S1(a), https://arxiv.org/abs/2402.02382: accuracies by the task that prompts start from and the
+task that they are trained on.
 """
 
-# MERGED bench.report.figures.study_heat_map: """A value by two axes, as colour and number: one scale for all panels, or one a column."""
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean
 
 import matplotlib
 import numpy as np
@@ -16,13 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_hex
 from matplotlib.patches import Patch, Rectangle
-from numpy.typing import NDArray
 
 from bench.papers.study import StudyFigure
-from bench.records.schema import PROMPTS_FROM, Record
 from bench.report.figures.difference_to_full import DARK, LIGHT, contrasting_colour
 from bench.report.figures.label_placement import Floats
-from bench.report.figures.study_panels import column_label, split_panels, value_label
+from bench.report.figures.study_panels import column_label, split_panels
 from bench.report.figures.style import (
     HEADING_SIZE,
     MAX_TITLE,
@@ -34,26 +32,10 @@ from bench.report.figures.style import (
     truncate,
     widest_text,
 )
-from bench.report.grouping import group_by
-from bench.report.markdown import MISSING
-
-Matrix = NDArray[np.float64]
+from bench.report.markdown import MISSING, format_axis_value
 
 
-def prompt_source_accuracies(records: Iterable[Record], tasks: Sequence[str]) -> Matrix:
-    """Percent on the task of each column from the source of each row, (T, T): means over seeds.
-
-    The records are those of one method that share a table and differ in their source alone. On the
-    diagonal stand the ordinary cells; what has no result is NaN.
-    """
-    means = {
-        pair: fmean(record.outcome.accuracy for record in alike if record.outcome)
-        for pair, alike in group_by((r for r in records if r.outcome), _source_and_task).items()
-    }
-    return np.array([[means.get((source, task), np.nan) for task in tasks] for source in tasks])
-
-
-def normalise_columns(matrix: Matrix) -> Matrix:
+def normalise_columns(matrix: Floats) -> Floats:
     """Each column of (S, T) from 0, its worst source, to 1, its best: a task is one scale.
 
     The paper normalises a column "for clarity" and leaves unsaid how; this is what shows the order
@@ -66,11 +48,6 @@ def normalise_columns(matrix: Matrix) -> Matrix:
     apart = high > low
     scaled = (matrix - np.where(apart, low, 0)) / np.where(apart, high - low, 1)
     return np.where(known & ~apart, 1.0, scaled)
-
-
-def _source_and_task(record: Record) -> tuple[str, str]:
-    s = record.settings
-    return s.fields.get(PROMPTS_FROM, s.task), s.task
 
 
 PADDING, NAME_GAP = 0.14, 0.06  # inches: around the panel, between a name and what it names
@@ -193,8 +170,8 @@ def _heat_map(
         heading=_heading(figure, name),
         x=column_label(figure.x),
         y=column_label(figure.y),
-        columns=list(map(value_label, columns)),
-        rows=list(map(value_label, rows)),
+        columns=list(map(format_axis_value, columns)),
+        rows=list(map(format_axis_value, rows)),
         texts=_cell_texts(matrix, shades if figure.normalised else None),
         shades=shades,
     )

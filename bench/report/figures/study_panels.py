@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from bench.report.markdown import format_axis_value
+
 COLUMN_LABELS = {"cka": "CKA", "nmi": "NMI", "nmi_pooled": "NMI, pooled", "lr": "learning rate"}
 
 
@@ -25,10 +27,5 @@ def column_label(name: str) -> str:
     return COLUMN_LABELS.get(name, name.replace("_", " "))
 
 
-def value_label(value: object) -> str:
-    """A value of an axis as a reader has it."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _named_value(name: str, value: object) -> str:
-    return value if isinstance(value, str) else f"{column_label(name)} {value_label(value)}"
+    return value if isinstance(value, str) else f"{column_label(name)} {format_axis_value(value)}"

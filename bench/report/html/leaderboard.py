@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from bench.records.schema import Record
-from bench.report.grouping import format_settings
+from bench.report.frame import format_settings
 from bench.report.html.table import (
     SORTS_FIRST,
     SORTS_LAST,
     DataTable,
     TableCell,
     TableColumn,
+    decimal_cell,
     number_cell,
 )
 from bench.report.leaderboard import Board, format_rank
@@ -122,10 +123,10 @@ def _table_line(standing: LeaderboardRow, group: str, tasks: list[str]) -> list[
             rank and sum(rank), MISSING if rank is None else format_rank(rank), absent=SORTS_LAST
         ),
         TableCell(row.label, link=f"#{standing.anchor}", mark=(kin.colour, kin.name)),
-        _decimal_cell(_params_in_millions(row), 3),
+        decimal_cell(row.params_in_millions, 3),
         _accuracy_cell(row, tasks),
         TableCell(str(len(row.seeds)), len(row.seeds)),
-        _decimal_cell(row.init_seconds, 2),
+        decimal_cell(row.init_seconds, 2),
         TableCell(f"{done}/{len(tasks)}", done / len(tasks)),
     ]
 
@@ -140,25 +141,14 @@ def _accuracy_cell(row: MethodRow, tasks: list[str]) -> TableCell:
     return TableCell(f"{mean:.2f}", mean, aside="" if sd is None else f"± {sd:.2f}")
 
 
-def _params_in_millions(row: MethodRow) -> float | None:
-    """Millions, the head among them."""
-    if row.method_params is None or row.head_params is None:
-        return None
-    return (row.method_params + row.head_params) / 1e6
-
-
-def _decimal_cell(value: float | None, decimals: int) -> TableCell:
-    return number_cell(value, MISSING if value is None else f"{value:.{decimals}f}")
-
-
 def _row_facts(standing: LeaderboardRow) -> list[tuple[str, str]]:
     board, row = standing.board, standing.row
     said = {
         "rank": "none: the row is incomplete"
         if standing.rank is None
         else format_rank(standing.rank),
-        "params (M)": _decimal_cell(_params_in_millions(row), 3).text,
-        "init (s)": _decimal_cell(row.init_seconds, 2).text,
+        "params (M)": decimal_cell(row.params_in_millions, 3).text,
+        "init (s)": decimal_cell(row.init_seconds, 2).text,
         "fields": format_settings(row.fields),
         "rates": format_settings(row.rates) or TUNED_PER_TASK,
         "data": board.variant,

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.report.markdown import format_number
+
 SORTS_FIRST, SORTS_LAST = -1.0, 1e9  # where an entry without a number sorts
 
 
@@ -60,6 +62,11 @@ class DataTable:
 def number_cell(value: float | None, text: str, absent: float = SORTS_FIRST) -> TableCell:
     """A number written as `text`; without one, it sorts as `absent`."""
     return TableCell(text, absent if value is None else value)
+
+
+def decimal_cell(value: float | None, decimals: int) -> TableCell:
+    """Return a number with that many decimals, or a dash."""
+    return number_cell(value, format_number(value, decimals))
 
 
 CLAIM_COLUMNS = (
