@@ -35,7 +35,12 @@ def test_no_fault_stands_twice():
 
 def fault(find: str, put: str = "") -> Fault:
     return Fault(
-        "trainer", "it is wrong", "bench/training/trainer.py", find, put, ("test_trainer.py",)
+        "trainer",
+        "it is wrong",
+        "bench/training/trainer.py",
+        find,
+        put,
+        ("training/test_trainer.py",),
     )
 
 
@@ -53,7 +58,7 @@ def test_a_fault_that_cannot_be_put_in_says_why(find, put, says):
 
 
 def test_a_test_file_that_is_not_there_is_named():
-    there = "test_trainer.py::test_a_peak_below_the_floor_stays"
+    there = "training/test_trainer.py::test_a_peak_below_the_floor_stays"
     named = Fault("trainer", "", "", "", "", (there, "test_gone.py"))
     assert named.lacking() == ["test_gone.py"]
 

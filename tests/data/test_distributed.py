@@ -53,7 +53,7 @@ def test_each_process_draws_numbers_of_its_own_and_the_first_those_of_one_alone(
 
     def drawn(crew):
         torch.manual_seed(5)
-        crew.start(nn.Linear(1, 1))
+        crew.broadcast_model(nn.Linear(1, 1))
         return torch.rand(3).tolist()
 
     alone, first, second, third = map(

@@ -15,8 +15,8 @@ from bench.data import image_cache, prefetch, splits, transforms
 from bench.data.loader import BatchLoader
 from bench.data.splits import Examples
 from bench.data.transforms import Transform
+from bench.utils import files
 from bench.utils.errors import UserError
-from bench.utils.files import stores
 from support import tiny
 
 CPU = torch.device("cpu")
@@ -380,7 +380,7 @@ def test_a_folder_that_is_moved_is_the_same(name, suite, root, tmp_path):
 
 def test_a_second_look_reads_no_image(name, monkeypatch):
     before = name()
-    monkeypatch.setattr(stores, "sha256_of", lambda _: pytest.fail("was read again"))
+    monkeypatch.setattr(files, "sha256_of_file", lambda _: pytest.fail("was read again"))
     assert name() == before
 
 

@@ -330,7 +330,7 @@ def test_a_second_plan_reads_no_file_for_its_hash(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells(folder)
-    monkeypatch.setattr(files.stores, "sha256_of", lambda path: pytest.fail(f"{path} is read"))
+    monkeypatch.setattr(files, "sha256_of_file", lambda path: pytest.fail(f"{path} is read"))
     assert cells(folder)
 
 

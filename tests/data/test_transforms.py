@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import v2 as transforms
+from torchvision.transforms import InterpolationMode, v2
 
 from bench.config.recipe import Views
 from bench.data import image_cache, prefetch, splits, transforms
@@ -198,27 +197,27 @@ def test_the_margin_of_a_crop_is_the_vpt_codes(size, margin):
 BICUBIC = InterpolationMode.BICUBIC
 CHAINS = {
     "random_resized_crop_flip": [
-        lambda size: transforms.RandomResizedCrop(size, interpolation=BICUBIC),
+        lambda size: v2.RandomResizedCrop(size, interpolation=BICUBIC),
     ],
     "random_crop_flip": [
-        lambda size: transforms.Resize(size * 256 // 224, BICUBIC),
-        transforms.RandomCrop,
+        lambda size: v2.Resize(size * 256 // 224, BICUBIC),
+        v2.RandomCrop,
     ],
     "squash256_random_crop_flip": [
-        lambda size: transforms.Resize((size * 256 // 224,) * 2, BICUBIC),
-        transforms.RandomCrop,
+        lambda size: v2.Resize((size * 256 // 224,) * 2, BICUBIC),
+        v2.RandomCrop,
     ],
 }
 
 
 @pytest.mark.parametrize("geometry", transforms.RANDOM_GEOMETRIES)
 def test_an_augmentation_is_torchvisions_chain_draw_by_draw(geometry):
-    chain = [make(28) for make in CHAINS[geometry]] + [transforms.RandomHorizontalFlip()]
+    chain = [make(28) for make in CHAINS[geometry]] + [v2.RandomHorizontalFlip()]
     for seed in range(8):
         image = pictures(3, 50, 70, seed=seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            wanted = transforms.Compose(chain)(image)
+            wanted = v2.Compose(chain)(image)
             torch.manual_seed(seed)
             assert torch.equal(Transform(geometry, "bicubic")(image, 28), wanted)
 

@@ -129,14 +129,14 @@ def recorded(cards, tmp_path) -> Record:
 
 def test_an_export_is_scored_through_the_view_of_test(cards, tmp_path, recorded, monkeypatch):
     seen = []
-    predict = export.trainer.predict
+    predict = export.trainer.evaluate
 
     def noted(model, batches, precision):
-        seen.append(getattr(batches, "batches", batches).view.geometry)
+        seen.append(getattr(batches, "batches", batches).transform.geometry)
         return predict(model, batches, precision)
 
     again = export.cell_of_record(recorded, Store(tmp_path), cards / "data", "cpu")
-    monkeypatch.setattr(export.trainer, "predict", noted)
+    monkeypatch.setattr(export.trainer, "evaluate", noted)
     found = export.export_trained(again, tmp_path / "small.safetensors", CPU, lambda *_: None)
     assert set(seen) == {"squash"}
     assert found.accuracy == pytest.approx(recorded.outcome.accuracy)

@@ -24,11 +24,11 @@ from bench.execution.jobs import Job
 from bench.execution.progress import RunProgress
 from bench.execution.request import Request
 from bench.execution.scheduler import FailurePolicy, Scheduler
-from bench.records import schema
 from bench.records.leases import Leases
 from bench.records.schema import Failure
 from bench.records.store import Store
 from bench.training.cell import Cell
+from bench.utils import files
 from support import paths, tiny
 
 pytestmark = pytest.mark.usefixtures("no_picture")
@@ -318,7 +318,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_there(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(schema.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     assert main.main(words(cards, results, "linear,bias", "--force")) == 1
     assert "every finished cell is kept" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in runs(results)} == before
@@ -327,10 +327,10 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_there(
 
 FORKING = """
 import multiprocessing
-from bench import worker
+from bench.execution import worker
 
-given, replies = worker.apart()
-lines = worker._lines(given)  # from now on a thread waits for the next one
+given, replies = worker.isolate_stdio()
+lines = worker._read_lines(given)  # from now on a thread waits for the next one
 assert next(lines) == "first\\n"
 child = multiprocessing.get_context("fork").Process(target=print)
 child.start()

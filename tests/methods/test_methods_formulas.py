@@ -57,7 +57,7 @@ def test_convpass_convolves_rows_and_columns_of_a_map_that_is_not_square():
     bypass.grid = (4, 8)
     torch.nn.init.normal_(bypass.conv.weight)
     low = torch.randn(2, 1 + 32, 8)
-    found = bypass.convolve(low)
+    found = bypass.convolve_patches(low)
     as_map = low[:, 1:].reshape(2, 4, 8, 8).permute(0, 3, 1, 2)  # (B, r, rows, columns)
     want = F.conv2d(as_map, bypass.conv.weight, bypass.conv.bias, padding=1)
     torch.testing.assert_close(found[:, 1:], want.permute(0, 2, 3, 1).reshape(2, 32, 8))

@@ -179,7 +179,7 @@ def test_a_query_asks_the_tokens_and_neither_itself_nor_other_queries():
     x = torch.randn(3, 5, 64)
     with torch.no_grad():
         asked(x)
-        answers = asked.answers.take()
+        answers = asked.answers.pop()
         for i, query in enumerate(asked.queries):
             seen = block.norm1(torch.cat([query.expand(3, 1, -1), x], 1))
             q, k, v = block.attn.qkv(seen).unflatten(2, (3, 4, 16)).permute(2, 0, 3, 1, 4)
@@ -214,7 +214,7 @@ def test_the_head_sees_the_mean_or_the_weighted_sum_of_each_block_s_answers(gath
         if gathered == "weighted_sum":
             model.head_drop.weights.copy_(torch.tensor([[0.0, 2.0], [0.0, 3.0], [0.0, 4.0]]))
         tokens = model.forward_features(images())
-        answers = [block.answers.take() for block in model.blocks]
+        answers = [block.answers.pop() for block in model.blocks]
         for block, given in zip(model.blocks, answers, strict=True):
             block.answers.put(given)
         joined = model.forward_head(tokens, pre_logits=True)

@@ -18,7 +18,7 @@ STRATEGIES = ("spt_deep", "spt_deep_mean", "spt_deep_max", "spt_deep_kmeans")
 MEMORY = """
 import sys, timm, torch
 import methods
-from bench import environment
+from bench.training import devices
 
 class Shown:
     def __init__(self, batches): self.batches = batches
@@ -28,10 +28,10 @@ class Shown:
 
 def prepare(batches):
     model = timm.create_model("vit_tiny_patch16_224", img_size=128, patch_size=8, depth=2)
-    environment.reset_peak_memory(cpu)
-    before = environment.peak_memory_mb(cpu)
+    devices.reset_peak_memory(cpu)
+    before = devices.peak_memory_mb(cpu)
     methods.create(sys.argv[1], share=1.0).prepare(model, Shown(batches))
-    return environment.peak_memory_mb(cpu) - before
+    return devices.peak_memory_mb(cpu) - before
 
 torch.set_num_threads(1)
 cpu = torch.device("cpu")

@@ -66,7 +66,7 @@ def test_a_window_is_pooled_channel_by_channel():
 def test_convpass_s_convolution_starts_as_the_identity():
     model = method_checks.prepare_copy(methods.create("convpass"), method_checks.small_backbone())
     bypass, low = model.blocks[0].attn.bypass, torch.randn(2, 65, 8)
-    torch.testing.assert_close(bypass.convolve(low), low)
+    torch.testing.assert_close(bypass.convolve_patches(low), low)
 
 
 @pytest.mark.parametrize("seed", range(5))

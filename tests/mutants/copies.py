@@ -24,9 +24,12 @@ from typing import NoReturn
 from mutants.catalogue import ROOT
 
 LEFT_OUT = shutil.ignore_patterns(
-    *("__pycache__", "*.egg-info", ".git", ".tox", "*venv", ".*cache", ".benchmarks", "build"),
-    *("data", "demo", "predictions", "claims", "*.pth.tar"),
+    *("__pycache__", "*.egg-info", ".git", ".tox", "*venv", ".*cache", ".benchmarks", "*.pth.tar")
 )
+LEFT_OUT_OF = {  # names that elsewhere are those of the code's own folders
+    ROOT: {"build", "data", "demo"},
+    ROOT / "results": {"predictions", "claims"},
+}
 HEAVY = (
     *("pytest", "numpy", "scipy.stats", "scipy.optimize", "sklearn.cluster", "PIL.Image"),
     *("torch", "torchvision.transforms.v2", "torchvision.models", "timm", "peft"),
@@ -103,12 +106,16 @@ def preload() -> None:
 
 def copied(to: Path) -> Path:
     """A copy of the checkout's sources."""
-    shutil.copytree(ROOT, to, ignore=LEFT_OUT)
+    shutil.copytree(ROOT, to, ignore=_left_out)
     # compiled files that go by the source's hash: those that go by its time may outlive a fault
     for name in ("bench", "methods", "tests"):
         mode = PycInvalidationMode.CHECKED_HASH
         compileall.compile_dir(to / name, quiet=1, invalidation_mode=mode)
     return to
+
+
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    return LEFT_OUT(folder, names) | (LEFT_OUT_OF.get(Path(folder), set()) & set(names))
 
 
 def done(jobs: Sequence[Job], copies: Sequence[Path]) -> Iterator[tuple[int, Result]]:

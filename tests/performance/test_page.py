@@ -40,7 +40,7 @@ def tiny(monkeypatch):
     )
     monkeypatch.setitem(page.SIZES, "cpu", replace(sizes, shallow=TINY, plans=PLANS))
     monkeypatch.setattr(methods, "names", lambda: NAMES)
-    monkeypatch.setattr(memory, "alone", lambda act, *words: act(*words))
+    monkeypatch.setattr(memory, "run_in_subprocess", lambda act, *words: act(*words))
     monkeypatch.setattr(measurement, "profile_operators", lambda *_: "aten::addmm 90%")
 
 

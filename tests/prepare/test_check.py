@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 
 from bench.cli.main import main
-from bench.data import splits
 from bench.data.prepared import CARD_FILE, MANIFEST_FILE, read_entries
-from bench.prepare import writer
+from bench.prepare import build, writer
 from bench.utils import files
 from support import small_suite, suite_copies, tiny
 
@@ -307,7 +306,7 @@ def test_what_a_run_would_refuse_is_neither_brought_in_nor_sound(
     assert f"E-DECODE pets/images/test/000002.jpg: {FLOATS}" in capsys.readouterr().err
     assert suite_copies.brought_in(tmp_path) == []
     monkeypatch.setattr(writer, "_image_suffix", lambda *_: "tif")
-    monkeypatch.setattr(splits, "certificate", lambda _: "")
+    monkeypatch.setattr(build, "certificate", lambda _: "")
     assert suite_copies.bring(tmp_path, copy) == 0
     monkeypatch.undo()
     capsys.readouterr()

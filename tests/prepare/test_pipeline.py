@@ -279,9 +279,9 @@ def test_two_prepares_at_once_do_not_meet(tmp_path, capsys):
 SLOW = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-from bench.prepare import writing
-encoded = writing.encoded
-writing.encoded = lambda *image: (print("begun", flush=True), time.sleep(3), encoded(*image))[-1]
+from bench.prepare import writer
+encode = writer.encode_image
+writer.encode_image = lambda *image: (print("begun", flush=True), time.sleep(3), encode(*image))[-1]
 from bench.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """

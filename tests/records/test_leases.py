@@ -73,9 +73,9 @@ def test_a_claim_that_cannot_be_read_is_nobodys(content: str, tmp_path: Path) ->
 
 def test_of_many_that_claim_at_once_one_wins(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from bench.records.leases import Claims\n"
-        "mine = Claims(Path(sys.argv[1]))\n"
-        "print(sum(mine.take(str(i), {}) for i in range(50)), flush=True); sys.stdin.read()"
+        "import sys, time; from pathlib import Path; from bench.records.leases import Leases\n"
+        "mine = Leases(Path(sys.argv[1]))\n"
+        "print(sum(mine.acquire(str(i), {}) for i in range(50)), flush=True); sys.stdin.read()"
     )
     words = [sys.executable, "-c", code, str(tmp_path)]
     root = paths.REPO_ROOT

@@ -240,7 +240,7 @@ def test_a_layout_row_without_a_method_is_one_sentence(
         'columns=[{suite="fgvc", on="cub"}]\n[[table.section]]\nrows=[{label="Full"}]\n'
     )
     monkeypatch.setattr(claims, "PAPERS_FOLDER", tmp_path)
-    monkeypatch.setattr(layouts, "PAPERS", tmp_path)
+    monkeypatch.setattr(layouts, "PAPERS_FOLDER", tmp_path)
     with pytest.raises(UserError, match="the row 'Full' should name a method"):
         layouts.load_layouts("odd2024")
 

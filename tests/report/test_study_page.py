@@ -12,6 +12,7 @@ import torch
 from scipy import stats
 
 from bench.cli import main
+from bench.config.loading import RECIPES_DIR
 from bench.config.overrides import override_recipe
 from bench.config.recipe import load_recipe
 from bench.config.suite import Suite, Task, load_suite
@@ -25,7 +26,6 @@ from bench.papers.study import (
     PrintedNumber,
     Study,
     StudyFigure,
-    cards,
     load_study,
     study_names,
     with_stand_ins,
@@ -46,7 +46,7 @@ FIGURE = '{ kind = "curves", x = "epoch", value = "nmi", lines = ["method"] }'
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny suite, and a recipe of two epochs for it."""
     made = tiny.write_all(tmp_path_factory.mktemp("cards"))
-    text = (Path(cards.RECIPES) / "quick.toml").read_text()
+    text = (RECIPES_DIR / "quick.toml").read_text()
     changes = {"epochs        ": 2, "warmup_epochs ": 0}
     for name, value in changes.items():
         before = next(line for line in text.splitlines() if line.startswith(name.strip()))
@@ -300,7 +300,7 @@ def test_a_cell_that_cannot_be_observed_fails_and_keeps_its_record(
     def broken(*_: object) -> None:
         raise RuntimeError("no memory for tokens")
 
-    monkeypatch.setattr("bench.training.measures.measured_run.by_layer", broken)
+    monkeypatch.setattr("bench.training.measures.layerwise.nmi_by_layer", broken)
     card = study(folder, "broken", **plain, measure='["nmi"]', figure=FIGURE)
     assert run(folder, tmp_path, card) == 1
     assert path.read_bytes() == before

@@ -16,8 +16,8 @@ from support.synthetic_records import MAE, MOCO, SUITES, SUP, record
 
 RECORDS, FEW = 20_000, 200  # few where nothing is measured, and only the code is tried
 REPORT = (
-    "import resource, sys; from pathlib import Path; from bench.report import files; "
-    "files.regenerate(Path(sys.argv[1])); "
+    "import resource, sys; from pathlib import Path; from bench.report import generate; "
+    "generate.regenerate(Path(sys.argv[1])); "
     "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
 )
 

@@ -15,7 +15,7 @@ from bench.report import generate
 from support import paths, tiny
 
 ROOT = paths.REPO_ROOT
-FAULTY = ROOT / "tests" / "faulty.py"
+FAULTY = paths.FAULTY_METHODS
 HEALTHY = "linear,bias"
 GRID = f"{HEALTHY},fault_kill,fault_raise,fault_exit,fault_hang"
 CAUSES = {
@@ -112,7 +112,7 @@ def two_nodes() -> Iterator[tuple[str, subprocess.Popen[str]]]:
 
     A line to that process kills the second node.
     """
-    script = str(ROOT / "tests" / "ray_cluster.py")
+    script = str(paths.TESTS / "support" / "ray_cluster.py")
     with subprocess.Popen(
         [sys.executable, script],
         stdin=subprocess.PIPE,

@@ -4,10 +4,8 @@
 """
 
 import random
-import sys
 from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from bench.config.recipe import load_recipe
@@ -15,10 +13,9 @@ from bench.config.suite import Suite, Task, load_suite
 from bench.papers import claims
 from bench.records.schema import Failure, Outcome, Record, Settings
 from bench.report import claim_checks, paper_tables
+from bench.utils.files import REPO_ROOT
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-GOLDEN = Path(__file__).parent / "golden" / "papers"
+GOLDEN = REPO_ROOT / "tests" / "golden" / "papers"
 MAE, MOCO = "vit_base_patch16_224.mae", "vit_base_patch16_224.mocov3"
 SUP, ORIGINAL = "vit_base_patch16_224.augreg_in21k", "vit_base_patch16_224.orig_in21k"
 SUITES = {name: load_suite(name) for name in ("fgvc", "vtab1k")}

@@ -290,7 +290,7 @@ def test_a_new_head_reads_the_same_features():
     entered, found = counted(model), kept(model)
     before = len(entered)
     model.head = nn.Linear(64, method_checks.CLASSES)
-    found.reader(model)
+    found.forward_fn(model)
     assert len(entered) == before
     plain = torch.cat([model(images) for images, _ in shown()])
     torch.testing.assert_close(scores(model, found), plain, rtol=0, atol=1e-5)

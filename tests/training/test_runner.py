@@ -30,9 +30,10 @@ from pathlib import Path
 
 import torch
 
-from bench import plan, runner
-from bench.execution.plan import Request
-from bench.records.schema import Store
+from bench.execution import plan
+from bench.execution.request import Request
+from bench.records.store import Store
+from bench.training import runner
 
 torch.set_num_threads(1)
 folder, methods = Path(sys.argv[1]), sys.argv[2].split(",")
@@ -44,7 +45,7 @@ def cells(names, seeds):
         suite=str(folder / "tiny.toml"), methods=names, backbones=[], tasks=["light"],
         seeds=seeds, recipe=None, changes=changes, root=folder / "data", variant=None, device="cpu",
     )
-    return plan.make(request, Store(folder / "results")).cells
+    return plan.make_plan(request, Store(folder / "results")).cells
 
 
 def resident():
@@ -112,12 +113,12 @@ def scoring(monkeypatch):
     def as_given(*counts: int) -> None:
         given = iter(counts)
 
-        def predict(model, batches, precision, predict=runner.trainer.predict):
+        def predict(model, batches, precision, predict=runner.trainer.evaluate):
             found, count = predict(model, batches, precision), next(given)
             classes = torch.where(torch.arange(16) < count, found.labels, 1 - found.labels)
             return replace(found, classes=classes, accuracy=100 * count / 16)
 
-        monkeypatch.setattr(runner.trainer, "predict", predict)
+        monkeypatch.setattr(runner.trainer, "evaluate", predict)
 
     return as_given
 
@@ -185,8 +186,8 @@ def test_a_run_computes_in_the_precision_that_its_record_says(run, method, monke
         asked.add(precision)
         return autocast(device, precision)
 
-    for module in ("trainer", "features"):
-        monkeypatch.setattr(f"bench.{module}.autocast", autocast)
+    for module in ("trainer", "feature_cache"):
+        monkeypatch.setattr(f"bench.training.{module}.autocast", autocast)
     record = run(method, "--set", "precision=bf16", "--set", "epochs=2")
     assert record["settings"]["recipe"]["precision"] == "bf16"
     assert asked == {"bf16"}
@@ -205,7 +206,7 @@ def test_the_times_of_start_and_of_scoring_are_told_apart(run, monkeypatch):
         return slow
 
     monkeypatch.setattr("methods.linear.Linear.attach", taking(100.0, lambda self, model: None))
-    for name, seconds in (("predict", 10.0), ("_mean", 1.0)):
+    for name, seconds in (("evaluate", 10.0), ("_mean_loss", 1.0)):
         slow = taking(seconds, getattr(runner.trainer, name))
         monkeypatch.setattr(f"bench.training.trainer.{name}", slow)
     outcome = run("linear", *THREE)["outcome"]

@@ -144,7 +144,7 @@ def test_a_parcel_needs_nothing_but_itself(job: jobs.Job, tmp_path: Path) -> Non
     *epochs, last = remote_job.run_remote_job(replace(parcel, working_dir="/nowhere"))
     assert [message["epoch"] for message in epochs] == [1]
     ended = remote_job.apply_message(last, job, tmp_path / "results")
-    assert ended == remote_job.Ended(job)
+    assert ended == remote_job.JobFinished(job)
     assert list(executor_runs.records(tmp_path / "results")) == ["linear"]
 
 

@@ -238,7 +238,7 @@ def elsewhere(server: Server, tmp_path: Path) -> Iterator[subprocess.Popen[bytes
     code = (
         "import sys; from pathlib import Path; from bench.config.source import *; "
         "from bench.prepare.downloads import fetch; "
-        f"file = File({NAME!r}, bytes={len(CONTENT)}, urls=[{url!r}]); "
+        f"file = SourceFile({NAME!r}, bytes={len(CONTENT)}, urls=[{url!r}]); "
         "card = Source('a', 'A', 'f', 'png', 'l', 'h', 'open', 1, [file]); "
         f"fetch(card, file, Path({str(tmp_path)!r}), lambda *a: None)"
     )

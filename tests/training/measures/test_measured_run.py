@@ -138,7 +138,7 @@ def test_a_run_that_ends_elsewhere_without_a_cause_is_told_and_not_kept(
     cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = {"commit": "0" * 40, "dirty": False}
-    monkeypatch.setattr("bench.utils.environment.git_commit", lambda: known)
+    monkeypatch.setattr("bench.training.devices.git_commit", lambda: known)
     store = Store(tmp_path)
     runner.run(cell, store, CPU, quiet)
     before = changed(store, cell)
