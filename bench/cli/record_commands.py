@@ -83,8 +83,11 @@ def judge(results: Path, names: Sequence[str], recipe: str | None) -> Iterator[s
     """Write the claims page, and show the page of each paper that has one."""
     records, _ = read_valid(Store(results))
     found = paper_values.check_papers(record_frame(records), chosen(names), recipe)
+    is_first = not (results / generate.CLAIMS_FILE).is_file()
     for name, content in paper_tables.claims_files(found).items():
         write_atomically(results / name, content.encode())
+    if is_first:
+        generate.refresh_page(results)
     yield paper_tables.summary_table(found)
     yield from _counted(found)
     yield str(results / "claims.md")

@@ -30,7 +30,7 @@ def record_frame(records: Iterable[Record]) -> "pd.DataFrame":
     import pandas as pd  # slow to import: the command line starts without
 
     rows = [_frame_row(record) for record in sorted(records, key=lambda record: record.cell)]
-    return pd.DataFrame(rows, columns=list(FRAME_COLUMNS))
+    return pd.DataFrame(rows, columns=list(FRAME_COLUMNS)).astype({"ok": bool})
 
 
 def _frame_row(record: Record) -> tuple[Any, ...]:

@@ -96,6 +96,15 @@ def regenerate(results: Path) -> RegeneratedFiles:
     return RegeneratedFiles(written, problems)
 
 
+def refresh_page(results: Path) -> None:
+    """Rewrite the page, if there is one: it has claims as soon as the folder has a claims page."""
+    if (results / PAGE_FILE).is_file():
+        records, _ = read_valid(Store(results))
+        content = _render_all(records, results)[PAGE_FILE]
+        assert content is not None  # a page is always due
+        write_atomically(results / PAGE_FILE, content)
+
+
 def stale_files(results: Path) -> list[Path]:
     """The files that are not what `regenerate` would leave, missing ones among them.
 

@@ -158,7 +158,9 @@ def _footer(found: Layouts, laid: ExpandedTable, results: PaperResults) -> str:
     ]
     shown = {place.backbone for place in laid.entries()}
     said.append(
-        markdown.backbones_sentence(r for r in parts.records["record"] if r.settings.backbone in shown)
+        markdown.backbones_sentence(
+            r for r in parts.records["record"] if r.settings.backbone in shown
+        )
     )
     timed = [place for place in laid.entries() if place.metric == "init_seconds"]
     if timed:
