@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench.training.devices import resolve_device
 from bench.utils.errors import UserError
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -141,6 +140,7 @@ def check_method(args: argparse.Namespace) -> int:
 
 def export(args: argparse.Namespace) -> int:
     from bench.cli import record_commands, tool_commands
+    from bench.training.devices import resolve_device
 
     if args.format:
         return print_lines(record_commands.export(args.results, args.format, args.out))
@@ -153,6 +153,7 @@ def export(args: argparse.Namespace) -> int:
 def cost(args: argparse.Namespace) -> int:
     from bench.cli import tool_commands
     from bench.records.store import Store
+    from bench.training.devices import resolve_device
 
     Store(args.results).require_writable()
     work = (args.recipe, args.batch, resolve_device(args.device))
@@ -164,6 +165,7 @@ def cost(args: argparse.Namespace) -> int:
 def performance(args: argparse.Namespace) -> int:
     from bench.performance import page
     from bench.records.store import Store
+    from bench.training.devices import resolve_device
 
     Store(args.results).require_writable()
     return print_lines(page.measure_and_write(args.results, resolve_device(args.device), args.only))

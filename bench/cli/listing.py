@@ -5,13 +5,13 @@ from collections.abc import Callable
 from bench.config import backbone, loading
 from bench.config.recipe import load_recipe
 from bench.config.suite import load_suite
-from methods import create, names
 
 
 def methods(_: str | None) -> list[str]:
     """Every registered method with its fields."""
+    import methods as known  # imports torch, which no other list needs
 
-    return [f"{name:22} {create(name)}" for name in names()]
+    return [f"{name:22} {known.create(name)}" for name in known.names()]
 
 
 def backbones(_: str | None) -> list[str]:

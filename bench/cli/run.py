@@ -11,7 +11,6 @@ from time import time
 from typing import TYPE_CHECKING
 
 from bench.cli.commands import FAILED, print_error, print_lines, regenerate_tables
-from bench.training.devices import resolve_device
 from bench.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,6 +43,8 @@ def request_of(args: argparse.Namespace) -> "Request":
 
 def _device(args: argparse.Namespace) -> str:
     """That of this machine, unless it is named for others."""
+    from bench.training.devices import resolve_device
+
     elsewhere = getattr(args, "executor", "local") in ("ray", "slurm") and args.device
     return args.device if elsewhere else resolve_device(args.device)
 

@@ -1,0 +1,1 @@
+"""TOML cards: loaded, validated and overridden."""

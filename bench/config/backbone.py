@@ -1,6 +1,5 @@
-"""Names of models that timm has changed: what is asked for by an old one is found by the new."""
+"""Backbone cards: which timm model, which weights, and the input that they expect."""
 
-# MERGED bench.config.backbone: """What a backbone wants to see, and how that is said."""
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
@@ -14,11 +13,11 @@ from bench.config.loading import BACKBONES_FILE, WEIGHTS_DIR, _read_toml, valida
 from bench.records.schema import STRICT
 from bench.utils.errors import UserError
 
-RENAMED_PREFIXES = {"vit_deit_": "deit_"}  # beginnings that timm changed before it kept a table
+RENAMED_PREFIXES = {"vit_deit_": "deit_"}  # renamed before timm kept a table of deprecated names
 
 
 def current_timm_name(name: str) -> str:
-    """What timm calls a model now; another name as it is.
+    """Return timm's present name of a model; other names are returned unchanged.
 
     Raises `UserError` for a model that timm has removed.
     """
@@ -40,28 +39,28 @@ def current_timm_name(name: str) -> str:
 
 
 def rename_note(old: str, new: str) -> str:
-    """The change in words; empty where there is none."""
+    """Describe a change of a model's name; empty if it has not changed."""
     return f"timm calls {old} {new} now" if old != new else ""
 
 
-RANDOM_WEIGHTS = "random"  # in place of a weights file: shows what pretraining gives
+RANDOM_WEIGHTS = "random"  # instead of a weights file: the baseline without pretraining
 
 
 @dataclass(frozen=True, config=STRICT)
 class BackboneCard:
-    """A pretrained model: what to build, which weights, and how it wants its input."""
+    """A pretrained model: its architecture, its weights, and the input that it expects."""
 
     name: str
     timm: str  # timm's model name, with the tag where the weights are timm's
-    weights: str = ""  # a file beside the card or in bench/weights; RANDOM; empty: timm's own
-    sha256: str = ""  # of the weights' file; checked where given
-    # Left out, as known weights have it that the file turns out to be, else as timm has it:
-    pooling: Literal["", "token", "avg", "backbone"] = ""  # backbone: as timm's model has it
+    weights: str = ""  # a file in the card's folder or bench/weights, or "random"; empty: timm's
+    sha256: str = ""  # of the weights file; checked if given
+    # Where left out: as for the known weights that the file is recognised as, else as in timm:
+    pooling: Literal["", "token", "avg", "backbone"] = ""  # backbone: as in timm's model
     input_size: int = 0  # pixels
     mean: list[float] = field(default_factory=list)  # of each channel, in [0, 1]
     std: list[float] = field(default_factory=list)
-    pretraining: str = ""  # one line: on what, how
-    evidence: str = ""  # one line: what shows that the weights are pretrained
+    pretraining: str = ""  # one line: data and objective
+    evidence: str = ""  # one line: a measurement that shows that the weights are pretrained
     architecture: dict[str, int] = field(default_factory=dict)  # arguments of timm's constructor
 
     def __post_init__(self) -> None:
@@ -75,19 +74,19 @@ class BackboneCard:
 
 
 def load_backbone(name: str) -> BackboneCard:
-    """The card called `name`, or at that path; ``NAME@FILE`` is the same with another weights file.
+    """Load a card by name or path; ``NAME@FILE`` replaces its weights file.
 
-    Any other name is taken for one of timm's, which `bench.models.backbones` checks; one that timm has
-    changed, for the new one.
+    Any other name is taken to be a timm model, which `bench.models.backbones` checks; a name that
+    timm has deprecated stands for the new one.
     """
     if name.endswith(".toml"):
         path = Path(name)
         card = validate(BackboneCard, f"the card {path}", _read_toml(path, "backbone"))
         if card.weights in ("", RANDOM_WEIGHTS):
             return card
-        beside = (path.parent / card.weights).resolve()
+        local = (path.parent / card.weights).resolve()
         known = (WEIGHTS_DIR / card.weights).is_file()
-        return card if known and not beside.is_file() else replace(card, weights=str(beside))
+        return card if known and not local.is_file() else replace(card, weights=str(local))
     plain, at, file = name.partition("@")
     if at:
         card = load_backbone(plain)
@@ -97,7 +96,7 @@ def load_backbone(name: str) -> BackboneCard:
 
 
 def canonical_name(name: str) -> str:
-    """What a name of a backbone is to be written as now: timm has changed some of its own."""
+    """Return the present spelling of a backbone's name: timm has renamed some models."""
     plain, at, file = name.partition("@")
     if name.endswith(".toml") or plain.endswith(".toml") or plain in backbone_cards():
         return name
@@ -105,15 +104,14 @@ def canonical_name(name: str) -> str:
 
 
 def backbone_cards() -> dict[str, BackboneCard]:
-    """The project's own cards."""
+    """Load the project's own cards, by name."""
     tables = _read_toml(BACKBONES_FILE, "backbone")
     origin = f"the card {BACKBONES_FILE}"
     return {name: validate(BackboneCard, origin, {"name": name, **t}) for name, t in tables.items()}
 
 
-ChannelStatistics = tuple[
-    tuple[float, ...], tuple[float, ...]
-]  # mean and standard deviation a channel
+# mean and standard deviation of each channel
+ChannelStatistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 IMAGENET_STATISTICS: ChannelStatistics = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NO_NORMALISATION: ChannelStatistics = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # pixels stay in [0, 1]
@@ -121,23 +119,23 @@ NO_NORMALISATION: ChannelStatistics = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # pixels
 
 @dataclasses.dataclass(frozen=True)
 class InputSpec:
-    """What a backbone wants to see and how it sums it up."""
+    """The input that a backbone expects, and how its output is pooled."""
 
-    size: int  # pixels, both ways
+    size: int  # pixels, height and width
     mean: tuple[float, ...]
     std: tuple[float, ...]
     pooling: str
 
 
 def select_statistics(own: ChannelStatistics, wanted: str) -> ChannelStatistics:
-    """The mean and standard deviation that a recipe wants, of pixels in [0, 1]."""
+    """Return the mean and std that a recipe normalises with, for pixels in [0, 1]."""
     return {"backbone": own, "imagenet": IMAGENET_STATISTICS, "none": NO_NORMALISATION}[wanted]
 
 
 def describe_input(recorded: Mapping[str, Any], wanted: str = "backbone") -> str:
-    """A recorded input in words, with the normalisation in use; `wanted` is the recipe's.
+    """Describe a recorded input and the normalisation in use; `wanted` is the recipe's.
 
-    >>> said({"size": 224, "pooling": "avg", "mean": [0.5] * 3, "std": [0.5] * 3})
+    >>> describe_input({"size": 224, "pooling": "avg", "mean": [0.5] * 3, "std": [0.5] * 3})
     'pooling avg, 224 pixels, mean (0.5, 0.5, 0.5), std (0.5, 0.5, 0.5)'
     """
     own = tuple(recorded.get("mean", ())), tuple(recorded.get("std", ()))

@@ -1,4 +1,4 @@
-"""Suites, tasks, recipes and backbones, as the TOML cards declare them; read and checked here."""
+"""Loading and validation of the TOML cards of suites, recipes, backbones and sources."""
 
 import tomllib
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 
 def card_names(folder: Path) -> list[str]:
-    """The names of the cards in `folder`."""
+    """List the names of the cards in `folder`."""
     return sorted(path.stem for path in folder.glob("*.toml"))
 
 
 def load_card(cls: type[T], kind: str, name: str, folder: Path) -> T:
-    """The card called `name` in `folder`, or the one at that path where it ends in .toml."""
+    """Load the card called `name` in `folder`, or the card at that path if it ends in .toml."""
     path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
     if not name.endswith(".toml") and not path.exists():
         raise unknown_name(kind, name, card_names(folder))
@@ -42,7 +42,7 @@ def _read_toml(path: Path, kind: str) -> dict[str, Any]:
 
 
 def validate(cls: type[T], origin: str, table: dict[str, Any]) -> T:
-    """The table as a `cls`; raises `UserError` that names `origin` and the entry at fault."""
+    """Validate a table as a `cls`; raise `UserError` with `origin` and the entry at fault."""
     try:
         return TypeAdapter(cls).validate_python(table)
     except ValidationError as error:
@@ -58,7 +58,7 @@ def validate(cls: type[T], origin: str, table: dict[str, Any]) -> T:
 
 
 def _allowed_entries(cls: Any, place: Sequence[Any]) -> list[str]:
-    """What a table at a `place` of a `cls` may hold; empty where that cannot be told."""
+    """List the entries allowed in the table at `place` of a `cls`; empty if unknown."""
     for part in place:
         if isinstance(part, str) and is_dataclass(cls):
             cls = get_type_hints(cls).get(part)

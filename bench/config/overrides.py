@@ -1,4 +1,4 @@
-"""A recipe, or a backbone's card, with some of its fields changed, as ``--set`` names them."""
+"""Overrides of recipe and backbone fields, as ``--set FIELD=VALUE`` gives them."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
@@ -14,9 +14,9 @@ POOLINGS = ("token", "avg", "backbone")
 
 
 def override_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
-    """The recipe with some of its fields changed, checked anew.
+    """Return the recipe with overrides applied and validated.
 
-    A dotted name is that of an entry in a field's table: ``views.default.train``.
+    A dotted name is an entry of a field's table: ``views.default.train``.
     """
     table = asdict(recipe)
     for name, value in changes.items():
@@ -27,19 +27,19 @@ def override_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
 
 
 def is_recipe_field(name: str) -> bool:
-    """Whether a change of that name is one of the recipe, and not of a method's fields."""
+    """Return whether an override is of the recipe rather than of a method's fields."""
     return name.partition(".")[0] in {f.name for f in fields(Recipe)}
 
 
 def is_backbone_field(name: str) -> bool:
-    """Whether a change of that name is one of the backbones' input: ``backbone.pooling``."""
+    """Return whether an override is of the backbones' input: ``backbone.pooling``."""
     return name.partition(".")[0] == "backbone"
 
 
 def override_backbone(card: BackboneCard, changes: dict[str, Any]) -> BackboneCard:
-    """The card with the changes that are a backbone's; what they make another goes into its name.
+    """Return the card with the backbone overrides applied, and the changed values in its name.
 
-    Tables then show two inputs of one backbone as two backbones.
+    Tables then show a backbone with two kinds of input as two backbones.
     """
     mine = {name: value for name, value in changes.items() if is_backbone_field(name)}
     for name, value in mine.items():
@@ -57,7 +57,7 @@ def override_backbone(card: BackboneCard, changes: dict[str, Any]) -> BackboneCa
 
 
 def suggest_fields(table: dict[str, Any], name: str) -> list[str]:
-    """What `name` may be a slip for: fields or, where it has dots, entries of a field's table."""
+    """List candidates for a misspelt `name`: fields or, if it is dotted, entries of a table."""
     first, dot, _ = name.partition(".")
     found = [path for path in _dotted_paths(table) if ("." in path) == bool(dot)]
     return [path for path in found if dot and path.startswith(f"{first}.")] or found
@@ -71,6 +71,6 @@ def _dotted_paths(table: dict[str, Any], above: str = "") -> Iterator[str]:
 
 
 def _set_path(table: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """The table with another value at a dotted path that it has."""
+    """Return the table with the value at an existing dotted path replaced."""
     first, dot, rest = path.partition(".")
     return {**table, first: _set_path(table[first], rest, value) if dot else value}

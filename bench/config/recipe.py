@@ -1,3 +1,5 @@
+"""Recipe cards: hyper-parameters of training, views of the images, and the tuning grid."""
+
 from collections.abc import Iterable
 from dataclasses import asdict, field
 from math import inf, prod
@@ -9,21 +11,13 @@ from bench.config.loading import RECIPES_DIR, load_card
 from bench.records.schema import STRICT
 from bench.utils.text import longest_prefix
 
-NON_PROTOCOL_FIELDS = (
-    "title",
-    "views",
-    "lr_of",
-    "fields",
-    "grid",
-    "grid_of",
-    "tuning",
-    "precision",
-)
+# recorded elsewhere in a cell's settings, or without effect on its numbers
+NON_PROTOCOL_FIELDS = "title", "views", "lr_of", "fields", "grid", "grid_of", "tuning", "precision"
 
 
 @dataclass(frozen=True, config=STRICT)
 class Views:
-    """How an image becomes the network's input, in training and in evaluation."""
+    """The image transforms of training and evaluation, and how they interpolate."""
 
     train: Literal[
         "squash",
@@ -36,23 +30,23 @@ class Views:
     interpolation: Literal["bicubic", "bilinear", "tf1_bilinear"]
 
     def to_json(self) -> dict[str, str]:
-        """As records have it. Bicubic goes unsaid: so all were, before there was a choice."""
+        """Return the views as recorded: bicubic, once the only interpolation, is left out."""
         return {k: v for k, v in asdict(self).items() if (k, v) != ("interpolation", "bicubic")}
 
 
 @dataclass(frozen=True, config=STRICT)
 class Tuning:
-    """How the grid is searched on validation data: as much for every method."""
+    """The search of the grid on validation data, with the same budget for every method."""
 
-    by_default: bool = False  # whether a run tunes where the command line does not say
-    trials: int = 0  # of each method; 0: as many as the grid has pairs of rates
-    seed: int = 0  # of the trials, and of the choice of points where a method has more
-    halving: bool = False  # short trials first, and longer ones of the better half
+    by_default: bool = False  # tune unless --no-tune is given
+    trials: int = 0  # for each method; 0: the number of pairs of rates in the grid
+    seed: int = 0  # of the trials, and of the random subset of a larger grid
+    halving: bool = False  # successive halving
 
 
 @dataclass(frozen=True, config=STRICT)
 class Recipe:
-    """How a model is trained: the numbers, apart from the loop."""
+    """The hyper-parameters of training."""
 
     name: str
     title: str
@@ -67,17 +61,17 @@ class Recipe:
     min_lr: float
     normalisation: Literal["backbone", "imagenet", "none"]
     head_init: Literal["trunc_normal", "vpt2022"]
-    pooled_norm: Literal["pretrained", "fresh"]  # the norm behind average pooling (MAE)
-    test_evaluations: int  # epochs, evenly spaced up to the last, at which test is scored
-    precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 where the device computes in it
-    views: dict[str, Views]  # a suite's name, or "default"
-    lr_per_batch: int = 0  # the learning rate is for this batch size; 0: for any
-    train_share: float = 1.0  # of each class's training images that are learnt from
-    lr_of: dict[str, float] = field(default_factory=dict)  # of a method and its variants
-    fields: dict[str, dict[str, Any]] = field(default_factory=dict)  # likewise, or of "all"
+    pooled_norm: Literal["pretrained", "fresh"]  # the norm after average pooling (MAE)
+    test_evaluations: int  # number of evaluations on test, evenly spaced up to the last epoch
+    precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 if the device supports it
+    views: dict[str, Views]  # by suite, or "default"
+    lr_per_batch: int = 0  # lr scales linearly from this batch size; 0: it does not scale
+    train_share: float = 1.0  # fraction of each class's training images used
+    lr_of: dict[str, float] = field(default_factory=dict)  # by method, for its variants, too
+    fields: dict[str, dict[str, Any]] = field(default_factory=dict)  # by method, or for "all"
     grid: dict[Literal["lr", "weight_decay"], list[float]] = field(default_factory=dict)
-    compile: bool = False  # the blocks, by torch.compile: rounds otherwise than without
-    grid_of: dict[str, dict[str, list[Any]]] = field(default_factory=dict)  # fields of a method
+    compile: bool = False  # torch.compile of the blocks: other rounding
+    grid_of: dict[str, dict[str, list[Any]]] = field(default_factory=dict)  # of methods' fields
     tuning: Tuning = field(default_factory=Tuning)
 
     def __post_init__(self) -> None:
@@ -105,7 +99,7 @@ class Recipe:
         self._require_grid()
 
     def _require_grid(self) -> None:
-        """Raise `ValueError` where the grid cannot be searched as the card says."""
+        """Raise `ValueError` if the grid cannot be searched as the card says."""
         axes = [
             *self.grid.items(),
             *(axis for own in self.grid_of.values() for axis in own.items()),
@@ -125,35 +119,35 @@ class Recipe:
             )
 
     def num_rate_pairs(self) -> int:
-        """How many pairs of a learning rate and a weight decay the grid has."""
+        """Return the number of pairs of a learning rate and a weight decay in the grid."""
         return prod(len(values) for values in self.grid.values())
 
     def views_for(self, suite: str) -> Views:
-        """The views for a suite."""
+        """Return the views for a suite."""
         return self.views[self.views_key(suite)]
 
     def views_key(self, suite: str) -> str:
-        """What the views for a suite are called: after it, or ``default``."""
+        """Return the key of a suite's views: its name or ``default``."""
         return suite if suite in self.views else "default"
 
     def rates(self, method: str) -> dict[str, float]:
-        """The learning rate and weight decay of a method."""
+        """Return the learning rate and weight decay of a method."""
         lr = self.lr_of.get(longest_prefix(method, self.lr_of), self.lr)
         return {"lr": lr, "weight_decay": self.weight_decay}
 
     def fields_of(self, method: str, known: Iterable[str]) -> dict[str, Any]:
-        """What the recipe says of a method's fields: for all that have the field, then by name."""
+        """Return the recipe's fields of a method: those for all methods, then those by name."""
         common = {k: v for k, v in self.fields.get("all", {}).items() if k in known}
         return {**common, **self.fields.get(longest_prefix(method, self.fields), {})}
 
     def protocol(self, suite: str, precision: str) -> dict[str, Any]:
-        """What can change a number and is the same for every method of a suite's table.
+        """Return what can change a number and is equal for every method of a suite's table.
 
-        `precision` is what the device makes of the recipe's. A whole `train_share` goes unsaid: so
-        all were, before there was a choice.
+        `precision` is the one resolved for the device. `train_share` and `compile` are left out at
+        their defaults, which were once the only values.
         """
         shared = {k: v for k, v in asdict(self).items() if k not in NON_PROTOCOL_FIELDS}
-        if not self.compile:  # goes unsaid: so were all records, before there was a choice
+        if not self.compile:
             del shared["compile"]
         if self.train_share == 1:
             del shared["train_share"]
@@ -161,5 +155,5 @@ class Recipe:
 
 
 def load_recipe(name: str) -> Recipe:
-    """The recipe called `name`, or the one of the card at that path."""
+    """Load a recipe by name, or from the card at that path."""
     return load_card(Recipe, "recipe", name, RECIPES_DIR)

@@ -1,6 +1,6 @@
-"""The search over a recipe's grid: which points are tried, for how long, and which is chosen.
+"""The search over a recipe's grid: the points tried, their epochs, and the point selected.
 
-Every method has as many trials, on validation data, scored after the last epoch.
+Every method has the same number of trials, scored on validation data after the last epoch.
 """
 
 import hashlib
@@ -16,23 +16,20 @@ from bench.records.trials import RATE_NAMES, SCORED_SPLIT_KEY, TUNING_KEY, GridP
 from bench.utils.errors import UserError
 from bench.utils.text import longest_prefix
 
-HALVING_FACTORS = (
-    4,
-    2,
-    1,
-)  # of the points, and of the epochs, one in so many, where the better half goes on
+# Successive halving: rung i trains points // (1, 2, 4) for epochs // (4, 2, 1).
+HALVING_FACTORS = 4, 2, 1
 
 
 @dataclass(frozen=True)
 class Rung:
-    """So many points, trained for so long."""
+    """A rung of successive halving: a number of points, each trained for a number of epochs."""
 
     count: int
     epochs: int
 
 
 def search_axes(recipe: Recipe, method: str) -> dict[str, list[Any]]:
-    """What is searched of a method, with the values: the rates first, then its own fields."""
+    """Return the axes of a method's search with their values: rates first, then its fields."""
     own = recipe.grid_of.get(longest_prefix(method, recipe.grid_of), {})
     fixed = {axis: [rate] for axis, rate in recipe.rates(method).items()}
     rates: dict[str, list[Any]] = dict(recipe.grid.items())
@@ -40,15 +37,16 @@ def search_axes(recipe: Recipe, method: str) -> dict[str, list[Any]]:
 
 
 def all_points(recipe: Recipe, method: str) -> list[GridPoint]:
-    """Every point there is, in the order of the card."""
+    """List all grid points, in the order of the card."""
     found = search_axes(recipe, method)
     return [dict(zip(found, values, strict=True)) for values in product(*found.values())]
 
 
 def sample_points(recipe: Recipe, method: str) -> list[GridPoint]:
-    """The points that are tried, in the order of the grid: as many for every method.
+    """List the points to try, in the order of the grid: the same number for every method.
 
-    Where there are more, those whose hashes with the seed of the tuning are the smallest.
+    Of a larger grid, a random subset drawn deterministically from the tuning seed and the method's
+    name.
     """
     every = all_points(recipe, method)
     drawn = sorted(
@@ -63,22 +61,22 @@ def _sampling_key(seed: int, method: str, point: GridPoint) -> str:
 
 
 def trial_budget(recipe: Recipe) -> int:
-    """How many trials of full length a method has, or as long ones in all."""
+    """Return a method's budget, in trials of full length."""
     return recipe.tuning.trials or recipe.num_rate_pairs()
 
 
 def halving_rungs(recipe: Recipe) -> list[Rung]:
-    """How many points are tried, for how many epochs; of each rung the best come to the next.
+    """Return the rungs of the search; the best points of each are promoted to the next.
 
-    Raises `UserError` where halving cannot keep within the budget.
+    Raises `UserError` if halving cannot keep within the budget.
     """
     trials, epochs = trial_budget(recipe), recipe.epochs
     if not recipe.tuning.halving:
         return [Rung(trials, epochs)]
     if trials < 2 or epochs < HALVING_FACTORS[0]:
         raise UserError(
-            f"halving needs 2 trials and {HALVING_FACTORS[0]} epochs at least; recipe {recipe.name!r} has "
-            f"{trials} and {epochs}"
+            f"halving needs 2 trials and {HALVING_FACTORS[0]} epochs at least; "
+            f"recipe {recipe.name!r} has {trials} and {epochs}"
         )
     fits = [
         n
@@ -89,7 +87,7 @@ def halving_rungs(recipe: Recipe) -> list[Rung]:
 
 
 def _shrink_rungs(count: int, epochs: int) -> list[Rung]:
-    """Fewer and fewer points, for longer and longer."""
+    """Return the rungs of halving: ever fewer points, trained ever longer."""
     going_on = zip(reversed(HALVING_FACTORS), HALVING_FACTORS, strict=True)
     return [Rung(max(1, count // points), epochs // share) for points, share in going_on]
 
@@ -99,10 +97,10 @@ def _total_epochs(count: int, epochs: int) -> int:
 
 
 def best_points(tried: Sequence[Trial], count: int) -> list[GridPoint]:
-    """The best points by validation accuracy, in the order in which they were tried.
+    """Return the best points by validation accuracy, in the order in which they were tried.
 
-    Of equally good ones those with the smaller learning rate, then the smaller weight decay, then
-    those that come first in the grid. A trial without an accuracy is the worst.
+    Ties go to the smaller learning rate, then to the smaller weight decay, then to the first in
+    the grid. A trial without an accuracy ranks last.
     """
     ranked = sorted(range(len(tried)), key=lambda i: (_rank_key(tried[i]), i))
     return [tried[i].point for i in sorted(ranked[:count])]
@@ -114,14 +112,14 @@ def _rank_key(trial: Trial) -> tuple[float, ...]:
 
 
 def recipe_at_point(recipe: Recipe, point: GridPoint, epochs: int) -> Recipe:
-    """The recipe at a point; a shorter training warms up for the same share of it."""
+    """Return the recipe at a grid point; the warm-up scales with the epochs."""
     warmup = recipe.warmup_epochs * epochs // recipe.epochs
     rates = {axis: point[axis] for axis in RATE_NAMES}
     return replace(recipe, **rates, lr_of={}, epochs=epochs, warmup_epochs=warmup)
 
 
 def tuned_protocol(recipe: Recipe, suite: str, precision: str) -> dict[str, Any]:
-    """What the tuned final runs of a table share: the search, in place of the rates it chooses."""
+    """Return the protocol of tuned final runs: the search, instead of the rates it selects."""
     shared = recipe.protocol(suite, precision)
     found = {
         "trials": trial_budget(recipe),
@@ -135,16 +133,16 @@ def tuned_protocol(recipe: Recipe, suite: str, precision: str) -> dict[str, Any]
 
 
 def trial_protocol(recipe: Recipe, suite: str, precision: str, scored: str) -> dict[str, Any]:
-    """What can change a trial's number, beside its own rates and fields.
+    """Return the protocol of a trial: what can change its number besides its rates and fields.
 
-    How many other trials there are is not in it: a search over a larger grid finds those made.
+    The number of other trials is left out, so that a search over a larger grid reuses trials.
     """
     shared = recipe.protocol(suite, precision)
     return {k: v for k, v in shared.items() if k not in RATE_NAMES} | {SCORED_SPLIT_KEY: scored}
 
 
 def tuning_inconsistency(record: Record, recipe: Recipe) -> str:
-    """Why a tuned record does not follow from the trials it names, or nothing."""
+    """Return why a tuned record does not follow from its trials, or an empty string."""
     if TUNING_KEY not in record.settings.recipe:
         return "has trials, but its recipe does not" if record.tuned else ""
     if record.tuned is None:
@@ -163,5 +161,5 @@ def tuning_inconsistency(record: Record, recipe: Recipe) -> str:
 
 
 def promotions(found: Sequence[Rung]) -> Iterator[tuple[Rung, int]]:
-    """Each rung, and how many of its points go on."""
+    """Pair each rung with the number of points promoted from it."""
     return zip(found, [*(rung.count for rung in found[1:]), 1], strict=True)

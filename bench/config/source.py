@@ -1,4 +1,4 @@
-"""A source's card: the archives that a data set is published in, and on what terms."""
+"""Source cards: the archives that a data set is published as, and their terms."""
 
 from dataclasses import field
 from pathlib import Path
@@ -14,17 +14,17 @@ SOURCES_DIR = SUITES_DIR / "sources"
 
 @dataclass(frozen=True, config=STRICT)
 class SourceFile:
-    """One archive, or other file, as published."""
+    """One archive or other file, as published."""
 
-    name: str  # below archives/<source>/; it may also be a folder of that name, extracted
-    bytes: int = 0  # 0: not published
+    name: str  # in archives/<source>/; a folder of that name, extracted, also serves
+    bytes: int = 0  # 0: unknown
     sha256: str = ""
     md5: str = ""
     urls: list[str] = field(default_factory=list)  # tried in turn
     hub: str = ""  # on the Hugging Face hub: REPOSITORY@REVISION:PATH
-    replaces: str = ""  # a file that is not needed where this one is
-    how: str = ""  # how to get it, where no address serves it
-    repacked: bool = False  # whether any archive of its files will do: they are checked by name
+    replaces: str = ""  # a file that is not needed if this one is present
+    how: str = ""  # how to get it by hand, if it cannot be downloaded
+    repacked: bool = False  # any archive of the same files will do: they are checked by name
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -34,17 +34,15 @@ class Source:
     name: str
     title: str
     format: str  # its reader: a name of bench.prepare.readers
-    native: Literal[
-        "png", "jpeg"
-    ]  # how its images are kept: jpeg as published, png what has no loss
+    native: Literal["png", "jpeg"]  # storage of its images: published JPEG files, or lossless PNG
     licence: str
-    home: str  # where its terms and its authors' words stand
+    home: str  # the data set's page, with its terms
     access: Literal["open", "terms", "login", "dead"]
-    prepared_bytes: int  # about, of what is kept of it
+    prepared_bytes: int  # approximate size of the prepared data
     file: list[SourceFile]
-    options: dict[str, Any] = field(default_factory=dict)  # of the format
-    scratch_bytes: int = 0  # about, what unpacking needs beside
-    repeats: bool = False  # whether its own test images repeat training images, byte for byte
+    options: dict[str, Any] = field(default_factory=dict)  # of the reader
+    scratch_bytes: int = 0  # approximate temporary space for unpacking
+    repeats: bool = False  # its own test images include byte-identical training images
 
     def __post_init__(self) -> None:
         names = {file.name for file in self.file}
@@ -58,12 +56,12 @@ class Source:
 
 
 def load_source(name: str, place: Path = SOURCES_DIR) -> Source:
-    """The source called `name`; ``name.toml`` is a card in the folder `place`."""
+    """Load a source by name; ``name.toml`` is a card in the folder `place`."""
     return load_card(
         Source, "source", str(place / name) if name.endswith(".toml") else name, SOURCES_DIR
     )
 
 
 def card_folder(suite: str) -> Path:
-    """Where cards of sources that a suite's card names by file are looked for."""
+    """Return the folder of the source cards that a suite's card names by file."""
     return Path(suite).parent if suite.endswith(".toml") else SOURCES_DIR

@@ -1,4 +1,4 @@
-"""A task's card: its classes, and how its splits and labels come out of a source's records."""
+"""Suite cards: tasks with their classes, and how splits and labels come from a source."""
 
 from dataclasses import field
 from typing import Literal, get_args
@@ -16,32 +16,32 @@ DISJOINT_SPLITS: tuple[Split, ...] = ("train", "val", "test")  # trainval is the
 
 @dataclass(frozen=True, config=STRICT)
 class SourceKeys:
-    """What the records of one split of a source are called."""
+    """The keys of the records of one split of a source."""
 
-    template: str  # of its numbered records: CLEVR_train_{index:06d}.png; empty: by their files
-    counts: list[int]  # how many records there may be
+    template: str  # of numbered records: CLEVR_train_{index:06d}.png; empty: named by their files
+    counts: list[int]  # the numbers of records allowed
 
 
 @dataclass(frozen=True, config=STRICT)
 class HashRange:
-    """Which records of a source a split takes: those of these ranks by the hash of their keys."""
+    """A sample of a source's records: a range of ranks in the order of their keys' hashes."""
 
-    source: str  # the source's split, whose name salts the hash
+    source: str  # the source's split; its name salts the hash
     first: int
-    last: int  # one beyond
-    digest: str = ""  # of the keys in that order; empty: not known
-    labels: str = ""  # of their classes in that order, likewise
-    histogram: str = ""  # of their classes, ascending: how many images each has
-    interleaved: bool = False  # whether the field's copies have the records in another order
-    after_percent: int = 0  # of the records, from where the ranks count
+    last: int  # exclusive
+    digest: str = ""  # of the keys in that order; empty: unknown
+    labels: str = ""  # digest of their classes in that order; empty: unknown
+    histogram: str = ""  # digest of the number of images of each class, ascending
+    interleaved: bool = False  # copies in circulation list the records in another order
+    after_percent: int = 0  # of the records are skipped before ranks are counted
 
 
 @dataclass(frozen=True, config=STRICT)
 class ClassShare:
-    """Which records a split takes: a share of every class, so that smaller shares are in larger.
+    """A stratified sample of a source's records; smaller shares are subsets of larger ones.
 
-    The records of a class stand by the hash of their keys, and classes take turns in proportion to
-    their sizes; a share is what stands between two percentages.
+    The records of each class are ordered by the hash of their keys, and classes are interleaved in
+    proportion to their sizes; a share is the range between two percentages.
     """
 
     source: str
@@ -52,38 +52,36 @@ class ClassShare:
 
 @dataclass(frozen=True, config=STRICT)
 class LabelRule:
-    """How a record's annotation becomes its class: each step is left out where it is not set."""
+    """The steps from a record's annotation to its class; those not set are skipped."""
 
-    fact: str  # the annotation, as the source's format names it
+    fact: str  # the annotation, as the source's reader names it
     subtract: int = 0
     divide: float = 0  # then rounded down
     modulo: int = 0
-    above: list[float] = field(default_factory=list)  # class i: above the i-th, not the next
-    ranked: bool = False  # the place among all values of the source's records, over all its splits
+    above: list[float] = field(default_factory=list)  # bin edges: class i is above edge i
+    ranked: bool = False  # the rank among the distinct values over all splits of the source
 
 
 @dataclass(frozen=True, config=STRICT)
 class Task:
-    """A data set with splits and a class count."""
+    """A data set with splits and a number of classes."""
 
     name: str
     group: str
     classes: int
     title: str = ""
-    embedded: str = (
-        ""  # the function of bench.data.builtin_tasks that makes it; empty: it lies on disk
-    )
-    folder: str = ""  # below the data root; empty: the task's name
-    images: str = ""  # below the folder: where the paths in the lists begin
+    embedded: str = ""  # a function of bench.data.builtin_tasks; empty: data on disk
+    folder: str = ""  # in the data root; empty: the task's name
+    images: str = ""  # the sub-folder that paths in the lists are relative to
     counts: dict[Split, list[int]] = field(default_factory=dict)  # images allowed in each split
-    source: str = ""  # the card in datasets/sources, or beside the suite's, that it is made from
+    source: str = ""  # a card in datasets/sources, or a file in the suite card's folder
     label: LabelRule | None = None
-    keys: dict[str, SourceKeys] = field(default_factory=dict)  # of each split of the source
+    keys: dict[str, SourceKeys] = field(default_factory=dict)  # by split of the source
     ranks: dict[Split, HashRange] = field(default_factory=dict)  # or members, or shares
     members: dict[Split, str] = field(default_factory=dict)  # a list file of the source
     shares: dict[Split, ClassShare] = field(default_factory=dict)
-    present: dict[Split, int] = field(default_factory=dict)  # classes that a split holds, if known
-    repeats: bool = False  # whether it was published with test images that repeat training images
+    present: dict[Split, int] = field(default_factory=dict)  # classes present in a split, if known
+    repeats: bool = False  # published with test images that repeat training images
 
     def __post_init__(self) -> None:
         if self.classes < 1:
@@ -94,7 +92,7 @@ class Task:
 
 @dataclass(frozen=True, config=STRICT)
 class Selection:
-    """What is run where the command line does not say."""
+    """The methods, backbones, seeds and tasks that run by default."""
 
     methods: list[str]
     backbones: list[str]
@@ -117,10 +115,10 @@ class Suite:
     recipe: str
     default: Selection
     task: list[Task]
-    demo: Selection | None = None  # what a bare `run` does
-    folder: str = ""  # below the data root
-    home: str = ""  # where to get the data: named when they are absent
-    lists: dict[Split, list[str]] = field(default_factory=dict)  # list files a split
+    demo: Selection | None = None  # of a bare `run`
+    folder: str = ""  # in the data root
+    home: str = ""  # where to get the data, for messages about missing data
+    lists: dict[Split, list[str]] = field(default_factory=dict)  # list files of each split
 
     def __post_init__(self) -> None:
         names = [task.name for task in self.task]
@@ -132,11 +130,11 @@ class Suite:
             raise ValueError(f"lists names no file for {absent[0]}")
 
     def groups(self) -> list[str]:
-        """The groups in the order of the card."""
+        """List the groups in the order of the card."""
         return list(dict.fromkeys(task.group for task in self.task))
 
     def find(self, name: str) -> Task:
-        """The task called `name`."""
+        """Return the task called `name`; raise `UserError` for an unknown name."""
         for task in self.task:
             if task.name == name:
                 return task
@@ -144,5 +142,5 @@ class Suite:
 
 
 def load_suite(name: str) -> Suite:
-    """The suite called `name`, or the one of the card at that path."""
+    """Load a suite by name, or from the card at that path."""
     return load_card(Suite, "suite", name, SUITES_DIR)

@@ -1,0 +1,1 @@
+"""The records of cells: schema, store, leases. Imports neither torch nor timm."""

@@ -1,3 +1,5 @@
+"""Cells and their outcomes in words, for progress lines and lists."""
+
 from typing import Any, Protocol
 
 from bench.records import trials
@@ -5,7 +7,7 @@ from bench.records.schema import PROMPTS_FROM, Record, Settings
 
 
 class Describable(Protocol):
-    """A cell, or its record."""
+    """A cell or its record."""
 
     @property
     def settings(self) -> Settings: ...
@@ -15,7 +17,7 @@ class Describable(Protocol):
 
 
 def describe_cell(one: Describable) -> str:
-    """A cell in words, a trial by its point."""
+    """Describe a cell in words; a trial by its grid point."""
     s = one.settings
     source = s.fields.get(PROMPTS_FROM)
     prompts = f" with prompts from {source}" if source else ""
@@ -27,7 +29,7 @@ def describe_cell(one: Describable) -> str:
 
 
 def describe_outcome(record: Record) -> str:
-    """How a cell ended, in words."""
+    """Describe how a cell ended."""
     if record.outcome is not None:
         found = record.outcome
         return f"{found.accuracy:.2f} % in {found.train_seconds + found.test_seconds:.1f} s"

@@ -1,7 +1,7 @@
-"""Claims on cells, so that several runs share one results folder without doing a cell twice.
+"""Leases on cells, so that concurrent runs that share a results folder never run a cell twice.
 
-A claim is a small file that its holder renews; one that is not renewed for `EXPIRES` seconds, or
-whose holder on this very machine is no more, is nobody's.
+A lease is a small file that its holder renews. It expires `EXPIRY_SECONDS` after the last renewal,
+or at once if its holder was a process of this machine that has ended.
 """
 
 import json
@@ -23,57 +23,57 @@ EXPIRY_SECONDS, RENEWAL_SECONDS = 300.0, 20.0  # seconds
 
 @dataclass
 class Leases:
-    """The claims in a results folder, and those among them that this process holds."""
+    """The leases of a results folder, and those held by this process."""
 
     results: Path
-    held: dict[str, dict[str, Any]] = field(default_factory=dict)  # what is told of each
+    held: dict[str, dict[str, Any]] = field(default_factory=dict)  # cell -> content of its file
     last_renewal: float = 0.0
 
     @property
     def folder(self) -> Path:
         return self.results / "claims"
 
-    def acquire(self, cell: str, told: dict[str, Any]) -> bool:
-        """Claim a cell; False where another holds it."""
+    def acquire(self, cell: str, info: dict[str, Any]) -> bool:
+        """Acquire the lease on a cell; return False if another process holds it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):
             if _is_held(self._path(cell), self._now()):
                 return False
-            self.held[cell] = _this_process() | told
+            self.held[cell] = _this_process() | info
             self._write(cell)
             return True
 
     def update(self, cell: str, **more: Any) -> None:
-        """Say more of a held claim, when it is renewed next."""
+        """Add information to a held lease; it is written at the next renewal."""
         if cell in self.held:
             self.held[cell] |= more
 
     def renew(self) -> None:
-        """Keep what is held; does nothing where that was done a moment ago."""
+        """Renew all held leases, at most every `RENEWAL_SECONDS`."""
         if self.held and monotonic() - self.last_renewal > RENEWAL_SECONDS:
             self.last_renewal = monotonic()
             for cell in self.held:
                 self._write(cell)
 
     def release(self, cell: str) -> None:
-        """Give a held claim up."""
+        """Release a held lease."""
         if self.held.pop(cell, None) is not None:
             self._path(cell).unlink(missing_ok=True)
 
-    def revoke(self, cell: str, **told: Any) -> None:
-        """Remove another's claim that tells this, because its holder is known to be no more."""
+    def revoke(self, cell: str, **info: Any) -> None:
+        """Remove another process's lease with this information: its holder is known to be gone."""
         found = _read_lease(self._path(cell)) or {}
-        if told.items() <= found.items():
+        if info.items() <= found.items():
             self._path(cell).unlink(missing_ok=True)
 
     def active(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Every claim that somebody holds, by cell, with what its holder tells."""
+        """Yield the cells that have a live lease, with the information in it."""
         if self.folder.is_dir():
             now = self._now()
             for path in sorted(self.folder.glob("*.json")):
-                told = _read_lease(path)
-                if told is not None and _is_held(path, now):
-                    yield path.stem, told
+                info = _read_lease(path)
+                if info is not None and _is_held(path, now):
+                    yield path.stem, info
 
     def _path(self, cell: str) -> Path:
         return self.folder / f"{cell}.json"
@@ -82,7 +82,7 @@ class Leases:
         write_atomically(self._path(cell), json.dumps(self.held[cell]).encode())
 
     def _now(self) -> float:
-        """The time by the clock that stamps these files, which may be another machine's."""
+        """Return the time of the clock that stamps these files; it may be a file server's."""
         mark = self.folder / f".{platform.node()}-{os.getpid()}"
         with suppress(OSError):
             mark.touch()
@@ -97,15 +97,15 @@ def _this_process() -> dict[str, Any]:
 
 
 def _is_held(path: Path, now: float) -> bool:
-    """Whether somebody holds the claim at `path`."""
+    """Return whether the lease at `path` is live."""
     try:
         fresh = now - path.stat().st_mtime < EXPIRY_SECONDS
     except OSError:
         return False
-    told = _read_lease(path)
-    if told is None or not fresh:
+    info = _read_lease(path)
+    if info is None or not fresh:
         return False
-    return told.get("host") != platform.node() or _is_alive(int(told.get("pid", 0)))
+    return info.get("host") != platform.node() or _is_alive(int(info.get("pid", 0)))
 
 
 def _read_lease(path: Path) -> dict[str, Any] | None:
@@ -116,9 +116,9 @@ def _read_lease(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _is_alive(process: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
-        os.kill(process, 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:  # another user's

@@ -1,6 +1,8 @@
-"""What can be measured of a cell beyond its accuracy: the names, and what the values look like."""
+"""Measurements of a cell beyond its accuracy: their names and columns, and their files.
 
-# MERGED bench.records.measurements: """Values measured of a cell, in files beside the records: one a cell and measurement."""
+There is one JSON file for each cell and measurement, in ``measures/`` of the results folder.
+"""
+
 import dataclasses
 import json
 from collections.abc import Iterable, Sequence
@@ -19,13 +21,13 @@ TrainingKind = Literal["final", "validation"]
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """One kind: each of its rows has the `places` that it is about, and the `values` found."""
+    """A kind of measurement: the columns that index a row, and the columns of its values."""
 
     title: str
     index_columns: tuple[str, ...]
     value_columns: tuple[str, ...]
-    needs_prompts: bool = False  # nothing to measure where a method has none
-    ends_only: bool = False  # before the first epoch and after the last, not between
+    needs_prompts: bool = False  # not defined for methods without prompts
+    ends_only: bool = False  # before the first and after the last epoch only
     training: TrainingKind = "final"
 
     @property
@@ -62,45 +64,45 @@ MEASUREMENTS = {
 
 
 def find_measurement(name: str) -> Measurement:
-    """Raises `UserError` for an unknown name."""
+    """Return the measurement called `name`; raise `UserError` for an unknown name."""
     if name not in MEASUREMENTS:
         raise unknown_name("measurement", name, MEASUREMENTS)
     return MEASUREMENTS[name]
 
 
 def filter_by_training(names: Iterable[str], training: TrainingKind) -> list[str]:
-    """Those of the names that are taken in that training."""
+    """Return the names of the measurements that are taken during this kind of training."""
     return [name for name in names if find_measurement(name).training == training]
 
 
 MEASURES_DIR = "measures"
-Number = float | int | None  # None: not taken there
+Number = float | int | None  # None: not measured at that index
 
 
 @dataclass(frozen=True, config=STRICT)
 class MeasurementFile:
-    """What one measurement found of one cell."""
+    """The values of one measurement of one cell."""
 
     cell: str
     measurement: str
-    accuracy: float  # of the run that was measured, on the split that it is scored on
-    images: int  # that were looked at; 0: none beside those of training and scoring
+    accuracy: float  # of the measured run, on its evaluation split
+    images: int  # used by the measurement; 0: only those of training and evaluation
     columns: list[str]
     rows: list[list[Number]]
 
 
 def measurement_path(results: Path, cell: str, measurement: str) -> Path:
-    """Where they lie."""
+    """Return the path of a cell's measurement."""
     return results / MEASURES_DIR / cell / f"{measurement}.json"
 
 
 def missing_measurements(results: Path, cell: str, names: Iterable[str]) -> list[str]:
-    """Those of the measurements that a cell has no file of."""
+    """Return the names of the measurements for which a cell has no file."""
     return [name for name in names if not measurement_path(results, cell, name).is_file()]
 
 
 def write_measurement(results: Path, found: MeasurementFile) -> Path:
-    """Keep them, whole or not at all; a row a line."""
+    """Write a measurement atomically, one row a line."""
     place = measurement_path(results, found.cell, found.measurement)
     head = {k: v for k, v in vars(found).items() if k in ("cell", "measurement", "accuracy")}
     head |= {"images": found.images, "columns": found.columns}
@@ -114,9 +116,9 @@ _file_adapter = TypeAdapter(MeasurementFile)
 
 
 def read_measurement(results: Path, cell: str, measurement: str) -> MeasurementFile | None:
-    """What was measured, or None where nothing was.
+    """Read a measurement, or return None if there is no file.
 
-    Raises `UserError` for a file that is not what a measurement leaves.
+    Raises `UserError` for a file that is not a valid measurement of this cell.
     """
     place = measurement_path(results, cell, measurement)
     if not place.is_file():

@@ -1,4 +1,4 @@
-"""The record of a cell, and the store that keeps one JSON file a record."""
+"""The schema of a record: settings, outcome or failure, and provenance of one cell."""
 
 import hashlib
 import json
@@ -8,15 +8,15 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-SCHEMA_VERSION = 2  # 1 knew neither the number of classes nor the code of plug-ins
-TRIALS_DIR = "trials"  # below a results folder: a store of its own
+SCHEMA_VERSION = 2  # 1 had neither the number of classes nor the hash of a plug-in's code
+TRIALS_DIR = "trials"  # a store of its own in a results folder
 STRICT = ConfigDict(extra="forbid")
-PROMPTS_FROM = "prompts_from"  # among a cell's fields: the task whose images its prompts start from
+PROMPTS_FROM = "prompts_from"  # in Settings.fields: the task whose images initialise the prompts
 
 
 @dataclass(frozen=True, config=STRICT)
 class Settings:
-    """All that can change a cell's number, and nothing else; its hash is the cell's name."""
+    """Everything that can change a cell's numbers, and nothing else; its hash names the cell."""
 
     suite: str
     suite_version: int
@@ -36,34 +36,34 @@ class Settings:
 
     @property
     def variant(self) -> str:
-        """Of the data: lossless, jpeg75; empty where they were embedded, or read as found."""
+        """The variant of prepared data (lossless or jpeg75); empty for any other data."""
         return self.split.rpartition(":")[0]
 
     @property
     def data_key(self) -> tuple[str, int]:
-        """What two cells must share to be compared image by image: the split and its classes."""
+        """The split and the number of classes: equal for cells comparable image by image."""
         return self.split, self.classes
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as records have them: an own start and own code go unsaid."""
+        """Return the settings as recorded: empty `start_split` and `code` are left out."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}  # asdict copies: far slower
         return {k: v for k, v in plain.items() if v or k not in ("start_split", "code")}
 
     def digest(self) -> str:
-        """16 hex digits that stand for these settings, whatever the order of their fields."""
+        """Return the cell's name: 16 hex digits of the settings' hash, in any order of fields."""
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, config=STRICT)
 class Outcome:
-    """What a cell that ended well measured."""
+    """The measurements of a cell that succeeded."""
 
     accuracy: float  # top-1 percent on test after the last epoch; of a trial, on val
     best_epoch_accuracy: float  # oracle: the best of the epochs at which test was scored
     best_epoch: int
     test_images: int
-    method_params: int  # trainable, head left out
+    method_params: int  # trainable, without the head
     head_params: int
     init_seconds: float  # wall-clock of Method.prepare
     init_images: int  # how many images prepare looked at
@@ -88,7 +88,7 @@ class Trial:
 
 @dataclass(frozen=True, config=STRICT)
 class TuningResult:
-    """How the rates and fields of a final run were found."""
+    """The search that chose the rates and fields of a final run."""
 
     seed: int
     seconds: float  # of all the trials
@@ -97,7 +97,7 @@ class TuningResult:
 
 @dataclass(frozen=True, config=STRICT)
 class Failure:
-    """Why a cell has no outcome."""
+    """The reason why a cell has no outcome."""
 
     kind: Literal["failed", "unsupported"]
     error: str  # the exception's type
@@ -107,17 +107,17 @@ class Failure:
 
 @dataclass(frozen=True, config=STRICT)
 class Record:
-    """One cell: its settings, how it ended, and where and when it ran."""
+    """One cell: its settings, its outcome or failure, and where and when it ran."""
 
     settings: Settings
     group: str
     outcome: Outcome | None
     failure: Failure | None
     environment: dict[str, Any] = field(default_factory=dict)
-    request: dict[str, Any] = field(default_factory=dict)  # names that ask for this cell again
+    request: dict[str, Any] = field(default_factory=dict)  # names from which to plan the cell again
     remark: str = ""  # the method's footnote
     cell: str = ""
-    tuned: TuningResult | None = None  # of a final run whose rates were chosen by trials
+    tuned: TuningResult | None = None  # for a final run whose rates were chosen by trials
     schema: int = SCHEMA_VERSION
 
     @property
@@ -126,7 +126,7 @@ class Record:
 
 
 def inconsistency(record: Record) -> str:
-    """What a readable record cannot mean, or nothing."""
+    """Return what is contradictory in a readable record, or an empty string."""
     if record.ok == (record.failure is not None):
         return "should have either an outcome or a failure"
     if record.outcome and not 0 <= record.outcome.accuracy <= 100:

@@ -1,4 +1,4 @@
-"""The predicted classes of a cell, kept beside its record."""
+"""The store of a results folder: one JSON file a record, and each cell's predicted classes."""
 
 import hashlib
 import io
@@ -27,18 +27,18 @@ class Store:
         self.root = root
 
     def path(self, settings: Settings, cell: str = "") -> Path:
-        """Where the record of a cell with these settings lies; `cell` spares their hash."""
+        """Return the path of the record of these settings; pass `cell` to save hashing them."""
         s = settings
         parts = map(_safe_path_part, (s.suite, s.backbone, s.task))
         name = f"{s.method}-seed{s.seed}-{cell or s.digest()}.json"
         return self.root.joinpath("records", *parts, name)
 
     def predictions_path(self, settings: Settings) -> Path:
-        """Where the predicted classes of that cell lie."""
+        """Return the path of the cell's predicted classes."""
         return self.root / "predictions" / f"{settings.digest()}.npz"
 
     def find(self, settings: Settings) -> Record | None:
-        """The record of that cell, or None where there is no sound one."""
+        """Return the cell's record, or None if there is no valid one."""
         path = self.path(settings)
         try:
             return read_record(path) if path.exists() else None
@@ -46,7 +46,7 @@ class Store:
             return None
 
     def write(self, record: Record) -> Path:
-        """Keep `record`, in place of an earlier one of the same cell; whole or not at all."""
+        """Write `record` atomically, in place of an earlier one of the same cell."""
         path = self.path(record.settings)
         settings = record.settings
         whole = {**asdict(record), "settings": settings.to_json(), "cell": settings.digest()}
@@ -54,11 +54,11 @@ class Store:
         return path
 
     def files(self) -> list[Path]:
-        """Every file that should be a record, in a fixed order."""
+        """List all record files, in a fixed order."""
         return sorted((self.root / "records").rglob("*.json"))
 
     def read_all(self) -> Iterator[tuple[Path, Record | UserError]]:
-        """Every file with its record, or with the sentence that says what is wrong with it."""
+        """Yield every file with its record, or with the error that says what is wrong with it."""
         for path in self.files():
             try:
                 yield path, read_record(path)
@@ -66,20 +66,20 @@ class Store:
                 yield path, error
 
     def require_current_schema(self) -> None:
-        """Raise `UserError` where there are records of schema 1, which a run would repeat.
+        """Raise `UserError` if there are records of schema 1, whose cells a run would repeat.
 
-        Their text is searched, not read: for 10,000 that takes a fraction of a second.
+        The files are searched as text, not parsed: 10,000 take a fraction of a second.
         """
         every = [*self.files(), *Store(self.root / TRIALS_DIR).files()]
         old = [path for path in every if b'\n "schema": 1,' in path.read_bytes()]
         if old:
             raise UserError(
-                f"{len(old)} records in {self.root} are of schema 1; this version reads {SCHEMA_VERSION}. "
-                f"`python -m bench migrate --results {self.root}` keeps their numbers"
+                f"{len(old)} records in {self.root} are of schema 1; this version reads "
+                f"{SCHEMA_VERSION}. `python -m bench migrate --results {self.root}` keeps their numbers"
             )
 
     def require_writable(self) -> None:
-        """Raise `UserError` where records could not be written."""
+        """Raise `UserError` if records cannot be written."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
@@ -95,7 +95,7 @@ _record_adapter = TypeAdapter(Record)
 
 
 def read_record(path: Path) -> Record:
-    """The record in the file at `path`; raises `UserError` where it is not a sound one."""
+    """Read a record; raise `UserError` if the file is not a valid one."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -112,7 +112,7 @@ def read_record(path: Path) -> Record:
 
 
 def _require_schema(path: Path, content: bytes, given: Any = None) -> None:
-    """Raise `UserError` for a record of another version, which may lack what this one needs."""
+    """Raise `UserError` for a record of another schema version."""
     if given is None:
         with suppress(ValueError):
             found = json.loads(content)
@@ -125,26 +125,26 @@ def _require_schema(path: Path, content: bytes, given: Any = None) -> None:
 
 @cache
 def _safe_path_part(name: str) -> str:
-    """`name` as one safe part of a path."""
+    """Replace the characters of `name` that are not safe in a path."""
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
 
 
 class Predictions(NamedTuple):
-    """The classes that a cell's model gave the test images, (N,), and the right ones, (N,)."""
+    """The predicted classes of the test images, (N,), and their labels, (N,)."""
 
     classes: NDArray[np.int16]
-    labels: NDArray[np.int16] | None  # None: kept before labels were
+    labels: NDArray[np.int16] | None  # None: an early file without labels
 
     def correct(self) -> NDArray[np.bool_] | None:
-        """Which of them are right, (N,)."""
+        """Return which predictions are correct, (N,), or None without labels."""
         return None if self.labels is None else self.classes == self.labels
 
     def sha256(self) -> str:
-        """What stands for the predicted classes in a record."""
+        """Hash the predicted classes, as the record names them."""
         return hashlib.sha256(self.classes.tobytes()).hexdigest()
 
     def to_bytes(self) -> bytes:
-        """The file that `read` reads."""
+        """Serialise to the file that `read_predictions` reads."""
         stream = io.BytesIO()
         labels = {} if self.labels is None else {"labels": self.labels}
         np.savez_compressed(stream, allow_pickle=False, classes=self.classes, **labels)
@@ -152,7 +152,7 @@ class Predictions(NamedTuple):
 
 
 def read_predictions(path: Path) -> Predictions | None:
-    """The predictions in the file at `path`, or None where there are none to be read."""
+    """Read a file of predictions, or return None if it cannot be read."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
             return Predictions(kept["classes"], kept.get("labels", None))
@@ -161,7 +161,7 @@ def read_predictions(path: Path) -> Predictions | None:
 
 
 def read_valid(store: Store) -> tuple[list[Record], list[str]]:
-    """The records that can be trusted, and a sentence for each file that cannot."""
+    """Return the valid records, and a sentence for each file that is not one."""
     records, problems = [], []
     for path, record in store.read_all():
         problem = (
@@ -175,7 +175,10 @@ def read_valid(store: Store) -> tuple[list[Record], list[str]]:
 
 
 def _record_problem(path: Path, record: Record, store: Store) -> str:
-    """What is wrong with a readable record, or nothing; a copy would count as one more seed."""
+    """Return what is wrong with a readable record, or an empty string.
+
+    A copy under another name is wrong: it would count as one more seed.
+    """
     place = store.path(record.settings, record.cell)  # whose hash was checked in reading
     if path != place:
         return f"{path} is the record of a cell whose place is {place}"

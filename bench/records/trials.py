@@ -1,3 +1,5 @@
+"""Trials as records have them: grid points, and the search that a final run came from."""
+
 import hashlib
 import json
 from collections.abc import Mapping
@@ -13,24 +15,24 @@ GridPoint = dict[str, Any]  # learning rate, weight decay, and fields of the met
 
 
 def format_point(point: GridPoint) -> str:
-    """A point in words: ``lr 0.005, weight_decay 0.01``."""
+    """Format a grid point: ``lr 0.005, weight_decay 0.01``."""
     ordered = [*RATE_NAMES, *sorted(point.keys() - RATE_NAMES)]
     return ", ".join(f"{name} {point[name]}" for name in ordered)
 
 
 def is_trial(settings: Settings) -> bool:
-    """Whether a cell with these settings is scored on validation data."""
+    """Return whether a cell with these settings is scored on validation data."""
     return SCORED_SPLIT_KEY in settings.recipe
 
 
 def searched_fields(settings: Settings) -> list[str]:
-    """The fields of a final run's method that were chosen by trials."""
+    """Return the fields of a final run's method that trials chose."""
     grids = settings.recipe.get(TUNING_KEY, {}).get("grid_of", {})
     return list(grids.get(longest_prefix(settings.method, grids), {}))
 
 
 def describe_search(recipe: Mapping[str, Any]) -> str:
-    """How a recorded recipe was tuned, in words that differ where the search does; or nothing."""
+    """Describe the search of a recorded recipe: equal for equal searches, empty if untuned."""
     how = recipe.get(TUNING_KEY)
     if not how:
         return ""
@@ -41,6 +43,6 @@ def describe_search(recipe: Mapping[str, Any]) -> str:
 
 
 def extract_point(settings: Settings, like: GridPoint) -> GridPoint:
-    """The point at which a cell was run, under the names that another point has."""
+    """Return the grid point a cell was run at, with the keys of the point `like`."""
     known = {**settings.fields, **settings.rates}
     return {name: known.get(name) for name in like}

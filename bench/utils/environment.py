@@ -1,4 +1,4 @@
-"""Where and with what a cell ran: the part of a record that says why numbers may differ."""
+"""Provenance: the commit of this checkout and the versions of the packages it runs with."""
 
 import platform
 import subprocess
@@ -14,7 +14,7 @@ PACKAGES = ("torch", "torchvision", "timm", "peft", "numpy", "scikit-learn", "pi
 
 @cache
 def git_commit() -> dict[str, Any]:
-    """This checkout's commit, and whether files differ from it."""
+    """Return this checkout's commit, and whether its code has uncommitted changes."""
     try:
         found = _git("rev-parse", "HEAD")
         return {"commit": found, "dirty": bool(_git("status", "--porcelain", "--", *_CODE_PATHS))}
@@ -34,6 +34,7 @@ def _git(*words: str) -> str:
 
 @cache
 def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that can change a number."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):

@@ -1,22 +1,22 @@
-"""Errors that are the user's to mend: one sentence, exit status 2."""
+"""Errors that the user can fix: one sentence, exit status 2."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """What was given, what was expected, what is near."""
+    """Bad input: the message says what was given, what was expected, and what is near."""
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, without what many libraries add below."""
+    """Return the first line of an error's message; many libraries add more below it."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not known, naming near ones or, failing those, all.
+    """Return the error for an unknown name: it suggests near ones or, failing those, lists all.
 
-    >>> raise unknown("method", "vtp_deep", ["vpt_deep", "linear"])
+    >>> raise unknown_name("method", "vtp_deep", ["vpt_deep", "linear"])
     Traceback (most recent call last):
     bench.utils.errors.UserError: no method 'vtp_deep'; did you mean vpt_deep?
     """

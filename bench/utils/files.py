@@ -1,4 +1,4 @@
-"""The sha256 of a folder's files: each read once, and remembered by its size and times."""
+"""Files: atomic writes, and SHA-256 hashes cached by size, modification times and inode."""
 
 import hashlib
 import json
@@ -14,18 +14,20 @@ import platformdirs
 
 from bench.utils import parallel
 
+REPO_ROOT = Path(__file__).parent.parent.parent
+CLOCK_TICK = 0.02  # seconds: the coarsest resolution of file times to reckon with
+HASH_CACHE_FORMAT = 1  # raised when the meaning of the cached hashes changes
+FileStamp = list[int]  # size, mtime and ctime in ns, inode
+
 
 def sha256_of_file(path: Path) -> str:
-    """Of a file's bytes, read a piece at a time."""
+    """Hash a file's bytes, read in chunks."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-REPO_ROOT = Path(__file__).parent.parent.parent
-
-
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary file beside `path`, flush it to disk, and rename it."""
+    """Write to a temporary file in the same folder, flush it to disk, and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
         dir=path.parent, prefix=".", suffix=".part", delete=False
@@ -41,17 +43,12 @@ def write_atomically(path: Path, content: bytes) -> None:
             raise
 
 
-CLOCK_TICK = 0.02  # seconds that the clock of file times may stand still
-HASH_CACHE_FORMAT = 1  # raised when what is remembered changes its meaning
-FileStamp = list[int]  # size, times of change of the content and of the file, and inode
-
-
 def sha256_of_files(folder: Path, files: Sequence[Path]) -> list[str]:
-    """The sha256 of each file's bytes; what is known of them is remembered under `folder`.
+    """Return the SHA-256 of each file, from the cache of `folder` where the file is unchanged.
 
-    A file is read again where its size, one of its times or its inode has changed. Raises
-    `OSError` for one that cannot be read. One that was written just now is read a moment later:
-    written to again within the same tick of the clock, it would keep its times.
+    A file is hashed again when its size, one of its times or its inode has changed. A file that
+    was written a moment ago is hashed a clock tick later: a second write within the same tick
+    would not change its times. Raises `OSError` for a file that cannot be read.
     """
     known = _read_hash_cache(folder)
     now = {str(file): _file_stamp(file) for file in dict.fromkeys(files)}
@@ -68,7 +65,7 @@ def sha256_of_files(folder: Path, files: Sequence[Path]) -> list[str]:
 
 
 def file_stamps(files: Iterable[Path]) -> tuple[tuple[int, ...], ...]:
-    """What changes with the bytes of files, in the order of their names; of absent ones nothing."""
+    """Return the stamps of the files that exist, sorted by name; they change with the content."""
     found = []
     for file in sorted(set(files)):
         with suppress(OSError):
@@ -77,7 +74,7 @@ def file_stamps(files: Iterable[Path]) -> tuple[tuple[int, ...], ...]:
 
 
 def run_once(check: str, content: str, work: Callable[[], None]) -> None:
-    """Do a check of a content, named by a hash, unless it has passed before."""
+    """Run a check of content with this hash, unless it has already passed."""
     place = _cache_dir() / check / content
     if not place.exists():
         work()
@@ -95,21 +92,21 @@ def _file_stamp(file: Path) -> FileStamp:
 
 
 def _wait_for_clock_tick(stamps: Iterable[FileStamp]) -> None:
-    """Wait until what is written from now on gets another time than these files have."""
+    """Wait until a later write would get a later time than these files have."""
     newest = max((changed for _, _, changed, _ in stamps), default=0)
     left = CLOCK_TICK - (time.time() - newest / 1e9)
-    if 0 < left <= CLOCK_TICK:  # times to come are another machine's
+    if 0 < left <= CLOCK_TICK:  # a time in the future is another machine's
         time.sleep(left)
 
 
 def _hash_cache_file(folder: Path) -> Path:
-    """The file that remembers the hashes of what lies in a folder."""
+    """Return the file that caches the hashes of a folder's files."""
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
     return _cache_dir() / f"sha256-{HASH_CACHE_FORMAT}" / f"{name}.json"
 
 
 def _read_hash_cache(folder: Path) -> dict[str, tuple[FileStamp, str]]:
-    """What is known of files by their paths; nothing where that cannot be read."""
+    """Read the cached stamps and hashes by path; an unreadable cache is an empty one."""
     with suppress(OSError, ValueError, TypeError, AttributeError):
         found = json.loads(_hash_cache_file(folder).read_text())
         return {str(name): (list(stamp), str(sha)) for name, (stamp, sha) in found.items()}
@@ -117,6 +114,6 @@ def _read_hash_cache(folder: Path) -> dict[str, tuple[FileStamp, str]]:
 
 
 def _write_hash_cache(folder: Path, known: dict[str, tuple[FileStamp, str]]) -> None:
-    """Keep what is known; without a place to write to, it is computed again another time."""
+    """Write the cache; where it cannot be written, the hashes are computed again next time."""
     with suppress(OSError):
         write_atomically(_hash_cache_file(folder), json.dumps(known).encode())

@@ -1,32 +1,30 @@
-"""How many cores are ours, and how many threads a worker has."""
+"""CPU cores, OpenMP threads of workers, and a threaded map."""
 
-# MERGED bench.utils.parallel: """Work on the next images while the last ones are written."""
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-
-def available_cores() -> int:
-    """The cores that are ours to use."""
-    ours = getattr(os, "sched_getaffinity", None)  # Linux alone has it
-    return len(ours(0)) if ours else os.cpu_count() or 1
-
-
-def omp_env(threads: int) -> dict[str, str]:
-    """What gives a worker so many threads, where the user's own environment does not say."""
-    return {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
-
-
 THREADS = min(8, os.cpu_count() or 1)
-QUEUE_PER_THREAD = 4  # items for each
+QUEUE_PER_THREAD = 4  # items submitted ahead for each thread
 A = TypeVar("A")
 B = TypeVar("B")
 
 
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    ours = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(ours(0)) if ours else os.cpu_count() or 1
+
+
+def omp_env(threads: int) -> dict[str, str]:
+    """Return a worker's environment variables for `threads`; the user's own setting wins."""
+    return {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
+
+
 def threaded_map(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """``map(work, items)`` in threads; what waits is a few items for each processor."""
+    """Map in threads, in order, with a bounded number of items in flight."""
     waiting: deque[Future[B]] = deque()
     pool = ThreadPoolExecutor(THREADS)
     try:
@@ -37,4 +35,4 @@ def threaded_map(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)  # an error or Ctrl-C does not wait for those ahead
+        pool.shutdown(cancel_futures=True)  # an error or Ctrl-C does not wait for the queue

@@ -1,3 +1,5 @@
+"""Progress bars of transfers: downloads and images being written."""
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -12,15 +14,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-TransferCallback = Callable[
-    [str, int, int], None
-]  # of what, how much is done, of how much (0: not known)
+# name, amount done, total amount (0: unknown)
+TransferCallback = Callable[[str, int, int], None]
 
 
 class TransferProgress:
-    """Files that come and images that are made: a bar each, or a line where each begins and ends.
+    """A bar for each file downloaded or task written; off a terminal, a line at start and end.
 
-    `bytes` and `images` are told, in their unit, a name, how much is done and how much there is.
+    `on_bytes` and `on_images` are the callbacks to report progress with, in their own unit.
     """
 
     def __init__(self, console: Console):

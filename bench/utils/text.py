@@ -1,4 +1,4 @@
-"""Text that people write: UTF-8, with or without the mark (BOM) that some editors put before it."""
+"""Text: decoding users' files (UTF-8, with or without a BOM), name prefixes, durations."""
 
 import codecs
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ WIDE_ENCODING_MARKS = {
 
 
 class NotText(ValueError):
-    """Bytes are not UTF-8; the message says what they may be."""
+    """Bytes that are not UTF-8; the message says what they may be."""
 
 
 def decode_utf8(content: bytes) -> str:
-    """What the bytes say, without a mark at their beginning; raises `NotText`."""
+    """Decode UTF-8, without a byte order mark; raise `NotText` for anything else."""
     kind = next(
         (name for mark, name in WIDE_ENCODING_MARKS.items() if content.startswith(mark)), ""
     )
@@ -31,14 +31,14 @@ def decode_utf8(content: bytes) -> str:
 
 
 def longest_prefix(method: str, known: Iterable[str]) -> str:
-    """The longest of the `known` names that `method` is or extends: spt_deep of spt_deep_kmeans."""
+    """Return the longest known name that equals or begins `method`: spt_deep, spt_deep_kmeans."""
     return max((n for n in known if f"{method}_".startswith(f"{n}_")), key=len, default="")
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds, minutes or hours, whichever reads best.
+    """Format seconds in the unit that reads best.
 
-    >>> duration(90)
+    >>> format_duration(90)
     '1.5 min'
     """
     for size, name in ((86400, "d"), (3600, "h"), (60, "min")):

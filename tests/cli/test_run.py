@@ -117,10 +117,10 @@ def test_a_run_writes_records_predictions_and_the_leaderboard(run, tmp_path, cap
 def test_accuracy_is_the_last_epoch_s_and_the_best_one_is_kept_apart(run, tmp_path, monkeypatch):
     given = iter([80.0, 60.0, 70.0])
 
-    def predict(model, batches, precision, predict=runner.trainer.predict):
+    def predict(model, batches, precision, predict=runner.trainer.evaluate):
         return replace(predict(model, batches, precision), accuracy=next(given))
 
-    monkeypatch.setattr(runner.trainer, "predict", predict)
+    monkeypatch.setattr(runner.trainer, "evaluate", predict)
     assert run("linear", "--set", "epochs=3", "--set", "test_evaluations=3") == 0
     outcome = by_method(tmp_path / "results")["linear"]["outcome"]
     assert outcome["accuracy"] == 70
@@ -257,7 +257,7 @@ def test_a_full_disk_ends_the_run_in_one_sentence(run, monkeypatch, capsys):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("bench.training.runner.write_atomically", full)
-    monkeypatch.setattr("bench.utils.files.write_atomically", full)
+    monkeypatch.setattr("bench.records.store.write_atomically", full)
     assert run("linear") == 1
     assert "No space left on device; every finished cell is kept" in capsys.readouterr().err
 

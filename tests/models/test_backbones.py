@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from bench.config.backbone import load_backbone
+from bench.config.backbone import InputSpec, load_backbone
 from bench.config.recipe import load_recipe
 from bench.models import backbones
 from bench.utils.errors import UserError
@@ -318,7 +318,7 @@ def test_the_recipe_says_whose_statistics_normalise(tmp_path, normalisation, mea
 def test_a_projects_card_says_how_the_network_sees_and_pools(name):
     card = load_backbone(name)
     found = backbones.resolve(replace(card, weights="random"))
-    assert found.input == backbones.Input(224, tuple(card.mean), tuple(card.std), card.pooling)
+    assert found.input == InputSpec(224, tuple(card.mean), tuple(card.std), card.pooling)
 
 
 UNIFIED = load_recipe("unified")

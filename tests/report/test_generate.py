@@ -1,7 +1,8 @@
 """The leaderboard says what the records say, in the same bytes whatever their order.
 
 The records here are made up (`support.made_up_records`): they say nothing about any method. After a
-wanted change of the tables, ``python tests/report/test_generate.py`` writes the golden files anew.
+wanted change of the tables, ``PYTHONPATH=.:tests python tests/report/test_generate.py`` writes the
+golden files anew.
 """
 
 import hashlib
@@ -25,9 +26,9 @@ from bench.report.generate import regenerate, stale_files
 from bench.report.leaderboard import build_boards
 from bench.report.leaderboard_page import records_csv, render_leaderboard
 from bench.report.rows import accuracy_table
+from support import paths
 from support.made_up_records import boards, forty, make, row, write
 
-GOLDEN = Path(__file__).parent / "golden"
 TEXTS = ["leaderboard.md", "leaderboard.csv", "statistics.md", "ledgers.md"]
 PICTURES = [
     "leaderboard.svg",
@@ -53,7 +54,7 @@ def named(paths: Iterable[Path], results: Path) -> list[str]:
 @pytest.mark.parametrize("name", TEXTS)
 def test_the_text_is_the_golden_text(results: Path, name: str) -> None:
     regenerate(results)
-    assert (results / name).read_text() == (GOLDEN / name).read_text()
+    assert (results / name).read_text() == (paths.GOLDEN / name).read_text()
 
 
 def test_all_files_are_written(results: Path) -> None:
@@ -81,7 +82,7 @@ def test_another_process_writes_the_same_bytes_without_torch(results: Path, tmp_
     )
     random.Random(1).shuffle(shuffled := forty())
     write(results, shuffled)
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=GOLDEN.parent.parent)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=paths.REPO_ROOT)
     assert {path: digest(path) for path in written} == before
 
 
@@ -262,7 +263,7 @@ def test_an_unsound_record_is_named_and_skipped(results: Path) -> None:
     found = regenerate(results).problems
     assert len(found) == 1
     assert "broken.json is not a record" in found[0]
-    assert (results / "leaderboard.md").read_text() == (GOLDEN / "leaderboard.md").read_text()
+    assert (results / "leaderboard.md").read_text() == (paths.GOLDEN / "leaderboard.md").read_text()
 
 
 def test_a_copied_record_is_not_one_more_seed(results: Path) -> None:
@@ -318,4 +319,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), forty())
         for written in regenerate(Path(folder)).written[:2]:
-            (GOLDEN / written.name).write_bytes(written.read_bytes())
+            (paths.GOLDEN / written.name).write_bytes(written.read_bytes())

@@ -96,7 +96,7 @@ def test_the_autoencoder_is_scored_on_the_patches_that_it_did_not_see():
     torch.manual_seed(0)
     model = pretraining.build_model("mae", "mini", classes=0)
     images = torch.randn(2, 3, 32, 32)
-    assert model.kept == 16
+    assert model.visible_patches == 16
     kept = torch.arange(16).expand(2, -1)
     seen = model.encode(images, kept)
     images[:, :, 16:] = 0  # rows of patches that are not among the kept

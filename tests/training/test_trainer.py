@@ -250,7 +250,7 @@ def test_what_a_method_does_between_epochs_is_done_to_all_processes():
     model, told = network(), []
 
     class Watched(type(shown().process_group)):
-        def equalise(self, tensors):
+        def broadcast(self, tensors):
             told.append({id(tensor) for tensor in tensors})
 
     batches = shown()

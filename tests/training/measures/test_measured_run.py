@@ -67,7 +67,7 @@ def test_observers_leave_the_random_state_and_the_weights(cell: Cell) -> None:
     )
     states, weights = [], []
 
-    def watched(moment: runner.moments.Moment) -> None:
+    def watched(moment: callbacks.EpochState) -> None:
         before, held, mode = torch.get_rng_state(), moment.model.state_dict(), moment.model.training
         copies = {name: tensor.clone() for name, tensor in held.items()}
         observers(moment)
