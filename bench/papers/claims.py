@@ -14,7 +14,7 @@ from bench.utils.errors import UserError, unknown_name
 from bench.utils.files import REPO_ROOT
 
 PAPERS_FOLDER = REPO_ROOT / "bench" / "papers"
-CLAIMS_PAGE = "page"  # the table that stands for the paper's page of claims
+CLAIMS_PAGE = "page"  # as a table: the paper's own page of claims
 OWN_RUN = "own"  # the provenance of a row that the paper ran itself
 UNIT_FACTORS = {
     "%": Decimal(1),
@@ -35,7 +35,7 @@ CSV_COLUMNS = (
 class PaperEntry:
     """One cell of a paper's table: the method, fields, backbone, tasks and metric of a number.
 
-    What its names stand for is looked up once, on first use; of a claim, when it is loaded.
+    Its names are resolved once, on first use; those of a claim when it is loaded.
     """
 
     method: str
@@ -52,7 +52,7 @@ class PaperEntry:
 
     @cached_property
     def tasks(self) -> dict[str, list[Task]]:
-        """The tasks of each suite; raises `UserError` for an unknown suite or task."""
+        """The tasks by suite; raises `UserError` for an unknown suite or task."""
         suites = map(cached_suite, self.suite.split("+"))
         return {suite.name: resolve_tasks(suite, self.on) for suite in suites}
 
@@ -68,7 +68,7 @@ class Claim:
     value: str  # as printed
     unit: str
     provenance: str  # OWN, or the paper that it was taken from
-    gain: str  # the difference printed beside it, with its sign
+    gain: str  # the difference printed with it, with its sign
 
     @property
     def number(self) -> float:
@@ -77,18 +77,18 @@ class Claim:
 
     @property
     def last_digit(self) -> float:
-        """What one step of the last printed digit is worth."""
+        """One step of the last printed digit."""
         _, _, exponent = Decimal(self.value).as_tuple()
         return float(Decimal(10) ** int(exponent) * UNIT_FACTORS[self.unit])
 
 
 def paper_names() -> list[str]:
-    """The papers that have a folder."""
+    """Return the papers that have a folder."""
     return sorted(path.parent.name for path in PAPERS_FOLDER.glob("*/layouts.toml"))
 
 
 def load_claims(paper: str) -> list[Claim]:
-    """The claims of a paper, in the order of its file.
+    """Return the claims of a paper, in the order of its file.
 
     Raises `UserError` for an unknown paper, and with the line for one that cannot be used.
     """
@@ -98,7 +98,7 @@ def load_claims(paper: str) -> list[Claim]:
 
 
 def read_claims(paper: str, path: Path) -> list[Claim]:
-    """The claims in the file at `path`."""
+    """Return the claims in the file at `path`."""
     try:
         with path.open(newline="") as file:
             lines = csv.DictReader(file)
@@ -119,19 +119,19 @@ def require_methods(claims: Iterable[Claim], known: Iterable[str]) -> None:
 
 
 def canonical_fields(fields: Mapping[str, Any]) -> str:
-    """Fields in one canonical line: ``share=0.1``."""
+    """Return fields in one canonical line: ``share=0.1``."""
     return "; ".join(f"{name}={fields[name]!r}" for name in sorted(fields))
 
 
 def parse_fields(text: str) -> dict[str, Any]:
-    """The fields of a line such as ``share=0.1; layers='own'``; raises `ValueError`."""
+    """Return the fields of a line such as ``share=0.1; layers='own'``; raises `ValueError`."""
     parts = [part.strip() for part in text.split(";") if part.strip()]
     return tomllib.loads("\n".join(parts)) if parts else {}
 
 
 @cache
 def cached_suite(name: str) -> Suite:
-    """A suite's card, read once however many claims and cells name it."""
+    """Return a suite's card, read once however many claims and cells name it."""
     return load_suite(name)
 
 

@@ -1,4 +1,4 @@
-"""The records as a pandas data frame, a row per record; and settings as text to group and name by."""
+"""The records as a pandas data frame, and settings as text to group them and to name groups."""
 
 import json
 import math
@@ -47,14 +47,14 @@ def _frame_row(record: Record) -> tuple[Any, ...]:
 
 
 def _fixed_fields(s: Settings) -> dict[str, Any]:
-    """The fields that no trial chose, and the code of a plug-in's method."""
+    """Return the fields that no trial chose, and the code of a plug-in's method."""
     searched = trials.searched_fields(s)
     fields = {name: value for name, value in s.fields.items() if name not in searched}
     return {**fields, **({"code": s.code} if s.code else {})}
 
 
 def _tuned_point(s: Settings) -> dict[str, Any]:
-    """The rates, and the fields that trials chose."""
+    """Return the rates, and the fields that trials chose."""
     return {**s.rates, **{name: s.fields.get(name) for name in trials.searched_fields(s)}}
 
 

@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 def as_csv(records: Sequence[Record], _: Sequence[Board]) -> bytes:
-    """One line a record, as in ``leaderboard.csv``."""
+    """Return one line per record, as in ``leaderboard.csv``."""
     return records_csv(records).encode()
 
 
 def as_parquet(records: Sequence[Record], _: Sequence[Board]) -> bytes:
-    """The same lines; needs the extra ``parquet``."""
+    """Return the lines of the CSV as Parquet; needs the extra ``parquet``."""
     import pandas as pd  # slow to import, and no other format needs it
 
     stream = io.BytesIO()
@@ -49,7 +49,7 @@ def as_parquet(records: Sequence[Record], _: Sequence[Board]) -> bytes:
 
 
 def as_latex(_: Sequence[Record], boards: Sequence[Board]) -> bytes:
-    """A ``booktabs`` table for each board's complete rows, with its name as a comment."""
+    """Return a ``booktabs`` table for each board's complete rows, with its name as a comment."""
     tables = [f"% {board.name}\n{_latex_table(board)}" for board in boards if board.rows]
     return ("\n\n".join(tables) + "\n").encode()
 
@@ -106,7 +106,7 @@ def refresh_page(results: Path) -> None:
 
 
 def stale_files(results: Path) -> list[Path]:
-    """The files that are not what `regenerate` would leave, missing ones among them.
+    """Return the files that are not what `regenerate` would leave, missing ones among them.
 
     Pictures and the page are the same bytes only from the same versions of their libraries; the
     page, which is large, may be missing.
@@ -143,7 +143,7 @@ def _render_all(records: list[Record], results: Path) -> FileContents:
 
 
 def _study_files(results: Path, frame: "pd.DataFrame") -> FileContents:
-    """The pages of studies that are there; what makes them takes long to import."""
+    """Return the pages of studies that are there; what makes them takes long to import."""
     if not (results / "studies").is_dir():
         return {}
     from bench.report import study_page
@@ -152,7 +152,7 @@ def _study_files(results: Path, frame: "pd.DataFrame") -> FileContents:
 
 
 def load_suites(records: Iterable[Record]) -> dict[str, Suite]:
-    """The cards of the records' suites, of those that have one in `datasets/`."""
+    """Return the cards of the records' suites, of those that have one in `datasets/`."""
     used = {record.settings.suite for record in records}
     return {name: load_suite(name) for name in card_names(SUITES_DIR) if name in used}
 

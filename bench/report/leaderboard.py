@@ -47,15 +47,15 @@ class Comparison:
         return statistics.average_ranks(self.table)
 
     def interval(self, row: MethodRow) -> tuple[float, float]:
-        """Of the row's mean over tasks, in percent."""
+        """Return the interval of the row's mean over tasks, in percent."""
         return statistics.bootstrap_interval(row.accuracies)
 
     def interval_to_first(self, i: int) -> tuple[float, float]:
-        """The interval of the i-th row's mean less the first row's, over the same tasks."""
+        """Return the interval of the i-th row's mean less the first row's, over the same tasks."""
         return statistics.bootstrap_interval(self.table[:, [i]] - self.table[:, [0]])
 
     def summary(self) -> str:
-        """What these tasks could and could not tell apart, in a sentence or two."""
+        """Return which differences these tasks could show, in a sentence or two."""
         if len(self.rows) < 2:
             return ""
         tasks, methods = self.table.shape
@@ -80,7 +80,7 @@ class Comparison:
 
 
 def format_rank(span: tuple[int, int]) -> str:
-    """``3``, or ``2–5`` where ranks are shared."""
+    """Return ``3``, or ``2–5`` where ranks are shared."""
     best, worst = span
     return str(best) if best == worst else f"{best}–{worst}"
 
@@ -155,7 +155,7 @@ def split_comparable(frame: "pd.DataFrame") -> list["pd.DataFrame"]:
 
 
 def _mark_ambiguous_tasks(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Add `ambiguous`: whether boards of a record's names and variant have its task on other data."""
+    """Add `ambiguous`: boards of a record's names and variant have its task on different data."""
     names = ["suite", "suite_version", "backbone", "recipe", "recipe_version", "variant", "task"]
     data = frame["split"] + " " + frame["classes"].astype(str)
     of_task = data.groupby([frame[name] for name in names])
@@ -172,14 +172,14 @@ def _recipe_name(recipe: dict[str, Any]) -> str:
 
 
 def _board_order(part: "pd.DataFrame") -> tuple[tuple[str, int, str, str], str]:
-    """The names of a part's board, and what tells it from boards of the same names."""
+    """Return the names of a part's board, and what tells it from boards of the same names."""
     s = _first_settings(part)
     names = s.suite, s.suite_version, s.backbone, _recipe_name(s.recipe)
     return names, canonical_json(_board_settings(s))
 
 
 def _board_settings(settings: Settings) -> dict[str, Any]:
-    """The settings that, with the names, all the records of a board share."""
+    """Return the settings that, with the names, all the records of a board share."""
     inputs = {f"input.{key}": value for key, value in settings.input.items()}
     tuned = trials.describe_search(settings.recipe)
     recipe = {**settings.recipe, **({trials.TUNING_KEY: tuned} if tuned else {})}
@@ -188,7 +188,7 @@ def _board_settings(settings: Settings) -> dict[str, Any]:
 
 
 def _ambiguous_splits(part: "pd.DataFrame") -> dict[str, str]:
-    """Task -> digest and classes, of the tasks that other boards of its names have on other data."""
+    """Return the data of the part's ambiguous tasks, by task: digest and classes."""
     found = part[part["ambiguous"]].drop_duplicates("task").sort_values("task")
     data = zip(found["task"], found["split"], found["classes"], strict=True)
     return {
@@ -237,7 +237,7 @@ def _build_board(part: "pd.DataFrame", card: Suite | None, changed: str) -> Boar
 
 
 def _task_groups(part: "pd.DataFrame", card: Suite | None) -> dict[str, list[str]]:
-    """The groups and their tasks, the card's first and in its order."""
+    """Return the groups and their tasks, the card's first and in its order."""
     recorded = part.drop_duplicates("task", keep="last").sort_values("task")
     group_of = {t.name: t.group for t in card.task if t.name in set(part["task"])} if card else {}
     for task, group in zip(recorded["task"], recorded["group"], strict=True):

@@ -41,13 +41,14 @@ STATISTICS_EXPLANATION = (
     "tasks and, within each, over seeds; that of the difference to the first row is over the same "
     "tasks for both, each with its mean over seeds. Average rank: over tasks, best is 1. Better "
     "and worse: how many methods differ significantly by Wilcoxon's signed-rank test over tasks, "
-    f"Holm-corrected over all pairs of the board, at {SIGNIFICANCE_LEVEL}. Means over the same tasks say "
-    "nothing of other tasks: the intervals and tests do, as far as these tasks stand for them."
+    f"Holm-corrected over all pairs of the board, at {SIGNIFICANCE_LEVEL}. Means over the same "
+    "tasks say nothing of other tasks: the intervals and tests do, as far as these tasks stand for "
+    "them."
 )
 
 
 def render_leaderboard(boards: Sequence[Board], picture: str) -> str:
-    """The leaderboard; `picture` is the Markdown that shows one, or empty."""
+    """Return the leaderboard; `picture` is the Markdown that shows one, or empty."""
     parts = [LEADERBOARD_NOTICE, "# Leaderboard", picture, *map(_section, boards)]
     if not boards:
         parts.append(NO_RECORDS)
@@ -55,7 +56,7 @@ def render_leaderboard(boards: Sequence[Board], picture: str) -> str:
 
 
 def records_csv(records: Iterable[Record]) -> str:
-    """One line a record, also of those that failed, in an order of their own."""
+    """Return one line per record, also of those that failed, in an order of their own."""
     lines = sorted((_csv_line(record) for record in records), key=_csv_sort_key)
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n", extrasaction="ignore")
@@ -65,7 +66,7 @@ def records_csv(records: Iterable[Record]) -> str:
 
 
 def cell_text(cell: TaskResult, count: bool = False) -> str:
-    """``71.20 ± 0.41``; with `count`, the number of seeds behind it."""
+    """Return ``71.20 ± 0.41``; with `count`, the number of seeds behind it."""
     if not cell.accuracies:
         return "failed" if cell.failed else "n/a" if cell.unsupported else MISSING
     seeds = f" ({len(cell.accuracies)})" if count else ""
@@ -83,7 +84,7 @@ def _section(board: Board) -> str:
 
 
 def complete_lines(board: Board) -> list[dict[str, str]]:
-    """The complete rows of a board, column by column."""
+    """Return the complete rows of a board, column by column."""
     return [
         {
             "rank": format_rank(rank),
@@ -99,7 +100,7 @@ def complete_lines(board: Board) -> list[dict[str, str]]:
 
 
 def _mean_columns(row: MethodRow) -> dict[str, str]:
-    """The means of a complete row; those of groups only where there are several."""
+    """Return the means of a complete row; those of groups only where there are several."""
     if row.means is None:
         return {}
     over_tasks = {"mean over tasks": format_mean_sd(row.means.over_tasks, row.means.sd)}
@@ -141,13 +142,13 @@ def _footer(board: Board) -> str:
 
 
 def _describe_tuning(recipe: dict[str, Any]) -> str:
-    """How the rates of a board were chosen; empty: they are the recipe's own."""
+    """Describe how the rates of a board were chosen; empty: they are the recipe's own."""
     words = trials.describe_search(recipe)
     return f"Rates and fields chosen for each task on validation data: {words}." if words else ""
 
 
 def _row_settings(board: Board) -> str:
-    """The fields and the rates of every row; the labels name only those that differ."""
+    """Return the fields and the rates of every row; the labels name only those that differ."""
     rows = sorted([*board.rows, *board.incomplete], key=lambda row: row.label)
     fields = [f"{row.label} ({format_settings(row.fields)})" for row in rows if row.fields]
     by_rates: dict[str, list[str]] = {}
@@ -191,7 +192,7 @@ def _csv_sort_key(line: dict[str, Any]) -> tuple[str | int, ...]:
 
 
 def render_statistics(boards: Sequence[Board]) -> str:
-    """The page of statistics: a section for each board with two complete rows or more."""
+    """Return the page of statistics: a section for each board with two complete rows or more."""
     parts = [REPORT_NOTICE, "# Statistics", STATISTICS_EXPLANATION]
     for board in boards:
         if len(board.rows) > 1:
@@ -245,7 +246,7 @@ def _method_line(found: Comparison, i: int) -> dict[str, str]:
 
 
 def _significant_pairs(found: Comparison) -> list[str]:
-    """The significant pairs, the surest first."""
+    """Return the significant pairs, the surest first."""
     methods, means = len(found.rows), found.table.mean(axis=0)
     pairs = [(found.p[i, j], i, j) for i in range(methods) for j in range(i + 1, methods)]
     sure = sorted((p, i, j) for p, i, j in pairs if p < SIGNIFICANCE_LEVEL)

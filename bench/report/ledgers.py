@@ -101,18 +101,18 @@ def _board_rows(boards: Iterable[Board]) -> Iterator[tuple[Board, MethodRow]]:
 
 
 def _row_columns(board: Board, row: MethodRow) -> dict[str, str]:
-    """The names of a row, unique among the rows of all boards."""
+    """Return the names of a row, unique among the rows of all boards."""
     names = board.suite, board.backbone, board.recipe_name, row.label
     return dict(zip(SEARCH, names, strict=True))
 
 
 def _one_search_per_task(records: Iterable[Record]) -> list[tuple[Settings, TuningResult]]:
-    """One a task: all its seeds come after the same trials."""
+    """Return one search per task: all its seeds come after the same trials."""
     return list({r.settings.task: (r.settings, r.tuned) for r in records if r.tuned}.values())
 
 
 def _search_cost(searches: Sequence[tuple[Settings, TuningResult]]) -> dict[str, str]:
-    """Of the searches of a row."""
+    """Return the columns of a row's searches."""
     trials = [trial for _, tuned in searches for trial in tuned.trials]
     counts = sorted({len(tuned.trials) for _, tuned in searches})
     best = [
@@ -131,7 +131,7 @@ def _search_cost(searches: Sequence[tuple[Settings, TuningResult]]) -> dict[str,
 
 
 def _selected_val_accuracy(settings: Settings, tuned: TuningResult) -> float | None:
-    """What the last trial at the final run's point gave on val."""
+    """Return the validation accuracy of the last trial at the final run's point."""
     at = [t for t in tuned.trials if t.point == extract_point(settings, t.point)]
     return at[-1].accuracy if at else None
 
@@ -168,7 +168,7 @@ def tuning_regret(frame: "pd.DataFrame", trials: Sequence[Mapping[str, str]]) ->
 def _cell_regret(
     trials: Sequence[TrialLine], scored: Sequence[Record]
 ) -> tuple[float, float] | None:
-    """Test accuracy at the point that validation picks, and the best of all that were tried.
+    """Return the test accuracy at the point that validation picks, and the best of all tried.
 
     None where final runs are missing, or are of several versions of the data, weights or code:
     which of them the trials belong to cannot be told.
@@ -186,13 +186,13 @@ def _cell_regret(
 
 
 def _version_key(s: Settings) -> str:
-    """What the final runs of one search have alike, beside their names."""
+    """Return all that the final runs of one search share besides their names."""
     recipe = {k: v for k, v in s.recipe.items() if k not in RATE_NAMES}  # they are the points
     return canonical_json([*s.data_key, s.weights, s.input, s.code, recipe])
 
 
 def _test_accuracy_at(point: Mapping[str, Any], scored: Iterable[Record]) -> float | None:
-    """What the final run at a point gave, if there is one."""
+    """Return the test accuracy of the final run at a point, if there is one."""
     for record in scored:
         if record.outcome and extract_point(record.settings, dict(point)) == point:
             return record.outcome.accuracy
@@ -205,7 +205,7 @@ def _trial_point(line: TrialLine) -> dict[str, Any]:
 
 
 def _trial_rank_key(line: TrialLine) -> tuple[float, ...]:
-    """Of equally good trials the one with the smaller rates is the better."""
+    """Rank trials; of equally good ones the one with the smaller rates is the better."""
     return float(line["val_accuracy"]), *(-float(line[axis]) for axis in RATE_NAMES)
 
 
@@ -233,7 +233,7 @@ def init_seconds_by_share(frame: "pd.DataFrame") -> TableLines:
 
 
 def _share_row(record: Record, backbone: str) -> tuple[Any, ...]:
-    """The columns of `STRATEGY`, the share of the images, and the seconds."""
+    """Return the columns of `STRATEGY`, the share of the images, and the seconds."""
     s = record.settings
     assert record.outcome is not None  # of those shown
     prompts = canonical_json(s.fields.get("prompts"))

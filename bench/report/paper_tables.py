@@ -58,9 +58,9 @@ def render_tables(
     recipe: str | None = None,
     against: bool = False,
 ) -> dict[str, str]:
-    """Name below ``results/papers`` -> text, for every table of a paper.
+    """Return every table of a paper as text, by file name below ``results/papers``.
 
-    `suite` stands in for the paper's own; it goes without `against`.
+    `suite` is used in place of the paper's own; it goes without `against`.
     """
     instead = layouts.load_stand_ins(suite) if suite else None
     found = layouts.load_layouts(paper)
@@ -82,12 +82,12 @@ def render_tables(
 
 
 def output_files(made: Mapping[str, str], results: Path) -> list[tuple[Path, bytes]]:
-    """The files of `made` in a results folder, with their bytes."""
+    """Return the files of `made` in a results folder, with their bytes."""
     return [(results / FOLDER / name, content.encode()) for name, content in made.items()]
 
 
 def render_existing(results: Path, records: "pd.DataFrame") -> dict[str, str]:
-    """Name in a results folder -> text, for the tables of every kind that the folder has."""
+    """Return the tables of every kind that the folder has, by file name in the folder."""
     made: dict[str, str] = {}
     for folder in sorted(path for path in (results / FOLDER).glob("*") if path.is_dir()):
         paper, _, recipe = folder.name.partition("@")
@@ -103,7 +103,7 @@ def render_existing(results: Path, records: "pd.DataFrame") -> dict[str, str]:
 
 
 def _cli_options(paper: str, suite: str | None, recipe: str | None, against: bool) -> str:
-    """The options that ask for these tables again."""
+    """Return the options that ask for these tables again."""
     more = [f"--suite {suite}"] if suite else []
     more += [f"--recipe {recipe}"] if recipe else []
     return " ".join([f"--paper {paper}", *more, *(["--against"] if against else [])])
@@ -176,7 +176,7 @@ def _footer(found: Layouts, laid: ExpandedTable, results: PaperResults) -> str:
 def _render_comparisons(
     notice: str, paper: str, found: Layouts, records: "pd.DataFrame", recipe: str | None
 ) -> dict[str, str]:
-    """For each table, every cell with its claim."""
+    """Return, for each table, every cell with its claim."""
     judge = ClaimChecker(records, recipe)
     by_place = {(claim.table, claim.entry): claim for claim in claims.load_claims(paper)}
     made = {}
@@ -220,7 +220,7 @@ CLAIMS_NOTICE = "<!-- made by `python -m bench claims` from the records; do not 
 
 
 def claims_files(found: Sequence[ClaimCheck]) -> dict[str, str]:
-    """The page's files: name -> text."""
+    """Return the files of the claims page, by name."""
     return {
         "claims.md": render_claims(found),
         "claims.csv": dicts_to_csv([verdict.to_row() for verdict in found]),
@@ -228,7 +228,7 @@ def claims_files(found: Sequence[ClaimCheck]) -> dict[str, str]:
 
 
 def render_claims(found: Sequence[ClaimCheck]) -> str:
-    """The claims pages first, then every claim, a section a paper."""
+    """Return the claims page: a section per paper, its own page of claims first."""
     parts = [CLAIMS_NOTICE, "# Claims", EXPLANATION]
     for paper in dict.fromkeys(verdict.claim.paper for verdict in found):
         of_paper = [verdict for verdict in found if verdict.claim.paper == paper]
@@ -248,14 +248,14 @@ def render_claims(found: Sequence[ClaimCheck]) -> str:
 
 
 def summary_table(found: Sequence[ClaimCheck]) -> str:
-    """The papers' own pages of claims, as a table."""
+    """Return the papers' own pages of claims, as a table."""
     return _checks_table(
         [verdict for verdict in found if verdict.claim.table == CLAIMS_PAGE], SUMMARY_COLUMNS
     )
 
 
 def count_statuses(found: Sequence[ClaimCheck]) -> str:
-    """How many claims have which status, in one line."""
+    """Count the claims by status, in one line."""
     kinds = Counter(verdict.status.partition(" (")[0] for verdict in found)
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
 
@@ -264,7 +264,8 @@ def _paper_summary(card: Paper, found: Sequence[ClaimCheck]) -> str:
     columns = sorted({line["column"] for v in found if (line := v.to_row())["column"]})
     compared = f" Accuracies are compared with our {' or '.join(columns)}, whichever the paper "
     return escape(
-        f"{card.url}; {len(found)} claims: {count_statuses(found)}.{compared}that ran the row reports."
+        f"{card.url}; {len(found)} claims: {count_statuses(found)}."
+        f"{compared}that ran the row reports."
     )
 
 
@@ -276,7 +277,7 @@ def _checks_table(found: Sequence[ClaimCheck], names: Sequence[str]) -> str:
 
 
 def dicts_to_csv(lines: Sequence[Mapping[str, str]]) -> str:
-    """Lines with the same keys as CSV."""
+    """Return lines with the same keys as CSV."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(lines[0]) if lines else [], lineterminator="\n")
     writer.writeheader()

@@ -31,7 +31,7 @@ METRIC_DECIMALS = {"accuracy": 2, "params": 3, "total_params": 2, "init_seconds"
 
 @dataclass(frozen=True)
 class MeasuredValue:
-    """The values of a place, a seed each, with how far it got."""
+    """Our values for a table cell, one per seed, with the progress towards it."""
 
     values: list[float]  # empty: incomplete, or not run
     done: int  # tasks with a result
@@ -125,7 +125,7 @@ class PaperResults:
         return fmean(fmean(v for t, v in values.items() if group_of[t] == g) for g in groups)
 
     def _total_params(self, entry: PaperEntry) -> MeasuredValue:
-        """The backbone with what all tasks add to it, over the backbone (VPT, Table 1)."""
+        """Return the backbone with what all tasks add to it, over the backbone (VPT, Table 1)."""
         tasks = [(suite, task.name) for suite, of_suite in entry.tasks.items() for task in of_suite]
         by_seed = [_outcomes_by_seed(self._records(entry, *task)) for task in tasks]
         firsts = [next(iter(outcomes.values())) for outcomes in by_seed if outcomes]
@@ -136,7 +136,7 @@ class PaperResults:
         return MeasuredValue(values, len(firsts), len(tasks))
 
     def _backbone_params(self, entry: PaperEntry) -> int:
-        """The parameters that `full` trains without its head; 0: there is no such record."""
+        """Return the parameters that `full` trains without its head; 0: there is no such record."""
         frame = self.parts.records
         full = frame[frame["ok"] & (frame["method"] == "full")]
         full = full[(full["backbone"] == entry.backbone) & full["suite"].isin(list(entry.tasks))]
@@ -144,7 +144,7 @@ class PaperResults:
 
 
 def format_value(place: PaperEntry, found: MeasuredValue) -> str:
-    """A cell of a table: ``83.10 ± 0.35``, a dash, or n/a."""
+    """Return a cell of a table: ``83.10 ± 0.35``, a dash, or n/a."""
     if not found.values:
         return "n/a" if found.unsupported else MISSING
     decimals = METRIC_DECIMALS[place.metric]
@@ -153,14 +153,14 @@ def format_value(place: PaperEntry, found: MeasuredValue) -> str:
 
 
 def _has_fields(record: Record, wanted: Mapping[str, object]) -> bool:
-    """Whether a record has the wanted fields, and no other that its run had changed."""
+    """Return whether a record has the wanted fields, and no other that its run had changed."""
     fields = record.settings.fields
     changed = fields.keys() & record.request.get("changes", {}).keys()
     return changed <= wanted.keys() and all(fields.get(k) == v for k, v in wanted.items())
 
 
 def _outcomes_by_seed(records: Sequence[Record]) -> dict[int, Outcome]:
-    """By seed; of several records of a seed the one that is first by its cell's name."""
+    """Return the outcomes by seed; of several records of a seed, the first by its cell's name."""
     ordered = sorted(records, key=lambda record: record.cell, reverse=True)
     return {r.settings.seed: r.outcome for r in ordered if r.outcome}
 
@@ -175,7 +175,7 @@ ACCURACY_LABELS = {
 
 @dataclass(frozen=True)
 class ClaimCheck:
-    """A claim, what was measured, and how the two stand."""
+    """A claim, our values, and whether they agree."""
 
     claim: Claim
     measured: MeasuredValue
@@ -189,7 +189,7 @@ class ClaimCheck:
         return self.measured.mean - self.claim.number if self.measured.values else None
 
     def to_row(self) -> dict[str, str]:
-        """The verdict in words and figures."""
+        """Return the check as a line of the claims page."""
         place = self.claim.entry
         return {
             "paper": self.claim.paper,
@@ -220,7 +220,7 @@ METRIC_LABELS = {
 
 @dataclass
 class ClaimChecker:
-    """Sets claims beside records; each claim beside the recipe and column of the paper that ran it.
+    """Compares claims with records, under the recipe and column of the paper that ran each row.
 
     A row that a paper took from another that has a folder here is that other's to answer for; a row
     from elsewhere is looked for under the recipe of the paper that printed it. `recipe` overrides
@@ -234,7 +234,7 @@ class ClaimChecker:
     results: dict[tuple[str, str], PaperResults] = field(default_factory=dict)
 
     def check(self, claim: Claim) -> ClaimCheck:
-        """How one claim stands."""
+        """Compare one claim with our values."""
         paper = self._paper(claim)
         found = self._results(self.recipe or paper.recipe, paper.column).measured(claim.entry)
         if not found.values:
@@ -259,7 +259,7 @@ class ClaimChecker:
 
 
 def check_claims(claims: Iterable[Claim], judge: ClaimChecker) -> list[ClaimCheck]:
-    """The verdicts of claims, in their order."""
+    """Return the checks of claims, in their order."""
     return [judge.check(claim) for claim in claims]
 
 
@@ -270,7 +270,7 @@ def _compare(difference: float, margin: float) -> str:
 
 
 def _accuracy_margin(claim: Claim, found: MeasuredValue, paper: Paper, *, images: bool) -> float:
-    """By the spread of our seeds; of one seed, by the number of test images where that helps."""
+    """Return the margin by the spread of our seeds; of one seed, by the `images` if so."""
     if len(found.values) > 1:
         return statistics.margin_between_seeds(np.array(found.values), paper.runs, claim.last_digit)
     if not images:
@@ -295,7 +295,7 @@ MARGIN_OF_METRIC: dict[str, Callable[[Claim, MeasuredValue, Paper], float]] = {
 def check_papers(
     records: "pd.DataFrame", papers: Sequence[str] = (), recipe: str | None = None
 ) -> list[ClaimCheck]:
-    """The verdicts on every claim of the papers, of all where none is named; the newest first."""
+    """Return the checks of every claim of the papers, or of all papers; the newest paper first."""
     judge = ClaimChecker(records, recipe)
     return [
         verdict

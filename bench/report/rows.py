@@ -22,7 +22,7 @@ CODE_DIGITS = 12  # characters shown of a plug-in's code
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What the seeds of one method gave on one task."""
+    """The results of one method on one task, by seed."""
 
     accuracies: dict[int, float]  # seed -> top-1 percent
     gains: dict[int, float]  # seed -> what the best epoch on test would have added, an oracle
@@ -96,10 +96,10 @@ def build_rows(frame: "pd.DataFrame", groups: dict[str, list[str]]) -> list[Meth
 
 
 def _variant_keys(of_method: "pd.DataFrame") -> "pd.Series[str]":
-    """The key of each record's variant: its fields; where a task was run at several points, those too.
+    """Return each record's key of its variant: its fields, and its point where a task has several.
 
-    A point is the rates, with the fields that trials choose. Points that differ only from task to
-    task were chosen for each: they stay in one row.
+    A point is the rates and the fields that trials choose. Points that differ only between tasks
+    were chosen for each task: they stay in one row.
     """
     counts = of_method.groupby(["fixed_fields", "task"])["point"].transform("nunique")
     several = counts.groupby(of_method["fixed_fields"]).transform("max") > 1
@@ -107,24 +107,24 @@ def _variant_keys(of_method: "pd.DataFrame") -> "pd.Series[str]":
 
 
 def _has_default_fields(records: list[Record]) -> bool:
-    """Whether no run of these had a field of the method changed."""
+    """Return whether no run of these had a field of the method changed."""
     changed = {name for record in records for name in record.request.get("changes", {})}
     return not changed & records[0].settings.fields.keys()
 
 
 def accuracy_table(rows: Sequence[MethodRow]) -> NDArray[np.float64]:
-    """The means over seeds (T, K) of complete rows of one board."""
+    """Return the means over seeds (T, K) of complete rows of one board."""
     return np.stack([row.accuracies.mean(axis=1) for row in rows], axis=1)
 
 
 def sample_sd(values: Iterable[float]) -> float | None:
-    """The sample standard deviation, or None for fewer than two values."""
+    """Return the sample standard deviation, or None for fewer than two values."""
     listed = list(values)
     return stdev(listed) if len(listed) > 1 else None
 
 
 def _distinguishing_fields(variants: list[list[Record]]) -> list[dict[str, Any]]:
-    """What may tell the variants of a method apart: fields, and rates where these do not."""
+    """Return the settings that may tell variants apart: fields, and rates where these do not."""
     fields = [{**alike[0].settings.fields, **_plugin_code(alike[0])} for alike in variants]
     if len({canonical_json(table) for table in fields}) == len(variants):
         return fields
@@ -132,18 +132,18 @@ def _distinguishing_fields(variants: list[list[Record]]) -> list[dict[str, Any]]
 
 
 def _plugin_code(record: Record) -> dict[str, str]:
-    """The first digits of the code of a plug-in's method; of the project's own, nothing."""
+    """Return the first digits of the code of a plug-in's method; of the project's own, nothing."""
     return {"code": record.settings.code[:CODE_DIGITS]} if record.settings.code else {}
 
 
 def _common_rates(records: list[Record]) -> dict[str, float]:
-    """The rates of all the records; empty where they differ from task to task."""
+    """Return the rates of all the records; empty where they differ from task to task."""
     first = records[0].settings.rates
     return first if all(record.settings.rates == first for record in records) else {}
 
 
 def _common_fields(records: list[Record]) -> dict[str, Any]:
-    """The fields of all the records; of one that was chosen for each task, these words."""
+    """Return the fields of all the records; `TUNED_PER_TASK` for those chosen for each task."""
     first = records[0].settings.fields
     differ = {k for k in first if any(r.settings.fields.get(k) != first[k] for r in records)}
     return {k: TUNED_PER_TASK if k in differ else v for k, v in first.items()}
@@ -186,13 +186,13 @@ def _task_result(records: list[Record]) -> TaskResult:
 
 
 def machine_of(record: Record) -> str:
-    """The device that a record ran on, and its threads."""
+    """Return the device that a record ran on, and its threads."""
     about = record.environment
     return describe_machine(about.get("device_name", MISSING), about.get("threads", MISSING))
 
 
 def _common_machine(records: Iterable[Record]) -> str:
-    """The device and its threads, where all records name the same."""
+    """Return the device and its threads, where all records name the same."""
     found = {machine_of(record) for record in records}
     return found.pop() if len(found) == 1 else ""
 
@@ -202,7 +202,7 @@ def _oracle_gain(outcome: Outcome) -> float:
 
 
 def _is_complete(cells: dict[str, TaskResult]) -> bool:
-    """Whether every task has a result of the same seeds, and no seed ended without one."""
+    """Return whether every task has results of the same seeds, and no seed ended without one."""
     seeds = {tuple(cell.accuracies) for cell in cells.values()}
     ended_well = not any(cell.failed or cell.unsupported for cell in cells.values())
     return ended_well and len(seeds) == 1 and seeds != {()}

@@ -26,16 +26,16 @@ SUMMARY_COLUMNS = ("mean", "low", "high", "seeds")
 
 @dataclass(frozen=True)
 class GridPoint:
-    """A grid with one combination of its varied values; which records are of it."""
+    """A grid with one combination of its varied values."""
 
     grid: Grid
     suite: Suite
-    recipe: Recipe  # with what is varied of it
+    recipe: Recipe  # with the varied values
     changes: dict[str, Any]
     tuned: bool = False  # by trials, which choose the rates
 
     def places(self) -> Iterator[dict[str, Any]]:
-        """Each of its cells, in the order of the card."""
+        """Yield the place of each cell, in the order of the card."""
         names = self.grid.tasks or [task.name for task in self.suite.task]
         for card in self.grid.backbones:
             backbone = override_backbone(load_backbone(card), self.changes).name
@@ -47,7 +47,7 @@ class GridPoint:
                         yield dict(zip(CELL_COLUMNS, where, strict=True)) | self.changes | said
 
     def matches(self, record: Record) -> bool:
-        """Whether a record of such a place has the point's recipe and fields, and no other."""
+        """Return whether a record of a place has the point's recipe and fields, and no others."""
         s = record.settings
         asked = record.request.get("changes", {})
         own = self._protocol(s.suite, s.recipe.get("precision", ""))
@@ -66,14 +66,14 @@ class GridPoint:
 
 
 def _field_or_default(record: Record, name: str, otherwise: Any) -> Any:
-    """The record's own value; `otherwise` where the method has no such field."""
+    """Return the record's own value; `otherwise` where the method has no such field."""
     if name == PROMPTS_FROM:
         return record.settings.fields.get(name, record.settings.task)
     return record.settings.fields.get(name, otherwise)
 
 
 def grid_points(study: Study) -> Iterator[GridPoint]:
-    """Each grid with each of its combinations."""
+    """Yield each grid with each of its combinations."""
     recipe = load_recipe(study.recipe)
     for grid in study.grid:
         suite = load_suite(grid.suite)
@@ -94,7 +94,7 @@ def records_by_cell(frame: pd.DataFrame) -> RecordsByCell:
 
 
 def comparable_records(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keep the records with an outcome that may be set against one another.
+    """Keep the records with an outcome that may be compared with one another.
 
     Of records of a backbone with several weights, inputs or precisions, those of the commonest; of
     a task with several variants of the data, or of a plug-in's method with several codes, likewise.
@@ -124,7 +124,7 @@ def study_cells(study: Study, records: RecordsByCell) -> list[StudyCell]:
 
 
 def outcome_frame(study: Study, cells: Iterable[StudyCell]) -> pd.DataFrame:
-    """A row a cell that has an outcome: its place, and what it gave."""
+    """Return a row per cell that has an outcome: its place, and what it gave."""
     rows = [
         {**place, **{name: getattr(record.outcome, name) for name in OUTCOME_COLUMNS}}
         for place, record in cells
@@ -136,7 +136,7 @@ def outcome_frame(study: Study, cells: Iterable[StudyCell]) -> pd.DataFrame:
 def measurement_frame(
     study: Study, cells: Iterable[StudyCell], results: Path, measurement: str
 ) -> pd.DataFrame:
-    """A row a value that was measured: the cell's place, and the measurement's columns."""
+    """Return a row per value that was measured: the cell's place, and the measurement's columns."""
     columns, rows = list(measurements.find_measurement(measurement).columns), []
     for place, record in cells:
         found = measurements.read_measurement(results, record.cell, measurement) if record else None
@@ -151,7 +151,7 @@ def measurement_frame(
 def value_frame(
     study: Study, cells: Iterable[StudyCell], results: Path, value: str
 ) -> pd.DataFrame:
-    """The frame that has a value, without the rows where it was not taken."""
+    """Return the frame that has a value, without the rows where it was not taken."""
     source = study.measurement_for(value)
     if source:
         return measurement_frame(study, cells, results, source).dropna(subset=[value])
@@ -159,7 +159,7 @@ def value_frame(
 
 
 def summarise_over_seeds(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
-    """The mean over seeds at each place `by`, and its 95 % interval (Student's t), a row each.
+    """Return the mean over seeds at each place `by`, with its 95 % interval (Student's t).
 
     What a place does not tell apart is averaged within each seed first. Of one seed there is no
     interval.
@@ -173,7 +173,7 @@ def summarise_over_seeds(frame: pd.DataFrame, by: Sequence[str], value: str) -> 
 
 
 def confidence_intervals(values: pd.Series, by: Sequence[str]) -> pd.DataFrame:
-    """Of the values alike in the levels `by`: mean, its interval from low to high, and count."""
+    """Return mean, interval (low and high) and count of the values alike in the levels `by`."""
     found = values.groupby(level=list(by), sort=False, dropna=False).agg(["mean", "std", "count"])
     freedom = found["count"] - 1
     half = stats.t.ppf((1 + CONFIDENCE_LEVEL) / 2, freedom.where(freedom > 0)) * found["std"]
@@ -186,7 +186,7 @@ SEARCH_COLUMNS = ("suite", "task", "backbone", "method")
 
 
 def tuned_points(study: Study, cells: Iterable[StudyCell]) -> pd.DataFrame:
-    """A row a search: its place, what was chosen of what trials tried more than one value of.
+    """Return a row per search: its place, and the choices where trials tried several values.
 
     `ends`: whether the learning rate is the least or the largest of those tried.
     """
@@ -199,7 +199,7 @@ def tuned_points(study: Study, cells: Iterable[StudyCell]) -> pd.DataFrame:
 
 
 def best_by_learning_rate(study: Study, cells: Iterable[StudyCell]) -> pd.DataFrame:
-    """A row a search and learning rate: its place, `lr`, and the best validation `accuracy` there.
+    """Return the best validation `accuracy` per search and learning rate `lr`, with the place.
 
     Empty where trials tried one learning rate alone. A trial without an accuracy has no row.
     """
@@ -219,7 +219,7 @@ def best_by_learning_rate(study: Study, cells: Iterable[StudyCell]) -> pd.DataFr
 def _unique_searches(
     study: Study, cells: Iterable[StudyCell]
 ) -> Iterator[tuple[dict[str, Any], Record, list[Trial]]]:
-    """Each search once, with its place and the first of its final runs."""
+    """Yield each search once, with its place and the first of its final runs."""
     seen = set[tuple[str, ...]]()
     for place, record in cells:
         if record and record.tuned:

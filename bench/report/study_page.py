@@ -33,7 +33,7 @@ from bench.report.study_data import RecordsByCell, StudyCell
 from bench.utils.files import write_atomically
 
 STUDIES_FOLDER, QUICK_SUFFIX = "studies", ".quick"
-CONVERGENCE_SUFFIX, TRIALS_SUFFIX = ".convergence", ".trials"  # pictures beside that of the figure
+CONVERGENCE_SUFFIX, TRIALS_SUFFIX = ".convergence", ".trials"  # of further figures
 NOTICE = "<!-- made by `python -m bench run --study {}` from the records; do not edit -->"
 STAND_IN_NOTICE = (
     "**Filled from the suite `{}` and the embedded backbones, which stand in for the paper's: "
@@ -44,7 +44,6 @@ FOOTER = (
     "what is shown. Accuracy is top-1 percent on test after the last epoch. Every number: "
     "[CSV]({}.csv)."
 )
-EDGE_MARK = " \\*"  # Markdown
 MAX_X_VALUES = 8  # values of x at most; the CSV has all
 DECIMALS = {"accuracy": 2, "validation_accuracy": 2, "test_accuracy": 2, "init_seconds": 2,
             "train_seconds": 1, "init_images": 0, "method_params": 0}  # fmt: skip
@@ -77,8 +76,8 @@ def render_files(
         f"## {figure.value}",
         _values_table(shown, figure),
         *_differences_section(apart, figure.value),
-        *_chosen_section(study, cells),
-        *_trials_section(study, tried, f"{name}{TRIALS_SUFFIX}.png"),
+        *study_numbers.chosen_section(study, cells),
+        *study_numbers.trials_section(study, tried, f"{name}{TRIALS_SUFFIX}.png"),
         *_printed_section(study, cells),
         *study_numbers.convergence_section(trained, f"{name}{CONVERGENCE_SUFFIX}.png"),
         _footer(study, cells, frame, name, results),
@@ -93,7 +92,7 @@ def _to_csv(frame: pd.DataFrame) -> bytes:
 
 
 def _page_header(named: NamedStudy, is_quick: bool, study: Study, gone: Sequence[str]) -> list[str]:
-    """What a page begins with."""
+    """Return the head of a page."""
     parts = [
         NOTICE.format(named.name + (" --quick" if is_quick else "")),
         f"# {study.title}",
@@ -147,7 +146,7 @@ def _paper_table_files(named: NamedStudy, is_quick: bool, frame: pd.DataFrame) -
 
 
 def _table_figure(paper: str, study: Study) -> StudyFigure:
-    """What a study that fills a table shows: the table's value, a line a method."""
+    """Return the figure of a study that fills a table: the table's value, a line per method."""
     table = next(t for t in layouts.load_layouts(paper).table if t.id == study.table)
     value = table.columns[0].metric
     axes = ["backbone", "task", *study.varied()]
@@ -161,14 +160,14 @@ def _cell_columns(study: Study, value: str) -> list[str]:
 
 
 def _pair_columns(study: Study) -> list[str]:
-    """What two cells share that differ in the method alone."""
+    """Return the columns that two cells share which differ in the method alone."""
     return [*(name for name in CELL_COLUMNS if name != "method"), *study.varied()]
 
 
 def _figure_files(
     stem: str, study: Study, shown: pd.DataFrame, trained: pd.DataFrame, tried: pd.DataFrame
 ) -> FileContents:
-    """The study's figure, and its curves of training and of trials."""
+    """Return the study's figure, and its curves of training and of trials."""
     from bench.report.figures import draw_study, study_curves
 
     rows = study_numbers.panel_row_columns(study)
@@ -188,7 +187,7 @@ def _figure_files(
 
 
 def _values_table(shown: pd.DataFrame, figure: StudyFigure) -> str:
-    """Rows for lines and panels, columns for some values of x; of many names each has a row."""
+    """Return rows for lines and panels, columns for some values of x; a row each for many names."""
     columns, axes = list(dict.fromkeys(shown[figure.x])), figure.axes()
     if len(columns) > MAX_X_VALUES and any(isinstance(x, str) for x in columns):
         return _long_table(shown, axes, figure.value)
@@ -204,7 +203,7 @@ def _values_table(shown: pd.DataFrame, figure: StudyFigure) -> str:
 
 
 def _long_table(shown: pd.DataFrame, axes: Sequence[str], value: str) -> str:
-    """A row a value."""
+    """Return a row per value."""
     rows = [
         [*(format_axis_value(line[name]) for name in axes), _format_mean(line, value)]
         for line in shown.to_dict("records")
@@ -213,7 +212,7 @@ def _long_table(shown: pd.DataFrame, axes: Sequence[str], value: str) -> str:
 
 
 def _evenly_spaced(values: list[object]) -> list[object]:
-    """At most `ACROSS` of them, evenly spaced, the first and the last among them."""
+    """Return at most `MAX_X_VALUES` values, evenly spaced, the first and the last among them."""
     if len(values) <= MAX_X_VALUES:
         return values
     return [values[round(i * (len(values) - 1) / (MAX_X_VALUES - 1))] for i in range(MAX_X_VALUES)]
@@ -227,7 +226,7 @@ def _format_mean(line: dict[Any, float], value: str, sign: str = "") -> str:
 
 
 def _differences_section(apart: pd.DataFrame, value: str) -> list[str]:
-    """Each method's mean difference to each of those that all are compared with."""
+    """Return the section on each method's mean difference to those all are compared with."""
     if not len(apart):
         return []
     lines: dict[str, dict[str, str]] = {}
@@ -236,43 +235,6 @@ def _differences_section(apart: pd.DataFrame, value: str) -> list[str]:
         cells[f"to {row['against']}"] = f"{_format_mean(row, value, '+')} ({row['pairs']} pairs)"
     said = "Pairs differ in the method alone; the interval takes them as independent of each other."
     return ["## Differences", table_from_dicts(list(lines.values())), said]
-
-
-def _chosen_section(study: Study, cells: Sequence[StudyCell]) -> list[str]:
-    """What trials chose for each method on each task."""
-    found = study_data.tuned_points(study, cells)
-    if not len(found):
-        return []
-    lines: dict[tuple[str, ...], dict[str, str]] = {}
-    known = ["backbone", "method", *study.varied()]
-    open_ = [name for name in found if name not in (*study_data.SEARCH_COLUMNS, *known, "ends")]
-    for row in found.to_dict("records"):
-        place = {name: format_axis_value(row[name]) for name in known}
-        line = lines.setdefault(tuple(place.values()), place)
-        words = ", ".join(
-            f"{name} {format_axis_value(row[name])}" for name in open_ if not pd.isna(row[name])
-        )
-        line[row["task"]] = words + (EDGE_MARK if row["ends"] else "")
-    said = f"By trials on validation data, as many for every method;{EDGE_MARK}: an end of those tried."
-    return ["## Chosen rates", table_from_dicts(list(lines.values()), frozenset(known)), said]
-
-
-def _trials_section(study: Study, tried: pd.DataFrame, picture: str) -> list[str]:
-    """What trials found at each learning rate."""
-    if not len(tried):
-        return []
-    known = ["task", "backbone", "method", *study.varied()]
-    lines: dict[tuple[str, ...], dict[str, str]] = {}
-    for row in tried.sort_values("lr", kind="stable").to_dict("records"):
-        place = {name: format_axis_value(row[name]) for name in known}
-        line = lines.setdefault(tuple(place.values()), place)
-        line[f"lr {format_axis_value(row['lr'])}"] = f"{row['accuracy']:.2f}"
-    return [
-        "## Trials",
-        f"![Validation accuracy by learning rate]({picture})",
-        table_from_dicts(list(lines.values()), frozenset(known)),
-        "Validation accuracy, one seed: the best of the trials at that rate.",
-    ]
 
 
 def _printed_section(study: Study, cells: Sequence[StudyCell]) -> list[str]:
@@ -305,7 +267,7 @@ def _footer(
 
 
 def _accuracy_drift_note(study: Study, cells: Sequence[StudyCell], results: Path) -> str:
-    """How far measured runs ended from the records that other versions had made before."""
+    """Report how far measured runs ended from the records made by other versions."""
     final = measurements.filter_by_training(study.measure, "final")
     differences = [
         abs(found.accuracy - record.outcome.accuracy)

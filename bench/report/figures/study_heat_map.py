@@ -36,7 +36,7 @@ from bench.report.markdown import MISSING, format_axis_value
 
 
 def normalise_columns(matrix: Floats) -> Floats:
-    """Each column of (S, T) from 0, its worst source, to 1, its best: a task is one scale.
+    """Scale each column of (S, T) from 0, its worst source, to 1, its best.
 
     The paper normalises a column "for clarity" and leaves unsaid how; this is what shows the order
     of sources most clearly, and says nothing of how far apart they are. Where all sources of a task
@@ -54,7 +54,7 @@ PADDING, NAME_GAP = 0.14, 0.06  # inches: around the panel, between a name and w
 LINE_HEIGHT = 0.2  # inches for a line of words
 CELL_PADDING = 0.12  # inches that a cell is wider and higher than its numbers
 NUMBER_SIZE, DECIMALS = 6.0, 2  # 1/72 inch; of numbers
-COLOURMAP = "Blues"  # ColorBrewer's: pale to dark is told apart without colours, too
+COLOURMAP = "Blues"  # ColorBrewer's: pale to dark is seen without colours, too
 LEGEND_STEPS = 5  # colours in the legend
 DIAGONAL_LABEL = "row is column"
 WORST, BEST = "0: worst of its column", "1: best of its column"
@@ -65,7 +65,7 @@ ColourScale = tuple[Callable[[Floats], Floats], list[Patch]]  # matrix -> shades
 
 @dataclass(frozen=True)
 class HeatMap:
-    """What one panel shows."""
+    """The contents of one panel."""
 
     heading: str
     x: str  # what columns are
@@ -86,7 +86,7 @@ class HeatMap:
 
     @property
     def upright(self) -> bool:
-        """Whether the names of columns stand upright."""
+        """Whether the names of columns are written upright."""
         return widest_text(self.columns) > self.cell[0] - NAME_GAP
 
     @property
@@ -116,7 +116,7 @@ class HeatMap:
 
 
 def draw(figure: StudyFigure, summary: pd.DataFrame) -> RenderedFigure:
-    """A panel for each value of the figure's panels.
+    """Draw a panel for each value of the figure's panels.
 
     Without `normalised`, a colour is one value in all panels.
     """
@@ -134,12 +134,12 @@ def draw(figure: StudyFigure, summary: pd.DataFrame) -> RenderedFigure:
 
 
 def _scale_by_column() -> ColourScale:
-    """Each column from 0 at its worst row to 1 at its best."""
+    """Return a scale per column, from 0 at its worst row to 1 at its best."""
     return normalise_columns, [_legend_patch(0.0, WORST), _legend_patch(1.0, BEST)]
 
 
 def _shared_scale(figure: StudyFigure, summary: pd.DataFrame) -> ColourScale:
-    """All of them from the least value to the largest."""
+    """Return one scale for all panels, from the least value to the largest."""
     low, high = float(summary["mean"].min()), float(summary["mean"].max())
 
     def shade(matrix: Floats) -> Floats:
@@ -178,13 +178,13 @@ def _heat_map(
 
 
 def _heading(figure: StudyFigure, name: str) -> str:
-    """What the panel is of, and what its numbers are where there are two in a cell."""
+    """Return the panel's name, with a note on the numbers where there are two in a cell."""
     numbers = NORMALISED_NOTE.format(column_label(figure.value)) if figure.normalised else ""
     return truncate("; ".join(filter(None, [name, numbers])), MAX_TITLE)
 
 
 def _cell_texts(values: Floats, shades: Floats | None) -> list[list[str]]:
-    """The number of each cell; under its place in the column where there is one."""
+    """Return the number of each cell; under its place in the column where there is one."""
     if shades is None:
         return [[_format_numbers("{:.2f}", value) for value in row] for row in values]
     return [
@@ -201,7 +201,7 @@ def _format_numbers(pattern: str, *numbers: float) -> str:
 
 
 def _shade_colours(shades: Floats) -> Floats:
-    """The colours (..., 4) of shades (...,); white where there is no value."""
+    """Return the colours (..., 4) of shades (...,); white where there is no value."""
     found: Floats = matplotlib.colormaps[COLOURMAP].with_extremes(bad=LIGHT)(0.9 * shades)
     return found
 
@@ -229,7 +229,7 @@ def _draw_number(axes: Axes, centre: tuple[float, float], text: str, colour: str
 
 
 def _draw_diagonal(axes: Axes, shape: HeatMap) -> None:
-    """A frame around the cells whose row and column are the same."""
+    """Draw a frame around the cells whose row and column are the same."""
     width, height = shape.cell
     for row, name in enumerate(shape.rows):
         if name in shape.columns:
@@ -238,7 +238,7 @@ def _draw_diagonal(axes: Axes, shape: HeatMap) -> None:
 
 
 def _draw_names(axes: Axes, shape: HeatMap) -> None:
-    """Those of the rows and columns, and what they are."""
+    """Draw the names of the rows and columns, and of the axes."""
     width, height = shape.cell
     turned = 90 if shape.upright else 0
     for i, name in enumerate(shape.columns):

@@ -1,4 +1,4 @@
-"""The cells of the page: a line a record, and each record's own panel."""
+"""The cells of the page: a line per record, and each record's own panel."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class RecordPanel:
 
 
 def page_records(records: Sequence[Record], rows: Sequence[LeaderboardRow]) -> list[PageRecord]:
-    """The records in the order of the page, named as the boards name them."""
+    """Return the records in the order of the page, named as the boards name them."""
     at = {
         name: standing
         for standing in rows
@@ -74,12 +74,12 @@ def page_records(records: Sequence[Record], rows: Sequence[LeaderboardRow]) -> l
 
 
 def records_table(cells: Sequence[PageRecord]) -> DataTable:
-    """A line a record."""
+    """Return a line per record."""
     return DataTable("records", RECORD_COLUMNS, [_table_line(cell) for cell in cells])
 
 
 def record_panel(cell: PageRecord) -> RecordPanel:
-    """The record's panel."""
+    """Return the record's panel."""
     record = cell.record
     settings = record.settings
     return RecordPanel(
@@ -161,7 +161,7 @@ def _failure_pairs(failure: Failure) -> list[tuple[str, str]]:
 
 
 def _text_pairs(table: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and values as text; what is empty or written apart is left out."""
+    """Return names and values as text; what is empty or written apart is left out."""
     return [
         (name.replace("_", " "), _format_value(value))
         for name, value in table.items()

@@ -62,7 +62,7 @@ class LeaderboardRow:
 
 @dataclass(frozen=True)
 class SeedResult:
-    """What one seed gave on one task; `link` leads to its record, where the page has it."""
+    """The result of one seed on one task; `link` leads to its record, where the page has it."""
 
     seed: int
     text: str
@@ -81,7 +81,7 @@ class RowPanel:
 
 
 def leaderboard_rows(boards: Sequence[Board]) -> list[LeaderboardRow]:
-    """Every row of every board, the complete ones first."""
+    """Return every row of every board, the complete ones first."""
     found = []
     for board in boards:
         ranked = zip(board.rows, board.comparison.ranks, strict=True)
@@ -91,7 +91,7 @@ def leaderboard_rows(boards: Sequence[Board]) -> list[LeaderboardRow]:
 
 
 def leaderboard_table(boards: Sequence[Board]) -> DataTable:
-    """The lines of all boards: those of all tasks first, then those of each group."""
+    """Return the lines of all boards: those of all tasks first, then those of each group."""
     lines = []
     for board in boards:
         rows = leaderboard_rows([board])
@@ -101,7 +101,7 @@ def leaderboard_table(boards: Sequence[Board]) -> DataTable:
 
 
 def row_panel(standing: LeaderboardRow, records: Mapping[str, Record], linked: bool) -> RowPanel:
-    """The row's panel; `linked`: the page has the records to which it leads."""
+    """Return the row's panel; `linked`: the page has the records to which it leads."""
     groups = standing.board.groups
     tasks = [
         (task, group, cell_text(cell), list(_seed_results(cell, records, linked)))
@@ -132,7 +132,7 @@ def _table_line(standing: LeaderboardRow, group: str, tasks: list[str]) -> list[
 
 
 def _accuracy_cell(row: MethodRow, tasks: list[str]) -> TableCell:
-    """The mean over `tasks` of a complete row, with its spread over seeds."""
+    """Return the mean over `tasks` of a complete row, with its spread over seeds."""
     if row.means is None:
         return TableCell(MISSING, SORTS_FIRST, aside="")
     by_seed = [fmean(row.cells[task].accuracies[seed] for task in tasks) for seed in row.seeds]

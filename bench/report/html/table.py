@@ -1,6 +1,5 @@
-"""A table of the page: what stands in it, by what it sorts, and what its drop-downs offer."""
+"""A sortable, filterable table of the HTML page, and the table of the papers' claims."""
 
-# MERGED bench.report.html.table: """The claims of papers on the page: what was printed, and what was found here."""
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,11 +28,11 @@ class TableColumn:
 
 @dataclass(frozen=True)
 class TableCell:
-    """What stands in one column of one line."""
+    """One column of one line."""
 
     text: str
     order: float | None = None  # what a number sorts by, however it is written
-    aside: str | None = None  # in quiet letters beside it; empty keeps its room
+    aside: str | None = None  # in quiet letters after it; empty keeps its room
     link: str = ""
     mark: tuple[str, str] | None = None  # a dot before it: colour and meaning
     look: str = ""  # a class of the style sheet
@@ -60,7 +59,7 @@ class DataTable:
 
 
 def number_cell(value: float | None, text: str, absent: float = SORTS_FIRST) -> TableCell:
-    """A number written as `text`; without one, it sorts as `absent`."""
+    """Return a number written as `text`; without one, it sorts as `absent`."""
     return TableCell(text, absent if value is None else value)
 
 
@@ -83,7 +82,7 @@ NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 def claims_table(claims: Sequence[Mapping[str, str]]) -> DataTable:
-    """A line a claim, in the order given."""
+    """Return a line per claim, in the order given."""
     return DataTable(
         "papers",
         CLAIM_COLUMNS,
