@@ -11,7 +11,7 @@ from bench.cli import options
 from bench.cli.common import print_lines
 from bench.execution import export
 from bench.records import store
-from bench.report import generate, leaderboard
+from bench.report import frame, generate, leaderboard
 from bench.training import devices
 from bench.utils import files
 from bench.utils.errors import UserError, unknown_name
