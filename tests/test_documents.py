@@ -94,6 +94,17 @@ def test_the_walk_through_s_method_keeps_the_contract(tmp_path, monkeypatch, cap
     assert main(["check-method", "vpt_scaled", "--plugin", str(tmp_path / "scaled.py")]) == 0
 
 
+def test_the_example_in_python_runs_as_it_is_written(tmp_path, monkeypatch, capsys, no_picture):
+    monkeypatch.chdir(tmp_path)
+    page = (REPO_ROOT / "docs" / "api.md").read_text()
+    assert len(page.splitlines()) < 40
+    exec(re.search(r"```python\n(.+?)```", page, re.DOTALL).group(1), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["2 cells to run", "0 of 2 cells failed"]
+    assert {line.split()[0] for line in lines[2:]} == {"linear", "bias"}
+    assert (tmp_path / "demo" / "leaderboard.md").exists()
+
+
 def test_the_committed_ledger_holds_the_golden_count_of_every_method():
     page = (REPO_ROOT / "results" / "parameters.md").read_text()
     golden = json.loads((REPO_ROOT / "tests" / "golden" / "trainable.json").read_text())

@@ -4,22 +4,79 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from threading import current_thread, main_thread
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from bench.cli import lazy_imports
 from bench.utils.errors import UserError
+
+EAGER = (*sys.stdlib_module_names, "bench.cli")  # packages that `lazy_imports` leaves alone
+NOT_COMMANDS = {"__init__", "common", "main", "options"}  # of the files of this folder
+
+
+class _LazyModule(ModuleType):
+    """A stand-in for a module, which is not in `sys.modules` once `lazy_imports` is over."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or sys.modules.get(self.__name__) is self:  # an import asks
+            raise AttributeError(f"{self.__name__!r} is imported lazily: import no name from it")
+        return getattr(import_module(self.__name__), name)
+
+
+class _LazyFinder:
+    """Finds modules as the other finders do, and makes stand-ins of them."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if any(name == eager or name.startswith(f"{eager}.") for eager in EAGER):
+            return None
+        others = (finder for finder in sys.meta_path if finder is not self)
+        specs = (finder.find_spec(name, path, target) for finder in others)
+        spec = next((spec for spec in specs if spec), None)
+        if spec:
+            spec.loader = self  # type: ignore[assignment]
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _LazyModule(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute nothing: the module itself is imported at its first use."""
+
+
+@contextmanager
+def lazy_imports() -> Iterator[None]:
+    """Within it, import stand-ins for modules that are not `EAGER` and not imported before."""
+    finder = _LazyFinder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        for name, module in list(sys.modules.items()):
+            if isinstance(module, _LazyModule):
+                del sys.modules[name]
+                _forget_in_parent(name, module)
+
+
+def _forget_in_parent(name: str, module: ModuleType) -> None:
+    """Take a stand-in away from the real package that it was imported from."""
+    package, _, own_name = name.rpartition(".")
+    parent = sys.modules.get(package)
+    if parent and vars(parent).get(own_name) is module:
+        delattr(parent, own_name)
+
 
 with lazy_imports():
     from bench.cli.common import BAD_INPUT, FAILED, INTERRUPTED, print_error
     from bench.cli.options import add_debug
     from bench.execution import selection
-
-NOT_COMMANDS = {"__init__", "common", "main", "options"}  # of the files of this folder
 
 
 class Parser(argparse.ArgumentParser):

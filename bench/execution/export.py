@@ -13,7 +13,7 @@ from bench.models import backbones, weight_files
 from bench.records.schema import Record
 from bench.training import runner, trainer
 from bench.training.callbacks import ProgressCallback
-from bench.training.cell import Cell
+from bench.training.cell import Cell, make_test_loader
 from bench.utils.errors import UserError
 from methods import Unsupported
 from methods.shared.merge import merge_adapters
@@ -91,7 +91,7 @@ def _require_same_shapes(model: VisionTransformer, plain: VisionTransformer) -> 
 def _evaluate(
     cell: Cell, model: VisionTransformer, path: Path, device: torch.device
 ) -> ExportedFile:
-    loader = runner.make_test_loader(cell, device)
+    loader = make_test_loader(cell, device)
     precision = cell.settings.recipe["precision"]
     result = trainer.evaluate(backbones.move_to_device(model, device), loader, precision)
     return ExportedFile(path, path.stat().st_size, result.accuracy)

@@ -1,20 +1,20 @@
-"""The papers' printed numbers, as their files in ``bench/papers/`` have them."""
+"""The numbers that papers print, read from ``bench/papers/*/claims.csv``."""
 
 import csv
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.config.suite import Suite, load_suite
+from bench.config.suite import Suite, Task, load_suite
 from bench.utils.errors import UserError, unknown_name
 from bench.utils.files import REPO_ROOT
 
 PAPERS_FOLDER = REPO_ROOT / "bench" / "papers"
-CLAIMS_PAGE = "page"  # the table that stands for the paper's page of claims
+CLAIMS_PAGE = "page"  # as a table: the paper's own page of claims
 OWN_RUN = "own"  # the provenance of a row that the paper ran itself
 UNIT_FACTORS = {
     "%": Decimal(1),
@@ -33,7 +33,10 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True)
 class PaperEntry:
-    """What a number is about: one cell of a paper's table."""
+    """One cell of a paper's table: the method, fields, backbone, tasks and metric of a number.
+
+    Its names are resolved once, on first use; those of a claim when it is loaded.
+    """
 
     method: str
     fields: str  # canonical: the fields fixed beyond the method's name
@@ -41,6 +44,17 @@ class PaperEntry:
     suite: str  # of several, with a plus between them
     on: str  # a task, a group, or one of the means
     metric: str
+
+    @cached_property
+    def fixed_fields(self) -> dict[str, Any]:
+        """The fields by name; raises `ValueError` for text that is not canonical."""
+        return parse_fields(self.fields)
+
+    @cached_property
+    def tasks(self) -> dict[str, list[Task]]:
+        """The tasks by suite; raises `UserError` for an unknown suite or task."""
+        suites = map(cached_suite, self.suite.split("+"))
+        return {suite.name: resolve_tasks(suite, self.on) for suite in suites}
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,7 @@ class Claim:
     value: str  # as printed
     unit: str
     provenance: str  # OWN, or the paper that it was taken from
-    gain: str  # the difference printed beside it, with its sign
+    gain: str  # the difference printed with it, with its sign
 
     @property
     def number(self) -> float:
@@ -63,18 +77,18 @@ class Claim:
 
     @property
     def last_digit(self) -> float:
-        """What one step of the last printed digit is worth."""
+        """One step of the last printed digit."""
         _, _, exponent = Decimal(self.value).as_tuple()
         return float(Decimal(10) ** int(exponent) * UNIT_FACTORS[self.unit])
 
 
 def paper_names() -> list[str]:
-    """The papers that have a folder."""
+    """Return the papers that have a folder."""
     return sorted(path.parent.name for path in PAPERS_FOLDER.glob("*/layouts.toml"))
 
 
 def load_claims(paper: str) -> list[Claim]:
-    """The claims of a paper, in the order of its file.
+    """Return the claims of a paper, in the order of its file.
 
     Raises `UserError` for an unknown paper, and with the line for one that cannot be used.
     """
@@ -84,7 +98,7 @@ def load_claims(paper: str) -> list[Claim]:
 
 
 def read_claims(paper: str, path: Path) -> list[Claim]:
-    """The claims in the file at `path`."""
+    """Return the claims in the file at `path`."""
     try:
         with path.open(newline="") as file:
             lines = csv.DictReader(file)
@@ -105,27 +119,27 @@ def require_methods(claims: Iterable[Claim], known: Iterable[str]) -> None:
 
 
 def canonical_fields(fields: Mapping[str, Any]) -> str:
-    """Fields in one canonical line: ``share=0.1``."""
+    """Return fields in one canonical line: ``share=0.1``."""
     return "; ".join(f"{name}={fields[name]!r}" for name in sorted(fields))
 
 
 def parse_fields(text: str) -> dict[str, Any]:
-    """The fields of a line such as ``share=0.1; layers='own'``; raises `ValueError`."""
+    """Return the fields of a line such as ``share=0.1; layers='own'``; raises `ValueError`."""
     parts = [part.strip() for part in text.split(";") if part.strip()]
     return tomllib.loads("\n".join(parts)) if parts else {}
 
 
 @cache
 def cached_suite(name: str) -> Suite:
-    """A suite's card, read once however many claims and cells name it."""
+    """Return a suite's card, read once however many claims and cells name it."""
     return load_suite(name)
 
 
-def resolve_tasks(suite: Suite, on: str) -> list[str]:
-    """The tasks that `on` names; raises `UserError` where it names none."""
+def resolve_tasks(suite: Suite, on: str) -> list[Task]:
+    """Return the tasks that `on` names; raises `UserError` where it names none."""
     if on in (MEAN_OVER_TASKS, MEAN_OVER_GROUPS, ALL_TASKS):
-        return [task.name for task in suite.task]
-    found = [task.name for task in suite.task if on in (task.name, task.group)]
+        return suite.task
+    found = [task for task in suite.task if on in (task.name, task.group)]
     if not found:
         known = [*suite.groups(), *(task.name for task in suite.task), MEAN_OVER_TASKS]
         raise unknown_name(f"task, group or mean of suite {suite.name!r}", on, known)
@@ -148,14 +162,9 @@ def _parse_claim(paper: str, line: dict[str, str], where: str) -> Claim:
     place = PaperEntry(
         fields=fields, **{k: line[k] for k in ("method", "backbone", "suite", "on", "metric")}
     )
-    _require_tasks(place, where)
-    rest = {k: line[k] for k in ("table", "label", "value", "unit", "provenance", "gain")}
-    return Claim(paper=paper, entry=place, **rest)
-
-
-def _require_tasks(place: PaperEntry, where: str) -> None:
     try:
-        for name in place.suite.split("+"):
-            resolve_tasks(cached_suite(name), place.on)
+        place.tasks  # noqa: B018  looked up here, once, and kept
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+    rest = {k: line[k] for k in ("table", "label", "value", "unit", "provenance", "gain")}
+    return Claim(paper=paper, entry=place, **rest)

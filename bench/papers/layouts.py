@@ -1,4 +1,4 @@
-"""How a paper's tables look: rows and columns read from ``layouts.toml``, laid out as places."""
+"""The layouts of the papers' tables: rows and columns of ``layouts.toml``, expanded to entries."""
 
 import tomllib
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from bench.papers.claims import (
 from bench.records.schema import STRICT
 from bench.utils.errors import UserError, unknown_name
 
-EACH_TASK, EACH_GROUP = "tasks", "groups"  # columns that stand for all of a suite's
+EACH_TASK, EACH_GROUP = "tasks", "groups"  # columns that expand to all of a suite's
 METRIC_LABELS = {
     "params": "Params (M)",
     "total_params": "Total params",
@@ -30,7 +30,7 @@ MAX_TITLE = 20  # characters: a longer title of a task gives way to its name
 
 @dataclass(frozen=True, config=STRICT)
 class Paper:
-    """What holds for all tables of a paper."""
+    """A paper, with the settings of all its tables."""
 
     title: str
     short: str
@@ -51,7 +51,7 @@ class LayoutColumn:
     metric: Literal["accuracy", "params", "total_params", "init_seconds"] = "accuracy"
     backbone: str = ""  # empty: the section's
     fields: dict[str, Any] = field(default_factory=dict)
-    variant: str = ""  # which of a row's methods stands here
+    variant: str = ""  # which of a row's methods is used here
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -100,7 +100,7 @@ class Layouts:
 
 @dataclass(frozen=True, config=STRICT)
 class StandIns:
-    """What stands in for a paper's suites, backbones and tasks where they are not at hand."""
+    """Substitutes for a paper's suites, backbones and tasks where they are not at hand."""
 
     recipe: str
     suites: dict[str, str]
@@ -110,7 +110,7 @@ class StandIns:
 
 @plain(frozen=True)
 class ExpandedTable:
-    """A table laid out: labels and the place of each cell; None: the cell has no meaning there."""
+    """A table expanded: labels and the entry of each cell; None: the cell has no meaning there."""
 
     id: str
     title: str
@@ -121,14 +121,14 @@ class ExpandedTable:
     ]  # title, rows of label, cells
 
     def entries(self) -> Iterator[PaperEntry]:
-        """The place of every cell, row by row."""
+        """Yield the entry of every cell, row by row."""
         for _, rows in self.sections:
             for _, cells in rows:
                 yield from (cell for cell in cells if cell)
 
 
 def load_layouts(paper: str) -> Layouts:
-    """A paper's layouts; raises `UserError` for an unknown paper or a card that cannot be used."""
+    """Return a paper's layouts; raises `UserError` for an unknown paper or an unusable card."""
     if paper not in paper_names():
         raise unknown_name("paper", paper, paper_names())
     path = PAPERS_FOLDER / paper / "layouts.toml"
@@ -136,7 +136,7 @@ def load_layouts(paper: str) -> Layouts:
 
 
 def load_stand_ins(suite: str) -> StandIns:
-    """The stand-ins that a suite offers; raises `UserError` where it offers none."""
+    """Return the stand-ins that a suite offers; raises `UserError` where it offers none."""
     path = PAPERS_FOLDER / "stand_ins.toml"
     known = tomllib.loads(path.read_text())
     if suite not in known:
@@ -145,7 +145,7 @@ def load_stand_ins(suite: str) -> StandIns:
 
 
 def expand_table(table: LayoutTable, instead: StandIns | None = None) -> ExpandedTable | None:
-    """The table's cells; with stand-ins, of what they offer, or None where that is nothing."""
+    """Expand a table to its cells; with stand-ins, to what they offer; None: nothing."""
     columns = _unique_columns(
         [one for column in table.columns for one in _expand_column(column, instead)]
     )
@@ -160,7 +160,7 @@ def expand_table(table: LayoutTable, instead: StandIns | None = None) -> Expande
 
 
 def _section_title(section: LayoutSection, instead: StandIns | None) -> str:
-    """The block's title; with stand-ins, the backbone that the block is really of."""
+    """Return the block's title; with stand-ins, the name of their backbone."""
     return instead.backbones.get(section.backbone, "") if instead else section.title
 
 
@@ -189,7 +189,7 @@ def _paper_entry(
 
 
 def _expand_column(column: LayoutColumn, instead: StandIns | None) -> Iterator[LayoutColumn]:
-    """The column, or those that it stands for, with labels."""
+    """Yield the column, or those that it expands to, with labels."""
     known = [_substitute_column(column, instead)] if instead else [column]
     for found in filter(None, known):
         if found.on not in (EACH_TASK, EACH_GROUP):
@@ -203,7 +203,7 @@ def _expand_column(column: LayoutColumn, instead: StandIns | None) -> Iterator[L
 
 
 def _substitute_column(column: LayoutColumn, instead: StandIns) -> LayoutColumn | None:
-    """The column over what stands in for its suite and task, or None where nothing does."""
+    """Return the column over the stand-ins of its suite and task, or None if there are none."""
     names = dict.fromkeys(instead.suites.get(name, "") for name in column.suite.split("+"))
     if "" in names or (column.backbone and column.backbone not in instead.backbones):
         return None
@@ -233,7 +233,7 @@ def _tasks_label(column: LayoutColumn) -> str:
 
 
 def _unique_columns(columns: list[LayoutColumn]) -> list[LayoutColumn]:
-    """The columns, each once: two suites may have the same stand-in."""
+    """Return the columns, each once: two suites may have the same stand-in."""
     seen: dict[tuple[str, ...], LayoutColumn] = {}
     for c in columns:
         key = (c.suite, c.on, c.metric, c.backbone, canonical_fields(c.fields), c.variant)

@@ -1,6 +1,8 @@
-"""Studies, as their cards declare them: which cells, what is measured of them, how it is shown."""
+"""Study cards: the cells of a paper's analysis, what is measured of them, and its figure or table.
 
-# MERGED bench.papers.study: """A study over what comes with the project, in place of the paper's data and backbones."""
+A study can also run over stand-ins that come with the project.
+"""
+
 from collections.abc import Iterator
 from dataclasses import asdict, field, replace
 from itertools import product
@@ -25,7 +27,7 @@ CELL_COLUMNS = (
     "backbone",
     "method",
     "seed",
-)  # what tells cells apart, beside fields
+)  # that tell cells apart, besides fields
 OUTCOME_COLUMNS = ("accuracy", "init_seconds", "init_images", "train_seconds", "method_params")
 
 
@@ -54,7 +56,7 @@ class Grid:
                 raise ValueError(str(unknown_name("entry of a grid", name, [*vars(self)])))
 
     def variants(self) -> Iterator[dict[str, Any]]:
-        """Each combination of the varied values; one that is empty where nothing varies."""
+        """Yield each combination of the varied values; one that is empty where nothing varies."""
         for values in product(*self.vary.values()):
             yield dict(zip(self.vary, values, strict=True))
 
@@ -81,13 +83,13 @@ class StudyFigure:
             raise ValueError("normalised says of a heat map's columns; this is none")
 
     def axes(self) -> list[str]:
-        """What places a value in the picture."""
+        """Return the columns that place a value in the figure."""
         return list(filter(None, [*self.panels, *self.lines, self.y, self.x]))
 
 
 @dataclass(frozen=True, config=STRICT)
 class OurValue:
-    """What answers to a printed number: of a method's means over the figure's x.
+    """Our value for a printed number, from a method's means over the figure's x.
 
     The x of the best or worst mean, their range, a method's lead over an `other`, or the best value
     itself; `at` one x where that is said.
@@ -153,15 +155,15 @@ class Study:
             raise ValueError(str(error)) from None
 
     def varied(self) -> list[str]:
-        """The fields that any grid varies, and what tasks stand for."""
+        """Return the fields that any grid varies, and the axes that tasks are values of."""
         return list(dict.fromkeys(n for grid in self.grid for n in (*grid.vary, *grid.tasks_as)))
 
     def overrides(self, variant: dict[str, Any]) -> dict[str, Any]:
-        """What one combination of varied values changes of recipe and methods, all told."""
+        """Return all changes of recipe and methods by one combination of varied values."""
         return variant | ({"grid": self.search} if self.search else {})
 
     def measurement_for(self, value: str) -> str:
-        """The measurement that gives a value; empty: the records do."""
+        """Return the measurement that gives a value; empty: the records do."""
         found = (
             name
             for name in self.measure
@@ -181,14 +183,14 @@ class NamedStudy:
 
 
 def study_names() -> list[str]:
-    """Every study of every paper."""
+    """Return every study of every paper."""
     return sorted(
         f"{p.parent.parent.name}/{p.stem}" for p in PAPERS_FOLDER.glob(f"*/{STUDIES_FOLDER}/*.toml")
     )
 
 
 def load_study(name: str) -> NamedStudy:
-    """The study called ``paper/study``, or the card at that path where it ends in .toml.
+    """Return the study called ``paper/study``, or the card at that path where it ends in .toml.
 
     Raises `UserError` for an unknown name and for a card that cannot be used.
     """
@@ -245,9 +247,9 @@ STAND_IN_SUITE = "mini"
 
 
 def with_stand_ins(name: str, study: Study) -> tuple[Study, list[str]]:
-    """The study over stand-ins, and the backbones and tasks that have none and go.
+    """Return the study over stand-ins, and the backbones and tasks left out for want of one.
 
-    Raises `UserError` where nothing is left of it.
+    Raises `UserError` where nothing is left.
     """
     instead = layouts.load_stand_ins(STAND_IN_SUITE)
     grids, gone = [], list[str]()
@@ -262,7 +264,7 @@ def with_stand_ins(name: str, study: Study) -> tuple[Study, list[str]]:
 
 
 def _substitute_grid(grid: Grid, instead: StandIns) -> tuple[dict[str, Any], list[str]]:
-    """The grid's entries over stand-ins or as it says for `--quick`; what has no stand-in."""
+    """Return the grid's entries over stand-ins or for `--quick`, and the names without any."""
     suite = instead.suites.get(grid.suite, "")
     backbones, gone = _substitute_names(grid.backbones, instead.backbones)
     tasks, absent = _substitute_names(grid.tasks, instead.tasks)
@@ -276,6 +278,6 @@ def _substitute_grid(grid: Grid, instead: StandIns) -> tuple[dict[str, Any], lis
 
 
 def _substitute_names(names: list[str], instead: dict[str, str]) -> tuple[list[str], list[str]]:
-    """What stands in for the names, each once, and the names without."""
+    """Return the stand-ins of the names, each once, and the names without."""
     found = dict.fromkeys(instead[name] for name in names if name in instead)
     return list(found), [name for name in names if name not in instead]

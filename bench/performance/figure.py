@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from bench.performance import scaling
-from bench.performance.measurement import PerformanceLine, PerformanceRow
+from bench.performance.measurement import PerformanceLine, PerformanceRow, group_by
 from bench.report.figures.pareto import SECOND_UNITS, fit_scale
 from bench.report.figures.style import (
     FAINT_COLOUR,
@@ -22,7 +22,6 @@ from bench.report.figures.style import (
     compose_figure,
     style_context,
 )
-from bench.report.grouping import group_by
 
 SECTION = "growth"
 COLUMNS, WIDTH, HEIGHT = 3, 2.8, 2.0  # panels per row; inches of one panel

@@ -3,14 +3,15 @@
 import csv
 import ctypes
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -20,6 +21,8 @@ from bench.training import devices
 from bench.utils.errors import UserError
 from bench.utils.files import write_atomically
 
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 MET, NOT_MET = "met", "not met"
 TIME_RATIO, SPEEDUP, EPOCH_SHARE = "of the time", "times as fast", "of an epoch"  # units
 MEMORY_RATIO, MIB, ABSOLUTE_DIFFERENCE = "of the memory", "MiB", "apart"
@@ -194,3 +197,11 @@ def _unflatten(line: dict[str, Any]) -> dict[str, Any]:
 
     row = {"value": None, **part(PerformanceRow)}
     return {"section": line.get("section"), "row": row, "machine": {"commit": "", **part(Machine)}}
+
+
+def group_by(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Group the items by the value of `key`, in the order of the items."""
+    groups: dict[K, list[T]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return dict(groups)

@@ -30,9 +30,9 @@ from bench.performance.measurement import (
     Machine,
     PerformanceLine,
     PerformanceRow,
+    group_by,
     this_machine,
 )
-from bench.report.grouping import group_by
 from bench.report.markdown import MISSING, describe_machine, escape, table_from_rows
 from bench.utils.errors import unknown_name
 from bench.utils.files import write_atomically

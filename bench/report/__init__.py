@@ -1,1 +1,1 @@
-"""Records become tables and pictures; needs neither torch nor timm."""
+"""Tables, figures and pages made from the records; needs neither torch nor timm."""

@@ -1,10 +1,13 @@
-"""The results in other programs' formats."""
+"""The generated files of a results folder, and exports in other programs' formats.
 
-# MERGED bench.report.generate: """The files of a results folder: written from the records alone, the same for the same records."""
+Everything is made from the records alone, and is the same for the same records.
+"""
+
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
@@ -12,20 +15,29 @@ from bench.config.loading import SUITES_DIR, card_names
 from bench.config.suite import Suite, load_suite
 from bench.records.schema import Record
 from bench.records.store import Store, read_valid
-from bench.report import claim_checks, figures, html, ledgers, paper_tables, statistics_page
+from bench.report import figures, html, ledgers, paper_tables, paper_values
+from bench.report.frame import record_frame
 from bench.report.leaderboard import Board, build_boards
-from bench.report.leaderboard_page import complete_lines, records_csv, render_leaderboard
+from bench.report.leaderboard_page import (
+    complete_lines,
+    records_csv,
+    render_leaderboard,
+    render_statistics,
+)
 from bench.utils.errors import UserError
 from bench.utils.files import write_atomically
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def as_csv(records: Sequence[Record], _: Sequence[Board]) -> bytes:
-    """One line a record, as in ``leaderboard.csv``."""
+    """Return one line per record, as in ``leaderboard.csv``."""
     return records_csv(records).encode()
 
 
 def as_parquet(records: Sequence[Record], _: Sequence[Board]) -> bytes:
-    """The same lines; needs the extra ``parquet``."""
+    """Return the lines of the CSV as Parquet; needs the extra ``parquet``."""
     import pandas as pd  # slow to import, and no other format needs it
 
     stream = io.BytesIO()
@@ -37,7 +49,7 @@ def as_parquet(records: Sequence[Record], _: Sequence[Board]) -> bytes:
 
 
 def as_latex(_: Sequence[Record], boards: Sequence[Board]) -> bytes:
-    """A ``booktabs`` table for each board's complete rows, with its name as a comment."""
+    """Return a ``booktabs`` table for each board's complete rows, with its name as a comment."""
     tables = [f"% {board.name}\n{_latex_table(board)}" for board in boards if board.rows]
     return ("\n\n".join(tables) + "\n").encode()
 
@@ -67,12 +79,13 @@ class RegeneratedFiles:
     problems: list[str]
 
 
-def regenerate(results: Path) -> RegeneratedFiles:
+def regenerate(results: Path | str) -> RegeneratedFiles:
     """Write all that records give; remove pictures that have nothing to draw.
 
     That is the leaderboard, the statistics, the ledgers, pictures and a page; of papers' tables and
     claims, and of studies, those that are there already.
     """
+    results = Path(results)
     records, problems = read_valid(Store(results))
     written = []
     for name, content in _render_all(records, results).items():
@@ -84,8 +97,17 @@ def regenerate(results: Path) -> RegeneratedFiles:
     return RegeneratedFiles(written, problems)
 
 
+def refresh_page(results: Path) -> None:
+    """Rewrite the page, if there is one: it has claims as soon as the folder has a claims page."""
+    if (results / PAGE_FILE).is_file():
+        records, _ = read_valid(Store(results))
+        content = _render_all(records, results)[PAGE_FILE]
+        assert content is not None  # a page is always due
+        write_atomically(results / PAGE_FILE, content)
+
+
 def stale_files(results: Path) -> list[Path]:
-    """The files that are not what `regenerate` would leave, missing ones among them.
+    """Return the files that are not what `regenerate` would leave, missing ones among them.
 
     Pictures and the page are the same bytes only from the same versions of their libraries; the
     page, which is large, may be missing.
@@ -101,35 +123,37 @@ def stale_files(results: Path) -> list[Path]:
 
 
 def _render_all(records: list[Record], results: Path) -> FileContents:
-    boards = build_boards(records, load_suites(records))
+    frame = record_frame(records)
+    boards = build_boards(frame, load_suites(records))
     pictures = figures.draw_all(boards)
-    found = claim_checks.check_papers(records)
+    shows_claims = (results / CLAIMS_FILE).is_file()
+    checks = paper_values.check_papers(frame) if shows_claims else []
     texts = {
         "leaderboard.md": render_leaderboard(boards, pictures.markdown()),
         "leaderboard.csv": records_csv(records),
-        "statistics.md": statistics_page.render_statistics(boards),
-        "ledgers.md": ledgers.render_ledgers(boards, records, results),
-        **(claim_checks.render_files(found) if (results / CLAIMS_FILE).is_file() else {}),
-        **paper_tables.render_existing(results, records),
+        "statistics.md": render_statistics(boards),
+        "ledgers.md": ledgers.render_ledgers(boards, frame, results),
+        **(paper_tables.claims_files(checks) if shows_claims else {}),
+        **paper_tables.render_existing(results, frame),
         PAGE_FILE: html.render(
-            boards, records, [v.to_row() for v in found], pictures.svg_by_caption()
+            boards, records, [check.to_row() for check in checks], pictures.svg_by_caption()
         ),
     }
     written = {name: text.encode() for name, text in texts.items()}
-    return {**written, **pictures.files(), **_study_files(results, records)}
+    return {**written, **pictures.files(), **_study_files(results, frame)}
 
 
-def _study_files(results: Path, records: list[Record]) -> FileContents:
-    """The pages of studies that are there; what makes them takes long to import."""
+def _study_files(results: Path, frame: "pd.DataFrame") -> FileContents:
+    """Return the pages of studies that are there; what makes them takes long to import."""
     if not (results / "studies").is_dir():
         return {}
     from bench.report import study_page
 
-    return study_page.render_existing(results, records)
+    return study_page.render_existing(results, frame)
 
 
 def load_suites(records: Iterable[Record]) -> dict[str, Suite]:
-    """The cards of the records' suites, of those that have one in `datasets/`."""
+    """Return the cards of the records' suites, of those that have one in `datasets/`."""
     used = {record.settings.suite for record in records}
     return {name: load_suite(name) for name in card_names(SUITES_DIR) if name in used}
 

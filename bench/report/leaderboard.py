@@ -1,18 +1,21 @@
 """Records grouped into boards: tables whose numbers may be compared with one another."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from bench.config.suite import Suite
 from bench.records import trials
-from bench.records.schema import Record, Settings
+from bench.records.schema import Settings
 from bench.report import statistics
-from bench.report.grouping import canonical_json, differing_settings, group_by
+from bench.report.frame import canonical_json, differing_settings
 from bench.report.rows import MethodRow, accuracy_table, build_rows
 from bench.report.statistics import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SIGNIFICANCE_LEVEL = 0.05
 
@@ -44,15 +47,15 @@ class Comparison:
         return statistics.average_ranks(self.table)
 
     def interval(self, row: MethodRow) -> tuple[float, float]:
-        """Of the row's mean over tasks, in percent."""
+        """Return the interval of the row's mean over tasks, in percent."""
         return statistics.bootstrap_interval(row.accuracies)
 
     def interval_to_first(self, i: int) -> tuple[float, float]:
-        """The interval of the i-th row's mean less the first row's, over the same tasks."""
+        """Return the interval of the i-th row's mean less the first row's, over the same tasks."""
         return statistics.bootstrap_interval(self.table[:, [i]] - self.table[:, [0]])
 
     def summary(self) -> str:
-        """What these tasks could and could not tell apart, in a sentence or two."""
+        """Return which differences these tasks could show, in a sentence or two."""
         if len(self.rows) < 2:
             return ""
         tasks, methods = self.table.shape
@@ -77,7 +80,7 @@ class Comparison:
 
 
 def format_rank(span: tuple[int, int]) -> str:
-    """``3``, or ``2–5`` where ranks are shared."""
+    """Return ``3``, or ``2–5`` where ranks are shared."""
     best, worst = span
     return str(best) if best == worst else f"{best}–{worst}"
 
@@ -122,33 +125,61 @@ class Board:
         return f"{self.suite} v{self.suite_version}, {self.backbone}, {self.recipe_name}"
 
 
-def build_boards(records: Iterable[Record], suites: Mapping[str, Suite]) -> list[Board]:
-    """The boards of `records`, as read from a store, whatever their order; one record a cell.
+def build_boards(frame: "pd.DataFrame", suites: Mapping[str, Suite]) -> list[Board]:
+    """Return the boards of the records of `frame`, a `frame.record_frame`.
 
     A suite without a card of the records' version has its tasks in alphabetical order.
     """
-    parts = split_comparable(sorted(records, key=lambda record: record.cell))
-    alike = group_by(parts, lambda part: _board_key(part[0].settings))
+    parts = sorted(split_comparable(_mark_ambiguous_tasks(frame)), key=_board_order)
     boards = []
-    for _, same in sorted(alike.items()):
-        same.sort(key=lambda part: canonical_json(_board_settings(part[0].settings)))
-        shown = [_distinguishing_settings(part, same) for part in same]
-        for part, changed in zip(same, differing_settings(shown), strict=True):
-            boards.append(_build_board(part, _suite_card(part[0].settings, suites), changed, same))
+    for _, alike in groupby(parts, key=lambda part: _board_order(part)[0]):
+        same = list(alike)
+        changes = differing_settings([_distinguishing_settings(part) for part in same])
+        for part, changed in zip(same, changes, strict=True):
+            boards.append(_build_board(part, _suite_card(_first_settings(part), suites), changed))
     return boards
+
+
+def split_comparable(frame: "pd.DataFrame") -> list["pd.DataFrame"]:
+    """Split the records into parts that can share a table.
+
+    A part is of one suite, backbone, recipe, input and variant of the data, and has one split a
+    task. Where a task has records of several splits, the commonest stay with the other tasks.
+    """
+    if frame.empty:
+        return []
+    counts = frame.groupby(["board", "task", "split", "classes"]).size().reset_index(name="count")
+    splits = counts.sort_values("count", ascending=False, kind="stable").drop(columns="count")
+    splits["part"] = splits.groupby(["board", "task"]).cumcount()
+    return [part for _, part in frame.merge(splits).groupby(["board", "part"])]
+
+
+def _mark_ambiguous_tasks(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Add `ambiguous`: boards of a record's names and variant have its task on different data."""
+    names = ["suite", "suite_version", "backbone", "recipe", "recipe_version", "variant", "task"]
+    data = frame["split"] + " " + frame["classes"].astype(str)
+    of_task = data.groupby([frame[name] for name in names])
+    return frame.assign(ambiguous=of_task.transform("nunique") > 1)
+
+
+def _first_settings(part: "pd.DataFrame") -> Settings:
+    settings: Settings = part["record"].iloc[0].settings
+    return settings
 
 
 def _recipe_name(recipe: dict[str, Any]) -> str:
     return f"{recipe.get('name')} v{recipe.get('version')}"
 
 
-def _board_key(settings: Settings) -> tuple[str, int, str, str]:
-    recipe = _recipe_name(settings.recipe)
-    return settings.suite, settings.suite_version, settings.backbone, recipe
+def _board_order(part: "pd.DataFrame") -> tuple[tuple[str, int, str, str], str]:
+    """Return the names of a part's board, and what tells it from boards of the same names."""
+    s = _first_settings(part)
+    names = s.suite, s.suite_version, s.backbone, _recipe_name(s.recipe)
+    return names, canonical_json(_board_settings(s))
 
 
 def _board_settings(settings: Settings) -> dict[str, Any]:
-    """What, with the names, all the records of a board must have alike."""
+    """Return the settings that, with the names, all the records of a board share."""
     inputs = {f"input.{key}": value for key, value in settings.input.items()}
     tuned = trials.describe_search(settings.recipe)
     recipe = {**settings.recipe, **({trials.TUNING_KEY: tuned} if tuned else {})}
@@ -156,49 +187,19 @@ def _board_settings(settings: Settings) -> dict[str, Any]:
     return {**recipe, **inputs, **data, "weights": settings.weights[:12]}
 
 
-def split_comparable(records: list[Record]) -> list[list[Record]]:
-    """The records in parts that share a table: one suite, backbone, recipe, variant, split a task.
-
-    Where a task has records of several splits, the commonest stay with the other tasks.
-    """
-    parts: dict[tuple[str, int], list[Record]] = defaultdict(list)
-    for base, alike in group_by(records, _comparability_key).items():
-        for of_task in group_by(alike, lambda r: r.settings.task).values():
-            order = _splits_by_frequency(of_task)
-            for record in of_task:
-                parts[base, order.index(record.settings.data_key)].append(record)
-    return [part for _, part in sorted(parts.items())]
+def _ambiguous_splits(part: "pd.DataFrame") -> dict[str, str]:
+    """Return the data of the part's ambiguous tasks, by task: digest and classes."""
+    found = part[part["ambiguous"]].drop_duplicates("task").sort_values("task")
+    data = zip(found["task"], found["split"], found["classes"], strict=True)
+    return {
+        task: f"{split.rpartition(':')[2][:12]} of {classes} classes"
+        for task, split, classes in data
+    }
 
 
-def _comparability_key(record: Record) -> str:
-    s = record.settings
-    shared = [s.suite, s.suite_version, s.backbone, s.weights, s.recipe, s.input, s.variant]
-    return canonical_json(shared)
-
-
-def _splits_by_frequency(records: list[Record]) -> list[tuple[str, int]]:
-    """The records' splits with their numbers of classes, the commonest first."""
-    counts = Counter(record.settings.data_key for record in records)
-    return sorted(counts, key=lambda data: (-counts[data], data))
-
-
-def _ambiguous_splits(part: list[Record], same: list[list[Record]]) -> dict[str, str]:
-    """Task -> digest and classes, where others of its variant have the task with other data."""
-    mine = {r.settings.task: r.settings.data_key for r in part}
-    alike = [o for o in same if o[0].settings.variant == part[0].settings.variant]
-    every = {(r.settings.task, r.settings.data_key) for other in alike for r in other}
-    several = Counter(task for task, _ in every)
-    return {task: _describe_split(*mine[task]) for task in sorted(mine) if several[task] > 1}
-
-
-def _describe_split(split: str, classes: int) -> str:
-    """A split in a few words."""
-    return f"{split.rpartition(':')[2][:12]} of {classes} classes"
-
-
-def _distinguishing_settings(part: list[Record], same: list[list[Record]]) -> dict[str, Any]:
-    splits = _ambiguous_splits(part, same)
-    return {**_board_settings(part[0].settings), **({"splits": splits} if splits else {})}
+def _distinguishing_settings(part: "pd.DataFrame") -> dict[str, Any]:
+    splits = _ambiguous_splits(part)
+    return {**_board_settings(_first_settings(part)), **({"splits": splits} if splits else {})}
 
 
 def _suite_card(settings: Settings, suites: Mapping[str, Suite]) -> Suite | None:
@@ -206,17 +207,15 @@ def _suite_card(settings: Settings, suites: Mapping[str, Suite]) -> Suite | None
     return card if card and card.version == settings.suite_version else None
 
 
-def _build_board(
-    part: list[Record], card: Suite | None, changed: str, same: list[list[Record]]
-) -> Board:
-    settings = part[0].settings
+def _build_board(part: "pd.DataFrame", card: Suite | None, changed: str) -> Board:
+    settings = _first_settings(part)
     groups = _task_groups(part, card)
     rows = build_rows(part, groups)
     complete = sorted(
         (row for row in rows if row.means),
         key=lambda row: (-row.means.over_tasks if row.means else 0.0, row.label),
     )
-    run = {record.settings.task for record in part}
+    run = set(part["task"])
     return Board(
         suite=settings.suite,
         suite_version=settings.suite_version,
@@ -227,7 +226,7 @@ def _build_board(
         recipe=settings.recipe,
         distinguishing_settings=changed,
         variant=settings.variant,
-        splits=_ambiguous_splits(part, same),
+        splits=_ambiguous_splits(part),
         groups=groups,
         rows=complete,
         comparison=Comparison(complete),
@@ -237,10 +236,13 @@ def _build_board(
     )
 
 
-def _task_groups(part: list[Record], card: Suite | None) -> dict[str, list[str]]:
-    """The groups and their tasks, the card's first and in its order."""
-    recorded = {r.settings.task: r.group for r in sorted(part, key=lambda r: r.settings.task)}
-    groups = {t.name: t.group for t in card.task if t.name in recorded} if card else {}
-    for task, group in recorded.items():
-        groups.setdefault(task, group)
-    return group_by(groups, lambda task: groups[task])
+def _task_groups(part: "pd.DataFrame", card: Suite | None) -> dict[str, list[str]]:
+    """Return the groups and their tasks, the card's first and in its order."""
+    recorded = part.drop_duplicates("task", keep="last").sort_values("task")
+    group_of = {t.name: t.group for t in card.task if t.name in set(part["task"])} if card else {}
+    for task, group in zip(recorded["task"], recorded["group"], strict=True):
+        group_of.setdefault(task, group)
+    groups: dict[str, list[str]] = {}
+    for task, group in group_of.items():
+        groups.setdefault(group, []).append(task)
+    return groups

@@ -1,43 +1,62 @@
-"""Boards as Markdown, records as CSV: the text of the leaderboard."""
+"""The boards as text: the leaderboard and its statistics as Markdown, the records as CSV."""
 
 import csv
 import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bench.config import backbone
+from tabulate import tabulate
+
 from bench.records import trials
 from bench.records.schema import Record
-from bench.report.grouping import canonical_json, format_settings, group_by
-from bench.report.leaderboard import Board, format_rank
-from bench.report.markdown import MISSING, escape, format_mean_sd, format_number, table_from_dicts
+from bench.report import statistics
+from bench.report.frame import canonical_json, format_settings
+from bench.report.leaderboard import SIGNIFICANCE_LEVEL, Board, Comparison, format_rank
+from bench.report.markdown import (
+    MISSING,
+    REPORT_NOTICE,
+    SHA_DIGITS,
+    describe_input,
+    escape,
+    format_mean_sd,
+    format_number,
+    table_from_dicts,
+)
 from bench.report.rows import TUNED_PER_TASK, MethodRow, TaskResult
 
-NOTICE = "<!-- made by `python -m bench report` from results/records; do not edit -->"
+LEADERBOARD_NOTICE = "<!-- made by `python -m bench report` from results/records; do not edit -->"
 NO_RECORDS = "There is no record yet; `python -m bench run` makes some."
 EXPLANATION = (
     "Accuracy: top-1 percent on test after the last epoch, mean ± sample sd over seeds; "
     "params include the head; init: wall-clock of the method's prepare, mean over tasks and seeds."
 )
-SHA_DIGITS = 12  # shown of a sha256
 CSV_COLUMNS = (
     *("suite", "suite_version", "task", "group", "classes", "backbone", "weights", "method"),
     *("fields", "rates", "recipe", "recipe_version", "seed", "status", "accuracy"),
     *("best_epoch_accuracy", "method_params", "head_params", "init_seconds", "train_seconds"),
     *("peak_memory_mb", "code", "cell"),
 )
+STATISTICS_EXPLANATION = (
+    "Of complete rows, each task counting by its mean over seeds. Intervals: 95 %, bootstrap over "
+    "tasks and, within each, over seeds; that of the difference to the first row is over the same "
+    "tasks for both, each with its mean over seeds. Average rank: over tasks, best is 1. Better "
+    "and worse: how many methods differ significantly by Wilcoxon's signed-rank test over tasks, "
+    f"Holm-corrected over all pairs of the board, at {SIGNIFICANCE_LEVEL}. Means over the same "
+    "tasks say nothing of other tasks: the intervals and tests do, as far as these tasks stand for "
+    "them."
+)
 
 
 def render_leaderboard(boards: Sequence[Board], picture: str) -> str:
-    """The leaderboard; `picture` is the Markdown that shows one, or empty."""
-    parts = [NOTICE, "# Leaderboard", picture, *map(_section, boards)]
+    """Return the leaderboard; `picture` is the Markdown that shows one, or empty."""
+    parts = [LEADERBOARD_NOTICE, "# Leaderboard", picture, *map(_section, boards)]
     if not boards:
         parts.append(NO_RECORDS)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def records_csv(records: Iterable[Record]) -> str:
-    """One line a record, also of those that failed, in an order of their own."""
+    """Return one line per record, also of those that failed, in an order of their own."""
     lines = sorted((_csv_line(record) for record in records), key=_csv_sort_key)
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n", extrasaction="ignore")
@@ -47,7 +66,7 @@ def records_csv(records: Iterable[Record]) -> str:
 
 
 def cell_text(cell: TaskResult, count: bool = False) -> str:
-    """``71.20 ± 0.41``; with `count`, the number of seeds behind it."""
+    """Return ``71.20 ± 0.41``; with `count`, the number of seeds behind it."""
     if not cell.accuracies:
         return "failed" if cell.failed else "n/a" if cell.unsupported else MISSING
     seeds = f" ({len(cell.accuracies)})" if count else ""
@@ -65,12 +84,12 @@ def _section(board: Board) -> str:
 
 
 def complete_lines(board: Board) -> list[dict[str, str]]:
-    """The complete rows of a board, column by column."""
+    """Return the complete rows of a board, column by column."""
     return [
         {
             "rank": format_rank(rank),
             "method": row.label,
-            "params (M)": _params_text(row),
+            "params (M)": format_number(row.params_in_millions, 3),
             **{task: cell_text(cell) for task, cell in row.cells.items()},
             **_mean_columns(row),
             "seeds": str(len(row.seeds)),
@@ -81,7 +100,7 @@ def complete_lines(board: Board) -> list[dict[str, str]]:
 
 
 def _mean_columns(row: MethodRow) -> dict[str, str]:
-    """The means of a complete row; those of groups only where there are several."""
+    """Return the means of a complete row; those of groups only where there are several."""
     if row.means is None:
         return {}
     over_tasks = {"mean over tasks": format_mean_sd(row.means.over_tasks, row.means.sd)}
@@ -95,7 +114,7 @@ def _incomplete_lines(board: Board) -> list[dict[str, str]]:
     return [
         {
             "method": row.label,
-            "params (M)": _params_text(row),
+            "params (M)": format_number(row.params_in_millions, 3),
             **{task: cell_text(cell, count=True) for task, cell in row.cells.items()},
             "tasks": f"{sum(bool(c.accuracies) for c in row.cells.values())}/{len(row.cells)}",
             "init (s)": format_number(row.init_seconds, 2),
@@ -104,18 +123,12 @@ def _incomplete_lines(board: Board) -> list[dict[str, str]]:
     ]
 
 
-def _params_text(row: MethodRow) -> str:
-    if row.method_params is None or row.head_params is None:
-        return MISSING
-    return format_number((row.method_params + row.head_params) / 1e6, 3)
-
-
 def _footer(board: Board) -> str:
     recipe = board.recipe
     data = f"; data {board.variant}" if board.variant else ""
     made = (
         f"{board.title} ({board.suite}, version {board.suite_version}){data}; "
-        f"backbone {board.backbone} ({_describe_input(board)}), "
+        f"backbone {board.backbone} ({describe_input(board.input, board.recipe)}), "
         f"weights sha256 {board.weights[:SHA_DIGITS] or MISSING}; "
         f"recipe {recipe.get('name')}, version {recipe.get('version')} "
         f"(batch {recipe.get('batch')}, {recipe.get('epochs')} epochs); {board.records} records."
@@ -128,24 +141,22 @@ def _footer(board: Board) -> str:
     return escape(f"{made}{not_run}{splits} {said}")
 
 
-def _describe_input(board: Board) -> str:
-    """What the backbone sees, and how it sums it up."""
-    return backbone.describe_input(board.input, board.recipe.get("normalisation", "backbone"))
-
-
 def _describe_tuning(recipe: dict[str, Any]) -> str:
-    """How the rates of a board were chosen; empty: they are the recipe's own."""
+    """Describe how the rates of a board were chosen; empty: they are the recipe's own."""
     words = trials.describe_search(recipe)
     return f"Rates and fields chosen for each task on validation data: {words}." if words else ""
 
 
 def _row_settings(board: Board) -> str:
-    """The fields and the rates of every row; the labels name only those that differ."""
+    """Return the fields and the rates of every row; the labels name only those that differ."""
     rows = sorted([*board.rows, *board.incomplete], key=lambda row: row.label)
     fields = [f"{row.label} ({format_settings(row.fields)})" for row in rows if row.fields]
+    by_rates: dict[str, list[str]] = {}
+    for row in rows:
+        by_rates.setdefault(format_settings(row.rates), []).append(row.label)
     rates = [
-        f"{said or TUNED_PER_TASK} ({', '.join(row.label for row in alike)})"
-        for said, alike in sorted(group_by(rows, lambda row: format_settings(row.rates)).items())
+        f"{text or TUNED_PER_TASK} ({', '.join(labels)})"
+        for text, labels in sorted(by_rates.items())
     ]
     remarks = [f"{row.label}: {row.remark}" for row in rows if row.remark]
     said = [
@@ -178,3 +189,76 @@ def _csv_sort_key(line: dict[str, Any]) -> tuple[str | int, ...]:
     recipe = str(line["recipe"]), str(line["recipe_version"])
     of_cell = tuple(str(line[name]) for name in names)
     return line["suite"], line["suite_version"], *recipe, *of_cell, line["seed"], line["cell"]
+
+
+def render_statistics(boards: Sequence[Board]) -> str:
+    """Return the page of statistics: a section for each board with two complete rows or more."""
+    parts = [REPORT_NOTICE, "# Statistics", STATISTICS_EXPLANATION]
+    for board in boards:
+        if len(board.rows) > 1:
+            parts += [f"## {escape(board.name)}", *_statistics_section(board.comparison)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _statistics_section(found: Comparison) -> list[str]:
+    tasks, methods = found.table.shape
+    whole = [_friedman_sentence(found), found.summary()]
+    if tasks > 1 and methods > 2:
+        cd = statistics.critical_difference(methods, tasks, SIGNIFICANCE_LEVEL)
+        whole.insert(1, f"Nemenyi's critical difference of average ranks is {cd:.2f}.")
+    lines = [_method_line(found, i) for i in range(methods)]
+    return [
+        " ".join(filter(None, whole)),
+        tabulate(lines, "keys", "pipe", disable_numparse=True),
+        *_significant_pairs(found),
+    ]
+
+
+def _friedman_sentence(found: Comparison) -> str:
+    tested = statistics.friedman(found.table)
+    if tested is None:
+        return ""
+    chi, p = tested
+    tasks, methods = found.table.shape
+    return (
+        f"Friedman's test of {methods} methods over {tasks} tasks: chi square {chi:.2f}, p {p:.2g}."
+    )
+
+
+def _method_line(found: Comparison, i: int) -> dict[str, str]:
+    row = found.rows[i]
+    assert row.means is not None  # complete
+    low, high = found.interval(row)
+    less, most = found.interval_to_first(i)
+    differs = found.p[i] < SIGNIFICANCE_LEVEL
+    more = found.table.mean(axis=0)[i] > found.table.mean(axis=0)
+    return {
+        "rank": format_rank(found.ranks[i]),
+        "method": escape(row.label),
+        "mean over tasks": f"{row.means.over_tasks:.2f}",
+        "interval": f"{low:.2f} to {high:.2f}",
+        "to the first": f"{less:.2f} to {most:.2f}" if i else "",
+        "average rank": f"{found.average_ranks[i]:.2f}",
+        "better than": str(int((differs & more).sum())),
+        "worse than": str(int((differs & ~more).sum())),
+        "seeds": str(len(row.seeds)),
+    }
+
+
+def _significant_pairs(found: Comparison) -> list[str]:
+    """Return the significant pairs, the surest first."""
+    methods, means = len(found.rows), found.table.mean(axis=0)
+    pairs = [(found.p[i, j], i, j) for i in range(methods) for j in range(i + 1, methods)]
+    sure = sorted((p, i, j) for p, i, j in pairs if p < SIGNIFICANCE_LEVEL)
+    if not sure:
+        return []
+    lines = [
+        {
+            "better": escape(found.rows[i].label),
+            "worse": escape(found.rows[j].label),
+            "difference": f"{means[i] - means[j]:.2f}",
+            "corrected p": f"{p:.2g}",
+        }
+        for p, i, j in sure
+    ]
+    return ["### Significant pairs", tabulate(lines, "keys", "pipe", disable_numparse=True)]

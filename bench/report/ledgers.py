@@ -1,187 +1,30 @@
-"""The ledgers of tuning: what the trials cost, and what their choice loses on test."""
+"""The ledgers: selection bias, tuning budgets and regret, initialisation, and cost."""
 
-# MERGED bench.report.ledgers: """The ledgers: what a leaderboard does not say of selection, tuning, initialisation and cost."""
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.records.schema import PROMPTS_FROM, Record, Settings, TuningResult
 from bench.records.trials import RATE_NAMES, extract_point
 from bench.report import markdown
-from bench.report.grouping import canonical_json, group_by
+from bench.report.frame import canonical_json
 from bench.report.leaderboard import Board
-from bench.report.markdown import MISSING, describe_machine, table_from_dicts
+from bench.report.markdown import MISSING, REPORT_NOTICE, describe_machine, table_from_dicts
 from bench.report.rows import MethodRow, machine_of
 from bench.utils.errors import UserError
 
-TuningLines = list[dict[str, str]]
+if TYPE_CHECKING:
+    import pandas as pd
 
-
-def search_costs(boards: Iterable[Board], records: Iterable[Record]) -> TuningLines:
-    """A line a row of every board whose rates were chosen by trials."""
-    by_name = {record.cell: record for record in records}
-    lines = []
-    for board in boards:
-        for row in sorted([*board.rows, *board.incomplete], key=lambda row: row.label):
-            names = [name for cell in row.cells.values() for name in cell.cell_names.values()]
-            found = _one_search_per_task(by_name[name] for name in names)
-            if found:
-                lines.append({**board_columns(board, row), **_search_cost(found)})
-    return lines
-
-
-def _one_search_per_task(records: Iterable[Record]) -> list[tuple[Settings, TuningResult]]:
-    """One a task: all its seeds come after the same trials."""
-    return list({r.settings.task: (r.settings, r.tuned) for r in records if r.tuned}.values())
-
-
-def _search_cost(searches: Sequence[tuple[Settings, TuningResult]]) -> dict[str, str]:
-    """Of the searches of a row."""
-    trials = [trial for _, tuned in searches for trial in tuned.trials]
-    counts = sorted({len(tuned.trials) for _, tuned in searches})
-    best = [
-        accuracy
-        for s, tuned in searches
-        if (accuracy := _selected_val_accuracy(s, tuned)) is not None
-    ]
-    return {
-        "trials a task": " to ".join(map(str, counts)),
-        "without outcome": str(sum(trial.accuracy is None for trial in trials)),
-        "epochs": str(sum(trial.epochs for trial in trials)),
-        "seconds a task": f"{fmean(tuned.seconds for _, tuned in searches):.1f}",
-        "val": f"{fmean(best):.2f}" if best else MISSING,
-        "tasks": str(len(searches)),
-    }
-
-
-def _selected_val_accuracy(settings: Settings, tuned: TuningResult) -> float | None:
-    """What the last trial at the final run's point gave on val."""
-    at = [t for t in tuned.trials if t.point == extract_point(settings, t.point)]
-    return at[-1].accuracy if at else None
-
-
-def tuning_regret(records: Iterable[Record], trials: Iterable[Mapping[str, str]]) -> TuningLines:
-    """A line a method, backbone and recipe, over the tasks and seeds with all that it needs.
-
-    Where two backbones or versions of the data share a name, the trials do not say whose they are:
-    there is no line.
-    """
-    scored = group_by([r for r in records if r.outcome], lambda r: _cell_key(r.settings))
-    regrets: dict[tuple[str, ...], list[tuple[float, float]]] = {}
-    for cell, tried in group_by(trials, _trial_cell_key).items():
-        on_test = scored.get(cell, [])
-        found = _cell_regret(tried, on_test)
-        if found:
-            suite, backbone, recipe, _, method, _ = cell
-            regrets.setdefault((suite, backbone, recipe, method), []).append(found)
-    return [
-        {
-            **dict(zip(("suite", "backbone", "recipe", "method"), key, strict=True)),
-            "picked by validation": f"{fmean(pick for pick, _ in found):.2f}",
-            "best in the grid": f"{fmean(best for _, best in found):.2f}",
-            "regret": f"{fmean(best - pick for pick, best in found):.2f}",
-            "cells": str(len(found)),
-        }
-        for key, found in sorted(regrets.items())
-    ]
-
-
-def board_columns(board: Board, row: MethodRow) -> dict[str, str]:
-    """What names a row among those of all boards."""
-    return {
-        "suite": board.suite,
-        "backbone": board.backbone,
-        "recipe": board.recipe_name,
-        "method": row.label,
-    }
-
-
-def _cell_key(s: Settings) -> tuple[str, ...]:
-    name = str(s.recipe.get("name"))
-    return s.suite, s.backbone, name, s.task, s.method, str(s.seed)
-
-
-def _trial_cell_key(line: Mapping[str, str]) -> tuple[str, ...]:
-    named = ("suite", "backbone", "recipe", "task", "method", "seed")
-    return tuple(line[name] for name in named)
-
-
-def _cell_regret(
-    trials: Sequence[Mapping[str, str]], scored: Sequence[Record]
-) -> tuple[float, float] | None:
-    """Test accuracy at the point that validation picks, and the best of all that were tried.
-
-    None where final runs are missing, or are of several versions of the data, weights or code:
-    which of them the trials belong to cannot be told.
-    """
-    if len({_version_key(record.settings) for record in scored}) > 1:
-        return None
-    longest = max(_trial_epochs(trial) for trial in trials)
-    tried = [trial for trial in trials if _trial_epochs(trial) == longest]
-    on_test = [_test_accuracy_at(_trial_point(trial), scored) for trial in tried]
-    known = [accuracy for accuracy in on_test if accuracy is not None]
-    if len(known) < len(tried) or len(known) < 2:
-        return None
-    pick = max(range(len(tried)), key=lambda i: _trial_rank_key(tried[i]))
-    return known[pick], max(known)
-
-
-def _version_key(s: Settings) -> str:
-    """What the final runs of one search have alike, beside their names."""
-    recipe = {k: v for k, v in s.recipe.items() if k not in RATE_NAMES}  # they are the points
-    return canonical_json([*s.data_key, s.weights, s.input, s.code, recipe])
-
-
-def _test_accuracy_at(point: Mapping[str, Any], scored: Iterable[Record]) -> float | None:
-    """What the final run at a point gave, if there is one."""
-    for record in scored:
-        if record.outcome and extract_point(record.settings, dict(point)) == point:
-            return record.outcome.accuracy
-    return None
-
-
-def _trial_point(line: Mapping[str, str]) -> dict[str, Any]:
-    fields: dict[str, Any] = json.loads(line.get("fields") or "{}")
-    return {axis: float(line[axis]) for axis in RATE_NAMES} | fields
-
-
-def _trial_rank_key(line: Mapping[str, str]) -> tuple[float, ...]:
-    """Of equally good trials the one with the smaller rates is the better."""
-    return float(line["val_accuracy"]), *(-float(line[axis]) for axis in RATE_NAMES)
-
-
-def _trial_epochs(line: Mapping[str, str]) -> int:
-    return int(line.get("epochs") or 0)
-
-
-NOTICE = "<!-- made by `python -m bench report` from the records; do not edit -->"
 TUNING_CSV, COST_CSV = "tuning.csv", "cost.csv"
 TEXT_COLUMNS = frozenset({"suite", "backbone", "recipe", "method", "machine", "task"})
-TableLines = list[dict[str, str]]
-
-
-def render_ledgers(boards: Sequence[Board], records: Sequence[Record], results: Path) -> str:
-    """All ledgers that have a line; the trials and the costs are read from the results folder."""
-    trials, costs = _read_csv(results / TUNING_CSV), _read_csv(results / COST_CSV)
-    parts = [NOTICE, "# Ledgers"]
-    for title, said, lines in (
-        ("Selection bias", SELECTION_NOTE, selection_bias(boards)),
-        ("Tuning", TUNING_NOTE, search_costs(boards, records)),
-        ("Tuning regret", REGRET_NOTE, tuning_regret(records, trials)),
-        ("Initialisation", INIT_NOTE, init_seconds_by_share(records)),
-        ("Cost on the same work", COST_NOTE, method_costs(costs)),
-    ):
-        parts += [
-            f"## {title}",
-            said,
-            table_from_dicts(lines, TEXT_COLUMNS) if lines else "Nothing to show yet.",
-        ]
-    return "\n\n".join(parts) + "\n"
-
-
+SEARCH = ("suite", "backbone", "recipe", "method")  # searches of these are averaged
+SEARCH_CELL = (*SEARCH, "task", "seed")  # the columns that a trial and its final run share
+STRATEGY = ("suite", "backbone", "task", "method", "prompts", "machine")
+WORKLOAD = ("backbone", "batch", "precision", "device", "threads", "torch")
 SELECTION_NOTE = (
     "What picking the best epoch on test would add to each method's accuracy, in points, over all "
     "cells of its row: the mean, and the most. It is why a number of a paper whose code picks so "
@@ -208,81 +51,226 @@ COST_NOTE = (
     "`export` writes for a head of 10 classes. Times are to be compared within a machine alone."
 )
 
+TableLines = list[dict[str, str]]
+TrialLine = Mapping[Any, Any]  # of the CSV of trials
+
+
+def render_ledgers(boards: Sequence[Board], frame: "pd.DataFrame", results: Path) -> str:
+    """Return all ledgers; the trials and the costs are read from the results folder."""
+    trials, costs = _read_csv(results / TUNING_CSV), _read_csv(results / COST_CSV)
+    parts = [REPORT_NOTICE, "# Ledgers"]
+    for title, note, lines in (
+        ("Selection bias", SELECTION_NOTE, selection_bias(boards)),
+        ("Tuning", TUNING_NOTE, search_costs(boards, frame)),
+        ("Tuning regret", REGRET_NOTE, tuning_regret(frame, trials)),
+        ("Initialisation", INIT_NOTE, init_seconds_by_share(frame)),
+        ("Cost on the same work", COST_NOTE, method_costs(costs)),
+    ):
+        table = table_from_dicts(lines, TEXT_COLUMNS) if lines else "Nothing to show yet."
+        parts += [f"## {title}", note, table]
+    return "\n\n".join(parts) + "\n"
+
 
 def selection_bias(boards: Iterable[Board]) -> TableLines:
-    """A line a row of every board: oracle best-epoch accuracy less that of the last epoch."""
+    """Return, per row, the oracle accuracy of the best epoch less that of the last."""
     lines = []
+    for board, row in _board_rows(boards):
+        gains = [gain for cell in row.cells.values() for gain in cell.gains.values()]
+        if gains:
+            shown = {"mean gain": f"{fmean(gains):.2f}", "most": f"{max(gains):.2f}"}
+            lines.append({**_row_columns(board, row), **shown, "cells": str(len(gains))})
+    return lines
+
+
+def search_costs(boards: Iterable[Board], frame: "pd.DataFrame") -> TableLines:
+    """Return, per row whose rates were chosen by trials, what the trials took."""
+    records = dict(zip(frame["cell"], frame["record"], strict=True))
+    lines = []
+    for board, row in _board_rows(boards):
+        names = [name for cell in row.cells.values() for name in cell.cell_names.values()]
+        searches = _one_search_per_task(records[name] for name in names)
+        if searches:
+            lines.append({**_row_columns(board, row), **_search_cost(searches)})
+    return lines
+
+
+def _board_rows(boards: Iterable[Board]) -> Iterator[tuple[Board, MethodRow]]:
     for board in boards:
         for row in sorted([*board.rows, *board.incomplete], key=lambda row: row.label):
-            gains = [gain for cell in row.cells.values() for gain in cell.gains.values()]
-            if gains:
-                shown = {"mean gain": f"{fmean(gains):.2f}", "most": f"{max(gains):.2f}"}
-                lines.append({**board_columns(board, row), **shown, "cells": str(len(gains))})
-    return lines
+            yield board, row
 
 
-def init_seconds_by_share(records: Iterable[Record]) -> TableLines:
-    """A line a strategy that was run at several shares of a task's own images, a column a share."""
-    own = [r for r in records if r.outcome and PROMPTS_FROM not in r.settings.fields]
-    shared = [r for r in own if r.settings.fields.get("share") is not None]
-    lines, named_backbones = [], markdown.backbone_labels(shared)
-    strategies = group_by(
-        shared, lambda r: _strategy_key(r, named_backbones[markdown.backbone_key(r)])
-    )
-    for where, found in sorted(strategies.items()):
-        by_share = group_by(found, lambda r: r.settings.fields["share"])
-        if len(by_share) < 2:
-            continue
-        seconds = {
-            f"{100 * share:g} %": f"{fmean(_init_seconds(alike)):.2f}"
-            for share, alike in sorted(by_share.items())
-        }
-        named = ("suite", "backbone", "task", "method", "prompts", "machine")
-        lines.append({**dict(zip(named, where, strict=True)), **seconds})
-    return lines
+def _row_columns(board: Board, row: MethodRow) -> dict[str, str]:
+    """Return the names of a row, unique among the rows of all boards."""
+    names = board.suite, board.backbone, board.recipe_name, row.label
+    return dict(zip(SEARCH, names, strict=True))
 
 
-def method_costs(measured: Iterable[Mapping[str, str]]) -> TableLines:
-    """A line a method, with images a second and times relative to the cheapest step."""
-    listed = list(measured)
-    floor: dict[tuple[str, ...], float] = {}
-    for line in listed:
-        step = float(line["train_step_ms"])
-        floor[_workload_key(line)] = min(step, floor.get(_workload_key(line), step))
+def _one_search_per_task(records: Iterable[Record]) -> list[tuple[Settings, TuningResult]]:
+    """Return one search per task: all its seeds come after the same trials."""
+    return list({r.settings.task: (r.settings, r.tuned) for r in records if r.tuned}.values())
+
+
+def _search_cost(searches: Sequence[tuple[Settings, TuningResult]]) -> dict[str, str]:
+    """Return the columns of a row's searches."""
+    trials = [trial for _, tuned in searches for trial in tuned.trials]
+    counts = sorted({len(tuned.trials) for _, tuned in searches})
+    best = [
+        accuracy
+        for s, tuned in searches
+        if (accuracy := _selected_val_accuracy(s, tuned)) is not None
+    ]
+    return {
+        "trials a task": " to ".join(map(str, counts)),
+        "without outcome": str(sum(trial.accuracy is None for trial in trials)),
+        "epochs": str(sum(trial.epochs for trial in trials)),
+        "seconds a task": f"{fmean(tuned.seconds for _, tuned in searches):.1f}",
+        "val": f"{fmean(best):.2f}" if best else MISSING,
+        "tasks": str(len(searches)),
+    }
+
+
+def _selected_val_accuracy(settings: Settings, tuned: TuningResult) -> float | None:
+    """Return the validation accuracy of the last trial at the final run's point."""
+    at = [t for t in tuned.trials if t.point == extract_point(settings, t.point)]
+    return at[-1].accuracy if at else None
+
+
+def tuning_regret(frame: "pd.DataFrame", trials: Sequence[Mapping[str, str]]) -> TableLines:
+    """Return the regret per method, backbone and recipe, over tasks and seeds with all it needs.
+
+    Where two backbones or versions of the data share a name, the trials do not say whose they are:
+    there is no line.
+    """
+    import pandas as pd
+
+    done = frame[frame["ok"]].astype({"seed": str})
+    final_runs = done.groupby(list(SEARCH_CELL))["record"].agg(list).to_dict()
+    tried = pd.DataFrame(trials, columns=[*trials[0]] if trials else [*SEARCH_CELL]).fillna("")
+    rows = [
+        (*cell[: len(SEARCH)], *regret)
+        for cell, of_cell in tried.groupby(list(SEARCH_CELL))
+        if (regret := _cell_regret(of_cell.to_dict("records"), final_runs.get(cell, [])))
+    ]
+    regrets = pd.DataFrame(rows, columns=[*SEARCH, "picked", "best"])
     return [
         {
-            "backbone": line["backbone"],
-            "machine": f"{describe_machine(line['device'], line['threads'])}, {line['precision']}",
-            "method": line["method"],
-            "batch": line["batch"],
-            "step (ms)": f"{float(line['train_step_ms']):.1f}",
-            "to the cheapest": f"{float(line['train_step_ms']) / floor[_workload_key(line)]:.2f}",
-            "images/s, training": _images_per_second(line, "train_step_ms"),
-            "images/s, test": _images_per_second(line, "test_batch_ms"),
-            "peak memory (MiB)": f"{float(line['peak_memory_mb']):.0f}",
-            "stored (bytes)": f"{int(line['stored_bytes']):,}",
+            **dict(zip(SEARCH, map(str, search), strict=True)),
+            "picked by validation": f"{fmean(found['picked']):.2f}",
+            "best in the grid": f"{fmean(found['best']):.2f}",
+            "regret": f"{fmean(found['best'] - found['picked']):.2f}",
+            "cells": str(len(found)),
         }
-        for line in sorted(
-            listed, key=lambda line: (_workload_key(line), float(line["train_step_ms"]))
-        )
+        for search, found in regrets.groupby(list(SEARCH))
     ]
 
 
-def _strategy_key(record: Record, backbone: str) -> tuple[str, ...]:
+def _cell_regret(
+    trials: Sequence[TrialLine], scored: Sequence[Record]
+) -> tuple[float, float] | None:
+    """Return the test accuracy at the point that validation picks, and the best of all tried.
+
+    None where final runs are missing, or are of several versions of the data, weights or code:
+    which of them the trials belong to cannot be told.
+    """
+    if len({_version_key(record.settings) for record in scored}) > 1:
+        return None
+    longest = max(_trial_epochs(trial) for trial in trials)
+    tried = [trial for trial in trials if _trial_epochs(trial) == longest]
+    on_test = [_test_accuracy_at(_trial_point(trial), scored) for trial in tried]
+    known = [accuracy for accuracy in on_test if accuracy is not None]
+    if len(known) < len(tried) or len(known) < 2:
+        return None
+    pick = max(range(len(tried)), key=lambda i: _trial_rank_key(tried[i]))
+    return known[pick], max(known)
+
+
+def _version_key(s: Settings) -> str:
+    """Return all that the final runs of one search share besides their names."""
+    recipe = {k: v for k, v in s.recipe.items() if k not in RATE_NAMES}  # they are the points
+    return canonical_json([*s.data_key, s.weights, s.input, s.code, recipe])
+
+
+def _test_accuracy_at(point: Mapping[str, Any], scored: Iterable[Record]) -> float | None:
+    """Return the test accuracy of the final run at a point, if there is one."""
+    for record in scored:
+        if record.outcome and extract_point(record.settings, dict(point)) == point:
+            return record.outcome.accuracy
+    return None
+
+
+def _trial_point(line: TrialLine) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(line.get("fields") or "{}")
+    return {axis: float(line[axis]) for axis in RATE_NAMES} | fields
+
+
+def _trial_rank_key(line: TrialLine) -> tuple[float, ...]:
+    """Rank trials; of equally good ones the one with the smaller rates is the better."""
+    return float(line["val_accuracy"]), *(-float(line[axis]) for axis in RATE_NAMES)
+
+
+def _trial_epochs(line: TrialLine) -> int:
+    return int(line.get("epochs") or 0)
+
+
+def init_seconds_by_share(frame: "pd.DataFrame") -> TableLines:
+    """Return a line per strategy that was run at several shares of a task's own images."""
+    import pandas as pd
+
+    own = [r for r in frame[frame["ok"]]["record"] if PROMPTS_FROM not in r.settings.fields]
+    shared = [r for r in own if r.settings.fields.get("share") is not None]
+    labels = markdown.backbone_labels(shared)
+    rows = [_share_row(record, labels[markdown.backbone_key(record)]) for record in shared]
+    table = pd.DataFrame(rows, columns=[*STRATEGY, "share", "seconds"])
+    lines = []
+    for strategy, found in table.groupby(list(STRATEGY)):
+        seconds = found.groupby("share")["seconds"].agg(fmean)
+        if len(seconds) > 1:
+            shares = [f"{100 * share:g} %" for share in seconds.index.tolist()]
+            means = dict(zip(shares, map("{:.2f}".format, seconds), strict=True))
+            lines.append({**dict(zip(STRATEGY, map(str, strategy), strict=True)), **means})
+    return lines
+
+
+def _share_row(record: Record, backbone: str) -> tuple[Any, ...]:
+    """Return the columns of `STRATEGY`, the share of the images, and the seconds."""
     s = record.settings
+    assert record.outcome is not None  # of those shown
     prompts = canonical_json(s.fields.get("prompts"))
-    return s.suite, backbone, s.task, s.method, prompts, machine_of(record)
+    place = s.suite, backbone, s.task, s.method, prompts, machine_of(record)
+    return *place, s.fields["share"], record.outcome.init_seconds
 
 
-def _init_seconds(records: Iterable[Record]) -> list[float]:
-    return [record.outcome.init_seconds for record in records if record.outcome]
+def method_costs(measured: Sequence[Mapping[str, str]]) -> TableLines:
+    """Return a line per method, with images per second and times relative to the cheapest step."""
+    import pandas as pd
+
+    if not measured:
+        return []
+    table = pd.DataFrame(measured)
+    table["step"] = table["train_step_ms"].astype(float)
+    table["cheapest"] = table.groupby(list(WORKLOAD))["step"].transform("min")
+    ordered = table.sort_values([*WORKLOAD, "step"], kind="stable")
+    return [_cost_columns(line) for line in ordered.to_dict("records")]
 
 
-def _workload_key(line: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(line[k] for k in ("backbone", "batch", "precision", "device", "threads", "torch"))
+def _cost_columns(line: Mapping[Any, Any]) -> dict[str, str]:
+    machine = describe_machine(line["device"], line["threads"])
+    return {
+        "backbone": line["backbone"],
+        "machine": f"{machine}, {line['precision']}",
+        "method": line["method"],
+        "batch": line["batch"],
+        "step (ms)": f"{line['step']:.1f}",
+        "to the cheapest": f"{line['step'] / line['cheapest']:.2f}",
+        "images/s, training": _images_per_second(line, "train_step_ms"),
+        "images/s, test": _images_per_second(line, "test_batch_ms"),
+        "peak memory (MiB)": f"{float(line['peak_memory_mb']):.0f}",
+        "stored (bytes)": f"{int(line['stored_bytes']):,}",
+    }
 
 
-def _images_per_second(line: Mapping[str, str], name: str) -> str:
+def _images_per_second(line: Mapping[Any, Any], name: str) -> str:
     return f"{1000 * int(line['batch']) / float(line[name]):.0f}"
 
 

@@ -1,4 +1,4 @@
-"""The families of methods, with the colour and the marker that stand for each in pictures.
+"""The families of methods, with their colours and markers in figures.
 
 The colours are those of Okabe and Ito, which colour-blind readers tell apart, but for their yellow,
 which is too pale on white: https://jfly.uni-koeln.de/color/.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Family:
-    """Methods that work alike."""
+    """A family of methods that work alike."""
 
     name: str
     colour: str
@@ -34,6 +34,6 @@ OTHER_FAMILY = _make_family("other", "#CC79A7", "X", "")
 
 
 def method_family(method: str) -> Family:
-    """The family of the method of that name."""
+    """Return the family of the method of that name."""
     first = method.split("_")[0]
     return next((known for known in FAMILIES if first in known.members), OTHER_FAMILY)

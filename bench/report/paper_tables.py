@@ -1,23 +1,31 @@
-"""A paper's tables from the records, in the paper's layout, and with its claims beside them."""
+"""The papers' pages: their tables from our records, in the papers' layouts; and their claims."""
 
-# MERGED bench.report.paper_tables: """The papers: what they claim, how their tables look, and what the records say of both."""
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
 from bench.papers import claims, layouts
-from bench.papers.claims import Claim, PaperEntry
-from bench.papers.layouts import ExpandedTable, Layouts, StandIns
-from bench.records.schema import Record
+from bench.papers.claims import CLAIMS_PAGE, Claim, PaperEntry
+from bench.papers.layouts import ExpandedTable, Layouts, Paper, StandIns
 from bench.report import markdown
-from bench.report.claim_checks import MARGIN_NOTE, ClaimCheck, ClaimChecker, dicts_to_csv
 from bench.report.markdown import escape, table_from_rows
-from bench.report.paper_values import PaperResults, format_value, largest_comparable
+from bench.report.paper_values import (
+    ClaimCheck,
+    ClaimChecker,
+    PaperResults,
+    format_value,
+    largest_comparable,
+)
 
-NOTICE = "<!-- made by `python -m bench report {}` from the records; do not edit -->"
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE_NOTICE = "<!-- made by `python -m bench report {}` from the records; do not edit -->"
 ACCURACY_NOTES = {
     "accuracy": "Accuracy: top-1 percent on test after the last epoch.",
     "best_epoch_accuracy": "Accuracy: top-1 percent on test at the best of the epochs at which "
@@ -25,22 +33,34 @@ ACCURACY_NOTES = {
 }
 FOLDER, COMPARISON_SUFFIX = "papers", "_against"  # below the results; behind a table's name
 COMPARISON_COLUMNS = ("claimed", "verified", "difference", "margin", "status", "ran by")
-STAND_IN_NOTICE = (
+STAND_IN_TABLE_NOTICE = (
     "**Filled from the suite `{}`, which stands in for the paper's data and backbones: these "
     "numbers say nothing about the paper's.**"
+)
+MARGIN_NOTE = (
+    "Verified: the difference lies within the margin, the 95 % half-width for the mean of the "
+    "paper's runs and of ours from the spread of our seeds (Student's t) and the printed digit; of "
+    "one seed, from the number of test images alone. Parameters agree within 0.01 of the printed "
+    "unit. A row that the paper took from another is compared under that other's recipe and column."
+)
+SUMMARY_COLUMNS = ("dataset", "model", "metric", "claimed", "verified", "status")
+DETAIL_COLUMNS = ("table", *SUMMARY_COLUMNS, "difference", "margin", "ran by")
+EXPLANATION = (
+    "Status is *verified* (the difference lies within the margin), *above*, *below*, *incomplete* "
+    "(tasks done of those needed) or *not run*. " + MARGIN_NOTE
 )
 
 
 def render_tables(
     paper: str,
-    records: Sequence[Record],
+    records: "pd.DataFrame",
     suite: str | None = None,
     recipe: str | None = None,
     against: bool = False,
 ) -> dict[str, str]:
-    """Name below ``results/papers`` -> text, for every table of a paper.
+    """Return every table of a paper as text, by file name below ``results/papers``.
 
-    `suite` stands in for the paper's own; it goes without `against`.
+    `suite` is used in place of the paper's own; it goes without `against`.
     """
     instead = layouts.load_stand_ins(suite) if suite else None
     found = layouts.load_layouts(paper)
@@ -50,7 +70,7 @@ def render_tables(
     )
     named = f"{paper}@{recipe}" if recipe else paper
     folder = f"{named}/{suite}" if suite else named
-    notice = NOTICE.format(_cli_options(paper, suite, recipe, against))
+    notice = TABLE_NOTICE.format(_cli_options(paper, suite, recipe, against))
     made: dict[str, str] = {}
     for table in found.table:
         laid = layouts.expand_table(table, instead)
@@ -62,12 +82,12 @@ def render_tables(
 
 
 def output_files(made: Mapping[str, str], results: Path) -> list[tuple[Path, bytes]]:
-    """The files of `made` in a results folder, with their bytes."""
+    """Return the files of `made` in a results folder, with their bytes."""
     return [(results / FOLDER / name, content.encode()) for name, content in made.items()]
 
 
-def render_existing(results: Path, records: Sequence[Record]) -> dict[str, str]:
-    """Name in a results folder -> text, for the tables of every kind that the folder has."""
+def render_existing(results: Path, records: "pd.DataFrame") -> dict[str, str]:
+    """Return the tables of every kind that the folder has, by file name in the folder."""
     made: dict[str, str] = {}
     for folder in sorted(path for path in (results / FOLDER).glob("*") if path.is_dir()):
         paper, _, recipe = folder.name.partition("@")
@@ -83,7 +103,7 @@ def render_existing(results: Path, records: Sequence[Record]) -> dict[str, str]:
 
 
 def _cli_options(paper: str, suite: str | None, recipe: str | None, against: bool) -> str:
-    """The options that ask for these tables again."""
+    """Return the options that ask for these tables again."""
     more = [f"--suite {suite}"] if suite else []
     more += [f"--recipe {recipe}"] if recipe else []
     return " ".join([f"--paper {paper}", *more, *(["--against"] if against else [])])
@@ -97,7 +117,7 @@ def _render_table(
     notice: str, found: Layouts, laid: ExpandedTable, results: PaperResults, suite: str | None
 ) -> str:
     parts = [notice, f"# {found.paper.short}, {laid.id}: {laid.title}"]
-    parts += [STAND_IN_NOTICE.format(suite)] if suite else []
+    parts += [STAND_IN_TABLE_NOTICE.format(suite)] if suite else []
     for title, rows in laid.sections:
         parts += [f"## {title}"] if title else []
         parts.append(_section_table(laid.columns, rows, results))
@@ -138,7 +158,9 @@ def _footer(found: Layouts, laid: ExpandedTable, results: PaperResults) -> str:
     ]
     shown = {place.backbone for place in laid.entries()}
     said.append(
-        markdown.backbones_sentence(r for r in parts.records if r.settings.backbone in shown)
+        markdown.backbones_sentence(
+            r for r in parts.records["record"] if r.settings.backbone in shown
+        )
     )
     timed = [place for place in laid.entries() if place.metric == "init_seconds"]
     if timed:
@@ -152,9 +174,9 @@ def _footer(found: Layouts, laid: ExpandedTable, results: PaperResults) -> str:
 
 
 def _render_comparisons(
-    notice: str, paper: str, found: Layouts, records: Sequence[Record], recipe: str | None
+    notice: str, paper: str, found: Layouts, records: "pd.DataFrame", recipe: str | None
 ) -> dict[str, str]:
-    """For each table, every cell with its claim."""
+    """Return, for each table, every cell with its claim."""
     judge = ClaimChecker(records, recipe)
     by_place = {(claim.table, claim.entry): claim for claim in claims.load_claims(paper)}
     made = {}
@@ -192,3 +214,72 @@ def _check_columns(verdict: ClaimCheck) -> dict[str, str]:
     lines = verdict.to_row()
     shown = {name: lines[name] for name in COMPARISON_COLUMNS}
     return {**shown, "verified": shown["verified"] or "–"}
+
+
+CLAIMS_NOTICE = "<!-- made by `python -m bench claims` from the records; do not edit -->"
+
+
+def claims_files(found: Sequence[ClaimCheck]) -> dict[str, str]:
+    """Return the files of the claims page, by name."""
+    return {
+        "claims.md": render_claims(found),
+        "claims.csv": dicts_to_csv([verdict.to_row() for verdict in found]),
+    }
+
+
+def render_claims(found: Sequence[ClaimCheck]) -> str:
+    """Return the claims page: a section per paper, its own page of claims first."""
+    parts = [CLAIMS_NOTICE, "# Claims", EXPLANATION]
+    for paper in dict.fromkeys(verdict.claim.paper for verdict in found):
+        of_paper = [verdict for verdict in found if verdict.claim.paper == paper]
+        card = layouts.load_layouts(paper).paper
+        parts += [f"## {card.title} ({card.year})", _paper_summary(card, of_paper)]
+        page = [verdict for verdict in of_paper if verdict.claim.table == CLAIMS_PAGE]
+        if page:
+            parts += [
+                "### The claims page",
+                _checks_table(page, SUMMARY_COLUMNS),
+                "### Every number of its tables",
+            ]
+        parts.append(
+            _checks_table([v for v in of_paper if v.claim.table != CLAIMS_PAGE], DETAIL_COLUMNS)
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def summary_table(found: Sequence[ClaimCheck]) -> str:
+    """Return the papers' own pages of claims, as a table."""
+    return _checks_table(
+        [verdict for verdict in found if verdict.claim.table == CLAIMS_PAGE], SUMMARY_COLUMNS
+    )
+
+
+def count_statuses(found: Sequence[ClaimCheck]) -> str:
+    """Count the claims by status, in one line."""
+    kinds = Counter(verdict.status.partition(" (")[0] for verdict in found)
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+
+
+def _paper_summary(card: Paper, found: Sequence[ClaimCheck]) -> str:
+    columns = sorted({line["column"] for v in found if (line := v.to_row())["column"]})
+    compared = f" Accuracies are compared with our {' or '.join(columns)}, whichever the paper "
+    return escape(
+        f"{card.url}; {len(found)} claims: {count_statuses(found)}."
+        f"{compared}that ran the row reports."
+    )
+
+
+def _checks_table(found: Sequence[ClaimCheck], names: Sequence[str]) -> str:
+    lines = [verdict.to_row() for verdict in found]
+    cells = [[escape(line[name]) or "–" for name in names] for line in lines]
+    heads = [name.capitalize() for name in names]
+    return tabulate(cells, heads, "pipe", disable_numparse=True)
+
+
+def dicts_to_csv(lines: Sequence[Mapping[str, str]]) -> str:
+    """Return lines with the same keys as CSV."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(lines[0]) if lines else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return stream.getvalue()

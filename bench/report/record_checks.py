@@ -1,4 +1,4 @@
-"""Records of others: what is accepted, and why the rest is not; and how they are brought in."""
+"""Checks of other people's records, and merging the accepted ones into a results folder."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,7 +29,7 @@ class CheckedRecord:
 
 
 def check_records(paths: Iterable[Path]) -> list[CheckedRecord]:
-    """Every record below `paths`, files or folders, with what keeps it from being accepted."""
+    """Check every record below `paths`, files or folders."""
     read = [_check_file(path) for path in _record_files(paths)]
     cells = Counter(found.record.cell for found in read if found.record)
     return [_note_duplicate(found, cells) for found in read]
@@ -38,9 +38,10 @@ def check_records(paths: Iterable[Path]) -> list[CheckedRecord]:
 def merge_records(
     found: Iterable[CheckedRecord], store: Store
 ) -> Iterator[tuple[str, CheckedRecord]]:
-    """Bring accepted records in; for each what became of it: added, here already, or ours kept.
+    """Merge accepted records; yields what was done with each: added, here already, or ours kept.
 
-    What was measured of a cell comes with its record, or after it where the record is ours alike.
+    The measurements of a cell come with its record; if the store has the same record, they are
+    added.
     """
     for one in found:
         if one.record is None or one.problems:
@@ -67,7 +68,7 @@ def _copy_record(found: CheckedRecord, store: Store) -> None:
 
 
 def _copy_measures(found: CheckedRecord, store: Store) -> Iterator[Path]:
-    """Keep what was measured of the cell and is not here; the files that it came from."""
+    """Copy the cell's measurements that the store lacks; yields the files copied from."""
     root = _results_root(found.path)
     assert found.record is not None
     cell = found.record.cell
@@ -130,7 +131,7 @@ def _check_suite(record: Record, _: Path) -> str:
 
 
 def _check_recipe(record: Record, _: Path) -> str:
-    """Whether the recorded recipe is the card's, with the changes that the request names."""
+    """Check that the recorded recipe is the card's, with the changes that the request names."""
     s = record.settings
     name, version = s.recipe.get("name", ""), s.recipe.get("version")
     try:
@@ -158,7 +159,7 @@ def _version_mismatch(kind: str, name: str, given: Any, known: int) -> str:
 
 
 def _check_predictions(record: Record, path: Path) -> str:
-    """Whether the predictions that lie beside are those of the record, and score as it says."""
+    """Check that the stored predictions are those of the record, and score as it says."""
     kept = _predictions_path(path, record)
     if record.outcome is None or kept is None or not kept.is_file():
         return ""
@@ -177,7 +178,7 @@ def _check_predictions(record: Record, path: Path) -> str:
 
 
 def _check_measurements(record: Record, path: Path) -> str:
-    """Whether what lies beside as measured of the cell can be read."""
+    """Check that the stored measurements of the cell can be read."""
     root = _results_root(path)
     if root is None:
         return ""
@@ -190,13 +191,13 @@ def _check_measurements(record: Record, path: Path) -> str:
 
 
 def _predictions_path(path: Path, record: Record) -> Path | None:
-    """Where the predictions of a record lie, if it lies in a results folder."""
+    """Return the path of a record's predictions, if it is in a results folder."""
     root = _results_root(path)
     return Store(root).predictions_path(record.settings) if root else None
 
 
 def _results_root(path: Path) -> Path | None:
-    """The results folder in which a record lies, if it lies in one."""
+    """Return the results folder that a record is in, if it is in one."""
     return next((parent.parent for parent in path.parents if parent.name == RECORDS_DIR), None)
 
 

@@ -1,6 +1,5 @@
-"""One cell among many: found by its name, and set against another."""
+"""A record found by its cell's name, compared with another, and the command that reruns it."""
 
-# MERGED bench.report.record_diff: """The command that asks for a record's cell again, into a folder of its own to compare with."""
 import json
 import shlex
 import tomllib
@@ -23,7 +22,7 @@ MIN_DIGITS = 4  # hex digits that may name a cell
 
 
 def find_record(store: Store, name: str) -> Record:
-    """The record that `name` stands for: a file, or the first digits of a cell's name.
+    """Return the record called `name`: a file, or the first digits of a cell's name.
 
     Raises `UserError` where there is none, or more than one.
     """
@@ -41,7 +40,7 @@ def find_record(store: Store, name: str) -> Record:
 
 
 def record_differences(one: Record, other: Record) -> list[tuple[str, str, str]]:
-    """What tells two records' settings and environments apart: name, one's value, the other's."""
+    """Return the settings and environment entries that differ: name, one's value, the other's."""
     first, second = (_flatten(_compared_parts(record)) for record in (one, other))
     keys = sorted({*first, *second})
     lines = [(key, str(first.get(key, "–")), str(second.get(key, "–"))) for key in keys]
@@ -49,7 +48,7 @@ def record_differences(one: Record, other: Record) -> list[tuple[str, str, str]]
 
 
 def mcnemar_sentence(one: Record, other: Record, store: Store) -> str:
-    """McNemar's test on two cells of one test split, in a sentence; empty: nothing to compare."""
+    """Return McNemar's test on two cells of one test split, in a sentence, or an empty text."""
     if (one.settings.task, one.settings.data_key) != (other.settings.task, other.settings.data_key):
         return ""
     kept = [read_predictions(store.predictions_path(record.settings)) for record in (one, other)]
@@ -69,7 +68,7 @@ def _compared_parts(record: Record) -> dict[str, Any]:
 
 
 def _flatten(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Nested tables as one, with dots in the names."""
+    """Return nested tables as one, with dots in the names."""
     found: dict[str, Any] = {}
     for name, value in table.items():
         inner = isinstance(value, Mapping)
@@ -88,7 +87,7 @@ REQUEST_OPTIONS = {
 
 
 def rerun_command(record: Record) -> str:
-    """The command line, quoted for a shell; empty where the record does not say its request."""
+    """Return the command line, quoted for a shell; empty if the record has no request."""
     asked = record.request
     if not asked:
         return ""
@@ -109,7 +108,7 @@ def rerun_command(record: Record) -> str:
 
 
 def _tuning_options(record: Record) -> list[str]:
-    """Whether the rates were chosen by trials, where the recipe's card does not say just that."""
+    """Return the option that says whether to tune, where the recipe's default differs."""
     tuned = trials.TUNING_KEY in record.settings.recipe
     by_default = _tunes_by_default(record.request["suite"], record.request.get("recipe"))
     return [] if tuned == by_default else ["--tune" if tuned else "--no-tune"]
@@ -117,14 +116,14 @@ def _tuning_options(record: Record) -> list[str]:
 
 @cache
 def _tunes_by_default(suite: str, recipe: str | None) -> bool:
-    """Whether a run tunes where nothing is said of it."""
+    """Return whether a run tunes by default."""
     with suppress(UserError):  # a card that is not here
         return load_recipe(recipe or load_suite(suite).recipe).tuning.by_default
     return False
 
 
 def _set_argument(value: Any) -> str:
-    """`value` as `--set` reads it: TOML, or a bare word where that means nothing in TOML."""
+    """Return `value` as `--set` reads it: TOML, or a bare word where that means nothing in TOML."""
     return value if isinstance(value, str) and _is_bare_word(value) else _to_toml(value)
 
 

@@ -3,16 +3,20 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from math import isnan
 from statistics import fmean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.records import trials
 from bench.records.schema import Outcome, Record
-from bench.report.grouping import canonical_json, differing_settings, group_by
+from bench.report.frame import canonical_json, differing_settings
 from bench.report.markdown import MISSING, describe_machine
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TUNED_PER_TASK = "chosen for each task"
 CODE_DIGITS = 12  # characters shown of a plug-in's code
@@ -20,7 +24,7 @@ CODE_DIGITS = 12  # characters shown of a plug-in's code
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What the seeds of one method gave on one task."""
+    """The results of one method on one task, by seed."""
 
     accuracies: dict[int, float]  # seed -> top-1 percent
     gains: dict[int, float]  # seed -> what the best epoch on test would have added, an oracle
@@ -66,44 +70,79 @@ class MethodRow:
     remark: str  # the method's footnote, or empty
 
     @property
+    def params_in_millions(self) -> float | None:
+        """Trainable parameters, the head's among them."""
+        if self.method_params is None or self.head_params is None:
+            return None
+        return (self.method_params + self.head_params) / 1e6
+
+    @property
     def accuracies(self) -> NDArray[np.float64]:
         """The accuracies (T, S) of a complete row: tasks as shown, seeds as in `seeds`."""
         return np.array([list(cell.accuracies.values()) for cell in self.cells.values()])
 
 
-def build_rows(records: list[Record], groups: dict[str, list[str]]) -> list[MethodRow]:
-    """The rows of one board's records, by label; `groups` names the tasks shown of each."""
+VARIANT = ["method", "variant"]  # the columns by which records share a row
+
+
+def build_rows(frame: "pd.DataFrame", groups: dict[str, list[str]]) -> list[MethodRow]:
+    """Return the rows of one board's records, by label; `groups` has the tasks of each group."""
+    keyed = frame.assign(variant=_variant_keys(frame))
+    listed = keyed.groupby(VARIANT)["record"].agg(list)
+    variants = zip(listed, _mean_costs(keyed), strict=True)
     rows = []
-    for method, of_method in sorted(group_by(records, lambda r: r.settings.method).items()):
-        found = [alike for _, alike in sorted(_records_by_variant(of_method).items())]
-        plain = [alike for alike in found if _has_default_fields(alike)]
-        for alike, named in zip(
-            found, differing_settings(_distinguishing_fields(found)), strict=True
-        ):
-            alone = not named or plain == [alike]
-            rows.append(_build_row(method if alone else f"{method}[{named}]", alike, groups))
+    for method, of_method in groupby(variants, key=lambda one: one[0][0].settings.method):
+        records, costs = zip(*of_method, strict=True)
+        plain = [alike for alike in records if _has_default_fields(alike)]
+        changes = differing_settings(_distinguishing_fields(records))
+        for alike, cost, changed in zip(records, costs, changes, strict=True):
+            alone = not changed or plain == [alike]
+            label = method if alone else f"{method}[{changed}]"
+            rows.append(_build_row(label, alike, cost, groups))
     return sorted(rows, key=lambda row: row.label)
 
 
+def _variant_keys(frame: "pd.DataFrame") -> "pd.Series[str]":
+    """Return each record's key of its variant: its fields, and its point where a task has several.
+
+    A point is the rates and the fields that trials choose. Points that differ only between tasks
+    were chosen for each task: they stay in one row.
+    """
+    counts = frame.groupby(["method", "fixed_fields", "task"])["point"].transform("nunique")
+    several = counts.groupby([frame["method"], frame["fixed_fields"]]).transform("max") > 1
+    return frame["fixed_fields"] + frame["point"].where(several, "")
+
+
+def _mean_costs(frame: "pd.DataFrame") -> list[dict[str, float | None]]:
+    """Return the costs of each variant: parameters a mean over tasks, seconds over all records."""
+    over_seeds = frame.groupby([*VARIANT, "task"])[["method_params", "head_params"]].mean()
+    seconds = frame.groupby(VARIANT)[["init_seconds", "train_seconds"]].mean()
+    costs = over_seeds.groupby(VARIANT).mean().join(seconds)
+    return [
+        {str(name): None if isnan(value) else value for name, value in line.items()}
+        for line in costs.to_dict("records")
+    ]
+
+
 def _has_default_fields(records: list[Record]) -> bool:
-    """Whether no run of these had a field of the method changed."""
+    """Return whether no run of these had a field of the method changed."""
     changed = {name for record in records for name in record.request.get("changes", {})}
     return not changed & records[0].settings.fields.keys()
 
 
 def accuracy_table(rows: Sequence[MethodRow]) -> NDArray[np.float64]:
-    """The means over seeds (T, K) of complete rows of one board."""
+    """Return the means over seeds (T, K) of complete rows of one board."""
     return np.stack([row.accuracies.mean(axis=1) for row in rows], axis=1)
 
 
 def sample_sd(values: Iterable[float]) -> float | None:
-    """The sample standard deviation, or None for fewer than two values."""
+    """Return the sample standard deviation, or None for fewer than two values."""
     listed = list(values)
     return stdev(listed) if len(listed) > 1 else None
 
 
-def _distinguishing_fields(variants: list[list[Record]]) -> list[dict[str, Any]]:
-    """What may tell the variants of a method apart: fields, and rates where these do not."""
+def _distinguishing_fields(variants: Sequence[list[Record]]) -> list[dict[str, Any]]:
+    """Return the settings that may tell variants apart: fields, and rates where these do not."""
     fields = [{**alike[0].settings.fields, **_plugin_code(alike[0])} for alike in variants]
     if len({canonical_json(table) for table in fields}) == len(variants):
         return fields
@@ -111,55 +150,34 @@ def _distinguishing_fields(variants: list[list[Record]]) -> list[dict[str, Any]]
 
 
 def _plugin_code(record: Record) -> dict[str, str]:
-    """The first digits of the code of a plug-in's method; of the project's own, nothing."""
+    """Return the first digits of the code of a plug-in's method; of the project's own, nothing."""
     return {"code": record.settings.code[:CODE_DIGITS]} if record.settings.code else {}
 
 
 def _common_rates(records: list[Record]) -> dict[str, float]:
-    """The rates of all the records; empty where they differ from task to task."""
+    """Return the rates of all the records; empty where they differ from task to task."""
     first = records[0].settings.rates
     return first if all(record.settings.rates == first for record in records) else {}
 
 
 def _common_fields(records: list[Record]) -> dict[str, Any]:
-    """The fields of all the records; of one that was chosen for each task, these words."""
+    """Return the fields of all the records; `TUNED_PER_TASK` for those chosen for each task."""
     first = records[0].settings.fields
     differ = {k for k in first if any(r.settings.fields.get(k) != first[k] for r in records)}
     return {k: TUNED_PER_TASK if k in differ else v for k, v in first.items()}
 
 
-def _records_by_variant(records: list[Record]) -> dict[str, list[Record]]:
-    """The records of a method by its fields; where a task was run at several points, by those too.
-
-    A point is the rates, with the fields that trials choose. Points that differ only from task to
-    task were chosen for each: they stay in one row.
-    """
-    variants: dict[str, list[Record]] = {}
-    for fields, alike in group_by(records, lambda r: canonical_json(_fixed_fields(r))).items():
-        chosen = {(r.settings.task, canonical_json(_tuned_point(r))) for r in alike}
-        several = len(chosen) > len({task for task, _ in chosen})
-        for point, found in group_by(alike, lambda r: canonical_json(_tuned_point(r))).items():
-            variants.setdefault(fields + (point if several else ""), []).extend(found)
-    return variants
-
-
-def _fixed_fields(record: Record) -> dict[str, Any]:
-    """The fields that no trial chose, and the code of a plug-in's method."""
-    s = record.settings
-    fields = {k: v for k, v in s.fields.items() if k not in trials.searched_fields(s)}
-    return {**fields, **({"code": s.code} if s.code else {})}
-
-
-def _tuned_point(record: Record) -> dict[str, Any]:
-    """The rates, and the fields that trials chose."""
-    s = record.settings
-    return {**s.rates, **{k: s.fields.get(k) for k in trials.searched_fields(s)}}
-
-
-def _build_row(label: str, records: list[Record], groups: dict[str, list[str]]) -> MethodRow:
-    by_task = group_by(records, lambda record: record.settings.task)
-    cells = {t: _task_result(by_task.get(t, [])) for tasks in groups.values() for t in tasks}
-    outcomes = {t: [r.outcome for r in found if r.outcome] for t, found in by_task.items()}
+def _build_row(
+    label: str,
+    records: list[Record],
+    costs: dict[str, float | None],
+    groups: dict[str, list[str]],
+) -> MethodRow:
+    cells = {
+        task: _task_result([record for record in records if record.settings.task == task])
+        for tasks in groups.values()
+        for task in tasks
+    }
     return MethodRow(
         label=label,
         method=records[0].settings.method,
@@ -167,10 +185,7 @@ def _build_row(label: str, records: list[Record], groups: dict[str, list[str]]) 
         rates=_common_rates(records),
         cells=cells,
         seeds=sorted({seed for cell in cells.values() for seed in cell.accuracies}),
-        method_params=_mean_over_tasks(outcomes, "method_params"),
-        head_params=_mean_over_tasks(outcomes, "head_params"),
-        init_seconds=_mean_over_all(outcomes, "init_seconds"),
-        train_seconds=_mean_over_all(outcomes, "train_seconds"),
+        **costs,
         machine=_common_machine(records),
         means=_row_means(cells, groups) if _is_complete(cells) else None,
         remark=max(record.remark for record in records),
@@ -187,13 +202,13 @@ def _task_result(records: list[Record]) -> TaskResult:
 
 
 def machine_of(record: Record) -> str:
-    """The device that a record ran on, and its threads."""
+    """Return the device that a record ran on, and its threads."""
     about = record.environment
     return describe_machine(about.get("device_name", MISSING), about.get("threads", MISSING))
 
 
 def _common_machine(records: Iterable[Record]) -> str:
-    """The device and its threads, where all records name the same."""
+    """Return the device and its threads, where all records name the same."""
     found = {machine_of(record) for record in records}
     return found.pop() if len(found) == 1 else ""
 
@@ -202,18 +217,8 @@ def _oracle_gain(outcome: Outcome) -> float:
     return outcome.best_epoch_accuracy - outcome.accuracy
 
 
-def _mean_over_tasks(outcomes: dict[str, list[Outcome]], name: str) -> float | None:
-    tasks = [fmean(getattr(o, name) for o in found) for found in outcomes.values() if found]
-    return fmean(tasks) if tasks else None
-
-
-def _mean_over_all(outcomes: dict[str, list[Outcome]], name: str) -> float | None:
-    every = [getattr(outcome, name) for found in outcomes.values() for outcome in found]
-    return fmean(every) if every else None
-
-
 def _is_complete(cells: dict[str, TaskResult]) -> bool:
-    """Whether every task has a result of the same seeds, and no seed ended without one."""
+    """Return whether every task has results of the same seeds, and no seed ended without one."""
     seeds = {tuple(cell.accuracies) for cell in cells.values()}
     ended_well = not any(cell.failed or cell.unsupported for cell in cells.values())
     return ended_well and len(seeds) == 1 and seeds != {()}

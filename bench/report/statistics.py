@@ -1,4 +1,4 @@
-"""Whether differences between methods are more than chance: intervals, ranks, tests, margins.
+"""Statistics of accuracy tables: intervals, ranks, significance tests, power and margins.
 
 Demšar (2006) is *Statistical Comparisons of Classifiers over Multiple Data Sets*, JMLR 7,
 https://jmlr.org/papers/v7/demsar06a.html. T tasks, K methods, S seeds, N images, M hypotheses;
@@ -15,15 +15,14 @@ from scipy.optimize import brentq
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-TIE_DECIMALS = (
-    9  # differences equal to that many are ties: 70.3 - 70.2 is not 60.3 - 60.2 in floats
-)
+# Differences equal to that many decimals are ties: 70.3 - 70.2 is not 60.3 - 60.2 in floats.
+TIE_DECIMALS = 9
 
 
 def bootstrap_interval(
     values: Floats, draws: int = 2000, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:
-    """The bootstrap interval of the mean over tasks of `values` (T, S), in their unit.
+    """Return the bootstrap interval of the mean over tasks of `values` (T, S), in their unit.
 
     Each draw takes T tasks, and of each of these S seeds, with replacement; the interval holds the
     middle `level` of the draws' means (Efron and Tibshirani, 1993, section 13.3, percentile
@@ -40,13 +39,13 @@ def bootstrap_interval(
 
 
 def average_ranks(table: Floats) -> Floats:
-    """The mean over tasks of each method's rank (K,) in `table` (T, K); best is 1, ties share."""
+    """Return each method's mean rank over tasks (K,) in `table` (T, K); best is 1, ties share."""
     ranks: Floats = stats.rankdata(-table.round(TIE_DECIMALS), axis=1)  # (T, K)
     return ranks.mean(axis=0)
 
 
 def friedman(table: Floats) -> tuple[float, float] | None:
-    """Friedman's chi square of `table` (T, K), corrected for ties, and its p.
+    """Return Friedman's chi square of `table` (T, K), corrected for ties, and its p.
 
     It asks whether the methods' average ranks differ at all. None for K < 3 or T < 2. The p is that
     of the chi square distribution, which is rough for few tasks.
@@ -62,7 +61,7 @@ def friedman(table: Floats) -> tuple[float, float] | None:
 
 
 def critical_difference(methods: int, tasks: int, level: float = 0.05) -> float:
-    """How far two average ranks must differ to be different, by Nemenyi's test.
+    """Return the least significant difference of two average ranks, by Nemenyi's test.
 
     q * sqrt(K (K + 1) / (6 T)), q the studentized range over sqrt(2): Demšar (2006), section 3.2.2.
     """
@@ -71,20 +70,20 @@ def critical_difference(methods: int, tasks: int, level: float = 0.05) -> float:
 
 
 def cliques(ranks: Floats, cd: float) -> list[list[int]]:
-    """The largest groups of methods whose `ranks` (K,) all differ by less than `cd`.
+    """Return the largest groups of methods whose `ranks` (K,) all differ by less than `cd`.
 
     A group is a list of two or more indices into `ranks`, the best rank first; groups may share
-    methods, and none lies within another.
+    methods, and none is within another.
     """
     order = np.argsort(ranks, kind="stable")
     ends = [int(np.sum(ranks[order] - ranks[first] < cd)) for first in order]
-    before = [0, *ends]  # a run that ends where the one before it ends lies within that
+    before = [0, *ends]  # a run that ends where the one before it ends is within that
     runs = [order[i:end] for i, end in enumerate(ends) if end > before[i]]
     return [run.tolist() for run in runs if len(run) > 1]
 
 
 def wilcoxon(a: Floats, b: Floats) -> float:
-    """The two-sided p of Wilcoxon's signed rank test of `a` (T,) against `b` (T,).
+    """Return the two-sided p of Wilcoxon's signed rank test of `a` (T,) against `b` (T,).
 
     Tasks on which both are equal are left out; with none left p is 1. Equal differences share their
     mean rank. The p is exact for any number of tasks and any ties: every way to give these ranks
@@ -102,7 +101,7 @@ def wilcoxon(a: Floats, b: Floats) -> float:
 
 @lru_cache(maxsize=64)  # most pairs of a board without ties have the same ranks
 def _rank_sums(ranks: tuple[int, ...]) -> Floats:
-    """The probability of each sum, 0 ... sum of `ranks`, where each counts or not at even odds."""
+    """Return the probability of each sum, 0 ... sum of `ranks`, each counting at even odds."""
     found = np.zeros(sum(ranks) + 1)
     found[0] = 1
     for rank in ranks:
@@ -112,7 +111,7 @@ def _rank_sums(ranks: tuple[int, ...]) -> Floats:
 
 
 def holm(p: Floats) -> Floats:
-    """The p values (M,), adjusted for there being M of them: Holm (1979), Demšar (2006), 3.2.2."""
+    """Return the p values (M,), adjusted for M comparisons: Holm (1979), Demšar (2006), 3.2.2."""
     order = np.argsort(p, kind="stable")
     grown = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty(len(p))
@@ -121,7 +120,7 @@ def holm(p: Floats) -> Floats:
 
 
 def pairwise_p_values(table: Floats) -> Floats:
-    """Wilcoxon's p of each pair of methods in `table` (T, K), Holm-adjusted over all: (K, K)."""
+    """Return Wilcoxon's p of each pair of methods in `table` (T, K), Holm-adjusted: (K, K)."""
     methods = table.shape[1]
     pairs = list(combinations(range(methods), 2))
     found = np.array([wilcoxon(table[:, i], table[:, j]) for i, j in pairs])
@@ -132,7 +131,7 @@ def pairwise_p_values(table: Floats) -> Floats:
 
 
 def shared_ranks(table: Floats, p: Floats, level: float = 0.05) -> list[tuple[int, int]]:
-    """For each method of `table` (T, K), the best and the worst rank that it may hold.
+    """Return the best and the worst rank that each method of `table` (T, K) may hold.
 
     The best is 1 + the number of methods significantly better than it, the worst K - the number
     significantly worse; significant is a `p`, (K, K), of `pairwise` below `level`, in the direction
@@ -145,7 +144,7 @@ def shared_ranks(table: Floats, p: Floats, level: float = 0.05) -> list[tuple[in
 
 
 def smallest_p(tasks: int) -> float:
-    """The smallest two-sided p that Wilcoxon's test of that many tasks can give: 2 / 2^T.
+    """Return the smallest two-sided p that Wilcoxon's test of that many tasks can give: 2 / 2^T.
 
     Holm's adjustment of M pairs makes it up to M times as much.
     """
@@ -153,7 +152,7 @@ def smallest_p(tasks: int) -> float:
 
 
 def detectable_difference(table: Floats, power: float = 0.8, level: float = 0.05) -> float | None:
-    """The smallest true mean difference that these tasks would have shown with that `power`.
+    """Return the smallest true mean difference that these tasks would have shown with that `power`.
 
     That is, in a two-sided paired t test at `level` of two methods of `table` (T, K), whose
     differences vary from task to task as those of the median pair do; in the table's unit. None
@@ -175,7 +174,7 @@ def detectable_difference(table: Floats, power: float = 0.8, level: float = 0.05
 
 
 def mcnemar(right_a: Bools, right_b: Bools) -> float:
-    """The exact two-sided p that two methods are right on equally many of the same images (N,).
+    """Return the exact two-sided p of two methods being right on equally many of N images (N,).
 
     Only the images count on which one is right and the other is wrong; without any, p is 1.
     McNemar (1947), in the binomial form of Dietterich (1998), section 3.1.
@@ -187,7 +186,7 @@ def mcnemar(right_a: Bools, right_b: Bools) -> float:
 
 
 def margin_between_seeds(values: Floats, others: int, unit: float, level: float = 0.95) -> float:
-    """How far a published mean may lie from the mean of our seeds `values` (S,) and agree.
+    """Return the margin within which a published mean agrees with that of our seeds `values` (S,).
 
     The published mean is of `others` runs, taken to vary as ours do, and printed to a last digit of
     size `unit`: t * sd * sqrt(1 / S + 1 / others) + unit / 2, the half-width of the prediction
@@ -204,7 +203,7 @@ def margin_between_seeds(values: Floats, others: int, unit: float, level: float 
 def margin_from_images(
     accuracies: Floats, images: NDArray[np.int64], unit: float, level: float = 0.95
 ) -> float:
-    """How far the mean over tasks of one seed may lie from the truth by its test images alone.
+    """Return the margin of one seed's mean over tasks from the number of test images alone.
 
     From `accuracies` (T,) in percent on `images` (T,) test images: z * sqrt(sum p (1 - p) / n) / T
     in percent, + unit / 2. It knows nothing of the variance between seeds, and is 0 but for

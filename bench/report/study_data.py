@@ -1,8 +1,6 @@
-"""What a study's cells gave, as data frames: a row a value, at its place."""
+"""A study's cells with their records, and what these gave as data frames, a row per value."""
 
-# MERGED bench.report.study_data: """What trials chose for the cells of a study, and what they found at each learning rate."""
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -20,7 +18,7 @@ from bench.papers.study import CELL_COLUMNS, OUTCOME_COLUMNS, Grid, Study
 from bench.records import measurements
 from bench.records.schema import PROMPTS_FROM, Record, Trial
 from bench.records.trials import extract_point
-from bench.report.grouping import canonical_json, group_by
+from bench.report.frame import canonical_json
 
 CONFIDENCE_LEVEL = 0.95  # of intervals
 SUMMARY_COLUMNS = ("mean", "low", "high", "seeds")
@@ -28,16 +26,16 @@ SUMMARY_COLUMNS = ("mean", "low", "high", "seeds")
 
 @dataclass(frozen=True)
 class GridPoint:
-    """A grid with one combination of its varied values; which records are of it."""
+    """A grid with one combination of its varied values."""
 
     grid: Grid
     suite: Suite
-    recipe: Recipe  # with what is varied of it
+    recipe: Recipe  # with the varied values
     changes: dict[str, Any]
     tuned: bool = False  # by trials, which choose the rates
 
     def places(self) -> Iterator[dict[str, Any]]:
-        """Each of its cells, in the order of the card."""
+        """Yield the place of each cell, in the order of the card."""
         names = self.grid.tasks or [task.name for task in self.suite.task]
         for card in self.grid.backbones:
             backbone = override_backbone(load_backbone(card), self.changes).name
@@ -49,7 +47,7 @@ class GridPoint:
                         yield dict(zip(CELL_COLUMNS, where, strict=True)) | self.changes | said
 
     def matches(self, record: Record) -> bool:
-        """Whether a record of such a place has the point's recipe and fields, and no other."""
+        """Return whether a record of a place has the point's recipe and fields, and no others."""
         s = record.settings
         asked = record.request.get("changes", {})
         own = self._protocol(s.suite, s.recipe.get("precision", ""))
@@ -68,14 +66,14 @@ class GridPoint:
 
 
 def _field_or_default(record: Record, name: str, otherwise: Any) -> Any:
-    """The record's own value; `otherwise` where the method has no such field."""
+    """Return the record's own value; `otherwise` where the method has no such field."""
     if name == PROMPTS_FROM:
         return record.settings.fields.get(name, record.settings.task)
     return record.settings.fields.get(name, otherwise)
 
 
 def grid_points(study: Study) -> Iterator[GridPoint]:
-    """Each grid with each of its combinations."""
+    """Yield each grid with each of its combinations."""
     recipe = load_recipe(study.recipe)
     for grid in study.grid:
         suite = load_suite(grid.suite)
@@ -86,69 +84,61 @@ def grid_points(study: Study) -> Iterator[GridPoint]:
             yield GridPoint(grid, suite, own, changes, study.tune)
 
 
-def study_cells(
-    study: Study, records: Iterable[Record]
-) -> Iterator[tuple[dict[str, Any], Record | None]]:
-    """Each place of the study, and the record that it has.
+StudyCell = tuple[dict[str, Any], Record | None]  # its place, and its record where there is one
+RecordsByCell = Mapping[Hashable, list[Record]]  # by the values of `CELL_COLUMNS`
+
+
+def records_by_cell(frame: pd.DataFrame) -> RecordsByCell:
+    """Return the comparable records with an outcome, by the values of `CELL_COLUMNS`."""
+    return comparable_records(frame).groupby(list(CELL_COLUMNS))["record"].agg(list).to_dict()
+
+
+def comparable_records(frame: pd.DataFrame) -> pd.DataFrame:
+    """Keep the records with an outcome that may be compared with one another.
 
     Of records of a backbone with several weights, inputs or precisions, those of the commonest; of
     a task with several variants of the data, or of a plug-in's method with several codes, likewise.
     """
-    by_place = group_by(_comparable_records(r for r in records if r.ok), _record_key)
-    seen = set[str]()
+    alike = _keep_commonest(frame[frame["ok"]], ["suite", "backbone"], ["trunk"])
+    alike = _keep_commonest(alike, ["suite", "backbone", "task"], ["split", "classes"])
+    return _keep_commonest(alike, ["suite", "backbone", "task", "method"], ["code"])
+
+
+def _keep_commonest(frame: pd.DataFrame, by: list[str], columns: list[str]) -> pd.DataFrame:
+    """Keep, of the records alike `by` some columns, those with the commonest values of others."""
+    count = frame.groupby([*by, *columns])["cell"].transform("size")
+    ordered = frame.assign(count=count).sort_values("count", ascending=False, kind="stable")
+    return frame.merge(ordered.drop_duplicates(by)[[*by, *columns]])
+
+
+def study_cells(study: Study, records: RecordsByCell) -> list[StudyCell]:
+    """Return each place of the study with the record that it has."""
+    cells: dict[str, StudyCell] = {}
     for point in grid_points(study):
         for place in point.places():
-            if canonical_json(place) in seen:
-                continue
-            seen.add(canonical_json(place))
-            found = by_place.get(tuple(place[name] for name in CELL_COLUMNS), [])
-            yield place, next((record for record in found if point.matches(record)), None)
+            key = canonical_json(place)
+            if key not in cells:
+                alike = records.get(tuple(place[name] for name in CELL_COLUMNS), [])
+                cells[key] = place, next(filter(point.matches, alike), None)
+    return list(cells.values())
 
 
-def _record_key(record: Record) -> tuple[Any, ...]:
-    return tuple(getattr(record.settings, name) for name in CELL_COLUMNS)
-
-
-def _comparable_records(records: Iterable[Record]) -> list[Record]:
-    ordered = sorted(records, key=lambda record: record.cell)
-    alike = []
-    for found in group_by(ordered, lambda r: (r.settings.suite, r.settings.backbone)).values():
-        of_one = _commonest(found, _run_conditions)
-        for of_task in group_by(of_one, lambda r: r.settings.task).values():
-            of_data = _commonest(of_task, lambda r: canonical_json(r.settings.data_key))
-            for of_method in group_by(of_data, lambda r: r.settings.method).values():
-                alike += _commonest(of_method, lambda r: r.settings.code)
-    return alike
-
-
-def _commonest(records: list[Record], key: Callable[[Record], str]) -> list[Record]:
-    """Of the records those whose key most have."""
-    most = Counter(map(key, records)).most_common(1)[0][0]
-    return [record for record in records if key(record) == most]
-
-
-def _run_conditions(record: Record) -> str:
-    """What all the records of a backbone must have alike: tasks of others are not set beside."""
-    s = record.settings
-    return canonical_json([s.weights, s.input, s.recipe.get("precision")])
-
-
-def outcome_frame(study: Study, records: Iterable[Record]) -> pd.DataFrame:
-    """A row a cell that has an outcome: its place, and what it gave."""
+def outcome_frame(study: Study, cells: Iterable[StudyCell]) -> pd.DataFrame:
+    """Return a row per cell that has an outcome: its place, and what it gave."""
     rows = [
         {**place, **{name: getattr(record.outcome, name) for name in OUTCOME_COLUMNS}}
-        for place, record in study_cells(study, records)
+        for place, record in cells
         if record
     ]
     return pd.DataFrame(rows, columns=[*CELL_COLUMNS, *study.varied(), *OUTCOME_COLUMNS])
 
 
 def measurement_frame(
-    study: Study, records: Iterable[Record], results: Path, measurement: str
+    study: Study, cells: Iterable[StudyCell], results: Path, measurement: str
 ) -> pd.DataFrame:
-    """A row a value that was measured: the cell's place, and the measurement's columns."""
+    """Return a row per value that was measured: the cell's place, and the measurement's columns."""
     columns, rows = list(measurements.find_measurement(measurement).columns), []
-    for place, record in study_cells(study, records):
+    for place, record in cells:
         found = measurements.read_measurement(results, record.cell, measurement) if record else None
         rows += (
             [{**place, **dict(zip(columns, row, strict=True))} for row in found.rows]
@@ -158,16 +148,18 @@ def measurement_frame(
     return pd.DataFrame(rows, columns=[*CELL_COLUMNS, *study.varied(), *columns])
 
 
-def value_frame(study: Study, records: Iterable[Record], results: Path, value: str) -> pd.DataFrame:
-    """The frame that has a value, without the rows where it was not taken."""
+def value_frame(
+    study: Study, cells: Iterable[StudyCell], results: Path, value: str
+) -> pd.DataFrame:
+    """Return the frame that has a value, without the rows where it was not taken."""
     source = study.measurement_for(value)
     if source:
-        return measurement_frame(study, records, results, source).dropna(subset=[value])
-    return outcome_frame(study, records)
+        return measurement_frame(study, cells, results, source).dropna(subset=[value])
+    return outcome_frame(study, cells)
 
 
 def summarise_over_seeds(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
-    """The mean over seeds at each place `by`, and its 95 % interval (Student's t), a row each.
+    """Return the mean over seeds at each place `by`, with its 95 % interval (Student's t).
 
     What a place does not tell apart is averaged within each seed first. Of one seed there is no
     interval.
@@ -181,7 +173,7 @@ def summarise_over_seeds(frame: pd.DataFrame, by: Sequence[str], value: str) -> 
 
 
 def confidence_intervals(values: pd.Series, by: Sequence[str]) -> pd.DataFrame:
-    """Of the values alike in the levels `by`: mean, its interval from low to high, and count."""
+    """Return mean, interval (low and high) and count of the values alike in the levels `by`."""
     found = values.groupby(level=list(by), sort=False, dropna=False).agg(["mean", "std", "count"])
     freedom = found["count"] - 1
     half = stats.t.ppf((1 + CONFIDENCE_LEVEL) / 2, freedom.where(freedom > 0)) * found["std"]
@@ -193,27 +185,27 @@ def confidence_intervals(values: pd.Series, by: Sequence[str]) -> pd.DataFrame:
 SEARCH_COLUMNS = ("suite", "task", "backbone", "method")
 
 
-def tuned_points(study: Study, records: Iterable[Record]) -> pd.DataFrame:
-    """A row a search: its place, what was chosen of what trials tried more than one value of.
+def tuned_points(study: Study, cells: Iterable[StudyCell]) -> pd.DataFrame:
+    """Return a row per search: its place, and the choices where trials tried several values.
 
     `ends`: whether the learning rate is the least or the largest of those tried.
     """
     return pd.DataFrame(
         [
             place | _tuned_point(record, trials)
-            for place, record, trials in _unique_searches(study, records)
+            for place, record, trials in _unique_searches(study, cells)
         ]
     )
 
 
-def best_by_learning_rate(study: Study, records: Iterable[Record]) -> pd.DataFrame:
-    """A row a search and learning rate: its place, `lr`, and the best validation `accuracy` there.
+def best_by_learning_rate(study: Study, cells: Iterable[StudyCell]) -> pd.DataFrame:
+    """Return the best validation `accuracy` per search and learning rate `lr`, with the place.
 
     Empty where trials tried one learning rate alone. A trial without an accuracy has no row.
     """
     rows = [
         place | {"lr": trial.point["lr"], "accuracy": trial.accuracy}
-        for place, _, trials in _unique_searches(study, records)
+        for place, _, trials in _unique_searches(study, cells)
         for trial in trials
         if trial.accuracy is not None
     ]
@@ -225,11 +217,11 @@ def best_by_learning_rate(study: Study, records: Iterable[Record]) -> pd.DataFra
 
 
 def _unique_searches(
-    study: Study, records: Iterable[Record]
+    study: Study, cells: Iterable[StudyCell]
 ) -> Iterator[tuple[dict[str, Any], Record, list[Trial]]]:
-    """Each search once, with its place and the first of its final runs."""
+    """Yield each search once, with its place and the first of its final runs."""
     seen = set[tuple[str, ...]]()
-    for place, record in study_cells(study, records):
+    for place, record in cells:
         if record and record.tuned:
             known = {name: place[name] for name in (*SEARCH_COLUMNS, *study.varied())}
             if (key := tuple(map(str, known.values()))) not in seen:

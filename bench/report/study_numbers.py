@@ -1,8 +1,5 @@
-"""How soon a method is where another ends."""
+"""Numbers on a study's page: convergence, trials, paired differences, and our printed numbers."""
 
-# MERGED bench.report.study_numbers: """The course of training on a study's page: by epoch and by second, and who is where others end."""
-# MERGED bench.report.study_numbers: """How far methods are from one of them, in pairs that differ in the method alone."""
-# MERGED bench.report.study_numbers: """What here answers to a number that a paper prints about a figure."""
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,18 +7,23 @@ from typing import Any
 import pandas as pd
 
 from bench.papers.study import CELL_COLUMNS, OurValue, PrintedNumber, Study
-from bench.records.schema import Record
 from bench.report import study_data
-from bench.report.markdown import MISSING, table_from_rows
+from bench.report.markdown import (
+    MISSING,
+    format_axis_value,
+    table_from_dicts,
+    table_from_rows,
+)
+from bench.report.study_data import StudyCell
 
 
 def first_epoch_reaching(accuracies: Sequence[float], target: float) -> int | None:
-    """The epoch, from 1, after which an accuracy is first at least the target; None: never."""
+    """Return the epoch, from 1, whose accuracy is first at least the target; None: never."""
     return next((i for i, value in enumerate(accuracies, start=1) if value >= target), None)
 
 
 def epochs_to_overtake(frame: pd.DataFrame, value: str) -> pd.DataFrame:
-    """For each two methods the epoch at which one first reaches the other's last `value`.
+    """Return, for each two methods, the epoch at which one first reaches the other's last `value`.
 
     `frame` has the columns suite, task, backbone, method, seed, epoch (from 1) and the value. A row
     for each suite, task, backbone and pair: over the seeds that both have, the median `epoch` of
@@ -59,7 +61,7 @@ SECONDS_NOTE = "Seconds begin with the initialisation, and leave out what measur
 
 
 def convergence_section(trained: pd.DataFrame, picture: str) -> list[str]:
-    """What the page says of what was `measured`; nothing where that is nothing."""
+    """Return the page's section on the training runs; nothing where there are none."""
     found = epochs_to_overtake(trained, VALIDATION_ACCURACY) if len(trained) else trained
     if not len(found):
         return []
@@ -88,7 +90,7 @@ def _format_epoch(epoch: float | None) -> str:
 
 
 def training_curves(study: Study, trained: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """For each value its mean over seeds by place, method and epoch, with its interval.
+    """Return, for each value, its mean over seeds by place, method and epoch, with its interval.
 
     `seconds` is the mean over seeds, too. Empty where nothing was measured.
     """
@@ -100,7 +102,7 @@ def training_curves(study: Study, trained: pd.DataFrame) -> dict[str, pd.DataFra
 
 
 def panel_row_columns(study: Study) -> list[str]:
-    """What tells one row of panels from another."""
+    """Return the columns that tell one row of panels from another."""
     return ["task", "backbone", *study.varied()]
 
 
@@ -110,20 +112,63 @@ def _training_curve(whole: pd.DataFrame, places: list[str], value: str) -> pd.Da
     return study_data.summarise_over_seeds(taken, by, value).merge(seconds, on=by)
 
 
-def training_frame(study: Study, records: Sequence[Record], results: Path) -> pd.DataFrame:
-    """What the runs on the training split gave after each epoch; seconds with the initialisation's.
+def training_frame(study: Study, cells: Sequence[StudyCell], results: Path) -> pd.DataFrame:
+    """Return the values of the training-split runs per epoch; seconds include initialisation.
 
     Those of the initialisation are the final run's: it looks at the same images but for the split.
     """
     if not study.measurement_for(VALIDATION_ACCURACY):
         return pd.DataFrame()
     found = study_data.measurement_frame(
-        study, records, results, study.measurement_for(VALIDATION_ACCURACY)
+        study, cells, results, study.measurement_for(VALIDATION_ACCURACY)
     )
     place = [*CELL_COLUMNS, *study.varied()]
-    begun = study_data.outcome_frame(study, records)[[*place, "init_seconds"]]
+    begun = study_data.outcome_frame(study, cells)[[*place, "init_seconds"]]
     whole = found.merge(begun, on=place)
     return whole.assign(seconds=whole["seconds"] + whole["init_seconds"])
+
+
+EDGE_MARK = " \\*"  # Markdown
+
+
+def chosen_section(study: Study, cells: Sequence[StudyCell]) -> list[str]:
+    """Return the section on the rates chosen for each method on each task."""
+    found = study_data.tuned_points(study, cells)
+    if not len(found):
+        return []
+    lines: dict[tuple[str, ...], dict[str, str]] = {}
+    known = ["backbone", "method", *study.varied()]
+    open_ = [name for name in found if name not in (*study_data.SEARCH_COLUMNS, *known, "ends")]
+    for row in found.to_dict("records"):
+        place = {name: format_axis_value(row[name]) for name in known}
+        line = lines.setdefault(tuple(place.values()), place)
+        words = ", ".join(
+            f"{name} {format_axis_value(row[name])}" for name in open_ if not pd.isna(row[name])
+        )
+        line[row["task"]] = words + (EDGE_MARK if row["ends"] else "")
+    note = (
+        "By trials on validation data, as many for every method;"
+        f"{EDGE_MARK}: an end of those tried."
+    )
+    return ["## Chosen rates", table_from_dicts(list(lines.values()), frozenset(known)), note]
+
+
+def trials_section(study: Study, tried: pd.DataFrame, picture: str) -> list[str]:
+    """Return the section on the trials' accuracies at each learning rate."""
+    if not len(tried):
+        return []
+    known = ["task", "backbone", "method", *study.varied()]
+    lines: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in tried.sort_values("lr", kind="stable").to_dict("records"):
+        place = {name: format_axis_value(row[name]) for name in known}
+        line = lines.setdefault(tuple(place.values()), place)
+        line[f"lr {format_axis_value(row['lr'])}"] = f"{row['accuracy']:.2f}"
+    return [
+        "## Trials",
+        f"![Validation accuracy by learning rate]({picture})",
+        table_from_dicts(list(lines.values()), frozenset(known)),
+        "Validation accuracy, one seed: the best of the trials at that rate.",
+    ]
 
 
 DIFFERENCE_COLUMNS = ("method", "against", "mean", "low", "high", "pairs")
@@ -132,7 +177,7 @@ DIFFERENCE_COLUMNS = ("method", "against", "mean", "low", "high", "pairs")
 def paired_differences(
     frame: pd.DataFrame, pair: Sequence[str], value: str, against: Iterable[str]
 ) -> pd.DataFrame:
-    """A row for each method and each of those that it is held `against`, with `COLUMNS`.
+    """Return a row for each method and each that it is compared with: `DIFFERENCE_COLUMNS`.
 
     `frame` has the columns `pair`, method and the value; of the places that both have, the mean of
     method - other and its 95 % interval (Student's t over the pairs, as of independent ones), which
@@ -165,11 +210,10 @@ SECONDS_PER_UNIT = {"d": 86_400.0}  # of a unit, where the values are in seconds
 DIFFERENCE_UNITS = {"%": "points"}  # what differences of percents are called here
 
 
-def our_value(one: PrintedNumber, study: Study, records: Iterable[Record]) -> str:
-    """The number of this study with its unit; empty where none answers, or cells lack a result."""
+def our_value(one: PrintedNumber, study: Study, cells: Sequence[StudyCell]) -> str:
+    """Return our number with its unit; empty if there is none, or cells lack a result."""
     if one.ours is None or study.figure is None:
         return ""
-    cells = list(study_data.study_cells(study, records))
     own, other = (
         _means_by_x(study.figure.x, one.ours, method, cells) if method else pd.Series(dtype=float)
         for method in (one.ours.of, one.ours.other)
@@ -182,9 +226,9 @@ def our_value(one: PrintedNumber, study: Study, records: Iterable[Record]) -> st
 
 
 def _means_by_x(
-    x: str, ours: OurValue, method: str, cells: list[tuple[dict[str, object], Record | None]]
+    x: str, ours: OurValue, method: str, cells: Sequence[StudyCell]
 ) -> pd.Series | None:
-    """The method's means by x, at `at` alone where that is said; None unless all cells are done."""
+    """Return the method's means by x, or at `at` alone; None unless all cells are done."""
     wanted = [
         (place[x], record and record.outcome)
         for place, record in cells

@@ -1,9 +1,9 @@
-"""Studies: what the papers' analyses ask of trained models, beyond their accuracy."""
+"""A study's files: its page, its figures, and its numbers as CSV."""
 
-# MERGED bench.report.study_page: """A study's page: its numbers with intervals, its picture, and all of them as CSV."""
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -19,17 +19,21 @@ from bench.papers.study import (
     with_stand_ins,
 )
 from bench.records import measurements, store
-from bench.records.schema import Record
 from bench.records.store import Store
 from bench.report import markdown, paper_tables, study_data, study_numbers
-from bench.report.markdown import MISSING, escape, table_from_dicts, table_from_rows
+from bench.report.frame import record_frame
+from bench.report.markdown import (
+    MISSING,
+    escape,
+    format_axis_value,
+    table_from_dicts,
+    table_from_rows,
+)
+from bench.report.study_data import RecordsByCell, StudyCell
 from bench.utils.files import write_atomically
 
-if TYPE_CHECKING:
-    from bench.report.figures.style import RenderedFigure
-
 STUDIES_FOLDER, QUICK_SUFFIX = "studies", ".quick"
-CONVERGENCE_SUFFIX, TRIALS_SUFFIX = ".convergence", ".trials"  # pictures beside that of the figure
+CONVERGENCE_SUFFIX, TRIALS_SUFFIX = ".convergence", ".trials"  # of further figures
 NOTICE = "<!-- made by `python -m bench run --study {}` from the records; do not edit -->"
 STAND_IN_NOTICE = (
     "**Filled from the suite `{}` and the embedded backbones, which stand in for the paper's: "
@@ -40,7 +44,6 @@ FOOTER = (
     "what is shown. Accuracy is top-1 percent on test after the last epoch. Every number: "
     "[CSV]({}.csv)."
 )
-EDGE_MARK = " \\*"  # Markdown
 MAX_X_VALUES = 8  # values of x at most; the CSV has all
 DECIMALS = {"accuracy": 2, "validation_accuracy": 2, "test_accuracy": 2, "init_seconds": 2,
             "train_seconds": 1, "init_images": 0, "method_params": 0}  # fmt: skip
@@ -48,47 +51,40 @@ FileContents = dict[str, bytes | None]
 
 
 def render_files(
-    named: NamedStudy, is_quick: bool, records: Sequence[Record], results: Path
+    named: NamedStudy, is_quick: bool, records: RecordsByCell, results: Path
 ) -> FileContents:
-    """Name below the results folder -> bytes, for the files of a study.
+    """Return the files of a study by their names below the results folder.
 
     None: there should be no such file.
     """
     study, gone = with_stand_ins(named.name, named.study) if is_quick else (named.study, [])
     stem, figure = _file_stem(named, is_quick), study.figure or _table_figure(named.paper, study)
-    frame = study_data.value_frame(study, records, results, figure.value)
+    cells = study_data.study_cells(study, records)
+    frame = study_data.value_frame(study, cells, results, figure.value)
     whole = study_data.summarise_over_seeds(frame, _cell_columns(study, figure.value), figure.value)
     shown = study_data.summarise_over_seeds(frame, figure.axes(), figure.value)
     apart = study_numbers.paired_differences(
         frame, _pair_columns(study), figure.value, study.against
     )
-    trained, tried = (
-        study_numbers.training_frame(study, records, results),
-        study_data.best_by_learning_rate(study, records),
-    )
-    pictures = _figure_files(stem, study, shown) | _training_curve_files(stem, study, trained)
-    pictures |= _trial_curve_files(stem, study, tried)
-    counted = len(frame.drop_duplicates([*CELL_COLUMNS, *study.varied()]))
-    cells = list(study_data.study_cells(study, records))
-    foot = FOOTER.format(counted, len(cells), Path(stem).name)
-    seen = markdown.backbones_sentence(record for _, record in cells if record)
+    trained = study_numbers.training_frame(study, cells, results)
+    tried = study_data.best_by_learning_rate(study, cells)
+    drawn = _figure_files(stem, study, shown, trained, tried)
+    name = Path(stem).name
     parts = [
         *_page_header(named, is_quick, study, gone),
-        *([f"![{study.title}]({Path(stem).name}.png)"] if pictures[f"{stem}.png"] else []),
+        *([f"![{study.title}]({name}.png)"] if drawn[f"{stem}.png"] else []),
         f"## {figure.value}",
         _values_table(shown, figure),
         *_differences_section(apart, figure.value),
-        *_chosen_section(study, records),
-        *_trials_section(study, tried, f"{Path(stem).name}{TRIALS_SUFFIX}.png"),
-        *_printed_section(study, records),
-        *study_numbers.convergence_section(trained, f"{Path(stem).name}{CONVERGENCE_SUFFIX}.png"),
-        escape(
-            " ".join(filter(None, [foot, seen, *_accuracy_drift_note(study, records, results)]))
-        ),
+        *study_numbers.chosen_section(study, cells),
+        *study_numbers.trials_section(study, tried, f"{name}{TRIALS_SUFFIX}.png"),
+        *_printed_section(study, cells),
+        *study_numbers.convergence_section(trained, f"{name}{CONVERGENCE_SUFFIX}.png"),
+        _footer(study, cells, frame, name, results),
     ]
     page = "\n\n".join(parts) + "\n"
     more = {f"{stem}.differences.csv": _to_csv(apart)} if study.against else {}
-    return {f"{stem}.md": page.encode(), f"{stem}.csv": _to_csv(whole), **more, **pictures}
+    return {f"{stem}.md": page.encode(), f"{stem}.csv": _to_csv(whole), **more, **drawn}
 
 
 def _to_csv(frame: pd.DataFrame) -> bytes:
@@ -96,7 +92,7 @@ def _to_csv(frame: pd.DataFrame) -> bytes:
 
 
 def _page_header(named: NamedStudy, is_quick: bool, study: Study, gone: Sequence[str]) -> list[str]:
-    """What a page begins with."""
+    """Return the head of a page."""
     parts = [
         NOTICE.format(named.name + (" --quick" if is_quick else "")),
         f"# {study.title}",
@@ -106,54 +102,51 @@ def _page_header(named: NamedStudy, is_quick: bool, study: Study, gone: Sequence
     return parts + ([f"Left out, for want of a stand-in: {', '.join(gone)}."] if gone else [])
 
 
-def markdown_path(named: NamedStudy, is_quick: bool, results: Path) -> Path:
-    """Where a study's page lies."""
-    return results / f"{_file_stem(named, is_quick)}.md"
-
-
 def _file_stem(named: NamedStudy, is_quick: bool) -> str:
     return f"{STUDIES_FOLDER}/{named.stem}{QUICK_SUFFIX if is_quick else ''}"
 
 
-def write_study_files(
-    named: NamedStudy, is_quick: bool, records: Sequence[Record], results: Path
-) -> None:
-    """Write the study's files, and the paper's table that it fills."""
-    contents = render_files(named, is_quick, records, results)
-    for name, text in _paper_table_files(named, is_quick, records).items():
-        contents[f"{paper_tables.FOLDER}/{name}"] = text.encode()
-    for name, content in contents.items():
+def write_study_by_name(name: str, is_quick: bool, results: Path) -> None:
+    """Write the files of a study from the records, and the paper's table that it fills."""
+    frame = record_frame(store.read_valid(Store(results))[0])
+    named = load_study(name)
+    contents = render_files(named, is_quick, study_data.records_by_cell(frame), results)
+    for file_name, text in _paper_table_files(named, is_quick, frame).items():
+        contents[f"{paper_tables.FOLDER}/{file_name}"] = text.encode()
+    for file_name, content in contents.items():
         if content is None:
-            (results / name).unlink(missing_ok=True)
+            (results / file_name).unlink(missing_ok=True)
         else:
-            write_atomically(results / name, content)
+            write_atomically(results / file_name, content)
 
 
-def render_existing(results: Path, records: Sequence[Record]) -> FileContents:
-    """The files of all studies of papers that have a page there."""
-    found: FileContents = {}
-    for name in study_names():
-        for is_quick in (False, True):
-            if (
-                results / STUDIES_FOLDER / f"{name}{QUICK_SUFFIX if is_quick else ''}.md"
-            ).is_file():
-                found |= render_files(load_study(name), is_quick, records, results)
-    return found
+def study_path_by_name(name: str, is_quick: bool, results: Path) -> Path:
+    """Return the path of a study's page."""
+    return results / f"{_file_stem(load_study(name), is_quick)}.md"
 
 
-def _paper_table_files(
-    named: NamedStudy, is_quick: bool, records: Sequence[Record]
-) -> dict[str, str]:
+def render_existing(results: Path, frame: pd.DataFrame) -> FileContents:
+    """Return the files of all papers' studies that have a page in the results folder."""
+    records = study_data.records_by_cell(frame)
+    files: FileContents = {}
+    for name, is_quick in product(study_names(), (False, True)):
+        page = results / STUDIES_FOLDER / f"{name}{QUICK_SUFFIX if is_quick else ''}.md"
+        if page.is_file():
+            files |= render_files(load_study(name), is_quick, records, results)
+    return files
+
+
+def _paper_table_files(named: NamedStudy, is_quick: bool, frame: pd.DataFrame) -> dict[str, str]:
     table = named.study.table
     if not table:
         return {}
     suite = STAND_IN_SUITE if is_quick else None
-    whole = paper_tables.render_tables(named.paper, records, suite)
+    whole = paper_tables.render_tables(named.paper, frame, suite)
     return {name: text for name, text in whole.items() if Path(name).stem == table}
 
 
 def _table_figure(paper: str, study: Study) -> StudyFigure:
-    """What a study that fills a table shows: the table's value, a line a method."""
+    """Return the figure of a study that fills a table: the table's value, a line per method."""
     table = next(t for t in layouts.load_layouts(paper).table if t.id == study.table)
     value = table.columns[0].metric
     axes = ["backbone", "task", *study.varied()]
@@ -167,47 +160,34 @@ def _cell_columns(study: Study, value: str) -> list[str]:
 
 
 def _pair_columns(study: Study) -> list[str]:
-    """What two cells share that differ in the method alone."""
+    """Return the columns that two cells share which differ in the method alone."""
     return [*(name for name in CELL_COLUMNS if name != "method"), *study.varied()]
 
 
-def _figure_files(stem: str, study: Study, shown: pd.DataFrame) -> FileContents:
-    from bench.report.figures.study import draw
+def _figure_files(
+    stem: str, study: Study, shown: pd.DataFrame, trained: pd.DataFrame, tried: pd.DataFrame
+) -> FileContents:
+    """Return the study's figure, and its curves of training and of trials."""
+    from bench.report.figures import draw_study, study_curves
 
-    return _drawing_files(stem, draw(study.figure, shown) if study.figure else None)
-
-
-def _training_curve_files(stem: str, study: Study, trained: pd.DataFrame) -> FileContents:
-    from bench.report.figures import study_curves
-
-    found = study_numbers.training_curves(study, trained)
-    return _drawing_files(
-        stem + CONVERGENCE_SUFFIX,
-        study_curves.draw_training_curves(found, study_numbers.panel_row_columns(study))
-        if found
+    rows = study_numbers.panel_row_columns(study)
+    curves = study_numbers.training_curves(study, trained)
+    drawn = {
+        stem: draw_study(study.figure, shown) if study.figure else None,
+        stem + CONVERGENCE_SUFFIX: study_curves.draw_training_curves(curves, rows)
+        if curves
         else None,
-    )
-
-
-def _trial_curve_files(stem: str, study: Study, tried: pd.DataFrame) -> FileContents:
-    from bench.report.figures import study_curves
-
-    drawing = (
-        study_curves.draw_trial_curves(tried, study_numbers.panel_row_columns(study))
-        if len(tried)
-        else None
-    )
-    return _drawing_files(stem + TRIALS_SUFFIX, drawing)
-
-
-def _drawing_files(stem: str, drawing: "RenderedFigure | None") -> FileContents:
-    if drawing is None:
-        return {f"{stem}.svg": None, f"{stem}.png": None}
-    return {f"{stem}.svg": drawing.svg(), f"{stem}.png": drawing.png()}
+        stem + TRIALS_SUFFIX: study_curves.draw_trial_curves(tried, rows) if len(tried) else None,
+    }
+    files: FileContents = {}
+    for name, figure in drawn.items():
+        files[f"{name}.svg"] = figure.svg() if figure else None
+        files[f"{name}.png"] = figure.png() if figure else None
+    return files
 
 
 def _values_table(shown: pd.DataFrame, figure: StudyFigure) -> str:
-    """Rows for lines and panels, columns for some values of x; of many names each has a row."""
+    """Return rows for lines and panels, columns for some values of x; a row each for many names."""
     columns, axes = list(dict.fromkeys(shown[figure.x])), figure.axes()
     if len(columns) > MAX_X_VALUES and any(isinstance(x, str) for x in columns):
         return _long_table(shown, axes, figure.value)
@@ -215,31 +195,27 @@ def _values_table(shown: pd.DataFrame, figure: StudyFigure) -> str:
     across = _evenly_spaced(columns)
     rows: dict[tuple[str, ...], dict[object, str]] = {}
     for line in shown.to_dict("records"):
-        key = tuple(_format_value(line[name]) for name in down)
+        key = tuple(format_axis_value(line[name]) for name in down)
         rows.setdefault(key, {})[line[figure.x]] = _format_mean(line, figure.value)
-    heads = [*down, *(f"{figure.x} {_format_value(x)}" for x in across)]
+    heads = [*down, *(f"{figure.x} {format_axis_value(x)}" for x in across)]
     cells = [[*key, *(found.get(x, MISSING) for x in across)] for key, found in rows.items()]
     return table_from_rows(heads, cells, frozenset(down)) if cells else "No cell has a result yet."
 
 
 def _long_table(shown: pd.DataFrame, axes: Sequence[str], value: str) -> str:
-    """A row a value."""
+    """Return a row per value."""
     rows = [
-        [*(_format_value(line[name]) for name in axes), _format_mean(line, value)]
+        [*(format_axis_value(line[name]) for name in axes), _format_mean(line, value)]
         for line in shown.to_dict("records")
     ]
     return table_from_rows([*axes, value], rows, frozenset(axes))
 
 
 def _evenly_spaced(values: list[object]) -> list[object]:
-    """At most `ACROSS` of them, evenly spaced, the first and the last among them."""
+    """Return at most `MAX_X_VALUES` values, evenly spaced, the first and the last among them."""
     if len(values) <= MAX_X_VALUES:
         return values
     return [values[round(i * (len(values) - 1) / (MAX_X_VALUES - 1))] for i in range(MAX_X_VALUES)]
-
-
-def _format_value(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _format_mean(line: dict[Any, float], value: str, sign: str = "") -> str:
@@ -250,7 +226,7 @@ def _format_mean(line: dict[Any, float], value: str, sign: str = "") -> str:
 
 
 def _differences_section(apart: pd.DataFrame, value: str) -> list[str]:
-    """Each method's mean difference to each of those that all are compared with."""
+    """Return the section on each method's mean difference to those all are compared with."""
     if not len(apart):
         return []
     lines: dict[str, dict[str, str]] = {}
@@ -261,51 +237,14 @@ def _differences_section(apart: pd.DataFrame, value: str) -> list[str]:
     return ["## Differences", table_from_dicts(list(lines.values())), said]
 
 
-def _chosen_section(study: Study, records: Iterable[Record]) -> list[str]:
-    """What trials chose for each method on each task."""
-    found = study_data.tuned_points(study, records)
-    if not len(found):
-        return []
-    lines: dict[tuple[str, ...], dict[str, str]] = {}
-    known = ["backbone", "method", *study.varied()]
-    open_ = [name for name in found if name not in (*study_data.SEARCH_COLUMNS, *known, "ends")]
-    for row in found.to_dict("records"):
-        place = {name: _format_value(row[name]) for name in known}
-        cells = lines.setdefault(tuple(place.values()), place)
-        words = ", ".join(
-            f"{name} {_format_value(row[name])}" for name in open_ if not pd.isna(row[name])
-        )
-        cells[row["task"]] = words + (EDGE_MARK if row["ends"] else "")
-    said = f"By trials on validation data, as many for every method;{EDGE_MARK}: an end of those tried."
-    return ["## Chosen rates", table_from_dicts(list(lines.values()), frozenset(known)), said]
-
-
-def _trials_section(study: Study, tried: pd.DataFrame, picture: str) -> list[str]:
-    """What trials found at each learning rate."""
-    if not len(tried):
-        return []
-    known = ["task", "backbone", "method", *study.varied()]
-    lines: dict[tuple[str, ...], dict[str, str]] = {}
-    for row in tried.sort_values("lr", kind="stable").to_dict("records"):
-        place = {name: _format_value(row[name]) for name in known}
-        cells = lines.setdefault(tuple(place.values()), place)
-        cells[f"lr {_format_value(row['lr'])}"] = f"{row['accuracy']:.2f}"
-    return [
-        "## Trials",
-        f"![Validation accuracy by learning rate]({picture})",
-        table_from_dicts(list(lines.values()), frozenset(known)),
-        "Validation accuracy, one seed: the best of the trials at that rate.",
-    ]
-
-
-def _printed_section(study: Study, records: Sequence[Record]) -> list[str]:
+def _printed_section(study: Study, cells: Sequence[StudyCell]) -> list[str]:
     if not study.printed:
         return []
     rows = [
         [
             one.what,
             f"{one.value:g} {one.unit}",
-            study_numbers.our_value(one, study, records) or MISSING,
+            study_numbers.our_value(one, study, cells) or MISSING,
         ]
         for one in study.printed
     ]
@@ -315,32 +254,33 @@ def _printed_section(study: Study, records: Sequence[Record]) -> list[str]:
     ]
 
 
-def _accuracy_drift_note(study: Study, records: Iterable[Record], results: Path) -> list[str]:
-    """How far the runs that were measured ended from the records that were there before."""
+def _footer(
+    study: Study, cells: Sequence[StudyCell], frame: pd.DataFrame, name: str, results: Path
+) -> str:
+    counted = len(frame.drop_duplicates([*CELL_COLUMNS, *study.varied()]))
+    parts = [
+        FOOTER.format(counted, len(cells), name),
+        markdown.backbones_sentence(record for _, record in cells if record),
+        _accuracy_drift_note(study, cells, results),
+    ]
+    return escape(" ".join(filter(None, parts)))
+
+
+def _accuracy_drift_note(study: Study, cells: Sequence[StudyCell], results: Path) -> str:
+    """Report how far measured runs ended from the records made by other versions."""
     final = measurements.filter_by_training(study.measure, "final")
-    apart = [
+    differences = [
         abs(found.accuracy - record.outcome.accuracy)
-        for _, record in study_data.study_cells(study, records)
+        for _, record in cells
         for name in final[:1]
         if record
         and record.outcome
         and (found := measurements.read_measurement(results, record.cell, name))
     ]
-    other = [difference for difference in apart if difference]
-    if not other:
-        return []
-    return [
-        f"{len(other)} of {len(apart)} measured runs ended at another accuracy than their record, "
-        f"which other versions had made: by {max(other):.2f} at most."
-    ]
-
-
-def write_study_by_name(name: str, is_quick: bool, results: Path) -> None:
-    """Write what the study shows, of what there is."""
-    records, _ = store.read_valid(Store(results))
-    write_study_files(load_study(name), is_quick, records, results)
-
-
-def study_path_by_name(name: str, is_quick: bool, results: Path) -> Path:
-    """Where that is to be read."""
-    return markdown_path(load_study(name), is_quick, results)
+    apart = [difference for difference in differences if difference]
+    if not apart:
+        return ""
+    return (
+        f"{len(apart)} of {len(differences)} measured runs ended at another accuracy than their "
+        f"record, which other versions had made: by {max(apart):.2f} at most."
+    )

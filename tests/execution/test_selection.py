@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -11,7 +12,9 @@ from bench.cli import main
 from bench.execution import jobs, plan
 from bench.execution.plan import Request
 from bench.models import method_checks
+from bench.papers.study import StudyFigure
 from bench.records.schema import Settings
+from bench.report import study_data
 from bench.report.figures import study_heat_map
 from bench.training import runner
 from methods.shared.prompts import prompts_of
@@ -37,7 +40,7 @@ def cells(cards, names: str, tasks: tuple[str, ...] = ("light",), **changes):
 def prompts_at_the_start(cell):
     """The first block's prompts of a cell, as training would find them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "_fit", lambda *_: ([], {}))
+        patch.setattr(runner, "_fit", lambda *_: [])
         done = runner.train(cell, torch.device("cpu"), lambda *_: None)
     return prompts_of(done.model)[0]
 
@@ -167,8 +170,16 @@ def test_the_matrix_has_sources_as_rows_and_the_ordinary_cells_on_its_diagonal()
         crossed_record("b", "a", 0, 60),
         crossed_record(None, "b", 0, 30),
     ]
-    found = study_heat_map.prompt_source_accuracies(records, ["a", "b"])
-    np.testing.assert_array_equal(found, [[75, np.nan], [60, 30]])
+    cells = [
+        {"prompts_from": s.fields.get("prompts_from", s.task), "task": s.task, "seed": s.seed}
+        for s in (record.settings for record in records)
+    ]
+    frame = pd.DataFrame(cells).assign(accuracy=[r.outcome.accuracy for r in records])
+    figure = StudyFigure("heat map", x="task", y="prompts_from", value="accuracy")
+    summary = study_data.summarise_over_seeds(frame, figure.axes(), "accuracy")
+    sheet = study_heat_map._heat_map(figure, "", summary, lambda matrix: matrix)
+    assert (sheet.rows, sheet.columns) == (["a", "b"], ["a", "b"])
+    np.testing.assert_array_equal(sheet.shades, [[75, np.nan], [60, 30]])
 
 
 def test_each_task_s_column_is_normalised_by_itself():

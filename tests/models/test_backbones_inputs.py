@@ -20,6 +20,7 @@ from bench.config.loading import WEIGHTS_DIR
 from bench.config.overrides import override_backbone
 from bench.models import backbones, weight_files
 from bench.report import ledgers, markdown, study_data
+from bench.report.frame import record_frame
 from bench.training import runner
 from bench.utils.errors import UserError
 from support import tiny
@@ -432,7 +433,7 @@ def test_the_ledger_of_initialisation_does_not_average_two_inputs() -> None:
         for share in (0.5, 1.0)
         for record in row("spt_deep", [60.0], fields={"share": share, "prompts": 20}, **how)
     ]
-    lines = ledgers.init_seconds_by_share(made)
+    lines = ledgers.init_seconds_by_share(record_frame(made))
     assert [line["backbone"] for line in lines] == [
         "vit_mini_mae[size=32]",
         "vit_mini_mae[size=64]",
@@ -443,8 +444,8 @@ def test_a_study_sets_no_tasks_of_two_inputs_beside_each_other() -> None:
     plain = row("bias", [60.0] * 3)
     other = row("bias", [50.0] * 5, **WIDE)[2:]
     extra = row("bias", [50.0] * 5, seed=1, **WIDE)[3:]
-    kept = study_data._comparable_records([*plain, *other, *extra])
-    assert {record.settings.input["size"] for record in kept} == {64}
+    kept = study_data.comparable_records(record_frame([*plain, *other, *extra]))
+    assert {record.settings.input["size"] for record in kept["record"]} == {64}
 
 
 def test_a_backbone_s_change_gives_it_a_name_of_its_own() -> None:

@@ -21,6 +21,7 @@ import pytest
 from bench.records.store import Store, read_valid
 from bench.report.figures.label_placement import overlap_areas, place_labels
 from bench.report.figures.pareto import SECOND_UNITS, fit_scale
+from bench.report.frame import record_frame
 from bench.report.generate import regenerate, stale_files
 from bench.report.leaderboard import build_boards
 from bench.report.leaderboard_page import records_csv, render_leaderboard
@@ -208,7 +209,9 @@ def test_tasks_stand_in_the_card_s_order_and_those_not_run_are_named() -> None:
 
 
 def test_a_suite_without_a_card_is_shown_all_the_same() -> None:
-    [board] = build_boards([make("bias", "b", suite="own"), make("bias", "a", suite="own")], {})
+    [board] = build_boards(
+        record_frame([make("bias", "b", suite="own"), make("bias", "a", suite="own")]), {}
+    )
     assert board.tasks == ["a", "b"]
     assert board.groups == {"Other": ["a", "b"]}
 

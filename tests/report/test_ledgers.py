@@ -10,6 +10,7 @@ import pytest
 from bench.cli.main import main
 from bench.records.schema import Record, Trial, TuningResult
 from bench.report import ledgers
+from bench.report.frame import record_frame
 from support.made_up_records import boards, make, row
 from support.tiny import backbone_card
 
@@ -62,26 +63,26 @@ def on_test(*accuracies: float) -> list[Record]:
 
 
 def test_regret_is_what_validation_s_pick_loses_on_test_and_ties_go_to_the_smaller_rate() -> None:
-    [line] = ledgers.tuning_regret(on_test(70.0, 72.5, 71.0), tried())
+    [line] = ledgers.tuning_regret(record_frame(on_test(70.0, 72.5, 71.0)), tried())
     assert line["picked by validation"] == "72.50"
     assert line["best in the grid"] == "72.50"
-    [line] = ledgers.tuning_regret(on_test(70.0, 71.0, 72.5), tried())
+    [line] = ledgers.tuning_regret(record_frame(on_test(70.0, 71.0, 72.5)), tried())
     assert (line["picked by validation"], line["regret"]) == ("71.00", "1.50")
 
 
 def test_without_a_final_run_at_every_rate_there_is_no_regret() -> None:
-    assert ledgers.tuning_regret(on_test(70.0, 71.0), tried()) == []
-    assert ledgers.tuning_regret(on_test(70.0, 71.0, 72.0), tried(seed="1")) == []
+    assert ledgers.tuning_regret(record_frame(on_test(70.0, 71.0)), tried()) == []
+    assert ledgers.tuning_regret(record_frame(on_test(70.0, 71.0, 72.0)), tried(seed="1")) == []
 
 
 def test_regret_is_of_the_trials_of_full_length():
     """Short ones of a search that halves tell where to go on, not what was picked."""
     short = [{**line, "epochs": "2", "val_accuracy": "99.0"} for line in tried()]
     whole = [{**line, "epochs": "10"} for line in tried()]
-    [line] = ledgers.tuning_regret(on_test(70.0, 72.5, 71.0), [*short, *whole])
+    [line] = ledgers.tuning_regret(record_frame(on_test(70.0, 72.5, 71.0)), [*short, *whole])
     assert (line["picked by validation"], line["regret"]) == ("72.50", "0.00")
     short[0]["val_accuracy"] = "99.9"
-    [line] = ledgers.tuning_regret(on_test(70.0, 72.5, 71.0), [*short, *whole])
+    [line] = ledgers.tuning_regret(record_frame(on_test(70.0, 72.5, 71.0)), [*short, *whole])
     assert line["picked by validation"] == "72.50"
 
 
@@ -91,14 +92,14 @@ def test_val_is_that_of_the_last_trial_at_what_was_chosen():
 
     found = TuningResult(0, 3.0, [trial(0.1, 90.0, 1), trial(0.01, 50.0, 1), trial(0.01, 60.0, 2)])
     final = make("bias", "digits", 0, 70.0, rates={"lr": 0.01, "weight_decay": 0.01})
-    [line] = ledgers.search_costs(boards([final]), [replace(final, tuned=found)])
+    [line] = ledgers.search_costs(boards([final]), record_frame([replace(final, tuned=found)]))
     assert line["val"] == "60.00"
 
 
 @pytest.mark.parametrize("other", [{"classes": 7}, {"split": "6" * 32}, {"weights": "f" * 64}])
 def test_final_runs_of_another_version_of_the_data_give_no_regret(other: dict[str, Any]) -> None:
     more = make("bias", "digits", 0, 99.0, rates={"lr": 0.1, "weight_decay": 0.01}, **other)
-    assert ledgers.tuning_regret([*on_test(70.0, 72.5, 71.0), more], tried()) == []
+    assert ledgers.tuning_regret(record_frame([*on_test(70.0, 72.5, 71.0), more]), tried()) == []
 
 
 def test_shares_of_the_data_stand_side_by_side() -> None:
@@ -109,7 +110,7 @@ def test_shares_of_the_data_stand_side_by_side() -> None:
         outcome = replace(plain.outcome, init_seconds=seconds)
         made.append(replace(plain, outcome=outcome))
     [line] = ledgers.init_seconds_by_share(
-        [*made, make("spt_deep", "digits", fields={"share": None})]
+        record_frame([*made, make("spt_deep", "digits", fields={"share": None})])
     )
     assert line["method"] == "spt_deep_kmeans"
     assert (line["10 %"], line["100 %"]) == ("1.00", "9.00")

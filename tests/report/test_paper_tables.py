@@ -10,9 +10,9 @@ from bench.cli.main import main
 from bench.papers import claims, layouts
 from bench.papers.claims import Claim, PaperEntry
 from bench.records.schema import Record
-from bench.report import claim_checks, paper_tables
-from bench.report.claim_checks import ClaimChecker
-from bench.report.paper_values import PaperResults, format_value, largest_comparable
+from bench.report import paper_tables, paper_values
+from bench.report.frame import record_frame
+from bench.report.paper_values import ClaimChecker, PaperResults, format_value, largest_comparable
 from bench.utils.errors import UserError
 from support import synthetic_records
 from support.made_up_records import row, write
@@ -37,10 +37,11 @@ def test_every_table_of_every_paper_is_the_golden_one(tables: dict[str, str]) ->
 def test_the_order_of_the_records_changes_no_table(tables: dict[str, str]) -> None:
     shuffled = synthetic_records.records()
     random.Random(1).shuffle(shuffled)
+    frame = record_frame(shuffled)
     for paper in claims.paper_names():
-        for name, content in paper_tables.render_tables(paper, shuffled, against=True).items():
+        for name, content in paper_tables.render_tables(paper, frame, against=True).items():
             assert content == tables[name], name
-    assert claim_checks.render_claims(claim_checks.check_papers(shuffled)) == tables["claims.md"]
+    assert paper_tables.render_claims(paper_values.check_papers(frame)) == tables["claims.md"]
 
 
 @pytest.mark.parametrize("paper", claims.paper_names())
@@ -64,7 +65,7 @@ def test_every_row_of_a_layout_is_a_registered_method(paper: str) -> None:
 
 def test_nothing_is_filled_from_a_claim() -> None:
     for paper in claims.paper_names():
-        for name, content in paper_tables.render_tables(paper, []).items():
+        for name, content in paper_tables.render_tables(paper, record_frame([])).items():
             if name.endswith(".csv"):
                 cells = [
                     line.split(",")[2:] for line in content.splitlines()[1:] if '"' not in line
@@ -83,15 +84,17 @@ def test_a_group_s_mean_is_over_its_tasks_in_the_column_that_the_paper_used() ->
     made = full_row()
     natural = [r.outcome for r in made if r.group == "Natural" and r.outcome]
     for column in ("accuracy", "best_epoch_accuracy"):
-        found = PaperResults(largest_comparable(made, "spt2024"), column).measured(NATURAL)
+        found = PaperResults(largest_comparable(record_frame(made), "spt2024"), column).measured(
+            NATURAL
+        )
         assert found.values == [pytest.approx(sum(getattr(o, column) for o in natural) / 7)]
         assert (found.done, found.tasks) == (7, 7)
 
 
 def test_an_incomplete_group_has_no_value_and_says_how_far_it_got() -> None:
-    found = PaperResults(largest_comparable(full_row()[1:], "spt2024"), "accuracy").measured(
-        NATURAL
-    )
+    found = PaperResults(
+        largest_comparable(record_frame(full_row()[1:]), "spt2024"), "accuracy"
+    ).measured(NATURAL)
     assert (found.values, found.done, found.tasks) == ([], 6, 7)
     assert format_value(NATURAL, found) == "–"
 
@@ -104,11 +107,18 @@ def test_records_of_another_recipe_or_with_other_fields_do_not_fill_a_cell() -> 
         record("spt_deep", MAE, FGVC, task, prompts=50),
     ]
     assert (
-        PaperResults(largest_comparable(others, "spt2024"), "accuracy").measured(cub).values == []
+        PaperResults(largest_comparable(record_frame(others), "spt2024"), "accuracy")
+        .measured(cub)
+        .values
+        == []
     )
     fifty = PaperEntry("spt_deep", "prompts=50", MAE, "fgvc", "cub", "accuracy")
     assert (
-        len(PaperResults(largest_comparable(others, "spt2024"), "accuracy").measured(fifty).values)
+        len(
+            PaperResults(largest_comparable(record_frame(others), "spt2024"), "accuracy")
+            .measured(fifty)
+            .values
+        )
         == 1
     )
 
@@ -119,7 +129,7 @@ def test_what_is_not_possible_is_marked_so() -> None:
         format_value(
             place,
             PaperResults(
-                largest_comparable(synthetic_records.records(), "spt2024"), "accuracy"
+                largest_comparable(record_frame(synthetic_records.records()), "spt2024"), "accuracy"
             ).measured(place),
         )
         == "n/a"
@@ -128,7 +138,9 @@ def test_what_is_not_possible_is_marked_so() -> None:
 
 def test_total_parameters_are_the_backbone_s_and_all_tasks_over_the_backbone_s() -> None:
     """VPT's Table 1 prints 1.02 for linear probing and 24.02 for full fine-tuning."""
-    results = PaperResults(largest_comparable(synthetic_records.records(), "vpt2022"), "accuracy")
+    results = PaperResults(
+        largest_comparable(record_frame(synthetic_records.records()), "vpt2022"), "accuracy"
+    )
     for method, printed in (("linear", "1.02"), ("full", "25.02")):
         place = PaperEntry(
             method, "", synthetic_records.ORIGINAL, "fgvc+vtab1k", "all tasks", "total_params"
@@ -170,28 +182,32 @@ def cub(*accuracies: float) -> list[Record]:
     ],
 )
 def test_a_claim_is_verified_within_the_margin(accuracies: tuple[float, ...], status: str) -> None:
-    verdict = ClaimChecker(cub(*accuracies)).check(claim("80.13"))
+    verdict = ClaimChecker(record_frame(cub(*accuracies))).check(claim("80.13"))
     assert verdict.status == status
     assert verdict.column == "best_epoch_accuracy"
 
 
 def test_a_borrowed_row_is_compared_as_the_paper_that_ran_it_reports() -> None:
     assert (
-        ClaimChecker(cub(80.0)).check(claim("75.00", "vpt2022")).status == "not run"
+        ClaimChecker(record_frame(cub(80.0))).check(claim("75.00", "vpt2022")).status == "not run"
     )  # its recipe
-    verdict = ClaimChecker(cub(80.0), recipe="spt2024").check(claim("75.00", "vpt2022"))
+    verdict = ClaimChecker(record_frame(cub(80.0)), recipe="spt2024").check(
+        claim("75.00", "vpt2022")
+    )
     assert (verdict.status, verdict.column) == ("verified", "accuracy")
 
 
 def test_an_incomplete_claim_counts_its_tasks() -> None:
-    verdict = ClaimChecker(full_row()[2:]).check(
+    verdict = ClaimChecker(record_frame(full_row()[2:])).check(
         claim("80.00", suite="vtab1k", on="mean over tasks")
     )
     assert verdict.status == "incomplete (17/19)"
 
 
 def test_the_page_has_the_sixteen_claims_of_the_paper_s_own() -> None:
-    page = claim_checks.summary_table(claim_checks.check_papers([], ["spt2024"])).splitlines()
+    page = paper_tables.summary_table(
+        paper_values.check_papers(record_frame([]), ["spt2024"])
+    ).splitlines()
     heads = [head.strip() for head in page[0].strip("|").split("|")]
     assert heads == ["Dataset", "Model", "Metric", "Claimed", "Verified", "Status"]
     assert len(page) == 2 + 16

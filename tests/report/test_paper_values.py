@@ -7,6 +7,7 @@ import pytest
 
 from bench.papers.claims import PaperEntry
 from bench.records.schema import Record
+from bench.report.frame import record_frame
 from bench.report.paper_values import MeasuredValue, PaperResults, largest_comparable
 from support.synthetic_records import MAE, SUITES, record
 
@@ -28,7 +29,9 @@ def made(seed: int = 0, more: float = 0.0) -> list[Record]:
 
 def find(records: list[Record], on: str, metric: str = "accuracy") -> MeasuredValue:
     place = PaperEntry("spt_deep", "", MAE, "vtab1k", on, metric)
-    return PaperResults(largest_comparable(records, "spt2024"), "accuracy").measured(place)
+    return PaperResults(largest_comparable(record_frame(records), "spt2024"), "accuracy").measured(
+        place
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,6 +87,6 @@ def test_of_boards_that_cannot_be_one_the_largest_fills_the_table() -> None:
     ]
     named = [replace(one, cell=one.settings.digest()) for one in other]
     for both in ([*whole, *named], [*named, *whole]):
-        parts = largest_comparable(both, "spt2024")
+        parts = largest_comparable(record_frame(both), "spt2024")
         assert (len(parts.records), parts.left_out) == (19, 5)
         assert find(both, "mean over groups").values == [pytest.approx(50.0)]

@@ -1,6 +1,5 @@
 """Others' records: accepted or refused with a sentence, and brought in; cells side by side."""
 
-# MERGED test_merging: """What comes in with others' records, and what keeps a record out."""
 import json
 from dataclasses import replace
 from pathlib import Path

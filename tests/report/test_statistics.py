@@ -1,6 +1,5 @@
 """The statistics give what papers print and other libraries compute."""
 
-# MERGED test_statistics_edges: """Statistics where a small change of the definition shows: at a level, with one task, with ties."""
 from collections import Counter
 from itertools import pairwise as pairs
 from itertools import permutations, product

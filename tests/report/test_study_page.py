@@ -34,6 +34,7 @@ from bench.records import measurements, store
 from bench.records.schema import Outcome, Record
 from bench.records.store import Store
 from bench.report import study_data, study_numbers, study_page
+from bench.report.frame import record_frame
 from bench.utils.errors import UserError
 from support import synthetic_records, tiny
 
@@ -111,7 +112,7 @@ def test_every_study_has_cells_under_quick(name: str, tmp_path: Path) -> None:
 def test_every_study_names_known_things_of_the_paper(name: str) -> None:
     found = load_study(name).study
     selection.require_known_methods(method for grid in found.grid for method in grid.methods)
-    cells = list(study_data.study_cells(found, []))
+    cells = list(study_data.study_cells(found, {}))
     assert cells, "suites, tasks and fields of recipes are looked up on the way"
     for grid in found.grid:
         for task in [*grid.tasks, *(t for of in grid.tasks_as.values() for t in of)]:
@@ -136,7 +137,7 @@ def test_a_papers_table_is_filled_by_its_study() -> None:
         found = load_study(f"spt2024/{name}").study
         places = [
             (p["suite"], p["task"], p["backbone"], p["method"], p.get("share"))
-            for p, _ in study_data.study_cells(found, [])
+            for p, _ in study_data.study_cells(found, {})
         ]
         table = next(t for t in layouts.load_layouts("spt2024").table if t.id == name)
         for place in layouts.expand_table(table).entries():
@@ -265,14 +266,20 @@ def test_a_study_with_measures_is_done_when_both_are_there(folder: Path, tmp_pat
     _require_begun_at_the_start(loaded, tmp_path)
 
 
+def cells_of(study: Study, results: Path) -> list[study_data.StudyCell]:
+    """The study's cells with the records of a results folder."""
+    records = study_data.records_by_cell(record_frame(store.read_valid(Store(results))[0]))
+    return study_data.study_cells(study, records)
+
+
 def _require_begun_at_the_start(study: Study, results: Path) -> None:
     """Seconds on the page begin with the initialisation, and no value is there before an epoch."""
-    records, _ = store.read_valid(Store(results))
-    begun = study_data.outcome_frame(study, records).set_index("method")["init_seconds"]
-    measured = study_data.measurement_frame(study, records, results, "validation").set_index(
+    cells = cells_of(study, results)
+    begun = study_data.outcome_frame(study, cells).set_index("method")["init_seconds"]
+    measured = study_data.measurement_frame(study, cells, results, "validation").set_index(
         ["method", "epoch"]
     )
-    trained = study_numbers.training_frame(study, records, results)
+    trained = study_numbers.training_frame(study, cells, results)
     for value, found in study_numbers.training_curves(study, trained).items():
         lines = found.set_index(["method", "epoch"])
         assert set(found["epoch"]) == {*measured.dropna(subset=[value]).index.unique("epoch")}
@@ -390,7 +397,7 @@ def test_records_of_another_recipe_or_other_fields_are_no_part_of_a_study(
     assert run(folder, tmp_path, wide) == 0
     records, _ = store.read_valid(Store(tmp_path))
     assert len(records) == 4
-    assert len(study_data.outcome_frame(loaded, records)) == 2
+    assert len(study_data.outcome_frame(loaded, cells_of(loaded, tmp_path))) == 2
 
 
 def test_a_study_that_tunes_has_trials_first_and_shows_what_they_chose(
@@ -449,8 +456,8 @@ def test_tuned_cells_are_no_part_of_a_study_that_does_not_tune(
     tuned = study(folder, "with", tune="true", **plain)
     untuned = study(folder, "without", **plain)
     assert run(folder, tmp_path, tuned) == 0
-    records, _ = store.read_valid(Store(tmp_path))
-    found = [study_data.outcome_frame(load_study(str(c)).study, records) for c in (tuned, untuned)]
+    studies = [load_study(str(card)).study for card in (tuned, untuned)]
+    found = [study_data.outcome_frame(one, cells_of(one, tmp_path)) for one in studies]
     assert list(map(len, found)) == [1, 0]
 
 
@@ -507,7 +514,7 @@ def fgvc_and_cub() -> tuple[Suite, Task]:
 
 @pytest.mark.parametrize(("ours", "unit", "said"), PRINTED_ROWS)
 def test_beside_a_printed_number_stands_what_answers_to_it(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, ours: dict[str, Any], unit: Any, said: str
+    folder: Path, ours: dict[str, Any], unit: Any, said: str
 ) -> None:
     loaded = load_study(str(study(folder, "beside"))).study
     means = {("vpt_deep", 2): 50.0, ("vpt_deep", 3): 57.0, ("spt_deep", 2): 59.0,
@@ -516,14 +523,11 @@ def test_beside_a_printed_number_stands_what_answers_to_it(
     blank = synthetic_records.record("vpt_deep", "vit", *fgvc_and_cub())
     found = [
         (place, replace(blank, outcome=outcome_of(means[place["method"], place["prompts"]])))
-        for place, _ in study_data.study_cells(loaded, [])
+        for place, _ in study_data.study_cells(loaded, {})
     ]
-    monkeypatch.setattr(study_data, "study_cells", lambda *_: iter(found))
-    assert study_numbers.our_value(one, loaded, []) == said
-    monkeypatch.setattr(
-        study_data, "study_cells", lambda *_: iter((place, None) for place, _ in found)
-    )
-    assert study_numbers.our_value(one, loaded, []) == "", "no cell has a result"
+    assert study_numbers.our_value(one, loaded, found) == said
+    undone = [(place, None) for place, _ in found]
+    assert study_numbers.our_value(one, loaded, undone) == "", "no cell has a result"
 
 
 def test_a_figure_says_what_places_its_values() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from bench.config.suite import load_suite
 from bench.records.schema import Failure, Outcome, Record, Settings
 from bench.records.store import Store
+from bench.report.frame import record_frame
 from bench.report.leaderboard import Board, build_boards
 
 Ending = Literal["failed", "unsupported"]
@@ -93,4 +94,4 @@ def write(results: Path, records: Iterable[Record]) -> Store:
 
 
 def boards(records: Iterable[Record]) -> list[Board]:
-    return build_boards(records, SUITES)
+    return build_boards(record_frame(records), SUITES)

@@ -12,7 +12,8 @@ from bench.config.recipe import load_recipe
 from bench.config.suite import Suite, Task, load_suite
 from bench.papers import claims
 from bench.records.schema import Failure, Outcome, Record, Settings
-from bench.report import claim_checks, paper_tables
+from bench.report import paper_tables, paper_values
+from bench.report.frame import record_frame
 from bench.utils.files import REPO_ROOT
 
 GOLDEN = REPO_ROOT / "tests" / "golden" / "papers"
@@ -131,11 +132,11 @@ def _vpt() -> Iterator[Record]:
 
 def tables() -> dict[str, str]:
     """Name below the golden folder -> text, of every table of every paper, and the claims page."""
-    invented = records()
+    invented = record_frame(records())
     made: dict[str, str] = {}
     for paper in claims.paper_names():
         made |= paper_tables.render_tables(paper, invented, against=True)
-    return {**made, **claim_checks.render_files(claim_checks.check_papers(invented))}
+    return {**made, **paper_tables.claims_files(paper_values.check_papers(invented))}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
-"""All pictures of a results folder: what each is called, and where it is shown."""
+"""The figures of boards and studies, as SVG and PNG; each kind's module is imported when drawn."""
 
-# MERGED bench.report.figures: """Boards as pictures: each module draws one kind, as SVG and as PNG; needs matplotlib."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +8,9 @@ from typing import TYPE_CHECKING
 from bench.report.leaderboard import Board
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.papers.study import StudyFigure
     from bench.report.figures.style import RenderedFigure
 
 THUMBNAIL = "[![{caption}]({name}.png)]({name}.svg)"
@@ -21,7 +23,7 @@ MORE_LINKS = (
 
 @dataclass(frozen=True)
 class FigureSpec:
-    """A picture of boards, as its module draws it."""
+    """One kind of figure of boards."""
 
     name: str  # of its files below the results folder, without the ending
     caption: str
@@ -38,13 +40,13 @@ class Figures:
     preview_png: bytes | None  # the first as PNG, for where an SVG is not shown
 
     def files(self) -> dict[str, bytes | None]:
-        """Name -> bytes; None: there should be no such file."""
+        """Return the files by name; None: there should be no such file."""
         found: dict[str, bytes | None] = {f"{one.name}.svg": svg for one, svg in self.drawn}
         front = {f"{one.name}.png": self.preview_png for one, _ in self.drawn[:1]}
         return {**found, **front}
 
     def markdown(self) -> str:
-        """The first picture, and links to the others; empty without a picture."""
+        """Return the first picture, and links to the others; empty without a picture."""
         from bench.report.figures.style import MAX_PANELS
 
         names = [picture for picture, svg in self.drawn if svg]
@@ -58,7 +60,7 @@ class Figures:
         return f"{picture}{cut}\n\n{MORE_LINKS.format(others=others)}"
 
     def svg_by_caption(self) -> dict[str, str]:
-        """SVG by caption."""
+        """Return the figures as SVG, by caption."""
         return {picture.caption: svg.decode() for picture, svg in self.drawn if svg}
 
 
@@ -71,7 +73,7 @@ def draw_all(boards: Sequence[Board]) -> Figures:
 
 
 def _figure_specs() -> list[FigureSpec]:
-    """All pictures; their modules are imported here, since matplotlib is slow to import."""
+    """Return all pictures; their modules are imported here, since matplotlib is slow to import."""
     from bench.report.figures import critical_difference, difference_to_full, pareto
 
     def against(quantity: str, name: str, caption: str) -> FigureSpec:
@@ -95,3 +97,14 @@ def _figure_specs() -> list[FigureSpec]:
             difference_to_full.draw,
         ),
     ]
+
+
+def draw_study(figure: "StudyFigure", summary: "pd.DataFrame") -> "RenderedFigure | None":
+    """Draw a study's `summary`, as `summarise_over_seeds` gives it by the figure's axes.
+
+    None: there is nothing to draw.
+    """
+    from bench.report.figures import study_bars, study_curves, study_heat_map
+
+    kinds = {"curves": study_curves, "bars": study_bars, "heat map": study_heat_map}
+    return kinds[figure.kind].draw(figure, summary) if len(summary) else None

@@ -1,4 +1,4 @@
-"""Average ranks with the groups that Nemenyi's test does not tell apart, a panel a board.
+"""Average ranks with the groups that Nemenyi's test does not tell apart, a panel per board.
 
 The diagram of Demšar (2006), figure 1, the best method at the right: see `bench.report.statistics`.
 """
@@ -53,7 +53,7 @@ NAME_LINE_STYLE: dict[str, Any] = {"linewidth": 0.7, "solid_joinstyle": "miter"}
 
 @dataclass(frozen=True)
 class RankDiagram:
-    """What one panel shows."""
+    """The contents of one panel."""
 
     heading: str
     names: list[str]  # (K,), the best rank first
@@ -92,12 +92,12 @@ class RankDiagram:
 
 
 def drawable_boards(boards: Sequence[Board]) -> list[Board]:
-    """The boards with at least 3 complete rows and 2 tasks; there is room for `PANELS`."""
+    """Return the boards with at least 3 complete rows and 2 tasks; `MAX_PANELS` are drawn."""
     return [board for board in boards if len(board.rows) > 2 and len(board.tasks) > 1]
 
 
 def draw(boards: Sequence[Board]) -> RenderedFigure | None:
-    """The picture of the first `PANELS` boards `shown`; None: there are none.
+    """Draw the first `MAX_PANELS` drawable boards; None: there are none.
 
     A method's value on a task is its mean over seeds.
     """
@@ -111,7 +111,7 @@ def draw(boards: Sequence[Board]) -> RenderedFigure | None:
 
 
 def rank_diagram(board: Board) -> RankDiagram:
-    """The ranks of the board's complete rows, and the bars over those that may be equal."""
+    """Return the ranks of the board's complete rows, and the bars over those that may be equal."""
     table = accuracy_table(board.rows)  # (T, K)
     ranks = average_ranks(table)
     order = np.argsort(ranks, kind="stable")
@@ -160,7 +160,7 @@ def _draw_diagram(axes: Axes, shape: RankDiagram) -> None:
 
 
 def _draw_axis(axes: Axes, shape: RankDiagram, at: Callable[[float], float]) -> None:
-    """The axis with its ticks, and above it the critical difference."""
+    """Draw the axis with its ticks, and above it the critical difference."""
     most = len(shape.names)
     axes.plot([at(most), at(1)], [HEAD_HEIGHT, HEAD_HEIGHT], color=TEXT_COLOUR, linewidth=1)
     room = shape.axis / (most - 1)  # inches a rank
@@ -182,7 +182,7 @@ def _draw_axis(axes: Axes, shape: RankDiagram, at: Callable[[float], float]) -> 
 def _draw_name(
     axes: Axes, shape: RankDiagram, i: int, at: Callable[[float], float], y: float, right: bool
 ) -> None:
-    """A method's line from its rank on the axis to its name at the side."""
+    """Draw a method's line from its rank on the axis to its name at the side."""
     side, toward = (at(1), 1) if right else (at(len(shape.names)), -1)
     kind, x = shape.families[i], at(shape.ranks[i])
     end = side + toward * ARM_LENGTH

@@ -1,4 +1,4 @@
-"""How far each method is from `full` on each task, in points, a panel a board."""
+"""Heat map of each method's difference to `full` on each task, in points, a panel per board."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ DARK, LIGHT = "#000000", "#ffffff"  # numbers on light cells and on dark ones
 
 @dataclass(frozen=True)
 class DifferenceMap:
-    """What one panel shows; the last column is the mean over tasks."""
+    """The contents of one panel; the last column is the mean over tasks."""
 
     heading: str
     names: list[str]  # (M,), the best mean first
@@ -68,25 +68,25 @@ class DifferenceMap:
 
     @property
     def columns(self) -> list[float]:
-        """Where each column (T + 1,) begins, in inches from the panel's left."""
+        """The left edge of each column (T + 1,), in inches from the panel's left."""
         sizes = [*(len(tasks) for tasks in self.groups.values()), 1]
         group = np.repeat(range(len(sizes)), sizes)
         return [self.left + CELL_SIZE[0] * i + GROUP_GAP * int(g) for i, g in enumerate(group)]
 
     @property
     def lines(self) -> list[float]:
-        """Where the reference and each row (1 + M,) begin, in inches from the panel's top."""
+        """The top of the reference and of each row (1 + M,), in inches from the panel's top."""
         below = [self.top + GROUP_GAP + CELL_SIZE[1] * (1 + i) for i in range(len(self.names))]
         return [self.top, *below]
 
 
 def drawable_boards(boards: Sequence[Board]) -> list[Board]:
-    """The boards with complete rows of `full` and of others; there is room for `PANELS`."""
+    """Return the boards with complete rows of `full` and of others; `MAX_PANELS` are drawn."""
     return [board for board in boards if _reference_row(board) and len(board.rows) > 1]
 
 
 def draw(boards: Sequence[Board]) -> RenderedFigure | None:
-    """The picture of the first `PANELS` boards `shown`; None: there are none.
+    """Draw the first `MAX_PANELS` drawable boards; None: there are none.
 
     One colour means one difference in all panels; a quarter of the largest has half its strength.
     """
@@ -99,7 +99,7 @@ def draw(boards: Sequence[Board]) -> RenderedFigure | None:
 
 
 def difference_map(board: Board) -> DifferenceMap:
-    """The differences of a board `shown`; of several rows of `full`, the best is the reference."""
+    """Return the differences of a drawable board; the best row of `full` is the reference."""
     full = _reference_row(board)
     assert full is not None  # the board is one of those shown
     rows = [row for row in board.rows if row is not full]
@@ -116,14 +116,14 @@ def difference_map(board: Board) -> DifferenceMap:
 
 
 def difference_colours(differences: Floats, most: float) -> Floats:
-    """The cells' colours (..., 4): palest at 0, full strength at `most`, by the square root."""
+    """Return cell colours (..., 4): palest at 0, full strength at `most`, by the square root."""
     strength = np.sqrt(np.abs(differences) / most)
     found: Floats = matplotlib.colormaps[COLOURMAP](0.5 + 0.5 * np.sign(differences) * strength)
     return found
 
 
 def contrasting_colour(colour: Floats) -> str:
-    """The colour of a number that contrasts the more with its cell's (3 or more,).
+    """Return the colour of a number that contrasts the more with its cell's (3 or more,).
 
     By the relative luminance of https://www.w3.org/TR/WCAG21/#dfn-relative-luminance.
     """
@@ -133,7 +133,7 @@ def contrasting_colour(colour: Floats) -> str:
 
 
 def format_signed(difference: float) -> str:
-    """``+1.2``, ``−0.4``, ``0.0``."""
+    """Return ``+1.2``, ``−0.4``, ``0.0``."""
     text = f"{difference:+.1f}".replace("-", "−")
     return text[1:] if float(text[1:]) == 0 else text
 
@@ -162,7 +162,7 @@ def _draw_map(axes: Axes, shape: DifferenceMap, most: float) -> None:
 
 
 def _draw_headers(axes: Axes, shape: DifferenceMap) -> None:
-    """The names of the tasks, upright, and of their groups above."""
+    """Draw the names of the tasks, upright, and of their groups above."""
     for x, task in zip(shape.columns, shape.tasks, strict=True):
         axes.text(
             x + CELL_SIZE[0] / 2, shape.top - NAME_GAP, task, rotation=90, ha="center", va="bottom"

@@ -1,6 +1,8 @@
-"""Where the names of points go so that they cover nothing: each in turn takes the best place."""
+"""Placement of point labels so that they cover nothing; lengths in 1/72 inch.
 
-# MERGED bench.report.figures.label_placement: """The names of points, written beside them where they cover nothing; lengths in 1/72 inch."""
+Greedy: each label in turn takes its cheapest place, until none moves.
+"""
+
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,8 +19,8 @@ LABEL_GAPS = (5.0, 8.0, 13.0, 20.0, 29.0, 40.0, 53.0, 68.0, 85.0)  # from point 
 OUTSIDE_COST = (
     10.0  # cost of an area outside the frame, where a covered one costs 1 and a distance 1
 )
-OVERLAP_COST = 60.0  # of two labels that cover one another, beside the area
-THROUGH_COST = 40.0  # of a line through a label or a mark, for each of the samples that lie inside
+OVERLAP_COST = 60.0  # of two labels that cover one another, besides the area
+THROUGH_COST = 40.0  # of a line through a label or a mark, for each of its samples inside
 CROSSING_COST = 80.0  # of two lines that cross
 LINE_SAMPLES = np.linspace(0.2, 1.0, 11)  # of the way from point to label
 MAX_ROUNDS = 8  # how often each label may move on, once all are placed
@@ -33,7 +35,7 @@ class LabelCandidates(NamedTuple):
 
 
 def place_labels(points: Floats, sizes: Floats, marks: Floats, frame: Floats) -> Floats:
-    """The labels' boxes (N, 4), near `points` (N, 2), for texts of `sizes` (N, 2).
+    """Return the labels' boxes (N, 4), near `points` (N, 2), for texts of `sizes` (N, 2).
 
     Labels keep off each other and off `marks` (M, 4), inside `frame` (4,), and off the lines that
     join labels to points, as far as there is room. The same input gives the same places.
@@ -51,7 +53,7 @@ def place_labels(points: Floats, sizes: Floats, marks: Floats, frame: Floats) ->
 
 
 def overlap_areas(some: Floats, others: Floats) -> Floats:
-    """The area that each of `some` (N, 4) shares with each of `others` (M, 4): (N, M)."""
+    """Return the area that each of `some` (N, 4) shares with each of `others` (M, 4): (N, M)."""
     low = np.maximum(some[:, None, :2], others[None, :, :2])  # (N, M, 2)
     high = np.minimum(some[:, None, 2:], others[None, :, 2:])
     width, height = np.moveaxis(np.maximum(high - low, 0), 2, 0)
@@ -77,7 +79,7 @@ def _candidates(point: Floats, size: Floats, marks: Floats, frame: Floats) -> La
 
 
 def _conflict_costs(choice: LabelCandidates, others: list[tuple[Floats, Floats]]) -> Floats:
-    """What each place costs (K,) beside the boxes and lines that the other labels have now."""
+    """Return the cost of each place (K,) next to the other labels' present boxes and lines."""
     if not others:
         return np.zeros(len(choice.boxes))
     boxes, lines = (np.stack(part) for part in zip(*others, strict=True))
@@ -88,7 +90,7 @@ def _conflict_costs(choice: LabelCandidates, others: list[tuple[Floats, Floats]]
 
 
 def _samples_in_boxes(lines: Floats, boxes: Floats) -> Floats:
-    """How many samples of each line (N, 2, 2) lie in each box (M, 4): (N, M)."""
+    """Count the samples of each line (N, 2, 2) inside each box (M, 4): (N, M)."""
     steps = LINE_SAMPLES[:, None, None] * (lines[:, 1] - lines[:, 0])  # (S, N, 2)
     samples = lines[:, 0] + steps
     inside = _points_in_boxes(samples.reshape(-1, 2), boxes)
@@ -96,14 +98,14 @@ def _samples_in_boxes(lines: Floats, boxes: Floats) -> Floats:
 
 
 def _points_in_boxes(points: Floats, boxes: Floats) -> NDArray[np.bool_]:
-    """Which of `points` (N, 2) lie in which of `boxes` (M, 4): (N, M)."""
+    """Return which of `points` (N, 2) are in which of `boxes` (M, 4): (N, M)."""
     x, y = points[:, :1], points[:, 1:]
     left, bottom, right, top = boxes.T
     return (left <= x) & (x <= right) & (bottom <= y) & (y <= top)
 
 
 def _crossing_lines(some: Floats, others: Floats) -> NDArray[np.bool_]:
-    """Which of the lines `some` (N, 2, 2) cross which of `others` (M, 2, 2): (N, M)."""
+    """Return which of the lines `some` (N, 2, 2) cross which of `others` (M, 2, 2): (N, M)."""
     a, b = some[:, None, 0], some[:, None, 1]  # (N, 1, 2)
     c, d = others[None, :, 0], others[None, :, 1]  # (1, M, 2)
     split_others = _side_of_line(a, b, c) * _side_of_line(a, b, d) < 0
@@ -111,7 +113,7 @@ def _crossing_lines(some: Floats, others: Floats) -> NDArray[np.bool_]:
 
 
 def _side_of_line(a: Floats, b: Floats, c: Floats) -> Floats:
-    """Above 0 where `c` lies left of the line from `a` to `b`, below 0 where it lies right."""
+    """Return a number above 0 if `c` is left of the line from `a` to `b`, below 0 if right."""
     ab, ac = b - a, c - a
     return ab[..., 0] * ac[..., 1] - ab[..., 1] * ac[..., 0]
 
@@ -156,7 +158,7 @@ def _display_coordinates(axes: Axes, points: Floats | Sequence[tuple[float, floa
 
 
 def _boxes_along(corners: Floats) -> Floats:
-    """The boxes (C - 1, 4) around the parts of a line that is level or upright."""
+    """Return the boxes (C - 1, 4) around the parts of a line that is level or upright."""
     low = np.minimum(corners[:-1], corners[1:]) - HALF_LINE
     return np.column_stack([low, np.maximum(corners[:-1], corners[1:]) + HALF_LINE])
 

@@ -1,6 +1,8 @@
-"""A logarithmic axis of counts or seconds that has a place for 0, left of a break."""
+"""Accuracy against a cost of the methods, a panel per board, with the Pareto front.
 
-# MERGED bench.report.figures.pareto: """Accuracy against what a method costs, a panel a board, with the Pareto front."""
+The axis of the cost is logarithmic, with a place for 0 left of a break.
+"""
+
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +31,6 @@ from bench.report.figures.style import (
     style_context,
     truncate,
 )
-from bench.report.grouping import group_by
 from bench.report.leaderboard import Board
 from bench.report.method_families import Family, method_family
 from bench.report.rows import MethodRow
@@ -41,20 +42,20 @@ SECOND_UNITS = {-6: " µs", -3: " ms", 0: " s"}
 
 @dataclass(frozen=True)
 class LogScale:
-    """Where counts stand on the axis, in powers of ten."""
+    """A logarithmic axis of counts, in powers of ten."""
 
     low: float
     high: float
-    zero: float | None  # where 0 stands; None: no count is 0
+    zero: float | None  # the place of 0; None: no count is 0
     gap: float  # the middle of the break; without 0, the axis' left end
     units: Mapping[int, str]  # by the power of ten
 
     def at(self, count: float) -> float:
-        """The place of a count."""
+        """Return the place of a count."""
         return math.log10(count) if count > 0 else self.low if self.zero is None else self.zero
 
     def ticks(self) -> dict[float, str]:
-        """Places and texts; powers of ten, and more where fewer than two would show."""
+        """Return places and texts; powers of ten, and more where fewer than two would show."""
         marks = next(
             (m for s in TICK_STEPS if len(m := self._marks(s)) > 1), self._marks(TICK_STEPS[-1])
         )
@@ -67,7 +68,7 @@ class LogScale:
 
 
 def fit_scale(counts: Sequence[float], units: Mapping[int, str] = COUNT_UNITS) -> LogScale:
-    """The scale that shows all `counts`, with some room at the ends."""
+    """Return the scale that shows all `counts`, with some room at the ends."""
     logs = [math.log10(count) for count in counts if count > 0]
     if not logs:
         return LogScale(low=-1.0, high=1.0, zero=0.0, gap=1.0, units=units)
@@ -80,7 +81,7 @@ def fit_scale(counts: Sequence[float], units: Mapping[int, str] = COUNT_UNITS) -
 
 
 def tick_label(power: int, step: int, units: Mapping[int, str]) -> str:
-    """``step`` times ten to the ``power``: 50k, 1M, 20 ms."""
+    """Return ``step`` times ten to the ``power``: 50k, 1M, 20 ms."""
     unit = max((known for known in units if known <= power), default=min(units))
     return f"{step * 10.0 ** (power - unit):.12g}{units[unit]}"
 
@@ -98,7 +99,7 @@ FRONT_STYLE: dict[str, Any] = {"color": FAINT_COLOUR, "linewidth": 0.9, "linesty
 
 @dataclass(frozen=True)
 class Quantity:
-    """What stands on the horizontal axis."""
+    """A quantity for the horizontal axis."""
 
     label: str
     of: Callable[[MethodRow], float | None]
@@ -129,7 +130,7 @@ QUANTITIES = {
 
 @dataclass(frozen=True)
 class PlottedRow:
-    """A complete row, placed."""
+    """A complete row with its place in the plot."""
 
     x: float  # on the scale
     y: float  # mean over tasks, percent
@@ -139,12 +140,12 @@ class PlottedRow:
 
 
 def drawable_boards(boards: Sequence[Board], quantity: str = "params") -> list[Board]:
-    """The boards with a complete row that has the quantity; the picture has room for `PANELS`."""
+    """Return the boards with a complete row that has the quantity; `MAX_PANELS` are drawn."""
     return [board for board in boards if _known_values(board, QUANTITIES[quantity])]
 
 
 def draw(boards: Sequence[Board], quantity: str = "params") -> RenderedFigure | None:
-    """The picture of the first `PANELS` boards `shown`; None: there are none.
+    """Draw the first `MAX_PANELS` drawable boards; None: there are none.
 
     `quantity` is a key of `QUANTITIES`.
     """
@@ -158,7 +159,7 @@ def draw(boards: Sequence[Board], quantity: str = "params") -> RenderedFigure | 
 
 
 def pareto_front(x: Sequence[float], y: Sequence[float]) -> list[int]:
-    """The points that no other beats, from the least `x` to the most.
+    """Return the points that no other beats, from the least `x` to the most.
 
     One point beats another that has neither less `x` nor more `y`, unless they are equal in both:
     of equal points all are on the front or none.
@@ -172,14 +173,14 @@ def pareto_front(x: Sequence[float], y: Sequence[float]) -> list[int]:
 
 
 def _known_values(board: Board, quantity: Quantity) -> dict[int, float]:
-    """The quantity of the complete rows that have it, by their index."""
+    """Return the quantity of the complete rows that have it, by their index."""
     machine = _majority_machine(board) if quantity.of_one_machine else None
     rows = [(i, row) for i, row in enumerate(board.rows) if machine in (None, row.machine)]
     return {i: value for i, row in rows if (value := quantity.of(row)) is not None}
 
 
 def _majority_machine(board: Board) -> str:
-    """The machine that most complete rows ran on, each wholly."""
+    """Return the machine that most complete rows ran on, each wholly."""
     counts = Counter(row.machine for row in board.rows if row.machine)
     return max(counts, key=lambda name: (counts[name], name), default="–")
 
@@ -238,7 +239,7 @@ def _draw_x_axis(axes: Axes, scale: LogScale) -> None:
 
 
 def _front_corners(best: Sequence[PlottedRow]) -> Floats:
-    """The corners (C, 2) of the line along the front: level until the next point, then up."""
+    """Return the corners (C, 2) of the line along the front: level to the next point, then up."""
     corners = [(best[0].x, best[0].y)]
     for before, point in pairwise(best):
         corners += [(point.x, before.y), (point.x, point.y)]
@@ -246,12 +247,14 @@ def _front_corners(best: Sequence[PlottedRow]) -> Floats:
 
 
 def _draw_markers(axes: Axes, points: Sequence[PlottedRow]) -> None:
-    """A marker a point and a bar a spread; few artists, since each costs time to draw."""
+    """Draw a marker per point and a bar per spread; few artists, since each costs time to draw."""
     spread = [p for p in points if p.sd]
     low, high = [p.y - p.sd for p in spread], [p.y + p.sd for p in spread]
     colours = [p.family.colour for p in spread]
     axes.vlines([p.x for p in spread], low, high, colors=colours, linewidth=0.9)
-    for _, alike in sorted(group_by(points, lambda p: p.family.name).items()):
-        kind = alike[0].family
-        x, y = [p.x for p in alike], [p.y for p in alike]
-        axes.plot(x, y, linestyle="none", color=kind.colour, **marker_style(kind))
+    families = {p.family.name: p.family for p in points}
+    for name, family in sorted(families.items()):
+        own = [(p.x, p.y) for p in points if p.family.name == name]
+        axes.plot(
+            *zip(*own, strict=True), linestyle="none", color=family.colour, **marker_style(family)
+        )

@@ -1,4 +1,4 @@
-"""A value at each of some names, a bar a method and such, with its interval and its number."""
+"""A study's bar chart: a value for each name, a bar per method, with its interval and number."""
 
 from collections import defaultdict
 from functools import partial
@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 
 from bench.papers.study import StudyFigure
-from bench.report.figures.study_panels import column_label, join_columns, split_panels, value_label
+from bench.report.figures.study_panels import column_label, join_columns, split_panels
 from bench.report.figures.style import (
     FAINT_COLOUR,
     GRID_COLOUR,
@@ -26,6 +26,7 @@ from bench.report.figures.style import (
     truncate,
     widest_text,
 )
+from bench.report.markdown import format_axis_value
 from bench.report.method_families import method_family
 
 HEIGHT = 2.7  # inches of a panel
@@ -35,7 +36,7 @@ NUMBER_SIZE = 6.0  # 1/72 inch
 ONE_DECIMAL_FROM = 10  # from there on a number has one decimal, as percents do
 MIN_BAR_WIDTH = 0.36  # inches a bar, at least
 GROUP_GAP = 0.6  # of a bar, between groups
-NAME_GAP = 0.06  # inches beside a name
+NAME_GAP = 0.06  # inches around a name
 PALE_STRENGTH = 0.5  # the strength of the colour of a family's second member and on
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++")  # of a family's members
 HEADROOM = 1.12  # times the largest value: room for its number
@@ -43,7 +44,7 @@ BarStyles = dict[str, dict[str, Any]]
 
 
 def draw(figure: StudyFigure, summary: pd.DataFrame) -> RenderedFigure:
-    """A panel for each value of the figure's panels: at each x, a bar for each of its lines."""
+    """Draw a panel for each value of the figure's panels: at each x, a bar for each line."""
     summary = summary.assign(line=join_columns(summary, figure.lines))
     looks = _bar_styles(list(dict.fromkeys(summary["line"])))
     with style_context():
@@ -57,7 +58,7 @@ def draw(figure: StudyFigure, summary: pd.DataFrame) -> RenderedFigure:
 
 
 def _bar_styles(lines: list[str]) -> BarStyles:
-    """A colour a family; what comes after its first line is paler, and hatched."""
+    """Return a colour per family; what comes after its first line is paler, and hatched."""
     looks: BarStyles = {}
     used: dict[str, int] = defaultdict(int)
     for line in lines:
@@ -76,7 +77,7 @@ def _bar_styles(lines: list[str]) -> BarStyles:
 
 
 def _panel(figure: StudyFigure, part: pd.DataFrame, looks: BarStyles, name: str) -> FigurePanel:
-    """Wide enough for what stands below each group, and for the heading."""
+    """Return a panel wide enough for the label below each group, and for the heading."""
     groups = {value: _group_label(value) for value in dict.fromkeys(part[figure.x])}
     lines = [line for label in groups.values() for line in label.splitlines()]
     group = max(MIN_BAR_WIDTH * (len(looks) + GROUP_GAP), widest_text(lines) + 2 * NAME_GAP)
@@ -87,9 +88,11 @@ def _panel(figure: StudyFigure, part: pd.DataFrame, looks: BarStyles, name: str)
 
 
 def _group_label(value: object) -> str:
-    """What stands below a group: of a backbone, its tag in a line of its own."""
+    """Return the label below a group: a backbone's tag is on a line of its own."""
     return (
-        value_label(value).replace(".", "\n.", 1) if isinstance(value, str) else value_label(value)
+        format_axis_value(value).replace(".", "\n.", 1)
+        if isinstance(value, str)
+        else format_axis_value(value)
     )
 
 
@@ -122,7 +125,7 @@ def _draw(
 def _draw_bars(
     axes: Axes, own: pd.DataFrame, places: list[float], width: float, look: dict[str, Any]
 ) -> None:
-    """One line's bars with their intervals, where there are any, and above both the numbers."""
+    """Draw one line's bars with their intervals, if any, and above both the numbers."""
     axes.bar(places, own["mean"], width, **look)
     for x, mean, low, high in zip(places, own["mean"], own["low"], own["high"], strict=True):
         if not np.isnan(low):

@@ -1,7 +1,8 @@
-"""A value over a number, a curve a method and such, with the band of its interval."""
+"""A study's curves: a value over a number with the band of its interval, a curve per method.
 
-# MERGED bench.report.figures.study_curves: """The course of training: what methods come to by epoch and by second, one beside another."""
-# MERGED bench.report.figures.study_curves: """What trials found at each learning rate, a curve a method."""
+Also the training curves by epoch and by second, and the trials' accuracy by learning rate.
+"""
+
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -31,13 +32,13 @@ from bench.report.method_families import method_family
 WIDTH, HEIGHT = 3.6, 2.7  # inches of a panel
 MARGINS = (0.62, 0.5, 0.15, 0.35)  # inches around the axes: left, bottom, right, top
 LINE_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # with them the dashes of a family begin anew later
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # with them a family repeats its dashes later
 MAX_MARKED_POINTS = 12  # points of a curve, up to which each has a mark
 LineStyles = dict[str, dict[str, Any]]
 
 
 def draw(figure: StudyFigure, summary: pd.DataFrame) -> RenderedFigure:
-    """A panel for each value of the figure's panels, with a curve for each of its lines."""
+    """Draw a panel for each value of the figure's panels, with a curve for each of its lines."""
     summary = summary.assign(line=join_columns(summary, figure.lines))
     looks = line_styles(summary["line"])
     with style_context():
@@ -49,7 +50,7 @@ def draw(figure: StudyFigure, summary: pd.DataFrame) -> RenderedFigure:
 
 
 def line_styles(lines: Iterable[str]) -> LineStyles:
-    """A colour a family of methods; its members differ in their dashes and marks."""
+    """Return a colour per family of methods; its members differ in their dashes and marks."""
     used: dict[str, int] = defaultdict(int)
     looks: LineStyles = {}
     for name in dict.fromkeys(lines):
@@ -62,14 +63,14 @@ def line_styles(lines: Iterable[str]) -> LineStyles:
 
 
 def legend_handles(looks: LineStyles) -> list[Artist]:
-    """An entry a line."""
+    """Return a legend entry per line."""
     return [Line2D([], [], label=name, markersize=3, **look) for name, look in looks.items()]
 
 
 def curve_panel(
     part: pd.DataFrame, x: str, value: str, looks: LineStyles, name: str
 ) -> FigurePanel:
-    """The curves of `part`, by their column `line`: mean, low and high of the value over `x`."""
+    """Return a panel of curves, by the column `line`: mean, low and high of the value over `x`."""
     drawn = partial(_draw, part=part, x=x, value=value, looks=looks, name=name)
     return FigurePanel(WIDTH, HEIGHT, drawn, MARGINS)
 
@@ -99,18 +100,16 @@ def _draw(axes: Axes, part: pd.DataFrame, x: str, value: str, looks: LineStyles,
 X_AXES = ("epoch", "seconds")
 
 
-def draw_training_curves(
-    courses: Mapping[str, pd.DataFrame], rows: Sequence[str]
-) -> RenderedFigure:
-    """A row of panels for each value of the columns `rows`: each course by epoch and by second.
+def draw_training_curves(curves: Mapping[str, pd.DataFrame], rows: Sequence[str]) -> RenderedFigure:
+    """Draw a row of panels for each value of the columns `rows`: by epoch and by second.
 
-    `courses` has for each value a frame with those columns, method, epoch, seconds, and the mean of
+    `curves` has for each value a frame with those columns, method, epoch, seconds, and the mean of
     the value with its interval from low to high.
     """
-    looks = line_styles(name for frame in courses.values() for name in frame["method"])
+    looks = line_styles(name for frame in curves.values() for name in frame["method"])
     named = {
         value: dict(split_panels(frame.assign(line=join_columns(frame, ["method"])), [*rows]))
-        for value, frame in courses.items()
+        for value, frame in curves.items()
     }
     places = dict.fromkeys(place for found in named.values() for place in found)
     with style_context():
@@ -124,7 +123,7 @@ def draw_training_curves(
 
 
 def draw_trial_curves(found: pd.DataFrame, panels: Sequence[str]) -> RenderedFigure:
-    """A panel for each value of the columns `panels`.
+    """Draw a panel for each value of the columns `panels`.
 
     `found` has those columns, method, lr and the validation accuracy.
     """

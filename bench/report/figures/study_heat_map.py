@@ -1,13 +1,13 @@
-"""Accuracies by the task that prompts start from and the task that they are trained on.
+"""A study's heat map: a value by two axes, as colour and number.
 
-Source: Wang et al., 2024, Figures 3(b) and S1(a), https://arxiv.org/abs/2402.02382.
+The colours have one scale for all panels, or one per column, as in Wang et al., 2024, Figures 3(b)
+and S1(a), https://arxiv.org/abs/2402.02382: accuracies by the task that prompts start from and the
+task that they are trained on.
 """
 
-# MERGED bench.report.figures.study_heat_map: """A value by two axes, as colour and number: one scale for all panels, or one a column."""
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean
 
 import matplotlib
 import numpy as np
@@ -16,13 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_hex
 from matplotlib.patches import Patch, Rectangle
-from numpy.typing import NDArray
 
 from bench.papers.study import StudyFigure
-from bench.records.schema import PROMPTS_FROM, Record
 from bench.report.figures.difference_to_full import DARK, LIGHT, contrasting_colour
 from bench.report.figures.label_placement import Floats
-from bench.report.figures.study_panels import column_label, split_panels, value_label
+from bench.report.figures.study_panels import column_label, split_panels
 from bench.report.figures.style import (
     HEADING_SIZE,
     MAX_TITLE,
@@ -34,27 +32,11 @@ from bench.report.figures.style import (
     truncate,
     widest_text,
 )
-from bench.report.grouping import group_by
-from bench.report.markdown import MISSING
-
-Matrix = NDArray[np.float64]
+from bench.report.markdown import MISSING, format_axis_value
 
 
-def prompt_source_accuracies(records: Iterable[Record], tasks: Sequence[str]) -> Matrix:
-    """Percent on the task of each column from the source of each row, (T, T): means over seeds.
-
-    The records are those of one method that share a table and differ in their source alone. On the
-    diagonal stand the ordinary cells; what has no result is NaN.
-    """
-    means = {
-        pair: fmean(record.outcome.accuracy for record in alike if record.outcome)
-        for pair, alike in group_by((r for r in records if r.outcome), _source_and_task).items()
-    }
-    return np.array([[means.get((source, task), np.nan) for task in tasks] for source in tasks])
-
-
-def normalise_columns(matrix: Matrix) -> Matrix:
-    """Each column of (S, T) from 0, its worst source, to 1, its best: a task is one scale.
+def normalise_columns(matrix: Floats) -> Floats:
+    """Scale each column of (S, T) from 0, its worst source, to 1, its best.
 
     The paper normalises a column "for clarity" and leaves unsaid how; this is what shows the order
     of sources most clearly, and says nothing of how far apart they are. Where all sources of a task
@@ -68,16 +50,11 @@ def normalise_columns(matrix: Matrix) -> Matrix:
     return np.where(known & ~apart, 1.0, scaled)
 
 
-def _source_and_task(record: Record) -> tuple[str, str]:
-    s = record.settings
-    return s.fields.get(PROMPTS_FROM, s.task), s.task
-
-
 PADDING, NAME_GAP = 0.14, 0.06  # inches: around the panel, between a name and what it names
 LINE_HEIGHT = 0.2  # inches for a line of words
 CELL_PADDING = 0.12  # inches that a cell is wider and higher than its numbers
 NUMBER_SIZE, DECIMALS = 6.0, 2  # 1/72 inch; of numbers
-COLOURMAP = "Blues"  # ColorBrewer's: pale to dark is told apart without colours, too
+COLOURMAP = "Blues"  # ColorBrewer's: pale to dark is seen without colours, too
 LEGEND_STEPS = 5  # colours in the legend
 DIAGONAL_LABEL = "row is column"
 WORST, BEST = "0: worst of its column", "1: best of its column"
@@ -88,7 +65,7 @@ ColourScale = tuple[Callable[[Floats], Floats], list[Patch]]  # matrix -> shades
 
 @dataclass(frozen=True)
 class HeatMap:
-    """What one panel shows."""
+    """The contents of one panel."""
 
     heading: str
     x: str  # what columns are
@@ -109,7 +86,7 @@ class HeatMap:
 
     @property
     def upright(self) -> bool:
-        """Whether the names of columns stand upright."""
+        """Whether the names of columns are written upright."""
         return widest_text(self.columns) > self.cell[0] - NAME_GAP
 
     @property
@@ -139,7 +116,7 @@ class HeatMap:
 
 
 def draw(figure: StudyFigure, summary: pd.DataFrame) -> RenderedFigure:
-    """A panel for each value of the figure's panels.
+    """Draw a panel for each value of the figure's panels.
 
     Without `normalised`, a colour is one value in all panels.
     """
@@ -157,12 +134,12 @@ def draw(figure: StudyFigure, summary: pd.DataFrame) -> RenderedFigure:
 
 
 def _scale_by_column() -> ColourScale:
-    """Each column from 0 at its worst row to 1 at its best."""
+    """Return a scale per column, from 0 at its worst row to 1 at its best."""
     return normalise_columns, [_legend_patch(0.0, WORST), _legend_patch(1.0, BEST)]
 
 
 def _shared_scale(figure: StudyFigure, summary: pd.DataFrame) -> ColourScale:
-    """All of them from the least value to the largest."""
+    """Return one scale for all panels, from the least value to the largest."""
     low, high = float(summary["mean"].min()), float(summary["mean"].max())
 
     def shade(matrix: Floats) -> Floats:
@@ -193,21 +170,21 @@ def _heat_map(
         heading=_heading(figure, name),
         x=column_label(figure.x),
         y=column_label(figure.y),
-        columns=list(map(value_label, columns)),
-        rows=list(map(value_label, rows)),
+        columns=list(map(format_axis_value, columns)),
+        rows=list(map(format_axis_value, rows)),
         texts=_cell_texts(matrix, shades if figure.normalised else None),
         shades=shades,
     )
 
 
 def _heading(figure: StudyFigure, name: str) -> str:
-    """What the panel is of, and what its numbers are where there are two in a cell."""
+    """Return the panel's name, with a note on the numbers where there are two in a cell."""
     numbers = NORMALISED_NOTE.format(column_label(figure.value)) if figure.normalised else ""
     return truncate("; ".join(filter(None, [name, numbers])), MAX_TITLE)
 
 
 def _cell_texts(values: Floats, shades: Floats | None) -> list[list[str]]:
-    """The number of each cell; under its place in the column where there is one."""
+    """Return the number of each cell; under its place in the column where there is one."""
     if shades is None:
         return [[_format_numbers("{:.2f}", value) for value in row] for row in values]
     return [
@@ -224,7 +201,7 @@ def _format_numbers(pattern: str, *numbers: float) -> str:
 
 
 def _shade_colours(shades: Floats) -> Floats:
-    """The colours (..., 4) of shades (...,); white where there is no value."""
+    """Return the colours (..., 4) of shades (...,); white where there is no value."""
     found: Floats = matplotlib.colormaps[COLOURMAP].with_extremes(bad=LIGHT)(0.9 * shades)
     return found
 
@@ -252,7 +229,7 @@ def _draw_number(axes: Axes, centre: tuple[float, float], text: str, colour: str
 
 
 def _draw_diagonal(axes: Axes, shape: HeatMap) -> None:
-    """A frame around the cells whose row and column are the same."""
+    """Draw a frame around the cells whose row and column are the same."""
     width, height = shape.cell
     for row, name in enumerate(shape.rows):
         if name in shape.columns:
@@ -261,7 +238,7 @@ def _draw_diagonal(axes: Axes, shape: HeatMap) -> None:
 
 
 def _draw_names(axes: Axes, shape: HeatMap) -> None:
-    """Those of the rows and columns, and what they are."""
+    """Draw the names of the rows and columns, and of the axes."""
     width, height = shape.cell
     turned = 90 if shape.upright else 0
     for i, name in enumerate(shape.columns):

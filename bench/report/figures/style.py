@@ -1,4 +1,4 @@
-"""What all pictures share: style, sizes of text, panels one beside another, and saving."""
+"""The style of all figures: sizes, text extents, the layout of panels and legend, and saving."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,7 @@ DOTS_PER_POINT = (
     DPI / 72
 )  # dots in 1/72 inch, the unit of fonts and of `bench.report.figures.label_placement`
 LEGEND_SIZES = (0.12, 0.2, 1.0)  # inches: room below, height of a line, width of a column at least
-HANDLE_WIDTH = 0.5  # inches of a column for what is beside its words
+HANDLE_WIDTH = 0.5  # inches of a column besides its words
 MAX_TITLE = 68  # characters of a line, at most
 MAX_LABEL = 40  # characters, at most
 TEXT_COLOUR, FAINT_COLOUR, GRID_COLOUR = "#222222", "#8a8a8a", "#e6e6e6"
@@ -66,7 +66,7 @@ class FigurePanel:
 
 @contextmanager
 def style_context() -> Iterator[None]:
-    """The pictures' style; a reader's own must not change the bytes."""
+    """Apply the figures' style; a reader's own must not change the bytes."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(RC_PARAMS)
@@ -80,60 +80,60 @@ class RenderedFigure:
     figure: Figure
 
     def svg(self) -> bytes:
-        """As SVG, its text as text."""
+        """Return the figure as SVG, its text as text."""
         return _save_figure(self.figure, "svg", {"Date": None, "Creator": None})
 
     def png(self) -> bytes:
-        """As PNG, for where an SVG is not shown."""
+        """Return the figure as PNG, for where an SVG is not shown."""
         return _save_figure(self.figure, "png", {"Software": None})
 
 
 def compose_figure(
     panels: Sequence[FigurePanel], legend: Sequence[Artist], columns: int = MAX_COLUMNS
 ) -> RenderedFigure:
-    """The panels in at most so many columns, above the legend; within `style`."""
+    """Return the panels in at most so many columns, above the legend; within `style`."""
     return RenderedFigure(_build_figure(panels, legend, columns))
 
 
 def board_title(board: Board) -> str:
-    """The board's name in two lines."""
+    """Return the board's name in two lines."""
     words = f"{board.suite} v{board.suite_version}, {board.backbone}", board.recipe_name
     return "\n".join(truncate(line, MAX_TITLE) for line in words)
 
 
 def truncate(text: str, most: int = MAX_LABEL) -> str:
-    """The text, cut to that many characters."""
+    """Return the text, cut to that many characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def truncate_to_width(text: str, width: float, size: float = TEXT_SIZE) -> str:
-    """The text, cut so that it is at most as wide as that many inches."""
+    """Return the text, cut so that it is at most as wide as that many inches."""
     cuts = (truncate(text, most) for most in range(len(text), 0, -1))
     return next((cut for cut in cuts if text_extent(cut, size)[0] <= width), "…")
 
 
 @cache
 def text_extent(text: str, size: float = TEXT_SIZE) -> tuple[float, float]:
-    """Width and height of a written line, in inches."""
+    """Return width and height of a written line, in inches."""
     font = FontProperties(family=FONT, size=size)
     width, height, _ = _renderer().get_text_width_height_descent(text, font, False)
     return width / DPI, height / DPI
 
 
 def widest_text(texts: Sequence[str], size: float = TEXT_SIZE) -> float:
-    """The width of the widest of some lines, in inches."""
+    """Return the width of the widest of some lines, in inches."""
     return max((text_extent(text, size)[0] for text in texts), default=0.0)
 
 
 def marker_style(kind: Family) -> dict[str, Any]:
-    """Its look; what lies beneath shines through, as for spt and vpt with as many prompts."""
+    """Return a family's marker; it is translucent, as spt and vpt with as many prompts coincide."""
     size = 11 if kind.marker == "*" else 6
     edge = {"markeredgecolor": "white", "markeredgewidth": 0.5}
     return {"marker": kind.marker, "markersize": size, "alpha": 0.8, **edge}
 
 
 def family_handles(boards: Sequence[Board]) -> list[Artist]:
-    """The legend's entries for the families of the boards' complete rows."""
+    """Return the legend's entries for the families of the boards' complete rows."""
     present = {method_family(row.method).name for board in boards for row in board.rows}
     return [
         Line2D([], [], linestyle="none", color=kind.colour, label=kind.name, **marker_style(kind))
@@ -174,7 +174,7 @@ def _build_figure(panels: Sequence[FigurePanel], legend: Sequence[Artist], most:
 
 
 def _legend_columns(words: Sequence[str], width: float) -> int:
-    """How many columns a legend of these words has, in so many inches; filled one by one."""
+    """Return the number of columns of a legend of these words within a width, in inches."""
     most = min(len(words), int(width / LEGEND_SIZES[2]))
     for count in range(most, 1, -1):
         parts = np.array_split(np.array(words), count)  # the longer ones first, as matplotlib does

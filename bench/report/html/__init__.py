@@ -1,7 +1,5 @@
-"""SVG files made fit to stand inside a page, several of them, beside one another."""
+"""The HTML page: leaderboard, cells, claims and figures in one file that needs no server."""
 
-# MERGED bench.report.html: """The page: leaderboard, cells, claims and pictures in one file that needs no server."""
-# MERGED bench.report.html: """The page: leaderboard, cells, claims and pictures in one file that needs no server."""
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import distribution
@@ -25,7 +23,7 @@ STYLE_ELEMENT = re.compile(
 
 
 def inline_svg(svg: str, name: str) -> str:
-    """The element of an SVG file, its ids and its style sheets kept to itself by `name`."""
+    """Return the element of an SVG file, its ids and its style sheets kept to itself by `name`."""
     element = INVISIBLE_ELEMENTS.sub("", NOT_THE_ELEMENT.sub("", svg)).strip()
     element = ID_REFERENCES.sub(rf"\g<1>{name}-", element)
     return STYLE_ELEMENT.sub(rf"<style>#{name}{{\g<1>}}</style>", element)
@@ -61,7 +59,7 @@ def render(
     claims: Sequence[Mapping[str, str]],
     pictures: Mapping[str, str],
 ) -> str:
-    """The page, the same bytes for the same records whatever their order.
+    """Return the page, the same bytes for the same records whatever their order.
 
     `claims` are rows of paper, dataset, model, metric, claimed, verified and status; `pictures`
     are SVG files by caption.
@@ -79,7 +77,7 @@ def render(
 
 
 def _template_variables(boards: Sequence[Board], records: Mapping[str, Record]) -> dict[str, Any]:
-    """What the page says of boards and records."""
+    """Return the template's variables for boards and records."""
     rows = leaderboard.leaderboard_rows(boards)
     listed = cells.page_records(list(records.values()), rows) if len(records) <= MAX_RECORDS else []
     return {
@@ -93,13 +91,13 @@ def _template_variables(boards: Sequence[Board], records: Mapping[str, Record]) 
 
 
 def _inline_picture(number: int, caption: str, svg: str) -> tuple[str, str, str]:
-    """The name, the caption and the element of a picture."""
+    """Return the name, the caption and the element of a picture."""
     name = f"picture-{number + 1}"
     return name, caption, inline_svg(svg, name)
 
 
 def _datatables_script() -> str:
-    """The script that itables ships, as text that cannot end the element around it."""
+    """Return the script that itables ships, as text that cannot end the element around it."""
     bundle = Path(str(distribution("itables").locate_file(DATATABLES_BUNDLE)))
     return bundle.read_text("utf-8").replace("</script", r"<\/script")
 

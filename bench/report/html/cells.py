@@ -1,15 +1,14 @@
-"""The cells of the page: a line a record, and each record's own panel."""
+"""The cells of the page: a line per record, and each record's own panel."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from bench.records import trials
 from bench.records.schema import Failure, Outcome, Record, Trial
-from bench.report.grouping import canonical_json, format_settings
+from bench.report.frame import canonical_json, format_settings
 from bench.report.html.leaderboard import LeaderboardRow
-from bench.report.html.table import DataTable, TableCell, TableColumn, number_cell
-from bench.report.markdown import MISSING
+from bench.report.html.table import DataTable, TableCell, TableColumn, decimal_cell
 from bench.report.record_diff import rerun_command
 
 RECORD_COLUMNS = (
@@ -63,7 +62,7 @@ class RecordPanel:
 
 
 def page_records(records: Sequence[Record], rows: Sequence[LeaderboardRow]) -> list[PageRecord]:
-    """The records in the order of the page, named as the boards name them."""
+    """Return the records in the order of the page, named as the boards name them."""
     at = {
         name: standing
         for standing in rows
@@ -75,12 +74,12 @@ def page_records(records: Sequence[Record], rows: Sequence[LeaderboardRow]) -> l
 
 
 def records_table(cells: Sequence[PageRecord]) -> DataTable:
-    """A line a record."""
+    """Return a line per record."""
     return DataTable("records", RECORD_COLUMNS, [_table_line(cell) for cell in cells])
 
 
 def record_panel(cell: PageRecord) -> RecordPanel:
-    """The record's panel."""
+    """Return the record's panel."""
     record = cell.record
     settings = record.settings
     return RecordPanel(
@@ -118,15 +117,10 @@ def _table_line(cell: PageRecord) -> list[TableCell]:
         TableCell(cell.label, link=f"#{cell.anchor}"),
         TableCell(str(settings.seed), settings.seed),
         TableCell(cell.status, look=cell.status),
-        _outcome_cell(outcome, "accuracy", 2),
-        _outcome_cell(outcome, "best_epoch_accuracy", 2),
-        _outcome_cell(outcome, "train_seconds", 1),
+        decimal_cell(outcome.accuracy if outcome else None, 2),
+        decimal_cell(outcome.best_epoch_accuracy if outcome else None, 2),
+        decimal_cell(outcome.train_seconds if outcome else None, 1),
     ]
-
-
-def _outcome_cell(outcome: Outcome | None, name: str, decimals: int) -> TableCell:
-    value = None if outcome is None else getattr(outcome, name)
-    return number_cell(value, MISSING if value is None else f"{value:.{decimals}f}")
 
 
 def _describe_trial(trial: Trial) -> tuple[str, str]:
@@ -138,12 +132,12 @@ def _describe_trial(trial: Trial) -> tuple[str, str]:
 
 def _panel_lists(record: Record) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     if record.outcome:
-        yield "Outcome", [*_outcome_pairs(record.outcome), *_text_pairs(asdict(record.outcome))]
+        yield "Outcome", [*_outcome_pairs(record.outcome), *_text_pairs(vars(record.outcome))]
     if record.failure:
         yield "Failure", _failure_pairs(record.failure)
     if record.tuned:
         yield "Trials, scored on val", [_describe_trial(trial) for trial in record.tuned.trials]
-    settings = asdict(record.settings)
+    settings = vars(record.settings)
     plain = {name: value for name, value in settings.items() if name not in NESTED_SETTINGS}
     yield "Settings", [("group", record.group), *_text_pairs(plain)]
     for part in NESTED_SETTINGS:
@@ -167,7 +161,7 @@ def _failure_pairs(failure: Failure) -> list[tuple[str, str]]:
 
 
 def _text_pairs(table: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and values as text; what is empty or written apart is left out."""
+    """Return names and values as text; what is empty or written apart is left out."""
     return [
         (name.replace("_", " "), _format_value(value))
         for name, value in table.items()

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from bench.records.schema import Record
-from bench.report.grouping import format_settings
+from bench.report.frame import format_settings
 from bench.report.html.table import (
     SORTS_FIRST,
     SORTS_LAST,
     DataTable,
     TableCell,
     TableColumn,
+    decimal_cell,
     number_cell,
 )
 from bench.report.leaderboard import Board, format_rank
@@ -61,7 +62,7 @@ class LeaderboardRow:
 
 @dataclass(frozen=True)
 class SeedResult:
-    """What one seed gave on one task; `link` leads to its record, where the page has it."""
+    """The result of one seed on one task; `link` leads to its record, where the page has it."""
 
     seed: int
     text: str
@@ -80,7 +81,7 @@ class RowPanel:
 
 
 def leaderboard_rows(boards: Sequence[Board]) -> list[LeaderboardRow]:
-    """Every row of every board, the complete ones first."""
+    """Return every row of every board, the complete ones first."""
     found = []
     for board in boards:
         ranked = zip(board.rows, board.comparison.ranks, strict=True)
@@ -90,7 +91,7 @@ def leaderboard_rows(boards: Sequence[Board]) -> list[LeaderboardRow]:
 
 
 def leaderboard_table(boards: Sequence[Board]) -> DataTable:
-    """The lines of all boards: those of all tasks first, then those of each group."""
+    """Return the lines of all boards: those of all tasks first, then those of each group."""
     lines = []
     for board in boards:
         rows = leaderboard_rows([board])
@@ -100,7 +101,7 @@ def leaderboard_table(boards: Sequence[Board]) -> DataTable:
 
 
 def row_panel(standing: LeaderboardRow, records: Mapping[str, Record], linked: bool) -> RowPanel:
-    """The row's panel; `linked`: the page has the records to which it leads."""
+    """Return the row's panel; `linked`: the page has the records to which it leads."""
     groups = standing.board.groups
     tasks = [
         (task, group, cell_text(cell), list(_seed_results(cell, records, linked)))
@@ -122,16 +123,16 @@ def _table_line(standing: LeaderboardRow, group: str, tasks: list[str]) -> list[
             rank and sum(rank), MISSING if rank is None else format_rank(rank), absent=SORTS_LAST
         ),
         TableCell(row.label, link=f"#{standing.anchor}", mark=(kin.colour, kin.name)),
-        _decimal_cell(_params_in_millions(row), 3),
+        decimal_cell(row.params_in_millions, 3),
         _accuracy_cell(row, tasks),
         TableCell(str(len(row.seeds)), len(row.seeds)),
-        _decimal_cell(row.init_seconds, 2),
+        decimal_cell(row.init_seconds, 2),
         TableCell(f"{done}/{len(tasks)}", done / len(tasks)),
     ]
 
 
 def _accuracy_cell(row: MethodRow, tasks: list[str]) -> TableCell:
-    """The mean over `tasks` of a complete row, with its spread over seeds."""
+    """Return the mean over `tasks` of a complete row, with its spread over seeds."""
     if row.means is None:
         return TableCell(MISSING, SORTS_FIRST, aside="")
     by_seed = [fmean(row.cells[task].accuracies[seed] for task in tasks) for seed in row.seeds]
@@ -140,25 +141,14 @@ def _accuracy_cell(row: MethodRow, tasks: list[str]) -> TableCell:
     return TableCell(f"{mean:.2f}", mean, aside="" if sd is None else f"± {sd:.2f}")
 
 
-def _params_in_millions(row: MethodRow) -> float | None:
-    """Millions, the head among them."""
-    if row.method_params is None or row.head_params is None:
-        return None
-    return (row.method_params + row.head_params) / 1e6
-
-
-def _decimal_cell(value: float | None, decimals: int) -> TableCell:
-    return number_cell(value, MISSING if value is None else f"{value:.{decimals}f}")
-
-
 def _row_facts(standing: LeaderboardRow) -> list[tuple[str, str]]:
     board, row = standing.board, standing.row
     said = {
         "rank": "none: the row is incomplete"
         if standing.rank is None
         else format_rank(standing.rank),
-        "params (M)": _decimal_cell(_params_in_millions(row), 3).text,
-        "init (s)": _decimal_cell(row.init_seconds, 2).text,
+        "params (M)": decimal_cell(row.params_in_millions, 3).text,
+        "init (s)": decimal_cell(row.init_seconds, 2).text,
         "fields": format_settings(row.fields),
         "rates": format_settings(row.rates) or TUNED_PER_TASK,
         "data": board.variant,

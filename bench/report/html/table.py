@@ -1,10 +1,11 @@
-"""A table of the page: what stands in it, by what it sorts, and what its drop-downs offer."""
+"""A sortable, filterable table of the HTML page, and the table of the papers' claims."""
 
-# MERGED bench.report.html.table: """The claims of papers on the page: what was printed, and what was found here."""
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from bench.report.markdown import format_number
 
 SORTS_FIRST, SORTS_LAST = -1.0, 1e9  # where an entry without a number sorts
 
@@ -27,11 +28,11 @@ class TableColumn:
 
 @dataclass(frozen=True)
 class TableCell:
-    """What stands in one column of one line."""
+    """One column of one line."""
 
     text: str
     order: float | None = None  # what a number sorts by, however it is written
-    aside: str | None = None  # in quiet letters beside it; empty keeps its room
+    aside: str | None = None  # in quiet letters after it; empty keeps its room
     link: str = ""
     mark: tuple[str, str] | None = None  # a dot before it: colour and meaning
     look: str = ""  # a class of the style sheet
@@ -58,8 +59,13 @@ class DataTable:
 
 
 def number_cell(value: float | None, text: str, absent: float = SORTS_FIRST) -> TableCell:
-    """A number written as `text`; without one, it sorts as `absent`."""
+    """Return a number written as `text`; without one, it sorts as `absent`."""
     return TableCell(text, absent if value is None else value)
+
+
+def decimal_cell(value: float | None, decimals: int) -> TableCell:
+    """Return a number with that many decimals, or a dash."""
+    return number_cell(value, format_number(value, decimals))
 
 
 CLAIM_COLUMNS = (
@@ -76,7 +82,7 @@ NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 def claims_table(claims: Sequence[Mapping[str, str]]) -> DataTable:
-    """A line a claim, in the order given."""
+    """Return a line per claim, in the order given."""
     return DataTable(
         "papers",
         CLAIM_COLUMNS,

@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
 from bench.papers.study import StudyFigure
-from bench.report.figures import study, study_curves
+from bench.report.figures import draw_study, study_curves
 from bench.report.figures.style import RenderedFigure
 
 TASKS = ("digits", "photo_crops", "sprites_orientation")
@@ -65,7 +65,7 @@ def sizes(methods: Sequence[str] = ("vpt_deep", *SPT)) -> dict[tuple[Any, ...], 
 
 
 def drawn(figure: StudyFigure, values: dict[tuple[Any, ...], float]) -> RenderedFigure:
-    found = study.draw(figure, summary(figure, values))
+    found = draw_study(figure, summary(figure, values))
     assert found is not None
     return found
 
@@ -156,7 +156,7 @@ def test_bars_have_their_height_interval_and_number() -> None:
 
 
 def test_one_seed_has_a_bar_without_an_interval() -> None:
-    made = study.draw(SIZES, summary(SIZES, sizes(("vpt_deep",)), half=float("nan")))
+    made = draw_study(SIZES, summary(SIZES, sizes(("vpt_deep",)), half=float("nan")))
     assert made is not None
     assert not made.figure.axes[0].lines
 
@@ -171,7 +171,7 @@ def test_members_of_a_family_look_different() -> None:
 def test_without_values_there_is_no_picture(
     figure: StudyFigure, values: dict[tuple[Any, ...], float]
 ) -> None:
-    assert study.draw(figure, summary(figure, values)[:0]) is None
+    assert draw_study(figure, summary(figure, values)[:0]) is None
 
 
 def test_only_the_columns_of_a_heat_map_are_normalised() -> None:

@@ -76,7 +76,7 @@ def test_observers_leave_the_random_state_and_the_weights(cell: Cell) -> None:
         weights.append(all(torch.equal(copies[name], now[name]) for name in copies))
         assert moment.model.training is mode
 
-    runner.train(cell, CPU, quiet, observe=watched)
+    runner.train(cell, CPU, quiet, callback=watched)
     assert states == weights == [True] * (EPOCHS + 1)
 
 

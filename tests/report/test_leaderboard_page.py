@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from bench.records.schema import Record
-from bench.report import statistics_page
+from bench.report.frame import record_frame
 from bench.report.leaderboard import Board, build_boards
+from bench.report.leaderboard_page import render_statistics
 from bench.report.statistics import average_ranks, friedman
 from support.synthetic_records import MAE, SUITES, record
 
@@ -24,13 +25,13 @@ def row(method: str, accuracies: list[float], seed: int = 0) -> list[Record]:
 
 
 def board(*rows: list[Record]) -> Board:
-    [found] = build_boards([one for alike in rows for one in alike], {VTAB.name: VTAB})
+    [found] = build_boards(record_frame(one for alike in rows for one in alike), {VTAB.name: VTAB})
     return found
 
 
 def cells(found: Board) -> dict[str, dict[str, str]]:
     """The page's first table, by method."""
-    lines = [line.strip("|").split("|") for line in statistics_page.render_statistics([found]).splitlines()
+    lines = [line.strip("|").split("|") for line in render_statistics([found]).splitlines()
              if line.startswith("|")]  # fmt: skip
     head, _, *body = [[cell.strip() for cell in line] for line in lines]
     return {line[1]: dict(zip(head, line, strict=True)) for line in body[:3]}
@@ -55,7 +56,7 @@ def test_a_method_that_is_higher_on_every_task_is_better_and_the_others_worse() 
 
 
 def test_the_significant_pairs_stand_with_the_better_method_first() -> None:
-    page = statistics_page.render_statistics([board(row("lora", LOW), row("vpt_deep", HIGH))])
+    page = render_statistics([board(row("lora", LOW), row("vpt_deep", HIGH))])
     line = page.split("### Significant pairs")[1].strip().splitlines()[2]
     assert [cell.strip() for cell in line.strip("|").split("|")[:3]] == [
         "vpt_deep",
@@ -67,7 +68,7 @@ def test_the_significant_pairs_stand_with_the_better_method_first() -> None:
 def test_the_page_lists_the_significant_pairs_alone_and_says_how_many_of_all_they_are() -> None:
     """Of three pairs lora and ssf, which differ by chance, are not one."""
     made = board(row("vpt_deep", HIGH), row("lora", LOW), row("ssf", NEAR))
-    page = statistics_page.render_statistics([made])
+    page = render_statistics([made])
     lines = page.split("### Significant pairs")[1].strip().splitlines()[2:]
     pairs = [[cell.strip() for cell in line.strip("|").split("|")[:2]] for line in lines]
     assert sorted(pairs) == [["vpt_deep", "lora"], ["vpt_deep", "ssf"]]
@@ -77,7 +78,7 @@ def test_the_page_lists_the_significant_pairs_alone_and_says_how_many_of_all_the
 def test_the_critical_difference_is_of_the_methods_over_the_tasks() -> None:
     """Demsar, 2006: q of three methods is 2.343, times sqrt(k (k + 1) / 6 N)."""
     made = board(row("vpt_deep", HIGH), row("lora", LOW), row("ssf", NEAR))
-    page = statistics_page.render_statistics([made])
+    page = render_statistics([made])
     wanted = 2.343 * (3 * 4 / (6 * 19)) ** 0.5
     assert f"critical difference of average ranks is {wanted:.2f}." in page
 
@@ -106,6 +107,4 @@ def test_differences_that_floats_alone_make_are_ties_in_ranks_and_in_friedman_s_
 
 
 def test_a_board_of_one_row_has_no_section() -> None:
-    assert "##" not in statistics_page.render_statistics([board(row("lora", LOW))]).replace(
-        "# Stat", ""
-    )
+    assert "##" not in render_statistics([board(row("lora", LOW))]).replace("# Stat", "")
