@@ -1,8 +1,8 @@
-"""The methods under comparison.
+"""The methods under comparison, one file per method or family of methods.
 
-Each file holds one method or family and ends with the names it is known by. To add a method, add a
-file; nothing else needs to know. Other packages add theirs with the entry-point group
-``bench.methods``.
+A file ends by registering its methods under their names; every file of this folder is imported, so
+that adding a method means adding a file. `methods.shared` holds the building blocks that several
+methods use. Other packages register methods through the entry-point group ``bench.methods``.
 """
 
 import warnings
@@ -32,5 +32,5 @@ for _entry in entry_points(group="bench.methods"):
     try:
         with registering_plugin(hash_entry_point(_entry)):
             _entry.load()
-    except Exception as error:  # a broken plug-in must not take the others with it
+    except Exception as error:  # a broken plug-in must not break the others
         warnings.warn(f"the method plug-in {_entry.value!r} was left out: {error}", stacklevel=2)

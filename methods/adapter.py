@@ -1,6 +1,6 @@
-"""Adapters: bottlenecks behind or beside layers (Houlsby et al., 2019), https://arxiv.org/abs/1902.00751.
+"""Adapters: bottlenecks after or parallel to layers (Houlsby et al., 2019), https://arxiv.org/abs/1902.00751.
 
-The family: behind the MLP alone (Pfeiffer et al., 2021), https://arxiv.org/abs/2005.00247; NOAH's
+The family: after the MLP only (Pfeiffer et al., 2021), https://arxiv.org/abs/2005.00247; NOAH's
 (Zhang et al., 2022), https://arxiv.org/abs/2206.04673; VPT's (Jia et al., 2022),
 https://arxiv.org/abs/2203.12119; AdaptFormer (Chen et al., 2022), https://arxiv.org/abs/2205.13535;
 Adapter+ (Steitz and Roth, 2024), https://arxiv.org/abs/2406.06820.
@@ -37,7 +37,7 @@ INITS: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
     "xavier": (init.xavier_uniform_, init.xavier_uniform_, _near_zero_normal),
     "zeros": (init.zeros_, init.zeros_, init.zeros_),
 }
-"""How W_down, W_up and both biases start."""
+"""Initialisation of W_down, of W_up and of both biases."""
 
 
 class Bottleneck(nn.Module):
@@ -66,7 +66,7 @@ class Bottleneck(nn.Module):
 
 
 class SequentialAdapter(nn.Module):
-    """A layer or a block, then ``y + adapter(y)`` on what it gives."""
+    """A layer or a block whose output y becomes ``y + adapter(y)``."""
 
     def __init__(self, layer: nn.Module, adapter: nn.Module):
         super().__init__()
@@ -78,7 +78,7 @@ class SequentialAdapter(nn.Module):
 
 
 class ParallelAdapterBlock(nn.Module):
-    """A block with an adapter beside its MLP that reads the tokens before their LayerNorm."""
+    """A block with an adapter parallel to its MLP; the adapter's input is not normalised."""
 
     def __init__(self, block: Block, adapter: nn.Module, scale: float):
         super().__init__()
@@ -92,7 +92,7 @@ class ParallelAdapterBlock(nn.Module):
 
 
 class ScaledAdapter(nn.Module):
-    """An adapter with a learnt factor on each channel, left out for some images (drop path)."""
+    """An adapter with a learned scale per channel and drop path."""
 
     def __init__(self, adapter: nn.Module, dim: int, drop_path: float):
         super().__init__()
@@ -105,12 +105,12 @@ class ScaledAdapter(nn.Module):
 
 @dataclass(frozen=True)
 class Adapter(Method):
-    """A bottleneck behind the MLP, or behind attention and MLP each, before the residual addition.
+    """A bottleneck after the MLP, or after both attention and MLP, before the residual addition.
 
-    `init` ``identity`` changes no score at the start: W_up is zero and W_down is not. ``zeros`` is
-    how VPT's code starts (https://github.com/KMnP/vpt): as GELU(0) = 0, no gradient ever reaches
-    W_down, its bias or W_up, so that of a ViT-B's 230,544 parameters the 9,216 of the upper bias
-    alone can learn. ``xavier`` is NOAH's.
+    `init` ``identity`` leaves the initial logits unchanged: W_up is zero, W_down is not. ``zeros``
+    is the initialisation of VPT's code (https://github.com/KMnP/vpt): as GELU(0) = 0, no gradient
+    ever reaches W_down, its bias or W_up, so that of a ViT-B's 230,544 parameters only the 9,216
+    of the upper bias can learn. ``xavier`` is NOAH's.
     """
 
     width: int = 12
@@ -135,11 +135,11 @@ class Adapter(Method):
 
 @dataclass(frozen=True)
 class AdaptFormer(Method):
-    """A scaled bottleneck beside the MLP, fed with what the MLP's LayerNorm is fed with.
+    """A scaled bottleneck parallel to the MLP, with the input of the MLP's LayerNorm as its own.
 
-    Without `bias` it is that of Binary Adapter's code (https://github.com/JieShibo/PETL-ViT), with
-    32 channels there and a scale for each task. The authors' own code also offers a LayerNorm in
-    the bottleneck and a learnt scale, which its commands do not use: they are not offered here.
+    Without `bias` it is that of Binary Adapter's code (https://github.com/JieShibo/PETL-ViT), which
+    uses 32 channels and one scale per task. The authors' own code also offers a LayerNorm in the
+    bottleneck and a learned scale, which its commands do not use: they are not offered here.
     """
 
     width: int = 64
@@ -160,7 +160,7 @@ class AdaptFormer(Method):
 
 @dataclass(frozen=True)
 class AdapterPlus(Method):
-    """A bottleneck behind the whole block, with a learnt scale a channel."""
+    """A bottleneck after the whole block, with a learned scale per channel."""
 
     width: int = 8
     drop_path: float = 0.1

@@ -10,7 +10,7 @@ from methods.shared.registry import register
 
 @dataclass(frozen=True)
 class Bias(Method):
-    """Every bias learns: patch embedding, attention, MLP and all LayerNorms, as in VPT's table."""
+    """Train every bias: patch embedding, attention, MLP and all LayerNorms, as in VPT's table."""
 
     def attach(self, model: VisionTransformer) -> None:
         for module in model.modules():

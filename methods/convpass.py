@@ -16,9 +16,9 @@ from methods.shared.registry import register
 
 
 class Bypass(nn.Module):
-    """``up(gelu(conv(gelu(down(x)))))`` on the map of patches, and on each prefix token alone.
+    """``up(gelu(conv(gelu(down(x)))))`` on the patch grid, and on each prefix token by itself.
 
-    `up` starts at zero and the 3 × 3 convolution as the identity.
+    `up` is initialised to zero and the 3 × 3 convolution to the identity.
     """
 
     def __init__(self, dim: int, rank: int, grid: tuple[int, int], prefix: int, dropout: float):
@@ -40,7 +40,7 @@ class Bypass(nn.Module):
     def convolve_patches(self, low: Tensor) -> Tensor:
         alone, patches = low[:, : self.prefix], low[:, self.prefix :]
         patches = self.conv(patches.mT.unflatten(2, self.grid)).flatten(2).mT  # (B, N, r)
-        # a map of one token meets only the centre of the kernel
+        # on a 1 × 1 grid only the centre of the kernel applies
         alone = F.linear(alone, self.conv.weight[:, :, 1, 1], self.conv.bias)
         return torch.cat([alone, patches], 1)
 
@@ -58,10 +58,10 @@ class BypassedLayer(nn.Module):
 
 @dataclass(frozen=True)
 class Convpass(Method):
-    """A bypass beside attention and one beside the MLP, both on the LayerNorm's output.
+    """One bypass parallel to attention and one to the MLP, both on the LayerNorm's output.
 
-    The released code (https://github.com/JieShibo/PETL-ViT) chooses a scale for each task and, for
-    some, Xavier's start for the convolutions; the latter is not offered here.
+    The released code (https://github.com/JieShibo/PETL-ViT) sets a scale per task and, for some
+    tasks, Xavier initialisation of the convolutions; the latter is not offered here.
     """
 
     rank: int = 8

@@ -16,7 +16,7 @@ OUTPUT_LAYERS = ("attn.proj", "mlp.fc2")  # the last layers of attention and MLP
 
 
 class ScaledLinear(nn.Module):
-    """``gamma * linear(x)`` on every channel; starts as `linear` alone."""
+    """``gamma * linear(x)`` per channel; gamma is initialised to one."""
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
@@ -26,7 +26,7 @@ class ScaledLinear(nn.Module):
         return self.gamma * self.linear(x)
 
     def merged(self) -> nn.Linear:
-        """One linear layer that computes the same."""
+        """Return an equivalent linear layer."""
         linear, gamma = self.linear, self.gamma
         bias = None if linear.bias is None else gamma * linear.bias
         return with_weights(linear, gamma[:, None] * linear.weight, bias)
@@ -34,7 +34,7 @@ class ScaledLinear(nn.Module):
 
 @dataclass(frozen=True)
 class DiffFit(Method):
-    """All biases and LayerNorms learn, and a scale on each channel that attention and MLP give."""
+    """Train all biases and LayerNorms, and a scale per output channel of attention and MLP."""
 
     def attach(self, model: VisionTransformer) -> None:
         require_layers(model, nn.Linear, *OUTPUT_LAYERS)

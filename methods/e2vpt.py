@@ -1,9 +1,8 @@
-"""E2VPT: prompts for inputs, keys and values (Han et al., 2023), https://arxiv.org/abs/2307.13770."""
+"""E2VPT: prompts for inputs, keys and values (Han et al., 2023), https://arxiv.org/abs/2307.13770.
 
-# MERGED methods.e2vpt: """Pruning and rewinding of E2VPT's prompts (Han et al., 2023), https://arxiv.org/abs/2307.13770.
-#
-# Train, `prune`, and train anew with the masks that this leaves.
-# """
+`e2vpt` trains all of them; `e2vpt_pruned` trains, prunes, rewinds, and trains again with the masks.
+"""
+
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from methods.shared.attention import attend, finish_block, keys_and_values, require_timm_blocks
 from methods.shared.base import Batches, Method
+from methods.shared.hyperparameters import require_choice, require_size
 from methods.shared.prompts import (
     remove_tokens,
     require_prompt_count,
@@ -30,10 +30,10 @@ PIECES = 16
 
 
 class E2VPTBlock(nn.Module):
-    """A block with `prompts`, (P, D), behind the prefix and `pairs`, (H, N, D / H), as K and as V.
+    """A block with `prompts`, (P, D), after the prefix and `pairs`, (H, N, D / H), as K and V.
 
-    `tokens`, (P,), and `pieces`, (P, 16), are the masks: all one until something is pruned. Where
-    `fast`, the prompts are but keys and values too: nothing is computed for their outputs.
+    `tokens`, (P,), and `pieces`, (P, 16), are the masks: all one until something is pruned. With
+    `fast` the prompts, too, are only keys and values, and their outputs are not computed.
     """
 
     tokens: Tensor
@@ -61,13 +61,13 @@ class E2VPTBlock(nn.Module):
         self.register_buffer("pieces", torch.ones(len(prompts), PIECES))
 
     def seen(self) -> Tensor:
-        """The prompts less what is masked, (P, D); piece j is the channels j, j + 16, j + 32 ..."""
+        """Return the masked prompts, (P, D); piece j is the channels j, j + 16, j + 32 ..."""
         width = self.prompts.shape[1]
         pieces = self.pieces.repeat(1, -(-width // PIECES))[:, :width]
         return self.prompts * pieces * self.tokens[:, None]
 
     def rewind(self) -> None:
-        """Set what is learned back to where it started."""
+        """Reset prompts and pairs to their initial values."""
         self.prompts.copy_(self.first_prompts)
         self.pairs.copy_(self.first_pairs)
 
@@ -80,13 +80,13 @@ class E2VPTBlock(nn.Module):
         return x if self.keep else remove_tokens(x, self.start, len(self.prompts))
 
     def run_block(self, x: Tensor, *more: tuple[Tensor, Tensor]) -> Tensor:
-        """The block's output for `x`, (B, N, D), with the pairs and `more` as keys and values."""
+        """Run the block on `x`, (B, N, D), with the pairs and `more` as extra keys and values."""
         block, pairs = self.block, (self.pairs, self.pairs)
         return finish_block(block, x, attend(block.attn, block.norm1(x), *more, pairs))
 
 
 def kaiming_pairs(attn: Attention, count: int) -> Tensor:
-    """The released code's start: uniform within sqrt(6 / (N * D / H)), (H, N, D / H)."""
+    """The released initialisation: uniform within sqrt(6 / (N * D / H)), (H, N, D / H)."""
     bound = (6 / (count * attn.head_dim)) ** 0.5
     return torch.empty(attn.num_heads, count, attn.head_dim).uniform_(-bound, bound)
 
@@ -95,8 +95,8 @@ def kaiming_pairs(attn: Attention, count: int) -> Tensor:
 class E2VPT(Method):
     """`prompts` before each block as in VPT-deep, and `pairs` as keys and values of each head.
 
-    As in the released code, one tensor is both key and value, where the paper writes two (not
-    offered), and nothing is pruned: that is `e2vpt_pruned` (`methods.e2vpt`).
+    As in the released code, one tensor is both key and value; the paper's two are not offered.
+    Nothing is pruned: see `PrunedE2VPT`.
     """
 
     prompts: int = 10
@@ -107,7 +107,7 @@ class E2VPT(Method):
 
     def __post_init__(self) -> None:
         require_prompt_count(self.prompts)
-        require_prompt_count(self.pairs)
+        require_size("the number of pairs", self.pairs)
         require_prompt_form(self.form)
 
     def attach(self, model: VisionTransformer) -> None:
@@ -123,7 +123,7 @@ class E2VPT(Method):
 
 register("e2vpt", E2VPT())
 
-MIN_TOKENS, MIN_PIECES = 1, 4  # what is left, whatever the share
+MIN_TOKENS, MIN_PIECES = 1, 4  # kept, whatever the share
 IMPORTANCE_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "absolute": torch.abs,
     "signed": torch.clone,
@@ -132,13 +132,14 @@ IMPORTANCE_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class PrunedE2VPT(Method):
-    """E2VPT that trains once to find what can be masked, and then starts over without it.
+    """E2VPT that first trains to find prompts to prune, and then starts again without them.
 
-    `prepare` is the paper's first stage: `search_epochs` passes with AdamW at the rate `search_lr`,
-    then the least important `token_share` of the prompts and, in each, `piece_share` of its pieces
-    are masked, and everything, the head too, goes back to its start. So a record's init wall-clock
-    is what the search costs. The paper tries shares from 0.1 to 0.9 on validation data; the
-    defaults are their middle. The masks do not learn in the search; the released code's do.
+    `prepare` is the paper's first stage: train for `search_epochs` with AdamW at the rate
+    `search_lr`, mask the least important `token_share` of the prompts and, in each prompt, the
+    least important `piece_share` of its pieces, and reset everything, head included. A record's
+    init time is therefore the cost of this search. The paper tries shares from 0.1 to 0.9 on
+    validation data; the defaults are the middle. The masks are not trained during the search; in
+    the released code they are.
     """
 
     prompts: int = 10
@@ -153,20 +154,16 @@ class PrunedE2VPT(Method):
         for field in ("token_share", "piece_share"):
             if not 0 <= getattr(self, field) <= 1:
                 raise ValueError(f"{field} must lie from 0 to 1; {getattr(self, field)} was given")
-        if self.importance not in IMPORTANCE_SCORES:
-            raise ValueError(
-                f"no importance {self.importance!r}; there are {', '.join(IMPORTANCE_SCORES)}"
-            )
-        if self.search_epochs < 1:
-            raise ValueError(f"search_epochs must be at least 1; {self.search_epochs} was given")
+        require_choice("importance", self.importance, IMPORTANCE_SCORES)
+        require_size("search_epochs", self.search_epochs)
 
     def attach(self, model: VisionTransformer) -> None:
         E2VPT(self.prompts, self.pairs).attach(model)
 
-    @torch.enable_grad()  # the search trains, whatever its caller does
+    @torch.enable_grad()  # the search trains, even if its caller disabled gradients
     def prepare(self, model: VisionTransformer, batches: Batches) -> None:
         self.attach(model)
-        model.to(next(model.patch_embed.parameters()).device)  # the batches lie where it does
+        model.to(next(model.patch_embed.parameters()).device)  # the device of the batches
         head = model.get_classifier()
         start = copy.deepcopy(head.state_dict())
         train_before_pruning(model, batches, self.search_epochs, self.search_lr)
@@ -177,7 +174,7 @@ class PrunedE2VPT(Method):
 def train_before_pruning(
     model: VisionTransformer, batches: Batches, epochs: int, lr: float
 ) -> None:
-    """Move what learns in `model` for so many passes over the batches; gradients are dropped."""
+    """Train the trainable parameters of `model` for `epochs` passes over the batches."""
     live = [p for p in model.parameters() if p.requires_grad]
     optimiser, training = torch.optim.AdamW(live, lr=lr), model.training
     model.train()
@@ -199,8 +196,8 @@ def prune(
 ) -> None:
     """Mask the least important share of tokens and, in each, of pieces; then rewind.
 
-    All blocks share the masks. What is learned goes back to where it started (the released code
-    draws it anew); the head is left as it is.
+    All blocks share the masks. Prompts and pairs are reset to their initial values (the released
+    code draws new ones); the head is left unchanged.
     """
     tokens, pieces = mask_importance(model, batches, by)
     with torch.no_grad():
@@ -213,10 +210,10 @@ def prune(
 def mask_importance(
     model: VisionTransformer, batches: Batches, by: str = "absolute"
 ) -> tuple[Tensor, Tensor]:
-    """How the loss on `batches` hangs on each token's mask, (P,), and on each piece's, (P, 16).
+    """Importance of each token's mask, (P,), and of each piece's, (P, 16), for the loss.
 
-    `by` the ``absolute`` gradient of a batch, as the paper says, or by the ``signed`` one, as the
-    released code has it; in the mean over batches.
+    The mean over `batches` of the gradient: its absolute value (`by` ``absolute``), as in the
+    paper, or with its sign (``signed``), as in the released code.
     """
     score, training = IMPORTANCE_SCORES[by], model.training
     model.eval()
@@ -227,7 +224,7 @@ def mask_importance(
 
 
 def mask_lowest(scores: Tensor, share: float, least: int) -> Tensor:
-    """Ones, with zeros for the lowest `share` of the last dimension; `least` ones stay."""
+    """Return ones, zero at the lowest `share` of the last dimension; at least `least` ones stay."""
     size = scores.shape[-1]
     count = min(int(share * size + 1e-9), size - least)
     lowest = scores.argsort(-1)[..., :count]
@@ -241,7 +238,7 @@ def _e2vpt_blocks(model: VisionTransformer) -> list[E2VPTBlock]:
 def _mask_gradients(
     model: VisionTransformer, images: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The gradient of the loss for the masks, as if the blocks shared them: (P,) and (P, 16)."""
+    """Gradients of the loss for the masks, summed over blocks: (P,) and (P, 16)."""
     blocks = _e2vpt_blocks(model)
     masks = [block.tokens for block in blocks] + [block.pieces for block in blocks]
     for mask in masks:

@@ -14,7 +14,7 @@ from methods.shared.registry import register
 
 
 class Factors(nn.Module):
-    """What all layers share: U, (r, D), V, (D, r), from zero, and in Tucker's form a core."""
+    """Factors shared by all layers: U, (r, D), V, (D, r), zero at first, and Tucker's core."""
 
     def __init__(self, dim: int, rank: int, cored: bool):
         super().__init__()
@@ -27,7 +27,7 @@ class Factors(nn.Module):
 
 
 class TensorTrain(nn.Module):
-    """The middle factors of a layer's tiles: an r × r matrix of its own a tile."""
+    """Middle factors of a layer's tiles: one r × r matrix per tile."""
 
     def __init__(self, rank: int, tiles: int, outputs: int, inputs: int):
         super().__init__()
@@ -39,7 +39,7 @@ class TensorTrain(nn.Module):
 
 
 class Tucker(nn.Module):
-    """The middle factors of a layer's tiles: each a mixture of the r slices of the shared core."""
+    """Middle factors of a layer's tiles: mixtures of the r slices of the shared core."""
 
     def __init__(self, rank: int, tiles: int, outputs: int, inputs: int):
         super().__init__()
@@ -52,12 +52,11 @@ class Tucker(nn.Module):
 
 
 class InterleavedTucker(Tucker):
-    """The middle factors of an MLP's layer, as released: its mixtures are dealt out to its tiles.
+    """Middle factors of an MLP layer, as released: its tiles interleave rows of all mixtures.
 
-    Row a of mixture i is row a · n + i of one (n · r, r) matrix, n being their number. Cut into n
-    squares, the tiles, it gives each of them rows of all mixtures. The second layer takes the
-    transpose. See `fact_forward_mlp` in
-    https://github.com/JieShibo/PETL-ViT/blob/026e4f1/FacT/fact_tk.py.
+    Row a of mixture i becomes row a · n + i of one (n · r, r) matrix, n being the number of
+    mixtures, which is then cut into n squares, the tiles. The second layer takes the transpose.
+    See `fact_forward_mlp` in https://github.com/JieShibo/PETL-ViT/blob/026e4f1/FacT/fact_tk.py.
     """
 
     def forward(self, core: Tensor) -> Tensor:
@@ -74,7 +73,7 @@ FORMS: dict[str, tuple[type[MiddleFactors], type[MiddleFactors]]] = {
     "tucker": (Tucker, Tucker),
     "tucker_interleaved": (Tucker, InterleavedTucker),
 }
-"""What the layers of the attention have in their middle, and what those of the MLP have."""
+"""Middle factors of the attention layers and of the MLP layers."""
 
 
 class FacTLinear(nn.Module):
@@ -91,7 +90,7 @@ class FacTLinear(nn.Module):
         super().__init__()
         self.linear, self.middle, self.scale = linear, middle, scale
         self.dropout = nn.Dropout(dropout)
-        self.shared = (shared,)  # in a tuple, so that a checkpoint does not hold it once a layer
+        self.shared = (shared,)  # in a tuple, so that a checkpoint does not hold it once per layer
 
     def forward(self, x: Tensor) -> Tensor:
         shared, sigma = self.shared[0], self._sigma()
@@ -102,7 +101,7 @@ class FacTLinear(nn.Module):
         return self.linear(x) + self.scale * update
 
     def merged(self) -> nn.Linear:
-        """One linear layer that computes the same, dropout aside."""
+        """Return an equivalent linear layer, without dropout."""
         shared, sigma = self.shared[0], self._sigma()
         rank = len(shared.u)
         sigma = sigma.unflatten(1, (-1, rank)).unflatten(0, (-1, rank))  # (outputs, r, inputs, r)
@@ -116,11 +115,11 @@ class FacTLinear(nn.Module):
 
 @dataclass(frozen=True)
 class FacT(Method):
-    """One update of all linear layers, cut into D × D tiles: a tensor train or Tucker's form.
+    """One update of all linear layers, cut into D × D tiles, in tensor-train or Tucker form.
 
-    ``tucker`` is the paper's formula: a tile has a mixture of its own. The released code deals the
-    mixtures of an MLP's layers out to their tiles (`Interleaved`): ``tucker_interleaved``, which
-    `fact_tk` is. `scale` is searched a task in the paper.
+    ``tucker`` is the paper's formula: each tile has its own mixture. ``tucker_interleaved``, the
+    form of `fact_tk`, follows the released code, in which the tiles of an MLP layer share their
+    mixtures (`InterleavedTucker`). The paper searches `scale` per task.
     """
 
     rank: int
@@ -147,11 +146,11 @@ class FacT(Method):
         for name in BLOCK_LINEARS:
             middle = of_mlp if name.startswith("mlp.") else of_attention
             replace_modules(model, name, partial(adapted, middle=middle))
-        model.blocks[0].attn.qkv.factors = shared  # where the backbone keeps what all layers share
+        model.blocks[0].attn.qkv.factors = shared  # so that the backbone holds the shared factors
 
 
 def _count_tiles(model: VisionTransformer) -> int:
-    """How many D × D tiles the weights have; raises `Unsupported` where they do not fit."""
+    """Count the D × D tiles of all weights; raise `Unsupported` if a weight cannot be cut."""
     dim = model.embed_dim
     shapes = [
         block.get_submodule(name).weight.shape for block in model.blocks for name in BLOCK_LINEARS

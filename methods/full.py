@@ -1,4 +1,4 @@
-"""Full fine-tuning: every weight of the backbone learns."""
+"""Full fine-tuning: every weight of the backbone is trained."""
 
 from dataclasses import dataclass
 

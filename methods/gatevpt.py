@@ -23,7 +23,7 @@ TEMPERATURE_BOUNDS = 0.01, 10.0
 
 
 class GatedBlock(nn.Module):
-    """A block whose change of the prompts passes a learned gate."""
+    """A block with a learned gate that scales its update of the prompts."""
 
     def __init__(self, block: Block, start: int, count: int, gate: float):
         super().__init__()
@@ -37,10 +37,10 @@ class GatedBlock(nn.Module):
 
 
 class TemperatureScaledNorm(nn.Module):
-    """The norm of the queries, behind which they are divided by a learned temperature.
+    """The norm of the queries, followed by division by a learned temperature.
 
-    Beyond its bounds the temperature counts as the bound, and still learns: the released code
-    clamps the number itself before each pass.
+    The temperature is clamped to its bounds in the forward pass and still receives a gradient; the
+    released code clamps the parameter itself before each pass.
     """
 
     def __init__(self, norm: nn.Module):
@@ -54,10 +54,10 @@ class TemperatureScaledNorm(nn.Module):
 
 @dataclass(frozen=True)
 class GateVPT(Method):
-    """Shallow prompts that each block but the last changes as far as its gate is open.
+    """Shallow prompts with a gate on their update in every block but the last.
 
-    `gate` is where the gates start, before the sigmoid: the released code takes the opposite of
-    its option GATE_INIT, which is 5 in the example it gives and 10 by default. Its deep prompts
+    `gate` is the initial value of the gates before the sigmoid: the released code takes the
+    negative of its option GATE_INIT, which is 5 in its example and 10 by default. Its deep prompts
     ignore gates and temperatures: they are VPT's.
     """
 

@@ -1,4 +1,4 @@
-"""Linear probing: the head alone learns."""
+"""Linear probing: only the head is trained."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from methods.shared.registry import register
 
 @dataclass(frozen=True)
 class Linear(Method):
-    """Leave the backbone as it is: the papers' "Linear" row."""
+    """Keep the backbone frozen: the papers' "Linear" row."""
 
     def attach(self, model: VisionTransformer) -> None:
         """Do nothing: the head arrives unfrozen."""

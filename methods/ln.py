@@ -1,4 +1,4 @@
-"""LN-Tune: the LayerNorms alone learn (Basu et al., 2024), https://arxiv.org/abs/2304.01917."""
+"""LN-Tune: only the LayerNorms are trained (Basu et al., 2024), https://arxiv.org/abs/2304.01917."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from methods.shared.registry import register
 
 @dataclass(frozen=True)
 class LayerNorms(Method):
-    """The scale and the shift of every LayerNorm learn, wherever it stands."""
+    """Train the scale and shift of every LayerNorm in the backbone."""
 
     def attach(self, model: VisionTransformer) -> None:
         for module in model.modules():

@@ -13,7 +13,7 @@ from methods.shared.registry import register
 
 
 class LowRankUpdate(nn.Module):
-    """``scale * B A x`` (equation 3, less the frozen weight); B starts at zero."""
+    """``scale * B A x`` (equation 3 without the frozen weight); B is initialised to zero."""
 
     def __init__(self, inputs: int, outputs: int, rank: int, scale: float, dropout: float):
         super().__init__()
@@ -30,7 +30,7 @@ class LowRankUpdate(nn.Module):
 
 
 class QueryValueUpdate(nn.Module):
-    """A pair for the queries and one for the values of a fused projection; the keys stay."""
+    """Updates of the queries and of the values of a fused projection, none of the keys."""
 
     def __init__(self, inputs: int, outputs: int, rank: int, scale: float, dropout: float):
         super().__init__()
@@ -63,7 +63,7 @@ class LoRALinear(nn.Module):
         return self.linear(x) + self.update(x)
 
     def merged(self) -> nn.Linear:
-        """One linear layer that computes the same, dropout aside."""
+        """Return an equivalent linear layer, without dropout."""
         weight = self.linear.weight + self.update.delta_weight()
         return with_weights(self.linear, weight, self.linear.bias)
 
@@ -72,10 +72,10 @@ class LoRALinear(nn.Module):
 class LoRA(Method):
     """LoRA on the fused query, key and value projection.
 
-    `target` ``qkv`` is one pair for the three, with one A; ``q_and_v`` is the paper's two pairs,
-    for queries and values. `dropout` falls on the pairs' input; NOAH's code, from which the tables
-    of VTAB-1k take their LoRA row, has 0.1 there (https://github.com/ZhangYuanhan-AI/NOAH). Binary
-    Adapter's (https://github.com/JieShibo/PETL-ViT) has it behind A, which is not offered.
+    `target` ``qkv`` is one pair (A, B) for all three; ``q_and_v`` is the paper's two pairs, for
+    queries and values. `dropout` applies to the input of A; NOAH's code, from which the VTAB-1k
+    tables take their LoRA row, uses 0.1 there (https://github.com/ZhangYuanhan-AI/NOAH). Binary
+    Adapter's (https://github.com/JieShibo/PETL-ViT) applies it after A, which is not offered.
     """
 
     rank: int = 8

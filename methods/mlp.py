@@ -7,11 +7,12 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from methods.shared.base import Method
+from methods.shared.hyperparameters import require_size
 from methods.shared.registry import register
 
 
 class BatchNormOfAnyBatch(nn.BatchNorm1d):
-    """Batch norm that takes a batch of one, which has no variance, by its running statistics."""
+    """Batch norm that uses its running statistics for a batch of one, which has no variance."""
 
     def forward(self, x: Tensor) -> Tensor:
         if len(x) > 1:
@@ -23,14 +24,13 @@ class BatchNormOfAnyBatch(nn.BatchNorm1d):
 
 @dataclass(frozen=True)
 class MLP(Method):
-    """`hidden` layers as wide as the backbone, then the linear head: "MLP-3" with two of them."""
+    """`hidden` layers of the backbone's width before the linear head: "MLP-3" with two of them."""
 
     hidden: int = 2
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.hidden < 1:
-            raise ValueError(f"an MLP needs at least 1 hidden layer; {self.hidden} was given")
+        require_size("the number of hidden layers", self.hidden)
 
     def attach(self, model: VisionTransformer) -> None:
         layers = [self._layer(model.embed_dim) for _ in range(self.hidden)]

@@ -15,7 +15,7 @@ from methods.shared.tensor_slot import TensorSlot
 
 
 class PatchTokenCapture(nn.Module):
-    """The norm behind the last block, which hands on the patch tokens."""
+    """The final norm, which also passes the patch tokens on to `MomentHead`."""
 
     def __init__(self, norm: nn.Module, prefix: int, tokens: TensorSlot):
         super().__init__()
@@ -28,7 +28,7 @@ class PatchTokenCapture(nn.Module):
 
 
 class MomentHead(nn.Module):
-    """The norm of the pooled feature, beside which the patch tokens' moments are scored."""
+    """The norm of the pooled feature; also classifies the patch tokens' second moments."""
 
     def __init__(
         self,
@@ -53,9 +53,9 @@ class MomentHead(nn.Module):
         return self.norm(pooled)
 
     def cross_covariances(self, tokens: Tensor) -> Tensor:
-        """Cross moments of neighbouring heads over tokens, (B, N, D): (B, H - 1, W / H, W / H).
+        """Cross-covariances of adjacent heads over tokens, (B, N, D): (B, H - 1, W / H, W / H).
 
-        As in the released code, one mean is taken off a head and image, over tokens and channels.
+        As in the released code, the mean subtracted per head and image is over tokens and channels.
         """
         parts = self.project(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         parts = self.head_norm(parts)  # (B, H, N, W / H)
@@ -65,7 +65,7 @@ class MomentHead(nn.Module):
 
 
 class AveragedHead(nn.Module):
-    """The mean of the head's scores and of the moments'."""
+    """The mean of the head's logits and those from the moments."""
 
     def __init__(self, head: nn.Module, scores: TensorSlot):
         super().__init__()
@@ -76,7 +76,7 @@ class AveragedHead(nn.Module):
 
 
 class RecalibratedBlock(nn.Module):
-    """A block whose MLP is scaled and shifted, token by token, as the MLP's input says."""
+    """A block whose MLP output is scaled and shifted per token, depending on the MLP's input."""
 
     def __init__(self, block: Block, width: int, rank: int):
         super().__init__()
@@ -96,7 +96,7 @@ class RecalibratedBlock(nn.Module):
 
 
 def truncated_normal_linear(inside: int, outside: int, bias: bool = True) -> nn.Linear:
-    """A linear layer that starts as the released code's do."""
+    """Create a linear layer with the released code's initialisation."""
     layer = nn.Linear(inside, outside, bias=bias)
     nn.init.trunc_normal_(layer.weight, std=0.02)
     if bias:
@@ -105,22 +105,22 @@ def truncated_normal_linear(inside: int, outside: int, bias: bool = True) -> nn.
 
 
 def strided_conv(channels: int) -> nn.Conv2d:
-    """A convolution that leaves `halved` of each side."""
+    """Create a convolution that halves each side to `strided_conv_size`."""
     return nn.Conv2d(channels, channels, 3, stride=2, bias=False)
 
 
 def strided_conv_size(side: int) -> int:
-    """The side of what `halving` makes of a square."""
+    """Output side of `strided_conv` for a square input."""
     return (side - 3) // 2 + 1
 
 
 @dataclass(frozen=True)
 class MomentProbing(Method):
-    """The head's scores averaged with those of a classifier on the patch tokens' second moments.
+    """The head's logits averaged with those of a classifier on the patch tokens' second moments.
 
     Tokens are projected to `width` and split into `heads`. A `rank` above 0 recalibrates the MLP of
-    each block by that many hidden channels: MP+. The head sees the class token or,
-    where the backbone pools, the pooled feature.
+    each block through that many hidden channels: MP+. The head's input is the class token or, if
+    the backbone pools, the pooled feature.
     """
 
     width: int = 512

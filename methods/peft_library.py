@@ -1,6 +1,6 @@
-"""Hugging Face's peft: LoRA (Hu et al., 2022), https://arxiv.org/abs/2106.09685, and its kin.
+"""Hugging Face's peft: LoRA (Hu et al., 2022), https://arxiv.org/abs/2106.09685, and other tuners.
 
-The papers of the others stand in the table at the foot.
+The papers of the others are cited where they are registered, at the end of the file.
 """
 
 import re
@@ -17,18 +17,16 @@ from torch import Tensor, nn
 from methods.shared.base import Method, Unsupported
 from methods.shared.registry import refuse, register
 
-LINEAR_LAYERS = (
-    r"blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2))"  # patch_embed.proj is none of them
-)
+LINEAR_LAYERS = r"blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2))"  # without patch_embed.proj
 NORM_LAYERS = r"blocks\.\d+\.norm[12]|norm|fc_norm"
-FLOAT32_INITS = {"PsoftConfig", "pissa", "olora"}  # starts that decompose no weights but float32
+FLOAT32_INITS = {"PsoftConfig", "pissa", "olora"}  # can only decompose float32 weights
 NO_META_INIT = {
     "AdamssConfig",
     "BOFTConfig",
     "ShiraConfig",
     "UniLoraConfig",
-}  # cannot start on meta
-EXPECTED_WARNINGS = (  # what peft warns of although it is what these options mean
+}  # fail on meta
+EXPECTED_WARNINGS = (  # of effects that these options are meant to have
     "Failed to load the CUDA extension",  # BOFT then computes the same with torch alone
     "Setting boft_n_butterfly_factor to 1",
     "Specified to not save",
@@ -37,7 +35,7 @@ EXPECTED_WARNINGS = (  # what peft warns of although it is what these options me
 
 
 class Float32Layer(nn.Module):
-    """A FourierFT layer: it allocates in the default precision what it fills in float32."""
+    """A FourierFT layer, run with float32 as the default dtype, which peft's code assumes."""
 
     def __init__(self, layer: Any):
         super().__init__()
@@ -48,7 +46,7 @@ class Float32Layer(nn.Module):
             return self.layer(x)
 
     def merged(self) -> nn.Module:
-        """The plain layer that computes the same."""
+        """Return an equivalent plain layer."""
         with _float32_by_default():
             self.layer.merge(safe_merge=True)
         return self.layer.get_base_layer()
@@ -66,12 +64,12 @@ def _float32_by_default() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class PeftLibrary(Method):
-    """What peft's class `config` with its `options` adds to the modules called `targets`.
+    """The tuner of peft's class `config` with its `options`, on the modules called `targets`.
 
-    The option named in `divides` must divide the backbone's width, so it is cut to the largest
-    number that does. AdaLoRA takes epochs for steps: it allocates ranks after each, by the
-    gradients of its last batch, and its ``total_step`` should be the recipe's epochs. Its penalty
-    is left out, since peft adds that only to a loss which the model itself computes.
+    The option named by `divides` must divide the backbone's width and is lowered to the largest
+    number that does. AdaLoRA counts epochs as steps: it reallocates ranks after each epoch, from
+    the gradients of its last batch, and its ``total_step`` should be the recipe's epochs. Its
+    penalty is omitted, since peft adds it only to a loss that the model itself computes.
     """
 
     config: str
@@ -80,7 +78,7 @@ class PeftLibrary(Method):
     divides: str = ""
 
     def attach(self, model: VisionTransformer) -> None:
-        import peft  # takes seconds: only those who ask for it should wait
+        import peft  # takes seconds, so only when needed
 
         targets = _target_pattern(model, self.targets)
         options = {"target_modules": targets, **self._fitted_options(model.embed_dim)}
@@ -91,12 +89,12 @@ class PeftLibrary(Method):
         ):
             config = getattr(peft, self.config)(**options)
             tuner = peft.PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](model, config, "default")
-        model.get_classifier().requires_grad_(True)  # peft froze all but its own
+        model.get_classifier().requires_grad_(True)  # peft froze it
         if self.config == "FourierFTConfig":
             for name in _matching_modules(model, self.targets):
                 model.set_submodule(name, Float32Layer(model.get_submodule(name)))
         if self.config == "AdaLoraConfig":
-            model.peft_tuners = (tuner,)  # in a tuple, lest the model become its own grandchild
+            model.peft_tuners = (tuner,)  # in a tuple: as a submodule it would contain the model
 
     def after_epoch(self, model: VisionTransformer, epoch: int) -> None:
         for tuner in getattr(model, "peft_tuners", ()):
@@ -111,7 +109,7 @@ class PeftLibrary(Method):
 
 
 def _target_pattern(model: VisionTransformer, targets: str) -> str:
-    """A pattern of just those modules called `targets` that have weights."""
+    """Return a pattern that matches exactly the modules called `targets` that have weights."""
     names = _matching_modules(model, targets)
     if not names:
         raise Unsupported(f"no module with weights is called {targets} in this backbone")
@@ -128,9 +126,10 @@ def _matching_modules(model: VisionTransformer, targets: str) -> list[str]:
 
 @contextmanager
 def _weights_for_init(model: VisionTransformer, single: bool, real: bool) -> Iterator[None]:
-    """Let the weights be `single`, that is float32, and `real`, where models are only counted too.
+    """Provide weights that a tuner can be initialised from: in float32 if `single`.
 
-    There, on the meta device, noise stands in for them.
+    With `real`, weights on the meta device, where models are only counted, are replaced by noise
+    for the time being.
     """
     first = next(model.parameters())
     dtype, on_cpu = first.dtype, real and first.is_meta
@@ -147,10 +146,10 @@ def _weights_for_init(model: VisionTransformer, single: bool, real: bool) -> Ite
 
 @contextmanager
 def _ignore_expected_warnings() -> Iterator[None]:
-    """Pass on no warning of what is meant."""
+    """Suppress warnings about intended effects."""
     sparse = torch.sparse.check_sparse_tensor_invariants
     if not sparse.is_enabled():
-        sparse.disable()  # SHiRA's tensors are valid; torch warns until one has chosen
+        sparse.disable()  # SHiRA's tensors are valid; torch warns unless this is set explicitly
     with warnings.catch_warnings():
         for text in EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", text)
@@ -158,9 +157,7 @@ def _ignore_expected_warnings() -> Iterator[None]:
 
 
 _LORA = "LoraConfig"
-_PROJECTION_FROM_SEED = {
-    "save_projection": False
-}  # frozen noise comes from a seed, not from the checkpoint
+_PROJECTION_FROM_SEED = {"save_projection": False}  # frozen noise is redrawn from its seed
 
 for _name, _method in {
     "lora": PeftLibrary(_LORA, {"r": 8}),
@@ -232,7 +229,7 @@ UNSUPPORTED_TUNERS = {
     "peft_poly": "it wants the number of the task beside each image",
     "peft_trainable_tokens": "it trains rows of a table of words",
 }
-"""Tuners of peft that are no method here, and why."""
+"""Tuners of peft that are not offered here, and why."""
 
 for _name, _reason in UNSUPPORTED_TUNERS.items():
     refuse(_name, _reason)

@@ -1,4 +1,4 @@
-"""RepAdapter: linear adapters that fold away (Luo et al., 2023), https://arxiv.org/abs/2302.08106."""
+"""RepAdapter: linear adapters that can be merged (Luo et al., 2023), https://arxiv.org/abs/2302.08106."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from methods.shared.registry import register
 
 
 class RepLinear(nn.Module):
-    """``linear(x + scale * (B dropout(A x + a) + b))``; B, by groups of channels, starts at 0."""
+    """``linear(x + scale * (B dropout(A x + a) + b))``; B is grouped and initialised to zero."""
 
     def __init__(self, linear: nn.Linear, rank: int, groups: int, scale: float, dropout: float):
         super().__init__()
@@ -26,14 +26,13 @@ class RepLinear(nn.Module):
         nn.init.zeros_(self.down.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        low = self.dropout(self.down(x)).unflatten(
-            -1, (self.groups, -1)
-        )  # (B, N, groups, r / groups)
+        low = self.dropout(self.down(x))  # (B, N, r)
+        low = low.unflatten(-1, (self.groups, -1))  # (B, N, groups, r / groups)
         update = torch.einsum("...gr,gdr->...gd", low, self.up).flatten(-2) + self.bias
         return self.linear(x + self.scale * update)
 
     def merged(self) -> nn.Linear:
-        """One linear layer that computes the same, dropout aside."""
+        """Return an equivalent linear layer, without dropout."""
         linear, up = self.linear, self.scale * torch.block_diag(*self.up)  # (D, r)
         weight = linear.weight + linear.weight @ up @ self.down.weight
         shift = linear.weight @ (up @ self.down.bias + self.scale * self.bias)
@@ -42,7 +41,7 @@ class RepLinear(nn.Module):
 
 @dataclass(frozen=True)
 class RepAdapter(Method):
-    """A linear adapter before attention and one before the MLP, each behind the LayerNorm."""
+    """Linear adapters between LayerNorm and attention and between LayerNorm and MLP."""
 
     rank: int = 8
     groups: int = 2

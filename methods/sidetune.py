@@ -1,4 +1,4 @@
-"""Side-tuning: a small network beside the frozen one (Zhang et al., 2020), https://arxiv.org/abs/1912.13503."""
+"""Side-tuning: a small network parallel to the frozen one (Zhang et al., 2020), https://arxiv.org/abs/1912.13503."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from torchvision.models import AlexNet_Weights, alexnet
 
 from methods.shared.base import Method, Unsupported
+from methods.shared.hyperparameters import require_choice
 from methods.shared.registry import register
 from methods.shared.tensor_slot import TensorSlot
 
-MIN_IMAGE_SIZE = 64  # pixels; AlexNet's last pooling is left without any below 63
+MIN_IMAGE_SIZE = 64  # pixels; AlexNet's last pooling fails below 63
 
 
 class ImageCapture(nn.Module):
-    """The patch projection, which hands on the images that it saw."""
+    """The patch projection, which also passes its input images on to `SideNetwork`."""
 
     def __init__(self, proj: nn.Module, images: TensorSlot):
         super().__init__()
@@ -50,31 +51,28 @@ class SideNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class SideTune(Method):
-    """VPT's "Sidetune" row: AlexNet's convolutions beside the pooled feature.
+    """VPT's "Sidetune" row: AlexNet's convolutions, averaged with the pooled feature.
 
-    `weights` of AlexNet: ``imagenet``, torchvision's, as in VPT, or ``random``, which needs no
-    download and is the default here for that reason.
+    `weights` of AlexNet are ``imagenet``, torchvision's, as in VPT, or ``random``, the default
+    here because it needs no download.
     """
 
     weights: str = "random"
 
     def __post_init__(self) -> None:
-        if self.weights not in WEIGHT_LOADERS:
-            raise ValueError(
-                f"no weights {self.weights!r}; there are {' and '.join(WEIGHT_LOADERS)}"
-            )
+        require_choice("weights", self.weights, WEIGHT_LOADERS)
 
     def attach(self, model: VisionTransformer) -> None:
         _require_images(model)
         images = TensorSlot()
-        beside = SideNetwork(model.head_drop, model.embed_dim, images)
-        WEIGHT_LOADERS[self.weights](beside.side)
+        side_network = SideNetwork(model.head_drop, model.embed_dim, images)
+        WEIGHT_LOADERS[self.weights](side_network.side)
         model.patch_embed.proj = ImageCapture(model.patch_embed.proj, images)
-        model.head_drop = beside
+        model.head_drop = side_network
 
 
 def _require_images(model: VisionTransformer) -> None:
-    """Raise `Unsupported` unless the patch projection sees the images, not what a stem made."""
+    """Raise `Unsupported` unless the patch projection gets the images, not a stem's output."""
     proj = getattr(model.patch_embed, "proj", None)
     if not (isinstance(proj, nn.Conv2d) and proj.in_channels == 3):
         raise Unsupported(
@@ -84,7 +82,7 @@ def _require_images(model: VisionTransformer) -> None:
 
 
 def _load_imagenet_weights(side: nn.Module) -> None:
-    """Fill `side` from torchvision's file, which must be on this machine."""
+    """Load torchvision's weights into `side`; the file must be on this machine."""
     url = AlexNet_Weights.IMAGENET1K_V1.url
     file = Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
     if not file.is_file():

@@ -43,7 +43,7 @@ class Flow(nn.Module):
 
 
 class FlowBlock(nn.Module):
-    """A block whose two shortcuts pass through a flow each."""
+    """A block with a flow on each of its two shortcuts."""
 
     def __init__(self, block: Block, dim: int, length: int):
         super().__init__()
@@ -59,10 +59,10 @@ class FlowBlock(nn.Module):
 
 @dataclass(frozen=True)
 class SNF(Method):
-    """Flows of `flow_length` planar layers; 0 leaves the affine part alone.
+    """Flows of `flow_length` planar layers; 0 leaves only the affine part.
 
-    Length 1 fits the number of parameters in the paper's FGVC table; the released code's default
-    is 16. The log-determinant, which that code computes and never uses, is left out.
+    Length 1 matches the parameter count in the paper's FGVC table; the released code's default is
+    16. The log-determinant, which that code computes but never uses, is omitted.
     """
 
     flow_length: int = 1

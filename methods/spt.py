@@ -1,7 +1,7 @@
 """SPT: self-prompt tuning (Wang et al., 2024), https://arxiv.org/abs/2402.02382.
 
-VPT whose prompts start as patch tokens of the training images. (Not *sensitivity-aware* tuning,
-which shares the letters.)
+VPT with prompts initialised from patch tokens of the training images. (Not to be confused with
+*sensitivity-aware* tuning, which has the same abbreviation.)
 """
 
 from collections.abc import Callable
@@ -31,20 +31,21 @@ from methods.vpt import VPT
 
 @dataclass(frozen=True)
 class SPT(Method):
-    """Prompts of block i start from the patch tokens at the input of block i of the bare backbone.
+    """Prompts of block i, initialised from the patch tokens at the input of block i.
 
-    `strategy` chooses them (sections 3.3 and 3.4): ``random`` draws tokens without replacement,
-    ``mean`` and ``max`` pool windows of consecutive tokens; `ClusteredSPT` is the fourth strategy.
-    Two more are controls that the paper lacks: ``gaussian`` draws from the normal distribution with
-    the tokens' mean and covariance, ``diagonal`` from that with the mean and variance of each
-    channel. What they reach needs no token of any image, only their statistics.
-    `share` is the part of the training images to look at, rounded up to whole batches; None is one
-    batch, the paper's choice for the sampled strategies. `layers` is ``own``, or, as in Table S2,
-    ``first`` (P0 everywhere) or ``last`` (PL everywhere). Three fields hold what the released code
-    does otherwise: `windows` ``image`` pools strips inside each image and draws among them,
-    `positions` False takes P0 before the position embedding, and `replacement` draws as many images
-    as are looked at, with replacement: a token of an image drawn twice may be drawn twice. That
-    code's shallow prompts are ``random`` whichever strategy is asked for.
+    The tokens are those of the pretrained backbone, without prompts. `strategy` selects among them
+    (sections 3.3 and 3.4): ``random`` draws tokens without replacement, ``mean`` and ``max`` pool
+    windows of consecutive tokens; `ClusteredSPT` is the fourth strategy. Two more are controls that
+    are not in the paper: ``gaussian`` samples from the normal distribution with the tokens' mean
+    and covariance, ``diagonal`` from the one with each channel's mean and variance. They use no
+    token of any image, only statistics.
+    `share` is the share of the training images to use, rounded up to whole batches; None is one
+    batch, the paper's choice for the sampled strategies. `layers` is ``own`` or, as in Table S2,
+    ``first`` (P0 for all blocks) or ``last`` (PL for all). Three fields reproduce where the
+    released code differs: `windows` ``image`` pools strips inside each image and draws among them,
+    `positions` False takes P0 before the position embedding, and `replacement` draws the images
+    with replacement, as many as there are: a token of an image drawn twice may be drawn twice.
+    That code's shallow prompts are ``random`` whatever the strategy.
     """
 
     prompts: int
@@ -72,27 +73,21 @@ class SPT(Method):
             raise ValueError(f"share must lie above 0 and at most at 1; {self.share} was given")
 
     def attach(self, model: VisionTransformer) -> None:
-        plain = VPT(
-            self.prompts,
-            self.deep,
-            self.frozen,
-            pool_prompts=self.pool_prompts,
-            form=self.form,
-        )
-        plain.attach(model)
+        pooled, form = self.pool_prompts, self.form
+        VPT(self.prompts, self.deep, self.frozen, pool_prompts=pooled, form=form).attach(model)
 
     def prepare(self, model: VisionTransformer, batches: Batches) -> None:
         choose = STRATEGIES[self.strategy]
-        seen = bootstrap_fn() if self.replacement else _identity
+        resample = bootstrap_fn() if self.replacement else _identity
         self.attach_initialised(
-            model, batches, lambda tokens: choose(seen(tokens), self.prompts, self.windows)
+            model, batches, lambda tokens: choose(resample(tokens), self.prompts, self.windows)
         )
 
     @torch.no_grad()
     def attach_initialised(
         self, model: VisionTransformer, batches: Batches, choose: Callable[[Tensor], Tensor]
     ) -> None:
-        """Attach; `choose` makes prompts, (prompts, D), of a layer's tokens, (B, N, D)."""
+        """Attach prompts, (prompts, D), that `choose` makes from a layer's tokens, (B, N, D)."""
         count = len(model.blocks) if self.deep else 1
         wanted = {"own": set(range(count)), "first": {0}, "last": {len(model.blocks)}}[self.layers]
         shown = 1 if self.share is None else ceil(self.share * len(batches))  # type: ignore[arg-type]
@@ -115,9 +110,9 @@ def initial_prompts(
     shown: int = 1,
     positions: bool = True,
 ) -> list[Tensor]:
-    """What `choose` makes of the tokens, (B, N, D), at the input of each of the `wanted` blocks.
+    """Apply `choose` to the tokens, (B, N, D), at the input of each of the `wanted` blocks.
 
-    Of the batches the first `shown` are looked at, through the bare backbone.
+    The tokens are those of the first `shown` batches in the pretrained backbone.
     """
     images = (images for images, _ in islice(batches, shown))
     layers = block_inputs(model, images, shown, max(wanted), positions)
@@ -126,9 +121,9 @@ def initial_prompts(
 
 @dataclass(frozen=True)
 class ClusteredSPT(Method):
-    """`SPT` whose prompts are the centres of a layer's tokens in as many clusters.
+    """`SPT` with k-means: the prompts are the centres of as many clusters of a layer's tokens.
 
-    `tokens` is how many of a layer's tokens are clustered, drawn anew for each layer; None is all.
+    `tokens` is the number of tokens to cluster, drawn for each layer; None is all of them.
     """
 
     prompts: int
@@ -160,7 +155,7 @@ class ClusteredSPT(Method):
         )
 
     def _spt(self) -> SPT:
-        """The method but for how prompts are chosen."""
+        """The same method with another strategy."""
         return SPT(
             self.prompts,
             self.deep,
@@ -188,12 +183,12 @@ for _suffix, _method in _variants(deep=True, prompts=20).items():
     register(f"spt_deep{_suffix}", _method)
 for _suffix, _method in _variants(deep=False, prompts=100).items():
     register(f"spt_shallow{_suffix}", _method)
-# Shallow prompts of the first layer are spt_shallow itself (Table S2 says so), so deep alone has:
+# For deep prompts only: shallow prompts from the first layer are spt_shallow itself (Table S2).
 register("spt_deep_first", SPT(prompts=20, deep=True, layers="first"))
-# Controls of what the tokens themselves, and what their statistics give (`methods.spt_controls`):
+# Controls that use only statistics of the tokens; more are in `methods.spt_controls`.
 register("spt_deep_gaussian", SPT(prompts=20, deep=True, strategy="gaussian"))
 register("spt_deep_diagonal", SPT(prompts=20, deep=True, strategy="diagonal"))
-# Table 4(a): each strategy's prompts as they start, the head alone learning.
+# Table 4(a): each strategy's prompts frozen; only the head is trained.
 register("spt_deep_mean_frozen", SPT(20, True, "mean", frozen=True))
 register("spt_deep_max_frozen", SPT(20, True, "max", frozen=True))
 register("spt_deep_kmeans_frozen", ClusteredSPT(20, True, frozen=True))

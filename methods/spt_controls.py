@@ -1,11 +1,11 @@
 """Controls of self-prompt tuning (Wang et al., 2024), https://arxiv.org/abs/2402.02382.
 
-The paper has none. Deep prompts are read through a block's LayerNorm alone, unless the head
-averages them. Scores are then the same for prompts P and c P, and the gradient at c P is that at
-P over c. So a step of gradient descent at rate r moves c P as rate r / c^2 moves P, and one of
-Adam, blind to a gradient's size, as rate r / c does. Sampled tokens differ from VPT's random
-prompts in direction and in size, and a gain by their size is one of the learning rate. Each
-control keeps a part of the tokens, to tell which part gives the gain.
+The paper has none. Deep prompts are read only through a block's LayerNorm, unless the head averages
+them. The logits are then the same for prompts P and c P, and the gradient at c P is that at P
+divided by c. A step of gradient descent at rate r therefore moves c P as rate r / c^2 moves P, and
+a step of Adam, which ignores the gradient's size, as rate r / c does. Sampled tokens differ from
+VPT's random prompts in direction and in size, and a gain from size is a gain from the learning
+rate. Each control keeps one property of the tokens, to show which one yields the gain.
 """
 
 from collections.abc import Callable
@@ -24,20 +24,20 @@ from methods.vpt import VPT
 
 
 def keep_sizes(sampled: Tensor, drawn: Tensor) -> Tensor:
-    """VPT's directions at the tokens' sizes: what the learning rate gives."""
+    """Keep the tokens' sizes, with VPT's directions: the effect of the learning rate."""
     return rescale(drawn, sampled)
 
 
 def keep_directions(sampled: Tensor, drawn: Tensor) -> Tensor:
-    """The tokens' directions at the sizes of VPT's prompts: what tokens give at its rate."""
+    """Keep the tokens' directions, at the sizes of VPT's prompts: the effect at VPT's rate."""
     return rescale(sampled, drawn)
 
 
 def shuffle_channels(sampled: Tensor, drawn: Tensor) -> Tensor:
-    """Each token with its channels in an order of its own.
+    """Permute the channels of each token, in a different order for each.
 
-    Size, mean and every other statistic of a token's values stay; what a channel means is lost. One
-    order for all would leave the tokens' likeness to each other: a common direction once more.
+    Size, mean and every other statistic of a token's values are kept; the meaning of a channel is
+    lost. A single order for all tokens would keep their similarity to each other.
     """
     order = torch.rand(sampled.shape).argsort(1).to(sampled.device)
     return sampled.gather(1, order)
@@ -51,9 +51,9 @@ CONTROLS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def rescale(prompts: Tensor, like: Tensor) -> Tensor:
-    """`prompts`, (P, D), each times a factor that gives it the size of that of `like`.
+    """Scale each of `prompts`, (P, D), to the size of its counterpart in `like`.
 
-    Size is the deviation over channels, by which LayerNorm divides: the norm, but for the mean.
+    Size is the standard deviation over channels, by which LayerNorm divides.
     """
     given, wanted = (one.std(1, correction=0, keepdim=True) for one in (prompts, like))
     return prompts * (wanted / given.clamp_min(torch.finfo(given.dtype).tiny))
@@ -61,14 +61,14 @@ def rescale(prompts: Tensor, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Control(Method):
-    """Deep prompts that start from what is `kept` of sampled tokens, and from VPT's for the rest.
+    """Deep prompts that keep one property of sampled tokens and take the rest from VPT's prompts.
 
-    The tokens are those of ``spt_deep``, drawn from one batch: with the same seed, the very same.
+    The tokens are those of ``spt_deep``, drawn from one batch; with the same seed, identical ones.
     """
 
     prompts: int
     kept: str
-    dropout: float = 0.0  # the VPT code's recipe names it for vpt_deep and its kin
+    dropout: float = 0.0  # set by the recipe vpt2022 for vpt_deep and its variants
     pool_prompts: bool = False
     form: str = "keys_and_values"
 
@@ -83,14 +83,9 @@ class Control(Method):
             )
 
     def attach(self, model: VisionTransformer) -> None:
-        plain = VPT(
-            self.prompts,
-            deep=True,
-            dropout=self.dropout,
-            pool_prompts=self.pool_prompts,
-            form=self.form,
-        )
-        plain.attach(model)
+        pooled, form = self.pool_prompts, self.form
+        vpt = VPT(self.prompts, True, dropout=self.dropout, pool_prompts=pooled, form=form)
+        vpt.attach(model)
 
     @torch.no_grad()
     def prepare(self, model: VisionTransformer, batches: Batches) -> None:

@@ -12,7 +12,7 @@ from methods.shared.registry import register
 
 
 class ScaleShift(nn.Module):
-    """``scale * layer(x) + shift`` on every channel; starts close to `layer` alone, not at it."""
+    """``scale * layer(x) + shift`` per channel; initialised near the identity, not exactly."""
 
     def __init__(self, layer: nn.Linear | nn.LayerNorm | nn.Conv2d):
         super().__init__()
@@ -26,7 +26,7 @@ class ScaleShift(nn.Module):
         return self.layer(x) * self.scale.view(self.shape) + self.shift.view(self.shape)
 
     def merged(self) -> nn.Module:
-        """One layer of the same kind that computes the same."""
+        """Return an equivalent layer of the same kind."""
         layer, scale = self.layer, self.scale
         weight = scale.view(-1, *[1] * (layer.weight.ndim - 1)) * layer.weight
         bias = self.shift if layer.bias is None else scale * layer.bias + self.shift
@@ -35,7 +35,7 @@ class ScaleShift(nn.Module):
 
 @dataclass(frozen=True)
 class SSF(Method):
-    """After the patch projection, each block's LayerNorms and linear layers, and the last norm."""
+    """Scale and shift the patch projection, all LayerNorms and all linear layers of the blocks."""
 
     def attach(self, model: VisionTransformer) -> None:
         if not isinstance(getattr(model.patch_embed, "proj", None), nn.Conv2d):

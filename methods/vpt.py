@@ -6,6 +6,7 @@ from timm.models import VisionTransformer
 from torch import nn
 
 from methods.shared.base import Method
+from methods.shared.hyperparameters import require_size
 from methods.shared.prompts import (
     add_deep_prompts,
     add_shallow_prompts,
@@ -21,10 +22,10 @@ from methods.shared.registry import register
 class VPT(Method):
     """Prompts before the first block (equations 4 and 5) or before each (equations 6 and 7).
 
-    `frozen` leaves them as they start, so that the head alone learns. `pool_prompts` lets a head
-    that averages tokens average the last block's outputs at the prompts too, as the released code
-    does with MAE. With `projection` the prompts are so wide, and one linear map that learns with
-    them makes tokens of them all: the released code's option PROJECT.
+    With `frozen` they keep their initial values and only the head is trained. `pool_prompts` lets a
+    head that averages tokens include the last block's outputs at the prompts, as the released code
+    does with MAE. `projection` is the width of prompts that one linear map, trained with them,
+    turns into tokens: the released code's option PROJECT.
     """
 
     prompts: int
@@ -37,8 +38,8 @@ class VPT(Method):
 
     def __post_init__(self) -> None:
         require_prompt_count(self.prompts)
-        if self.projection is not None and self.projection < 1:
-            raise ValueError(f"projection must be at least 1 wide; {self.projection} was given")
+        if self.projection is not None:
+            require_size("projection", self.projection)
         require_prompt_form(self.form)
 
     def attach(self, model: VisionTransformer) -> None:
@@ -53,7 +54,7 @@ class VPT(Method):
             prompts.requires_grad_(not self.frozen)
 
     def _projection_layer(self, width: int) -> nn.Module | None:
-        """The map from the prompts to tokens, which all blocks share."""
+        """Create the map from prompts to tokens, which all blocks share."""
         if self.projection is None:
             return None
         project = nn.Linear(self.projection, width)

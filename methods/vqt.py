@@ -17,14 +17,14 @@ from methods.shared.attention import (
     require_timm_blocks,
 )
 from methods.shared.base import Method
-from methods.shared.hyperparameters import require_choice
-from methods.shared.prompts import require_prompt_count, uniform_prompts
+from methods.shared.hyperparameters import require_choice, require_size
+from methods.shared.prompts import uniform_prompts
 from methods.shared.registry import register
 from methods.shared.tensor_slot import TensorSlot
 
 
 class QueryTunedBlock(nn.Module):
-    """A block whose tokens `queries` ask too: the answers are handed on, the tokens unchanged."""
+    """A block with extra `queries`, whose outputs go to `FeatureConcat`; tokens do not change."""
 
     def __init__(self, block: Block, queries: Tensor, dropout: float, answers: TensorSlot):
         super().__init__()
@@ -43,7 +43,7 @@ class QueryTunedBlock(nn.Module):
 
 
 def weighted_sum(answers: Tensor, weights: Tensor | None) -> Tensor:
-    """The sum of the answers, (B, Q, D), each times its weight, (Q,): (B, D)."""
+    """Sum the queries' outputs, (B, Q, D), with weights, (Q,): (B, D)."""
     assert weights is not None
     return weights @ answers
 
@@ -53,11 +53,11 @@ AGGREGATIONS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
     "mean": lambda answers, _: answers.mean(1),  # (B, D)
     "weighted_sum": weighted_sum,
 }
-"""What the head sees of a block's answers, (B, Q, D)."""
+"""Aggregations of the outputs of a block's queries, (B, Q, D), for the head."""
 
 
 class FeatureConcat(nn.Module):
-    """The pooled feature and what is `gathered` of each block's answers, each of length one."""
+    """Concatenation of the pooled feature and each block's aggregated queries, each normalised."""
 
     def __init__(self, drop: nn.Module, answers: list[TensorSlot], queries: int, gathered: str):
         super().__init__()
@@ -74,14 +74,15 @@ class FeatureConcat(nn.Module):
 
 @dataclass(frozen=True)
 class VQT(Method):
-    """`queries` learned tokens a block that only ask, and a head on all that they learn.
+    """`queries` learned tokens per block that act only as queries, and a head on their outputs.
 
-    The backbone's own features stay as they are. A block's answers are `gathered` for the head:
-    ``concatenated``, or as their ``mean``, or as a ``weighted_sum`` whose weights learn, from one
-    each; the latter two are options of the released code (https://github.com/andytu28/VQT). The
-    head grows to D (1 + L * queries) inputs, or to D (1 + L); its new columns are drawn as wide as
-    those it has. Not offered: that code's attention over the blocks' answers, and its choice of
-    features by group sparsity, which needs a second training.
+    The backbone's own features do not change. The outputs of a block's queries are `gathered` for
+    the head: ``concatenated``, or as their ``mean``, or as a ``weighted_sum`` with learned weights,
+    initially one; the latter two are options of the released code
+    (https://github.com/andytu28/VQT). The head grows to D (1 + L * queries) inputs, or to
+    D (1 + L); its new columns are drawn with the standard deviation of the existing ones. Not
+    offered: that code's attention over the blocks' outputs, and its selection of features by group
+    sparsity, which needs a second training.
     """
 
     queries: int = 1
@@ -89,7 +90,7 @@ class VQT(Method):
     gathered: str = "concatenated"
 
     def __post_init__(self) -> None:
-        require_prompt_count(self.queries)
+        require_size("the number of queries", self.queries)
         require_choice("what VQT's answers are gathered as", self.gathered, AGGREGATIONS)
 
     def attach(self, model: VisionTransformer) -> None:
@@ -106,7 +107,7 @@ class VQT(Method):
 
 @torch.no_grad()
 def widen_head(head: nn.Linear, width: int) -> nn.Linear:
-    """A head with `width` inputs, of which the first are those of `head`."""
+    """Widen `head` to `width` inputs, the first of which keep their weights."""
     wide = nn.Linear(width, head.out_features)
     wide.weight.normal_().mul_(head.weight.std().to(wide.weight.device))
     wide.weight[:, : head.in_features] = head.weight

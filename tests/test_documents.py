@@ -1,8 +1,13 @@
-"""What the README and its kin say is so."""
+"""README, CONTRIBUTING and docs/ agree with the code, and docstrings follow the prose rule."""
 
+import ast
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from pkgutil import resolve_name
+
+import pytest
 
 import methods
 from bench.cli.main import main
@@ -10,6 +15,9 @@ from bench.utils.files import REPO_ROOT
 from methods.shared import registry
 
 README = (REPO_ROOT / "README.md").read_text()
+DOCUMENTS = sorted([*REPO_ROOT.glob("*.md"), *(REPO_ROOT / "docs").glob("*.md")])
+SOURCES = sorted(path for top in ("bench", "methods") for path in (REPO_ROOT / top).rglob("*.py"))
+ENTRY_POINT_GROUP = "bench.methods"  # looks like a module and is none
 
 
 def test_the_readme_fits_two_screens_and_contributing_one():
@@ -25,9 +33,41 @@ def test_the_readme_s_leaderboard_is_the_committed_one():
         assert line in committed, line
 
 
-def test_the_readme_s_links_and_pictures_are_there():
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (REPO_ROOT / target).exists(), target
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_links_and_pictures_of_a_document_exist(document):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_paths_and_modules_that_a_document_names_exist(document):
+    text = document.read_text()
+    paths = re.findall(r"(?<![\w/.-])(?:bench|methods|datasets|tests|docs)/[\w./*-]*\w/?", text)
+    for path in paths:
+        if not re.search(r"[A-Z]{2}", path):  # a placeholder such as PAPER
+            assert list(REPO_ROOT.glob(path)), path
+    for name in re.findall(r"(?<![\w/.-])(?:bench|methods)(?:\.\w+)+", text):
+        if name != ENTRY_POINT_GROUP:
+            resolve_name(name)  # raises where there is none
+
+
+def docstrings(path: Path) -> Iterator[str]:
+    """The docstrings of a module, its classes and its functions."""
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, kinds) and (text := ast.get_docstring(node)):
+            yield text
+
+
+def test_docstrings_are_not_riddles():
+    riddle = re.compile(r"\AWhat |\b(?:anew|that which)\b")
+    found = {
+        str(path.relative_to(REPO_ROOT)): text
+        for path in SOURCES
+        for text in docstrings(path)
+        if riddle.search(text)
+    }
+    assert not found
 
 
 def test_ci_runs_the_readme_s_test_command():
@@ -52,6 +92,17 @@ def test_the_walk_through_s_method_keeps_the_contract(tmp_path, monkeypatch, cap
     assert len(code.splitlines()) < 42
     (tmp_path / "scaled.py").write_text(code)
     assert main(["check-method", "vpt_scaled", "--plugin", str(tmp_path / "scaled.py")]) == 0
+
+
+def test_the_example_in_python_runs_as_it_is_written(tmp_path, monkeypatch, capsys, no_picture):
+    monkeypatch.chdir(tmp_path)
+    page = (REPO_ROOT / "docs" / "api.md").read_text()
+    assert len(page.splitlines()) < 40
+    exec(re.search(r"```python\n(.+?)```", page, re.DOTALL).group(1), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["2 cells to run", "0 of 2 cells failed"]
+    assert {line.split()[0] for line in lines[2:]} == {"linear", "bias"}
+    assert (tmp_path / "demo" / "leaderboard.md").exists()
 
 
 def test_the_committed_ledger_holds_the_golden_count_of_every_method():

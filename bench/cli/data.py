@@ -1,56 +1,129 @@
-"""What the commands ``data ...`` do with their arguments."""
+"""Prepare data from their sources, bring in copies, check them."""
 
 import argparse
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from bench.cli.commands import FAILED, print_error, print_lines
+import rich.console
 
-if TYPE_CHECKING:
-    from bench.utils.progress_bars import TransferProgress
-
-
-def status(args: argparse.Namespace) -> int:
-    from bench.prepare.status import status_lines
-
-    return print_lines(status_lines(args.suites, args.data_root))
+from bench.cli import options
+from bench.cli.common import FAILED, print_error, print_lines
+from bench.prepare import pipeline, status
+from bench.utils import progress_bars
 
 
-def prepare(args: argparse.Namespace) -> int:
-    from bench.prepare import pipeline
+def add_options(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, (sentence, add_own_options, run_own) in SUBCOMMANDS.items():
+        command = commands.add_parser(name, help=sentence, description=sentence)
+        add_own_options(command)
+        options.add_data_root(command)
+        options.add_debug(command)
+        command.set_defaults(run_own=run_own)
 
+
+def run(args: argparse.Namespace) -> int:
+    return int(args.run_own(args))
+
+
+def _add_status_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--suite",
+        type=options.names("suite"),
+        default=["vtab1k", "fgvc"],
+        dest="suites",
+        metavar="A,B",
+        help="names or cards (default: vtab1k,fgvc)",
+    )
+
+
+def _run_status(args: argparse.Namespace) -> int:
+    return print_lines(status.status_lines(args.suites, args.data_root))
+
+
+def _add_prepare_options(parser: argparse.ArgumentParser) -> None:
+    _add_tasks(parser, "default: all")
+    parser.add_argument(
+        "--accept-license",
+        type=options.names("source"),
+        action="extend",
+        default=[],
+        metavar="A,B",
+        help="sources whose terms you have read and accept",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="prepare anew what is prepared already"
+    )
+
+
+def _run_prepare(args: argparse.Namespace) -> int:
     jobs = pipeline.plan_jobs(pipeline.PrepareRequest(args.suite, args.tasks, args.data_root))
     accepted, force = args.accept_license, args.force
-    return _shown(
-        lambda show, failed: pipeline.prepare_sources(jobs, accepted, force, show, failed)
+    return _print_progress(
+        lambda bars, failed: pipeline.prepare_sources(jobs, accepted, force, bars, failed)
     )
 
 
-def bring_in(args: argparse.Namespace) -> int:
-    from bench.prepare import pipeline
-
-    wanted = pipeline.PrepareRequest(args.suite, args.tasks, args.data_root, args.variant)
-    return _shown(
-        lambda show, failed: pipeline.import_tasks(args.path, wanted, show.on_images, failed)
+def _add_import_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, metavar="PATH", help="vtab-1k.zip, say, or a folder")
+    _add_tasks(parser, "default: all it holds")
+    parser.add_argument(
+        "--variant",
+        choices=options.VARIANTS,
+        help="what its images are (default: as their files show)",
     )
 
 
-def check(args: argparse.Namespace) -> int:
-    from bench.prepare import pipeline
+def _run_import(args: argparse.Namespace) -> int:
+    request = pipeline.PrepareRequest(args.suite, args.tasks, args.data_root, args.variant)
+    return _print_progress(
+        lambda bars, failed: pipeline.import_tasks(args.path, request, bars.on_images, failed)
+    )
 
-    wanted = pipeline.PrepareRequest(args.suite, args.tasks, args.data_root, args.variant)
-    return _shown(lambda _, failed: pipeline.check_tasks(wanted, args.deep, failed))
+
+def _add_check_options(parser: argparse.ArgumentParser) -> None:
+    _add_tasks(parser, "default: all there are")
+    parser.add_argument(
+        "--deep", action="store_true", help="hash every byte and decode every image"
+    )
+    options.add_variant(parser)
 
 
-def _shown(command: "Callable[[TransferProgress, list[str]], Iterable[str]]") -> int:
+def _run_check(args: argparse.Namespace) -> int:
+    request = pipeline.PrepareRequest(args.suite, args.tasks, args.data_root, args.variant)
+    return _print_progress(lambda _, failed: pipeline.check_tasks(request, args.deep, failed))
+
+
+def _add_tasks(parser: argparse.ArgumentParser, default: str) -> None:
+    add = parser.add_argument
+    add("--suite", default="vtab1k", help="name or card.toml (default: vtab1k)")
+    add("--tasks", type=options.names("task"), default=[], metavar="A,B", help=default)
+
+
+def _print_progress(
+    command: "Callable[[progress_bars.TransferProgress, list[str]], Iterable[str]]",
+) -> int:
     """Print what a command does as it does it, and complain of what it could not do."""
-    from rich.console import Console
-
-    from bench.utils.progress_bars import TransferProgress
-
     failed: list[str] = []
-    with TransferProgress(Console(stderr=True)).live() as show:
-        print_lines(command(show, failed))
+    console = rich.console.Console(stderr=True)
+    with progress_bars.TransferProgress(console).live() as bars:
+        print_lines(command(bars, failed))
     for problem in failed:
         print_error(problem, FAILED)
     return FAILED if failed else 0
+
+
+SUBCOMMANDS = {
+    "status": (
+        "say which tasks are prepared, and what is to be done for the others",
+        _add_status_options,
+        _run_status,
+    ),
+    "prepare": ("fetch tasks' sources and prepare them", _add_prepare_options, _run_prepare),
+    "import": (
+        "prepare tasks from a copy in a layout that the field shares",
+        _add_import_options,
+        _run_import,
+    ),
+    "check": ("hold prepared data to what is known of them", _add_check_options, _run_check),
+}

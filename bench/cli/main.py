@@ -1,76 +1,107 @@
-"""``python -m bench``: the commands by name, and what becomes of an error."""
+"""The entry point: finds a command's file, parses its options, and turns errors into statuses."""
 
 import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from threading import current_thread, main_thread
-from typing import Any
+from types import ModuleType
+from typing import Any, NoReturn
 
-from bench.cli import data, run, tune
-from bench.cli.commands import (
-    BAD_INPUT,
-    FAILED,
-    INTERRUPTED,
-    check_method,
-    claims,
-    cost,
-    diff,
-    export,
-    listed,
-    merge,
-    migrate,
-    parameters,
-    performance,
-    pretrain,
-    print_error,
-    report,
-    show,
-    verify,
-)
-from bench.cli.options import (
-    Parser,
-    checking,
-    checking_data,
-    claiming,
-    costing,
-    executing,
-    exporting,
-    halving,
-    importing,
-    listing,
-    measuring,
-    merging,
-    naming,
-    pairing,
-    papering,
-    plugging,
-    preparing,
-    pretraining,
-    running,
-    selecting,
-    sharing,
-    storing,
-    studying,
-    surveying,
-    tuning,
-    watching,
-)
 from bench.utils.errors import UserError
+
+EAGER = (*sys.stdlib_module_names, "bench.cli")  # packages that `lazy_imports` leaves alone
+NOT_COMMANDS = {"__init__", "common", "main", "options"}  # of the files of this folder
+
+
+class _LazyModule(ModuleType):
+    """A stand-in for a module, which is not in `sys.modules` once `lazy_imports` is over."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or sys.modules.get(self.__name__) is self:  # an import asks
+            raise AttributeError(f"{self.__name__!r} is imported lazily: import no name from it")
+        return getattr(import_module(self.__name__), name)
+
+
+class _LazyFinder:
+    """Finds modules as the other finders do, and makes stand-ins of them."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if any(name == eager or name.startswith(f"{eager}.") for eager in EAGER):
+            return None
+        others = (finder for finder in sys.meta_path if finder is not self)
+        specs = (finder.find_spec(name, path, target) for finder in others)
+        spec = next((spec for spec in specs if spec), None)
+        if spec:
+            spec.loader = self  # type: ignore[assignment]
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _LazyModule(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute nothing: the module itself is imported at its first use."""
+
+
+@contextmanager
+def lazy_imports() -> Iterator[None]:
+    """Within it, import stand-ins for modules that are not `EAGER` and not imported before."""
+    finder = _LazyFinder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        for name, module in list(sys.modules.items()):
+            if isinstance(module, _LazyModule):
+                del sys.modules[name]
+                _forget_in_parent(name, module)
+
+
+def _forget_in_parent(name: str, module: ModuleType) -> None:
+    """Take a stand-in away from the real package that it was imported from."""
+    package, _, own_name = name.rpartition(".")
+    parent = sys.modules.get(package)
+    if parent and vars(parent).get(own_name) is module:
+        delattr(parent, own_name)
+
+
+with lazy_imports():
+    from bench.cli.common import BAD_INPUT, FAILED, INTERRUPTED, print_error
+    from bench.cli.options import add_debug
+    from bench.execution import selection
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that complains in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"bench: {message}; see {self.prog} --help\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
-    args = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    files = command_files()
+    chosen = next((word for word in words if not word.startswith("-")), "")
+    command = load_command(files[chosen]) if chosen in files else None
+    args = _parser(files, chosen, command).parse_args(words)
+    assert command, "a command is needed, and none is but those of the files"
     try:
         _end_as_interrupted()
-        _plug_in(getattr(args, "plugins", []))
-        return args.act(args)
+        for problem in selection.load_plugins(args.plugins) if getattr(args, "plugins", []) else ():
+            print_error(problem, BAD_INPUT)  # and the rest goes on
+        return int(command.run(args))
     except KeyboardInterrupt as error:
-        said = ("interrupted; every finished cell is kept", str(error))
-        return print_error("; ".join(filter(None, said)), INTERRUPTED)
+        parts = ("interrupted; every finished cell is kept", str(error))
+        return print_error("; ".join(filter(None, parts)), INTERRUPTED)
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -82,172 +113,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         return print_error(f"{error}; every finished cell is kept", FAILED)  # a full disk, say
 
 
+def command_files() -> dict[str, Path]:
+    """The file of each command, by the command's name."""
+    paths = sorted(Path(__file__).parent.glob("*.py"))
+    return {path.stem.replace("_", "-"): path for path in paths if path.stem not in NOT_COMMANDS}
+
+
+def load_command(path: Path) -> ModuleType:
+    """Import a command's file: `add_options(parser)` and `run(args)`, which gives the status."""
+    with lazy_imports():
+        return import_module(f"bench.cli.{path.stem}")
+
+
+def help_line(path: Path) -> str:
+    """A command's line of help: the first sentence of its file, which is not imported for it."""
+    sentence = path.read_text().split('"""')[1].partition("\n")[0].rstrip(".")
+    return sentence[0].lower() + sentence[1:]
+
+
+def _parser(
+    files: dict[str, Path], chosen: str, command: ModuleType | None
+) -> argparse.ArgumentParser:
+    """The parser of all commands, with the options of the chosen one."""
+    parser = Parser(
+        prog="python -m bench", description="Compare PEFT methods for Vision Transformers."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, path in files.items():
+        line = help_line(path)
+        own = commands.add_parser(name, help=line, description=line)
+        if command and name == chosen:
+            command.add_options(own)
+            if not hasattr(command, "SUBCOMMANDS"):  # which have it
+                add_debug(own)
+    return parser
+
+
 def _end_as_interrupted() -> None:
     """Let a polite end, which batch systems ask for before they kill, be cleaned up after."""
     if current_thread() is main_thread():  # no other may say what a signal does
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def _plug_in(files: Sequence[Path]) -> None:
-    """Load the user's methods; one that cannot be loaded is named, and the rest goes on."""
-    if files:
-        from bench.execution import plugins
-
-        for problem in plugins.load_plugins(files):
-            print(f"bench: {problem}", file=sys.stderr)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m bench", description="Compare PEFT methods for Vision Transformers."
-    )
-    top = parser.add_subparsers(required=True, metavar="COMMAND")
-    groups = {name: _group(top, name, sentence) for name, sentence in GROUPS.items()}
-    for name, (sentence, act, options) in COMMANDS.items():
-        group, _, word = name.rpartition(" ")
-        commands = groups.get(group, top)
-        command = commands.add_parser(word, help=sentence, description=sentence)
-        for option in options:
-            option(command)
-        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        command.set_defaults(act=act)
-    return parser
-
-
-def _group(commands: Any, name: str, sentence: str) -> Any:
-    """Where the commands that share a first word are added."""
-    group = commands.add_parser(name, help=sentence, description=sentence)
-    return group.add_subparsers(required=True, metavar="COMMAND")
-
-
-GROUPS = {"data": "prepare data from their sources, bring in copies, check them"}
-COMMANDS: dict[str, tuple[str, Callable[..., int], list[Callable[..., None]]]] = {
-    "run": (
-        "run cells and regenerate the leaderboard",
-        run.run,
-        [
-            selecting,
-            studying,
-            storing,
-            tuning,
-            running,
-            executing,
-            plugging,
-        ],
-    ),
-    "worker": (
-        "run the cells that standard input names, a line each; `run` starts these",
-        run.worker,
-        [storing, plugging],
-    ),
-    "list": ("list what there is by name", listed, [listing, plugging]),
-    "status": (
-        "count the cells done, running, failed and left; what runs, and where",
-        run.status,
-        [
-            selecting,
-            studying,
-            storing,
-            tuning,
-            watching,
-            plugging,
-        ],
-    ),
-    "report": (
-        "regenerate the tables from the records; with --paper, a paper's own",
-        report,
-        [storing, papering],
-    ),
-    "claims": (
-        "set the papers' claims beside what was measured",
-        claims,
-        [storing, claiming, plugging],
-    ),
-    "show": (
-        "print a cell's record and the command that runs it again",
-        show,
-        [storing, naming],
-    ),
-    "diff": (
-        "say which settings and versions differ between two cells",
-        diff,
-        [storing, pairing],
-    ),
-    "verify": (
-        "check the records, and the tables against them; or others' records",
-        verify,
-        [storing, sharing],
-    ),
-    "migrate": (
-        "bring records of an earlier version over, with their numbers",
-        migrate,
-        [storing, plugging],
-    ),
-    "merge": (
-        "bring others' records in",
-        merge,
-        [storing, merging],
-    ),
-    "tune": (
-        "the trials of `run --tune` alone, and a table of them",
-        tune.tune,
-        [
-            selecting,
-            storing,
-            halving,
-            running,
-            executing,
-            plugging,
-        ],
-    ),
-    "export": (
-        "write what a cell trains, a plain model with it folded in, or all results",
-        export,
-        [storing, exporting, plugging],
-    ),
-    "cost": (
-        "measure what methods cost on the same work",
-        cost,
-        [storing, costing, plugging],
-    ),
-    "performance": (
-        "measure what is meant to be fast, in pairs that take turns",
-        performance,
-        [storing, measuring],
-    ),
-    "parameters": (
-        "write the ledger of trainable parameters",
-        parameters,
-        [storing, plugging],
-    ),
-    "data status": (
-        "say which tasks are prepared, and what is to be done for the others",
-        data.status,
-        [surveying],
-    ),
-    "data prepare": (
-        "fetch tasks' sources and prepare them",
-        data.prepare,
-        [preparing],
-    ),
-    "data import": (
-        "prepare tasks from a copy in a layout that the field shares",
-        data.bring_in,
-        [importing],
-    ),
-    "data check": (
-        "hold prepared data to what is known of them",
-        data.check,
-        [checking_data],
-    ),
-    "check-method": (
-        "hold a method to the contract, on a small model",
-        check_method,
-        [checking, plugging],
-    ),
-    "pretrain": (
-        "pretrain a small backbone on a folder of images",
-        pretrain,
-        [pretraining],
-    ),
-}

@@ -1,281 +1,101 @@
-"""What the commands that run cells do: run, status, worker.
-
-torch is imported only by what computes.
-"""
+"""Run cells and regenerate the leaderboard."""
 
 import argparse
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from time import time
-from typing import TYPE_CHECKING
 
-from bench.cli.commands import FAILED, print_error, print_lines, regenerate_tables
-from bench.utils.errors import UserError
+import rich.console
 
-if TYPE_CHECKING:
-    from bench.execution.executors import Executor
-    from bench.execution.plan import Plan
-    from bench.execution.request import Request
-    from bench.records.store import Store
-    from bench.training.cell import Cell
+from bench.cli import options, tune
+from bench.cli.common import FAILED, print_error, print_lines, write_tables
+from bench.execution import progress, session, status
+from bench.records import store
+from bench.report import study_page
 
 
-def request_of(args: argparse.Namespace) -> "Request":
-    from bench.execution.request import Request
-
-    halving = {"tuning.halving": True} if args.halving else {}
-    return Request(
-        suite=args.suite,
-        methods=args.methods,
-        backbones=args.backbones,
-        tasks=args.tasks,
-        seeds=args.seeds,
-        recipe=args.recipe,
-        changes=dict(args.changes) | halving,
-        root=args.data_root,
-        variant=args.variant,
-        device=_device(args),
-        tune=getattr(args, "tune", None),
-        plugins=list(map(str, args.plugins)),
-    )
-
-
-def _device(args: argparse.Namespace) -> str:
-    """That of this machine, unless it is named for others."""
-    from bench.training.devices import resolve_device
-
-    elsewhere = getattr(args, "executor", "local") in ("ray", "slurm") and args.device
-    return args.device if elsewhere else resolve_device(args.device)
-
-
-def plan_of(args: argparse.Namespace, request: "Request", store: "Store") -> "Plan":
-    """What is asked for: a study's cells, or those that the options name."""
-    from bench.execution import plan
-
-    if args.study:
-        from bench.execution import study_plan
-
-        planned = study_plan.plan_study_by_name(args.study, args.quick, request, store)
-        _require_alone(planned, args)
-        return planned
-    if args.quick:
-        raise UserError("--quick says how to run a study: name it with --study")
-    return plan.make_plan(request, store)
-
-
-def _require_alone(planned: "Plan", args: argparse.Namespace) -> None:
-    """Raise `UserError` where a cell that is measured would be several processes'."""
-    if getattr(args, "processes", 1) > 1 and any(cell.measurements for cell in planned.cells):
-        raise UserError("a study that measures needs cells of one process; leave out --processes")
-
-
-def _searched(args: argparse.Namespace, request: "Request") -> "list[Request]":
-    """What is asked for, where trials come first: of a study, its card says so; else nothing."""
-    from bench.execution import plan
-
-    if not args.study:
-        return [request] if plan.wants_tuning(request) else []
-    from bench.execution import study_plan
-
-    return [
-        one
-        for one in study_plan.tuning_requests(args.study, args.quick, request)
-        if plan.wants_tuning(one)
-    ]
+def add_options(parser: argparse.ArgumentParser) -> None:
+    options.add_selection(parser)
+    options.add_study(parser)
+    options.add_results(parser)
+    options.add_tuning(parser)
+    options.add_run_options(parser)
+    options.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from bench.cli import tune
-    from bench.records.store import Store
-    from bench.training import callbacks
-
-    began, store, request = time(), Store(args.results), request_of(args)
-    store.require_current_schema()
-    searched = _searched(args, request)
+    request, how, results = options.request_of(args), options.run_options_of(args), args.results
+    write_pages = partial(_write_pages, results, args.study, args.quick)
+    reporter = progress.Reporter(rich.console.Console(stderr=True), write_pages)
     if args.dry_run:
-        return tune.print_plan(searched, args) if searched else _print_plan(request, args)
-    store.require_writable()
-    if args.tensorboard:
-        callbacks.require_tensorboard()
-    if searched:
-        return tune.run(searched, args, began)
-    executor = executor_of(args, args.results, request.device)
-    try:  # its processes start while the cells are planned
-        planned = plan_of(args, request, store)
-        failed = run_finals(planned, store, executor, args, began)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(executor.left_running()) from None
-    finally:
-        executor.close()
-    return ended(failed, len(planned.cells), page_of(args))
+        return _print_plan(session.plan(request, results, how), results, how, reporter)
+    ended = session.run(request, results, how, reporter)
+    if not ended.has_run_finals:
+        write_tables(results)
+        return print_error(f"{ended.num_failed_trials} trials failed; no final was run", FAILED)
+    print(_page(results, args.study, args.quick).read_text())
+    if ended.num_failed:
+        print_error(f"{ended.num_failed} of {ended.num_cells} cells have no result", FAILED)
+    if ended.tuning:
+        _print_unfinished(ended.tuning, ended.num_failed_trials)
+    return FAILED if ended.num_failed or ended.num_failed_trials else 0
 
 
-def _report(args: argparse.Namespace) -> None:
-    """Write the tables, and what the study shows that is asked for."""
-    if args.study:
-        from bench.report import study_page
-
-        study_page.write_study_by_name(args.study, args.quick, args.results)
-    regenerate_tables(args.results)
+def _write_pages(results: Path, study: str | None, is_quick: bool) -> None:
+    """Write the tables, and the page of the study that was run."""
+    if study:
+        study_page.write_study_by_name(study, is_quick, results)
+    write_tables(results)
 
 
-def page_of(args: argparse.Namespace) -> Path:
-    """What is read at the end of a run."""
-    if not args.study:
-        return args.results / "leaderboard.md"
-    from bench.report import study_page
-
-    return study_page.study_path_by_name(args.study, args.quick, args.results)
+def _page(results: Path, study: str | None, is_quick: bool) -> Path:
+    """The page that is shown at the end of a run."""
+    if study:
+        return study_page.study_path_by_name(study, is_quick, results)
+    return results / "leaderboard.md"
 
 
-def ended(failed: int, count: int, page: Path) -> int:
-    """Show a page, and complain where cells have no result; the exit status."""
-    print(page.read_text())
-    return print_error(f"{failed} of {count} cells have no result", FAILED) if failed else 0
+def _print_unfinished(state: "session.TuningState", failed: int) -> None:
+    """Print how many searches have no final cells, and why."""
+    if state.num_unfinished:
+        why = f"{failed} trials failed" if failed else "not all of their trials were run"
+        counts = f"{state.num_unfinished} of {len(state.searches)} searches"
+        print_error(f"{counts} came to no final run: {why}", FAILED)
 
 
-def executor_of(args: argparse.Namespace, results: Path, device: str) -> "Executor":
-    """What runs cells whose records are kept in that folder."""
-    from bench.execution.executors import factory
-
-    own = (args.workers, args.per_gpu, args.timeout, args.plugins, args.processes)
-    asked = factory.ExecutorOptions(*own, args.address, dict(args.slurm))
-    return factory.make_executor(args.executor, results, device, asked)
-
-
-def run_finals(
-    planned: "Plan",
-    store: "Store",
-    executor: "Executor",
-    args: argparse.Namespace,
-    began: float,
-    kind: str = "cells",
+def _print_plan(
+    planned: "session.SessionPlan",
+    results: Path,
+    how: "session.RunOptions",
+    reporter: "progress.Reporter",
 ) -> int:
-    """Run what is chosen, and regenerate the tables whatever happens; how many cells failed."""
-    warn(planned.cells)
-    cells = chosen(planned.cells if args.force else planned.pending(), store, args)
-    for line in backbone_lines(cells):
-        announce(line)
-    announce(f"{len(cells)} {kind} to run, {len(planned.done)} done before, on {planned.device}")
-    try:
-        return run_cells(cells, store, executor, args, began)
-    finally:  # an interrupted run leaves tables of what it finished
-        _report(args)
+    """Print the cells that would be run, and how long they may take."""
+    if planned.tuning:
+        return print_lines(_tuned_lines(planned.finals, planned.tuning, results, how))
+    for line in session.data_warnings(planned.finals.cells):
+        reporter.announce(line)
+    return print_lines(_untuned_lines(planned.finals, store.Store(results), how))
 
 
-def run_cells(
-    cells: "Sequence[Cell]",
-    store: "Store",
-    executor: "Executor",
-    args: argparse.Namespace,
-    began: float,
-) -> int:
-    """Run cells; how many of them failed. The executor is closed in any case."""
-    from rich.console import Console
-
-    from bench.execution import jobs
-    from bench.execution.progress import RunProgress
-    from bench.execution.scheduler import FailurePolicy, Scheduler
-    from bench.records.leases import Leases
-
-    epochs = max((cell.recipe.epochs for cell in cells), default=1)
-    rules, how = (
-        FailurePolicy(args.retry, args.fail_fast),
-        jobs.RunOptions(args.processes, args.tensorboard),
-    )
-    with RunProgress(Console(stderr=True), len(cells), epochs).live() as display:
-        claims, device = Leases(store.root), _device(args)
-        return Scheduler(executor, store, claims, display, device, rules, began, how).run(cells)
+def _untuned_lines(
+    finals: "session.Plan", records: "store.Store", how: "session.RunOptions"
+) -> Iterator[str]:
+    yield from session.cell_lines(finals)
+    yield from session.backbone_lines(finals.cells)
+    cells = session.select_cells(finals, records, how)
+    duration = status.describe_duration(cells, records)
+    yield f"{len(cells)} of {len(finals.cells)} cells to run; {duration}"
 
 
-def chosen(cells: "Sequence[Cell]", store: "Store", args: argparse.Namespace) -> "Sequence[Cell]":
-    """Of the cells, those that are to be run this time."""
-    if args.only == "failed":
-        cells = [cell for cell in cells if store.find(cell.settings)]
-    return cells[: args.limit_cells]
-
-
-def warn(cells: "Iterable[Cell]") -> None:
-    """Say on standard error what is odd about the data of cells, each oddity once."""
-    for said in dict.fromkeys(said for cell in cells for said in cell.data_warnings):
-        announce(f"bench: {said}")
-
-
-def announce(text: str) -> None:
-    """Say on standard error what comes."""
-    from rich.console import Console
-
-    Console(stderr=True).print(text, highlight=False, soft_wrap=True)
-
-
-def _print_plan(request: "Request", args: argparse.Namespace) -> int:
-    from bench.records.store import Store
-
-    store = Store(args.results)
-    planned = plan_of(args, request, store)
-    warn(planned.cells)
-    print_cells(planned.cells, planned.done)
-    print_lines(backbone_lines(planned.cells))
-    cells = chosen(planned.cells if args.force else planned.pending(), store, args)
-    print(f"{len(cells)} of {len(planned.cells)} cells to run; {expected(cells, store)}")
-    return 0
-
-
-def print_cells(cells: "Sequence[Cell]", done: set[str]) -> None:
-    """A line a cell; `done` holds the names of those that are."""
-    from bench.records.description import describe_cell
-
-    for cell in cells:
-        print(f"{'done' if cell.settings.digest() in done else 'to run':7} {describe_cell(cell)}")
-
-
-def backbone_lines(cells: "Iterable[Cell]") -> list[str]:
-    """A line for each backbone of the cells: its input, its weights, and how it was found."""
-    from bench.config import backbone
-
-    found = {}
-    for cell in cells:
-        s, notes = cell.settings, cell.backbone.notes
-        how = backbone.describe_input(s.input, s.recipe["normalisation"])
-        line = f"backbone {s.backbone}: {how}; weights {s.weights[:12]}"
-        found["; ".join([line, *notes])] = True
-    return list(found)
-
-
-def expected(cells: "Sequence[Cell]", store: "Store") -> str:
-    """How long cells may take, in words."""
-    from bench.execution.status import estimate_durations
-    from bench.utils.text import format_duration
-
-    if not cells:
-        return "nothing is left"
-    known = estimate_durations(store, cells[0].settings.suite)
-    if not known.count:
-        return "no earlier cell of this suite to estimate the time from"
-    seconds = known.total_seconds(cell.settings for cell in cells)
-    return f"about {format_duration(seconds)}, as {known.count} earlier ones went"
-
-
-def status(args: argparse.Namespace) -> int:
-    from bench.cli import tune
-    from bench.execution.status import watch
-    from bench.records.store import Store
-
-    request, store = request_of(args), Store(args.results)
-    store.require_current_schema()
-    searched = _searched(args, request)
-    if searched:
-        return tune.status(searched, args)
-    looks = watch(plan_of(args, request, store).cells, store)
-    for lines in looks if args.watch else islice(looks, 1):
-        print_lines(lines)
-    return 0
-
-
-def worker(args: argparse.Namespace) -> int:
-    from bench.execution.worker import isolate_stdio, serve
-
-    given, replies = isolate_stdio()
-    serve(args.results, given, replies)
-    return 0
+def _tuned_lines(
+    finals: "session.Plan",
+    state: "session.TuningState",
+    results: Path,
+    how: "session.RunOptions",
+) -> Iterator[str]:
+    """The trials and final cells that are known, and how many there are to be."""
+    yield from tune.trial_lines(state, results, how)
+    yield from session.cell_lines(finals)
+    trials = {cell.settings.digest() for cell in tune.due_trials(state, results, how)}
+    cells = session.select_cells(finals, store.Store(results), how, trials)
+    yield f"{len(cells)} of {len(finals.cells)} final runs to run{state.describe_waiting()}"

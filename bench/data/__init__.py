@@ -1,0 +1,1 @@
+"""Data: from image files on disk to batches on a device."""

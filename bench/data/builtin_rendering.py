@@ -1,4 +1,4 @@
-"""Sprites and scenes: the renderers behind the embedded structured tasks."""
+"""Renderers of sprites and scenes for the built-in structured tasks."""
 
 import math
 from collections.abc import Callable
@@ -33,7 +33,7 @@ CANDIDATES = 64  # places tried at once
 
 
 def render_sprites(factors: np.ndarray) -> np.ndarray:
-    """White sprites on black, from factor indices in the order of FACTORS.
+    """Render white sprites on black from factor indices in the order of FACTORS.
 
     The geometry follows Matthey et al. 2017, "dSprites": a 64 x 64 canvas, scales 0.5 to 1,
     orientations `linspace(0, 2 * pi, 40)`, 32 positions a pixel apart; no sprite is cut off.
@@ -51,7 +51,7 @@ def render_sprites(factors: np.ndarray) -> np.ndarray:
 
 
 def _sprite_masks() -> np.ndarray:
-    """How many samples of a pixel each sprite covers: (3, 6, 40, 32, 32), 0 to 16."""
+    """Count the samples of each pixel that each sprite covers: (3, 6, 40, 32, 32), 0 to 16."""
     masks = np.empty((SHAPES, SCALES, ORIENTATIONS, SPRITE_SIDE, SPRITE_SIDE), np.int64)
     for orientation in range(ORIENTATIONS):
         across, down = _rotated_coordinates(orientation)
@@ -64,7 +64,7 @@ def _sprite_masks() -> np.ndarray:
 
 
 def _rotated_coordinates(orientation: int) -> tuple[np.ndarray, np.ndarray]:
-    """The samples' coordinates in the frame of a turned sprite whose box has the radius 1."""
+    """Return the samples' coordinates in the frame of a rotated sprite with bounding radius 1."""
     samples = SPRITE_SIDE * SUPERSAMPLING
     places = (2 * np.arange(samples) + 1 - samples) / samples
     angle = 2 * math.pi * orientation / (ORIENTATIONS - 1)
@@ -89,14 +89,14 @@ def _heart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _sum_pool(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Sums over blocks of size x size pixels: (..., H, W) becomes (..., H / size, W / size)."""
+    """Sum over blocks of size x size pixels: (..., H, W) -> (..., H / size, W / size)."""
     *batch, height, width = pixels.shape
     blocks = pixels.reshape(*batch, height // size, size, width // size, size)
     return blocks.sum(axis=(-3, -1), dtype=np.int64)
 
 
 def render_scene(rng: np.random.Generator, objects: int) -> np.ndarray:
-    """A scene with so many objects on a grey gradient: (32, 32, 3) uint8.
+    """Render a scene with so many `objects` on a grey gradient: (32, 32, 3) uint8.
 
     After Clevr (Johnson et al. 2017): its eight colours, three shapes and two sizes, but flat.
     Their bounding circles keep apart by half a finished pixel; so each can be told.
@@ -114,7 +114,7 @@ def render_scene(rng: np.random.Generator, objects: int) -> np.ndarray:
 
 
 def _background(rng: np.random.Generator) -> Image.Image:
-    """Grey, running from one lightness at the top to another at the bottom."""
+    """Render a vertical gradient between two random greys."""
     top, bottom = rng.integers(140, 221, size=2)
     rows = top + (bottom - top) * np.arange(SCENE_SIDE) // (SCENE_SIDE - 1)
     pixels = np.broadcast_to(rows[:, None, None], (SCENE_SIDE, SCENE_SIDE, 3))
@@ -122,7 +122,7 @@ def _background(rng: np.random.Generator) -> Image.Image:
 
 
 def _place_objects(rng: np.random.Generator, radii: list[int]) -> list[tuple[int, int]]:
-    """A centre for every object; the scene is begun anew where one finds no room."""
+    """Draw the centres of all objects; starts again if one finds no room."""
     places: list[tuple[int, int]] = []
     while len(places) < len(radii):
         radius = radii[len(places)]
@@ -134,7 +134,7 @@ def _place_objects(rng: np.random.Generator, radii: list[int]) -> list[tuple[int
 
 
 def _is_free(x: int, y: int, radius: int, places: list[tuple[int, int]], radii: list[int]) -> bool:
-    """Whether an object there keeps clear of those that have their places."""
+    """Return whether an object keeps its distance from those already placed."""
     return all(
         (x - left) ** 2 + (y - top) ** 2 >= (radius + other + GAP) ** 2
         for (left, top), other in zip(places, radii, strict=False)

@@ -1,4 +1,4 @@
-"""The tasks that come with the project: no download."""
+"""The built-in tasks: small images that are rendered or part of dependencies; no download."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ MIN_CROP, MAX_CROP = 48, 96
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """Images and their classes; shared between callers, so not to be written to."""
+    """Images and their classes; shared between callers, so read-only."""
 
     images: np.ndarray  # (B, 32, 32, 3) uint8
     labels: np.ndarray  # (B,) int64
@@ -30,7 +30,7 @@ class LabelledImages:
 
 @cache
 def digits() -> dict[Split, LabelledImages]:
-    """scikit-learn's copy of UCI's handwritten digits, enlarged from 8 x 8; real data.
+    """Return scikit-learn's copy of UCI's handwritten digits, enlarged from 8 x 8; real data.
 
     Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits": 1,797 images.
     """
@@ -46,7 +46,7 @@ def digits() -> dict[Split, LabelledImages]:
 
 @cache
 def photo_crops() -> dict[Split, LabelledImages]:
-    """Crops of two real photographs; the class is the photograph and its quarter, by the centre.
+    """Return crops of two photographs; the class is the photograph and the quarter of the centre.
 
     The class is 4 * photograph + 2 * lower + right, `china.jpg` first. Crops of 48 to 96 pixels
     are mirrored at random and made up to 30 % darker. Each quarter is cut into 2 x 3 cells as a
@@ -69,14 +69,14 @@ def photo_crops() -> dict[Split, LabelledImages]:
 
 @cache
 def sprites_location() -> dict[Split, LabelledImages]:
-    """Horizontal position of a sprite in 16 bins, as VTAB has dSprites/location."""
+    """Return sprites labelled by horizontal position in 16 bins, like VTAB's dSprites/location."""
     factors = _distinct_factors(seed=3)
     return _splits(builtin_rendering.render_sprites(factors), location_label(factors[:, 3]))
 
 
 @cache
 def sprites_orientation() -> dict[Split, LabelledImages]:
-    """Orientation of a sprite in 16 bins, as VTAB has dSprites/orientation.
+    """Return sprites labelled by orientation in 16 bins, like VTAB's dSprites/orientation.
 
     As in dSprites, the labels are ambiguous: a square looks much the same every quarter turn and
     an ellipse every half turn, and orientation 39 is orientation 0 once more (see
@@ -88,7 +88,7 @@ def sprites_orientation() -> dict[Split, LabelledImages]:
 
 @cache
 def object_count() -> dict[Split, LabelledImages]:
-    """How many objects a drawn scene shows, less 3, as VTAB has Clevr/count."""
+    """Return scenes labelled by their number of objects minus 3, like VTAB's CLEVR/count."""
     rng = np.random.default_rng(5)
     labels = _balanced_labels(rng, classes=8)
     images = np.stack([builtin_rendering.render_scene(rng, label + 3) for label in labels.tolist()])
@@ -96,17 +96,17 @@ def object_count() -> dict[Split, LabelledImages]:
 
 
 def location_label(x: np.ndarray) -> np.ndarray:
-    """The bin of x indices: 32 positions, two a bin."""
+    """Return the bin of each x index: 32 positions, two a bin."""
     return x // 2
 
 
 def orientation_label(orientation: np.ndarray) -> np.ndarray:
-    """The bin of orientation indices: 40 orientations, three and two a bin in turn."""
+    """Return the bin of each orientation index: 40 orientations, three and two a bin in turn."""
     return 2 * orientation // 5  # floor(orientation / 2.5)
 
 
 def _splits(images: np.ndarray, labels: np.ndarray) -> dict[Split, LabelledImages]:
-    """The splits of images that lie in the order train, val, test; views, not copies."""
+    """Split images that are in the order train, val, test; returns views, not copies."""
     bounds: dict[Split, slice] = {
         "train": slice(TRAIN),
         "val": slice(TRAIN, TRAINVAL),
@@ -118,20 +118,20 @@ def _splits(images: np.ndarray, labels: np.ndarray) -> dict[Split, LabelledImage
 
 
 def _balanced_labels(rng: np.random.Generator, classes: int) -> np.ndarray:
-    """Labels of train, val and test, in random order, as many of each class in each split."""
+    """Draw labels of train, val and test, balanced within each split, in random order."""
     sizes = (TRAIN, TRAINVAL - TRAIN, TEST)
     return np.concatenate([rng.permutation(np.arange(size) % classes) for size in sizes])
 
 
 def _distinct_factors(seed: int) -> np.ndarray:
-    """Combinations of a sprite's factors, uniform, none of them twice: (B, 5)."""
+    """Draw distinct combinations of a sprite's factors, uniformly: (B, 5)."""
     rng = np.random.default_rng(seed)
     chosen = rng.choice(np.prod(builtin_rendering.FACTORS), TRAINVAL + TEST, replace=False)
     return np.stack(np.unravel_index(chosen, builtin_rendering.FACTORS), axis=-1)
 
 
 def _crop(rng: np.random.Generator, photo: np.ndarray, quarter: int, parity: int) -> np.ndarray:
-    """A crop, altered at random, whose centre lies in a cell of that parity: (32, 32, 3)."""
+    """Draw a randomly augmented crop with its centre in a cell of that parity: (32, 32, 3)."""
     row, column = _draw_centre(rng, photo, quarter, parity)
     size = int(rng.integers(MIN_CROP, MAX_CROP + 1))
     top, left = row - size // 2, column - size // 2
@@ -144,7 +144,7 @@ def _crop(rng: np.random.Generator, photo: np.ndarray, quarter: int, parity: int
 def _draw_centre(
     rng: np.random.Generator, photo: np.ndarray, quarter: int, parity: int
 ) -> tuple[int, int]:
-    """Row and column of a centre; the cells are laid outwards from the photograph's middle."""
+    """Draw the row and column of a centre; cells are counted from the photograph's middle."""
     lower, right = divmod(quarter, 2)
     cells = [
         (row, column)

@@ -1,7 +1,7 @@
-"""The processes that train one cell: one alone, or several that take a part of every batch each.
+"""Data-parallel training of one cell: one process, or several that each take a shard of a batch.
 
-Several give what one alone gives, but for rounding: the gradient of a batch's mean loss is the sum
-of what its parts give, over the number of its images.
+Several processes give the result of one, up to rounding: the gradient of the mean loss of a batch
+is the sum of the shards' gradients of summed losses, divided by the number of images.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,83 +15,81 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-IGNORE_INDEX = -100  # the label of a row that is no part of the batch; cross-entropy leaves it out
-BUCKET_SIZE = (
-    2**24
-)  # numbers that are summed at a time: what this takes of memory beside the gradients
-RANK_SEED_STRIDE = 15_485_863  # between the seeds of two processes
+IGNORE_INDEX = -100  # label of a padding row; cross-entropy ignores it
+BUCKET_SIZE = 2**24  # elements all-reduced at a time: bounds the extra memory
+RANK_SEED_STRIDE = 15_485_863  # between the seeds of two ranks
 BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
 
 BatchPredictions = Sequence[tuple[Tensor, Tensor]]
-"""Predicted and right classes, (B,), of batch after batch."""
+"""Predicted classes and labels, (B,), of each batch."""
 
 
 class ProcessGroup(Protocol):
-    """Who trains a cell, as seen by one of its processes."""
+    """The processes that train a cell, as one of them uses them."""
 
     @property
     def world_size(self) -> int:
-        """How many there are."""
+        """The number of processes."""
         ...
 
     @property
     def loss_reduction(self) -> str:
-        """What each makes of the losses of its part of a batch, as cross-entropy names it."""
+        """The `reduction` of the loss of a shard, as cross-entropy names it."""
         ...
 
     def broadcast_model(self, model: nn.Module) -> None:
-        """Before training: the first process's tensors for all, other random numbers for each."""
+        """Broadcast rank 0's tensors before training, and give each rank its own seed."""
         ...
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Give all processes the first one's values."""
+        """Broadcast rank 0's values in place."""
         ...
 
     def batch_shard(self, rows: Tensor) -> Tensor:
-        """Those rows of a batch, (B,), that this process takes: one at the least."""
+        """Return this rank's rows of a batch, (B,); at least one."""
         ...
 
     def label_shard(self, labels: Tensor) -> Tensor:
-        """The labels of these rows, of a batch's, (B,)."""
+        """Return the labels, (B,), of this rank's rows of a batch."""
         ...
 
     def all_reduce_mean(self, loss: Tensor, labels: Tensor, parameters: Iterable[Tensor]) -> Tensor:
-        """The mean loss of a batch, of its part's, ``()``; makes the gradients the batch's."""
+        """All-reduce the gradients in place; return the mean loss over the global batch, ``()``."""
         ...
 
-    def gather_predictions(self, answers: BatchPredictions) -> tuple[Tensor, Tensor]:
-        """All the answers, (images,), in the split's order, of this process's."""
+    def gather_predictions(self, predictions: BatchPredictions) -> tuple[Tensor, Tensor]:
+        """Gather every rank's predictions and labels, (images,), in the order of the split."""
         ...
 
     def split_shard(self, rows: Tensor) -> Tensor:
-        """Those rows of a split, (images,), whose features this process computes."""
+        """Return this rank's block of a split's rows, (images,)."""
         ...
 
     def all_gather(self, values: Tensor) -> None:
-        """Fill in what others computed: every process has set its own block of `values`."""
+        """All-gather `values` in place; each rank has filled its own block of rows."""
         ...
 
     def all_true(self, holds: bool) -> bool:
-        """Whether it holds for all processes."""
+        """Return whether `holds` is true on every rank."""
         ...
 
     def processes_per_device(self, device: torch.device) -> int:
-        """How many processes share that device's memory."""
+        """Return the number of processes that share the device's memory."""
         ...
 
 
 @dataclass(frozen=True)
 class SingleProcess:
-    """One process that does it all."""
+    """A single process."""
 
     world_size: int = 1
     loss_reduction: str = "mean"
 
     def broadcast_model(self, model: nn.Module) -> None:
-        """Nothing to be done."""
+        """Do nothing."""
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Nothing to be done."""
+        """Do nothing."""
 
     def batch_shard(self, rows: Tensor) -> Tensor:
         return rows
@@ -102,15 +100,15 @@ class SingleProcess:
     def all_reduce_mean(self, loss: Tensor, labels: Tensor, parameters: Iterable[Tensor]) -> Tensor:
         return loss
 
-    def gather_predictions(self, answers: BatchPredictions) -> tuple[Tensor, Tensor]:
-        classes, labels = zip(*answers, strict=True)
+    def gather_predictions(self, predictions: BatchPredictions) -> tuple[Tensor, Tensor]:
+        classes, labels = zip(*predictions, strict=True)
         return torch.cat(classes), torch.cat(labels)
 
     def split_shard(self, rows: Tensor) -> Tensor:
         return rows
 
     def all_gather(self, values: Tensor) -> None:
-        """Nothing to be done."""
+        """Do nothing."""
 
     def all_true(self, holds: bool) -> bool:
         return holds
@@ -124,7 +122,7 @@ SINGLE_PROCESS = SingleProcess()
 
 @dataclass(frozen=True)
 class MultiProcess:
-    """One of `count` processes, that with the `number`, from 0; all call the same in turn."""
+    """One of `world_size` processes; every rank makes the same calls in the same order."""
 
     rank: int
     world_size: int
@@ -132,7 +130,7 @@ class MultiProcess:
 
     def broadcast_model(self, model: nn.Module) -> None:
         self.broadcast((*model.parameters(), *model.buffers()))
-        if self.rank:  # the first draws what one alone would
+        if self.rank:  # rank 0 draws what a single process would
             torch.manual_seed(torch.initial_seed() + RANK_SEED_STRIDE * self.rank)
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
@@ -144,7 +142,7 @@ class MultiProcess:
 
     def batch_shard(self, rows: Tensor) -> Tensor:
         own = rows.tensor_split(self.world_size)[self.rank]
-        return own if len(own) else rows[:1]  # a model need not know what to make of no image
+        return own if len(own) else rows[:1]  # an empty batch may break a model
 
     def label_shard(self, labels: Tensor) -> Tensor:
         own = labels.tensor_split(self.world_size)[self.rank]
@@ -159,10 +157,10 @@ class MultiProcess:
             gradient.div_(sums[1])
         return sums[0] / sums[1]
 
-    def gather_predictions(self, answers: BatchPredictions) -> tuple[Tensor, Tensor]:
+    def gather_predictions(self, predictions: BatchPredictions) -> tuple[Tensor, Tensor]:
         every: list[BatchPredictions] = [()] * self.world_size
         dist.all_gather_object(
-            every, [(classes.cpu(), labels.cpu()) for classes, labels in answers]
+            every, [(classes.cpu(), labels.cpu()) for classes, labels in predictions]
         )
         parts = (part for batch in zip(*every, strict=True) for part in batch)
         classes, labels = map(torch.cat, zip(*parts, strict=True))
@@ -187,27 +185,29 @@ class MultiProcess:
 
 @contextmanager
 def init_process_group(
-    number: int, count: int, device: torch.device, meeting: Path, deadline: float
+    rank: int, world_size: int, device: torch.device, rendezvous_file: Path, timeout: float
 ) -> Iterator[MultiProcess]:
-    """This process as one of several, which meet at a file that is not there yet.
+    """Join the process group through a rendezvous file that does not exist yet.
 
-    What one of them waits for longer than `deadline`, in seconds, is an error.
+    Waiting longer than `timeout`, in seconds, for another rank is an error.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    limit = timedelta(seconds=deadline)
-    dist.init_process_group(BACKENDS[device.type], meeting.as_uri(), limit, count, number)
-    yield MultiProcess(number, count)
-    dist.destroy_process_group()  # not after an error: it may wait for those that are gone
+    limit = timedelta(seconds=timeout)
+    dist.init_process_group(
+        BACKENDS[device.type], rendezvous_file.as_uri(), limit, world_size, rank
+    )
+    yield MultiProcess(rank, world_size)
+    dist.destroy_process_group()  # not after an error: it may wait for ranks that are gone
 
 
 def _as_bytes(tensor: Tensor) -> Tensor:
-    """Those of a tensor without gaps: not every type can travel."""
+    """View a contiguous tensor as bytes: not every dtype can be sent."""
     return tensor.flatten().view(torch.uint8)
 
 
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """The tensors, so many at a time that they hold about `BUCKET` numbers."""
+    """Group tensors into buckets of about `BUCKET_SIZE` elements."""
     bucket: list[Tensor] = []
     for tensor in tensors:
         if bucket and sum(t.numel() for t in bucket) + tensor.numel() > BUCKET_SIZE:
@@ -218,7 +218,7 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def _all_reduce_sum(tensors: Sequence[Tensor]) -> None:
-    """Make each the sum of the processes' own."""
+    """Replace each tensor by its sum over all ranks."""
     flat = torch.cat([tensor.flatten() for tensor in tensors])
     dist.all_reduce(flat)
     for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):

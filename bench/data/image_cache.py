@@ -1,4 +1,4 @@
-"""The images of a split as a view starts from them: decoded once and kept, or anew when asked."""
+"""The image cache: images decoded once and kept in memory, or decoded when accessed."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,23 +17,21 @@ from bench.data.transforms import Transform
 from bench.utils.files import file_stamps
 from methods.shared import memory
 
-MAX_CACHE_BYTES = (
-    4 * 2**30
-)  # bytes of decoded images above which a split is read anew for each pass
-FREE_MEMORY_FRACTION = 1 / 3  # of the free memory: they may take no more than that either
-CHUNK_SIZE = 32  # images that a worker process hands over at once
+MAX_CACHE_BYTES = 4 * 2**30  # larger splits are decoded again in each epoch
+FREE_MEMORY_FRACTION = 1 / 3  # of the free memory that the cache may take
+CHUNK_SIZE = 32  # images that a worker process sends at a time
 
 
 @dataclass(frozen=True)
 class LazyImages:
-    """Images that are decoded whenever they are asked for."""
+    """Images that are decoded whenever they are accessed."""
 
     examples: Examples
     transform: Transform
     size: int
 
     def __getitem__(self, index: int) -> Tensor:
-        """One image as the view starts from it, (3, H, W)."""
+        """Return an image after the deterministic part of the transform, (3, H, W)."""
         pixels = self.examples.pixels
         image = splits.decode(self.examples, index) if pixels is None else pixels[index]
         return self.transform.deterministic(image, self.size)
@@ -41,60 +39,60 @@ class LazyImages:
 
 @dataclass(frozen=True)
 class CachedImages:
-    """Images of any sizes, one behind the other in one tensor."""
+    """Images of any sizes, concatenated in one tensor."""
 
     values: Tensor  # (all values,)
     shapes: tuple[torch.Size, ...]
     offsets: tuple[int, ...]
 
     def __getitem__(self, index: int) -> Tensor:
-        """One image, (3, H, W), which shares the memory."""
+        """Return a view of an image, (3, H, W)."""
         shape, start = self.shapes[index], self.offsets[index]
         return self.values[start : start + prod(shape)].view(shape)
 
     def stacked(self) -> Tensor:
-        """All of them where their sizes are alike, (B, 3, H, W)."""
+        """Return all images, of equal size, as one tensor, (B, 3, H, W)."""
         return self.values.view(len(self.shapes), *self.shapes[0])
 
     def to(self, device: torch.device) -> "CachedImages":
-        """The same on a device."""
+        """Copy the cache to a device."""
         return CachedImages(self.values.to(device), self.shapes, self.offsets)
 
     def fits(self, device: torch.device) -> bool:
-        """Whether there is room for them on a device; where they lie, there is."""
-        there = device.type == self.values.device.type
-        return there or self.values.nbytes <= FREE_MEMORY_FRACTION * memory.free_memory(device)
+        """Return whether the cache fits on a device; on its own device it does."""
+        same = device.type == self.values.device.type
+        return same or self.values.nbytes <= FREE_MEMORY_FRACTION * memory.free_memory(device)
 
 
-def cache_images(examples: Examples, view: Transform, size: int) -> CachedImages | None:
-    """All the images as `view` starts from them, decoded once; None where there is no room."""
-    forms = _meta_tensors(examples, view, size)
-    if sum(form.nbytes for form in forms) > MAX_CACHE_BYTES:
+def cache_images(examples: Examples, transform: Transform, size: int) -> CachedImages | None:
+    """Decode all images for a transform; return None if they do not fit in memory."""
+    metas = _meta_tensors(examples, transform, size)
+    if sum(meta.nbytes for meta in metas) > MAX_CACHE_BYTES:
         return None
-    shapes = tuple(form.shape for form in forms)
+    shapes = tuple(meta.shape for meta in metas)
     if examples.pixels is not None:
-        return _pack(shapes, view.deterministic(examples.pixels, size).flatten())
-    whence = examples.files, examples.spans, examples.origins, file_stamps(examples.files)
-    return _decode_all(*whence, view, size, shapes, forms[0].dtype)
+        return _pack(shapes, transform.deterministic(examples.pixels, size).flatten())
+    source = examples.files, examples.spans, examples.origins, file_stamps(examples.files)
+    return _decode_all(*source, transform, size, shapes, metas[0].dtype)
 
 
-def _meta_tensors(examples: Examples, view: Transform, size: int) -> list[Tensor]:
-    """What of each image is kept: tensors with shapes and types, and no values."""
-    if not view.is_random:
-        return [view.deterministic_meta(size, size, size)] * len(examples)
+def _meta_tensors(examples: Examples, transform: Transform, size: int) -> list[Tensor]:
+    """Return meta tensors with the shape and dtype of each cached image."""
+    if not transform.is_random:
+        return [transform.deterministic_meta(size, size, size)] * len(examples)
     if examples.pixels is not None:
         height, width = examples.pixels.shape[-2:]
-        return [view.deterministic_meta(height, width, size)] * len(examples)
+        return [transform.deterministic_meta(height, width, size)] * len(examples)
     sizes = [_read_size(examples, index) for index in range(len(examples))]
     by_size = {
-        (height, width): view.deterministic_meta(height, width, size)
+        (height, width): transform.deterministic_meta(height, width, size)
         for height, width in set(sizes)
     }
     return [by_size[one] for one in sizes]
 
 
 def _read_size(examples: Examples, index: int) -> tuple[int, int]:
-    """Height and width, read without decoding."""
+    """Read height and width without decoding."""
     try:
         return images.size(splits.read_bytes(examples, index))
     except images.DECODE_ERRORS as error:
@@ -107,7 +105,7 @@ def _pack(shapes: tuple[torch.Size, ...], values: Tensor) -> CachedImages:
 
 
 class _FlattenedImages(Dataset[Tensor]):
-    """Each image as a row of values: those of a chunk make one tensor, whatever their sizes."""
+    """Flattened images: a chunk concatenates to one tensor, whatever the sizes."""
 
     def __init__(self, source: LazyImages):
         self._source = source
@@ -116,33 +114,34 @@ class _FlattenedImages(Dataset[Tensor]):
         return self._source[index].flatten()
 
 
-# of the task at hand, shared by its cells: what prompts start from, what is learnt, what is scored
+# Shared by all cells of a task: prompt initialisation, training and evaluation splits.
 @lru_cache(maxsize=3)
 def _decode_all(
     files: tuple[Path, ...],
     spans: tuple[ByteSpan, ...],
     origins: tuple[str, ...],
     stamps: tuple[tuple[int, ...], ...],
-    view: Transform,
+    transform: Transform,
     size: int,
     shapes: tuple[torch.Size, ...],
     dtype: torch.dtype,
 ) -> CachedImages | None:
-    """`None` is kept as well: what others hold by then changes no later cell's way of reading.
+    """Decode the images of files, or return None without enough memory.
 
-    With other `stamps`, the files have changed since, and are decoded anew.
+    None is cached as well, so that memory taken later does not change how other cells read.
+    `stamps` are part of the key: changed files are decoded again.
     """
     if dtype.itemsize * sum(map(prod, shapes)) > FREE_MEMORY_FRACTION * memory.free_memory(
         torch.device("cpu")
     ):
         return None
     examples = Examples(torch.zeros(len(files)), files=files, spans=spans, origins=origins)
-    values, at = torch.empty(sum(map(prod, shapes)), dtype=dtype), 0
+    values, start = torch.empty(sum(map(prod, shapes)), dtype=dtype), 0
     chunks = torch.arange(len(files)).split(CHUNK_SIZE)
-    stream = PrefetchLoader(
-        _FlattenedImages(LazyImages(examples, view, size)), len(files), torch.cat
+    loader = PrefetchLoader(
+        _FlattenedImages(LazyImages(examples, transform, size)), len(files), torch.cat
     )
-    for part in stream.batches([chunk.tolist() for chunk in chunks]):
-        values[at : at + len(part)] = part
-        at += len(part)
+    for part in loader.batches([chunk.tolist() for chunk in chunks]):
+        values[start : start + len(part)] = part
+        start += len(part)
     return _pack(shapes, values)

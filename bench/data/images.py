@@ -1,8 +1,8 @@
-"""An image's file as the pixels that it stores: RGB of 8 bits, whatever the format.
+"""Decoding of image files of any format to 8-bit RGB.
 
-One rule for each of these, for every format (docs/preprocessing.md): the orientation that a camera
-noted turns nothing, transparency is dropped, of several frames the first counts, and of 16 bits the
-upper 8 do. Values without a known range are refused. Whatever is wrong is one of `UNREADABLE`.
+The same rules hold for every format (docs/preprocessing.md): orientation tags are ignored, an alpha
+channel is dropped, the first of several frames is used, and the upper 8 of 16 bits are. Values
+without a known range are refused. All failures are one of `DECODE_ERRORS`.
 """
 
 import io
@@ -16,25 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
-DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    Image.DecompressionBombError,
-)  # as Pillow says it
-EIGHT_BIT_MODES = {
-    "1",
-    "L",
-    "LA",
-    "P",
-    "PA",
-    "RGB",
-    "RGBA",
-    "RGBX",
-    "CMYK",
-    "YCbCr",
-}  # modes, of 8 bits
-SIXTEEN_BIT_MODES = {  # formats -> their modes of 12 or 16 bits without a sign, in any version of Pillow
+DECODE_ERRORS = OSError, SyntaxError, ValueError, Image.DecompressionBombError  # Pillow's
+EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
+# format -> its modes of 12 or 16 unsigned bits, in any version of Pillow
+SIXTEEN_BIT_MODES = {
     "PNG": ("I;16", "I"),
     "PPM": ("I",),
     "TIFF": ("I;16", "I;16B"),
@@ -45,10 +30,10 @@ MODE_DESCRIPTIONS = {
     "I": "32-bit or signed integers",
     "I;16": "integers of any sign",
 }
-WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLE_FORMAT = 256, 257, 258, 262, 339  # tags of TIFF
+WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLE_FORMAT = 256, 257, 258, 262, 339  # TIFF tags
 ORIENTATION = 0x0112
 WHITE_IS_0, SIGNED = 0, 2
-UNDO_ORIENTATION = {  # what undoes the turn that Pillow gives a TIFF, by its orientation
+UNDO_ORIENTATION = {  # by orientation: the inverse of the transpose that Pillow applies to TIFF
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -60,21 +45,20 @@ UNDO_ORIENTATION = {  # what undoes the turn that Pillow gives a TIFF, by its or
 
 
 def decode(content: bytes) -> Tensor:
-    """The pixels of an image's file, uint8, (3, H, W); raises as `rgb` does."""
-    return (
-        torch.from_numpy(np.array(decode_rgb(content))).permute(2, 0, 1).contiguous()
-    )  # (3, H, W)
+    """Decode an image file to uint8, (3, H, W); raises as `decode_rgb` does."""
+    pixels = torch.from_numpy(np.array(decode_rgb(content)))  # (H, W, 3)
+    return pixels.permute(2, 0, 1).contiguous()  # (3, H, W)
 
 
 def decode_rgb(content: bytes) -> Image.Image:
-    """An image's file in mode RGB.
+    """Decode an image file to mode RGB.
 
-    Raises one of `UNREADABLE` where it cannot be decoded, or has no known range.
+    Raises one of `DECODE_ERRORS` if it cannot be decoded or its values have no known range.
     """
     with _open_image(content) as image:
         tags, turn = _tiff_tags(image), _undo_transpose(image)
         image.load()
-        image.info.pop("transparency", None)  # Pillow warns of what is dropped here on purpose
+        image.info.pop("transparency", None)  # dropped on purpose; Pillow would warn
         grey = _upper_8_bits(image, tags)
         stored = image.convert("RGB") if grey is None else Image.fromarray(grey).convert("RGB")
         stored = stored if turn is None else stored.transpose(turn)
@@ -83,33 +67,27 @@ def decode_rgb(content: bytes) -> Image.Image:
 
 
 def size(content: bytes) -> tuple[int, int]:
-    """Height and width of what `decoded` gives, read without decoding."""
+    """Return the height and width that `decode` gives, without decoding."""
     with _open_image(content) as image:
         return _size(image, _tiff_tags(image))
 
 
 def require_readable(file: Path | bytes) -> None:
-    """Raise one of `UNREADABLE` for what does not begin as an image that `decoded` takes."""
+    """Raise one of `DECODE_ERRORS` if the header is not that of an image `decode` accepts."""
     with _open_image(file):
         pass
 
 
 def has_orientation_tag(content: bytes) -> bool:
-    """Whether a camera noted an orientation, which turns nothing here."""
-    with (
-        _open_image(content) as image,
-        suppress(Exception),
-    ):  # a note that is broken asks for nothing
+    """Return whether the file has an orientation tag, which is ignored."""
+    with _open_image(content) as image, suppress(Exception):  # so is a broken tag
         return image.getexif().get(ORIENTATION, 1) in UNDO_ORIENTATION
     return False
 
 
 def has_several_frames(content: bytes) -> bool:
-    """Whether a file has more frames than the first, which counts."""
-    with (
-        _open_image(content) as image,
-        suppress(Exception),
-    ):  # a later frame that is broken is not read
+    """Return whether a file has more than one frame; the first is used."""
+    with _open_image(content) as image, suppress(Exception):  # later frames may be broken
         return getattr(image, "n_frames", 1) > 1
     return False
 
@@ -122,15 +100,15 @@ IMAGE_WARNINGS: dict[str, tuple[Callable[[bytes], bool], str]] = {
 
 @contextmanager
 def _open_image(file: Path | bytes) -> Iterator[ImageFile.ImageFile]:
-    """An image whose mode is one that can become RGB.
+    """Open an image whose mode can be converted to RGB.
 
-    A broken file may lead Pillow's decoders to errors of any kind: they become `ValueError`.
+    Pillow's decoders raise errors of any kind on broken files: they become `ValueError`.
     """
     try:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
             require_range(image)
             yield image
-    except UnidentifiedImageError:  # whose text names an object in memory
+    except UnidentifiedImageError:  # its message has the address of an object
         raise ValueError("Pillow reads no format that begins so") from None
     except (*DECODE_ERRORS, MemoryError):
         raise
@@ -139,7 +117,7 @@ def _open_image(file: Path | bytes) -> Iterator[ImageFile.ImageFile]:
 
 
 def require_range(image: ImageFile.ImageFile) -> None:
-    """Raise `ValueError` where nothing says which value is white, or which colour is meant."""
+    """Raise `ValueError` if the range or the colour space of the values is unknown."""
     known = EIGHT_BIT_MODES.union(SIXTEEN_BIT_MODES.get(image.format or "", ()))
     signed = _tiff_tags(image).get(SAMPLE_FORMAT) == SIGNED
     if signed or image.mode not in known:
@@ -152,27 +130,25 @@ def require_range(image: ImageFile.ImageFile) -> None:
 
 
 def _require_size(stored: Image.Image, height: int, width: int) -> None:
-    """Raise `ValueError` for another size than the header's, by which memory was laid out."""
+    """Raise `ValueError` for a size other than the header's, for which memory was allocated."""
     if stored.size != (width, height):
         raise ValueError(f"it is {stored.width} x {stored.height}, not {width} x {height}")
 
 
 def _size(image: ImageFile.ImageFile, tags: dict[int, int]) -> tuple[int, int]:
-    """Height and width as stored: of a TIFF, Pillow may have exchanged the two."""
+    """Return height and width as stored; Pillow may have swapped a TIFF's."""
     return tags.get(HEIGHT, image.height), tags.get(WIDTH, image.width)
 
 
 def _undo_transpose(image: ImageFile.ImageFile) -> Image.Transpose | None:
-    """What undoes the turn that Pillow gives a TIFF, and no other format, when it is loaded."""
-    return (
-        UNDO_ORIENTATION.get(image.getexif().get(ORIENTATION, 1))
-        if image.format == "TIFF"
-        else None
-    )
+    """Return the inverse of the transpose that Pillow applies on loading to TIFF alone."""
+    if image.format != "TIFF":
+        return None
+    return UNDO_ORIENTATION.get(image.getexif().get(ORIENTATION, 1))
 
 
 def _tiff_tags(image: ImageFile.ImageFile) -> dict[int, int]:
-    """What a TIFF says of its pixels."""
+    """Return a TIFF's tags about its pixels."""
     found = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
     wanted = (WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLE_FORMAT)
     return {tag: _first(found[tag]) for tag in wanted if tag in found}
@@ -183,7 +159,7 @@ def _first(value: int | tuple[int, ...]) -> int:
 
 
 def _upper_8_bits(image: Image.Image, tags: dict[int, int]) -> NDArray[np.uint8] | None:
-    """The upper 8 of an image's 16 bits, or of the 12 that it says, (H, W); None: it has 8."""
+    """Return the upper 8 of 16 (or 12) bits, (H, W); None for an 8-bit image."""
     if not image.mode.startswith("I"):
         return None
     bits = tags.get(BITS, 16)

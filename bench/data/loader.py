@@ -1,4 +1,4 @@
-"""Images of a split become normalised batches on a device."""
+"""The data loader: normalised batches of a split's images on a device."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from bench.data.splits import Examples
 from bench.data.transforms import Transform
 from bench.utils.errors import UserError
 
-BatchIndices = tuple[Tensor, ...]  # the numbers of a pass's images, (B,), batch after batch
-SeededIndex = tuple[int, int]  # an image's number, and the seed of what a random view draws for it
+BatchIndices = tuple[Tensor, ...]  # image indices of each batch of an epoch, (B,)
+SeededIndex = tuple[int, int]  # an image's index, and the seed of its random transform
 
 
 class _TransformedDataset(Dataset[Tensor]):
-    """Images through a view, (3, size, size) each.
+    """Transformed images, (3, size, size) each.
 
-    What a random view does to an image hangs on its key alone: not on which process looks, on what
-    else is in the batch, nor on what else has drawn.
+    A random transform depends on the image's key alone: not on the worker process, on the rest of
+    the batch, or on other draws.
     """
 
-    def __init__(self, source: LazyImages | CachedImages, view: Transform, size: int):
-        self._source, self._transform, self._size = source, view, size
+    def __init__(self, source: LazyImages | CachedImages, transform: Transform, size: int):
+        self._source, self._transform, self._size = source, transform, size
 
     def __getitem__(self, key: SeededIndex) -> Tensor:
         index, seed = key
@@ -38,16 +38,16 @@ class _TransformedDataset(Dataset[Tensor]):
             return self._transform.random(image, self._size)
 
     def make_batch(self, keys: list[SeededIndex]) -> Tensor:
-        """A batch, made here and now: (B, 3, size, size)."""
+        """Stack a batch in this process: (B, 3, size, size)."""
         return torch.stack([self[key] for key in keys])
 
 
 @dataclass
 class BatchLoader:
-    """Normalised images and labels on a device, in batches; every pass reads them anew.
+    """Batches of normalised images and labels on a device; an iteration is an epoch.
 
-    With `order`, a seeded generator, each pass has a new order; without, the split's own. Of each
-    batch, `crew` says which part is this process's.
+    With a `shuffle_generator`, each epoch has its own order; without, the order of the split. The
+    `process_group` decides which shard of each batch this process gets.
     """
 
     examples: Examples
@@ -63,10 +63,10 @@ class BatchLoader:
     def __post_init__(self) -> None:
         if len(self.examples) < self.process_group.world_size:
             raise UserError(
-                f"{self.process_group.world_size} processes cannot share {len(self.examples)} images: at most "
-                "as many processes as images was expected"
+                f"{self.process_group.world_size} processes cannot share {len(self.examples)} "
+                "images: at most as many processes as images was expected"
             )
-        self.images_served = 0  # images given out so far
+        self.images_served = 0  # over all epochs so far
         self._read_images, self.note = self._image_reader()
         self._labels = self.examples.labels.to(self.device)
         self._mean, self._std = (
@@ -85,9 +85,9 @@ class BatchLoader:
             yield images, self.process_group.label_shard(of_batch)  # (B, 3, H, W), (B,)
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Which images, (B,), and these: this process's block, in the split's own order.
+        """Yield indices, (B,), and images of this process's block, in the order of the split.
 
-        Draws nothing from `order`.
+        Draws nothing from `shuffle_generator`.
         """
         rows = self.process_group.split_shard(torch.arange(len(self.examples))).split(
             self.batch_size
@@ -95,7 +95,7 @@ class BatchLoader:
         yield from zip(rows, self._read_normalised(rows, 0), strict=True)
 
     def indices_and_labels(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Which images a pass would give, (B,), and their labels; draws what that pass would."""
+        """Yield an epoch's indices, (B,), and labels without its images; draws as an epoch does."""
         for index in self._draw_order()[0].to(self.device).split(self.batch_size):
             yield (
                 self.process_group.batch_shard(index),
@@ -103,7 +103,7 @@ class BatchLoader:
             )
 
     def forward_fn(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
-        """What makes scores of what the next pass gives: of images, the whole of `model`."""
+        """Return the function from the next epoch's inputs to logits: here the whole model."""
         return model
 
     def _read_normalised(self, parts: BatchIndices, seed: int) -> Iterator[Tensor]:
@@ -112,7 +112,7 @@ class BatchLoader:
             yield self._normalise(pixels)  # (B, 3, H, W)
 
     def _draw_order(self) -> tuple[Tensor, int]:
-        """The order of a pass, and the seed of its random views."""
+        """Draw the order of an epoch and the seed of its random transforms."""
         count = len(self.examples)
         if self.shuffle_generator is None:
             return torch.arange(count), 0
@@ -120,33 +120,28 @@ class BatchLoader:
         return order, int(torch.randint(2**62, (), generator=self.shuffle_generator))
 
     def _normalise(self, pixels: Tensor) -> Tensor:
-        """A batch of values in 0..255, which this may overwrite, as the network wants them."""
+        """Normalise a batch of values in 0..255, in place where possible."""
         wide = pixels.to(self.device, non_blocking=True).float()
         return wide.sub_(self._mean).div_(self._std)
 
     def _image_reader(self) -> tuple[Callable[[BatchIndices, int], Iterator[Tensor]], str]:
-        """What gives the images of a pass, by its batches and seed; and how it does, in words."""
-        kept, kind = (
-            image_cache.cache_images(self.examples, self.transform, self.image_size),
-            self.device.type,
-        )
-        if kept and kept.fits(self.device) and not self.transform.is_random:
-            return partial(_select_images, kept.to(self.device).stacked()), "decoded once"
-        if kept and kept.fits(self.device) and _transforms_fast(self.device):
-            looks = _TransformedDataset(kept.to(self.device), self.transform, self.image_size)
-            return partial(_transform_batches, looks), f"decoded once, views made on {kind}"
-        looks = _TransformedDataset(
-            kept or LazyImages(self.examples, self.transform, self.image_size),
-            self.transform,
-            self.image_size,
-        )
-        stream = PrefetchLoader(looks, len(self.examples), pinned=kind == "cuda")
-        when = "decoded once" if kept else "decoded for each pass"
-        return partial(_prefetch_batches, stream), f"{when}, views made on cpu"
+        """Choose how images are read: a function of an epoch's indices and seed, and a note."""
+        examples, transform, size = self.examples, self.transform, self.image_size
+        cache, kind = image_cache.cache_images(examples, transform, size), self.device.type
+        if cache and cache.fits(self.device) and not transform.is_random:
+            return partial(_select_images, cache.to(self.device).stacked()), "decoded once"
+        if cache and cache.fits(self.device) and _transforms_fast(self.device):
+            dataset = _TransformedDataset(cache.to(self.device), transform, size)
+            return partial(_transform_batches, dataset), f"decoded once, views made on {kind}"
+        source = cache or LazyImages(examples, transform, size)
+        dataset = _TransformedDataset(source, transform, size)
+        loader = PrefetchLoader(dataset, len(examples), pinned=kind == "cuda")
+        when = "decoded once" if cache else "decoded for each pass"
+        return partial(_prefetch_batches, loader), f"{when}, views made on cpu"
 
 
 def _transforms_fast(device: torch.device) -> bool:
-    """Whether a device makes random views faster than worker processes do beside the training."""
+    """Return whether a device transforms images faster than worker processes do."""
     return device.type == "cuda"
 
 
@@ -155,13 +150,13 @@ def _select_images(images: Tensor, parts: BatchIndices, _: int) -> Iterator[Tens
 
 
 def _transform_batches(
-    looks: _TransformedDataset, parts: BatchIndices, seed: int
+    dataset: _TransformedDataset, parts: BatchIndices, seed: int
 ) -> Iterator[Tensor]:
-    return map(looks.make_batch, _seeded_indices(parts, seed))
+    return map(dataset.make_batch, _seeded_indices(parts, seed))
 
 
-def _prefetch_batches(stream: PrefetchLoader, parts: BatchIndices, seed: int) -> Iterator[Tensor]:
-    return stream.batches(_seeded_indices(parts, seed))
+def _prefetch_batches(loader: PrefetchLoader, parts: BatchIndices, seed: int) -> Iterator[Tensor]:
+    return loader.batches(_seeded_indices(parts, seed))
 
 
 def _seeded_indices(parts: BatchIndices, seed: int) -> list[list[SeededIndex]]:

@@ -1,11 +1,11 @@
-"""List files of a split: a line `path label` an image, or JSON that maps images to class ids.
+"""Locations of a task's data, prepared or in a folder as found, and the list files of the latter.
 
-They are UTF-8 text, with or without a mark before it, of lines that end as on any system. A label
-is what follows the last space or tab of a line, so that paths may hold spaces; blank lines may only
-stand at the end, for one among the others may be an image that was lost.
+A list file has a line ``path label`` for each image, or is JSON that maps images to class ids. It
+is UTF-8, with or without a BOM, with the line ends of any system. The label follows the last space
+or tab of a line, so paths may have spaces; blank lines are allowed at the end only, because one
+among the others may be an image that was lost.
 """
 
-# MERGED bench.data.locations: """Where a task's data lie: prepared in a variant, or in a folder as found."""
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,19 +17,17 @@ from bench.data.prepared import LOSSLESS, available_variants, find_prepared
 from bench.utils.errors import UserError
 from bench.utils.text import NotText, decode_utf8
 
-ListEntry = tuple[str, str, str]  # an image's path, its label as written, and where that stands
+ListEntry = tuple[str, str, str]  # an image's path, its label as written, file and line
 FileReader = Callable[[str], bytes]  # a list file's content, by its name
-LINE_ENDS = re.compile(
-    r"\r\n|\n|\r"
-)  # of lines; what else `splitlines` takes for one may be in a path
+LINE_ENDS = re.compile(r"\r\n|\n|\r")  # `splitlines` also splits at characters of paths
 
 
 class JsonPairs(list[tuple[str, object]]):
-    """The entries of a JSON object, each of those that stand twice as well."""
+    """The entries of a JSON object, including repeated keys."""
 
 
 def read_list(where: str, name: str, read: FileReader) -> list[ListEntry]:
-    """The entries of a list file; `where` it lies is for messages."""
+    """Read a list file; `where` is its folder, for messages."""
     place = f"{where}/{name}"
     try:
         text = decode_utf8(read(name))
@@ -58,9 +56,9 @@ def _parse_line(origin: str, line: str) -> ListEntry:
 def class_numbers(
     suite: Suite, task: Task, where: str, read: FileReader, chosen: Sequence[ListEntry]
 ) -> list[int]:
-    """The class of each entry; ids in JSON may have gaps, so the lists of trainval number them.
+    """Return the class of each entry; class ids of JSON lists are numbered by those of trainval.
 
-    The lists of test are not read for it: trials, which may not, have the same numbers.
+    The ids may have gaps. The lists of test are not read, so that trials get the same numbers.
     """
     names = sorted(set(suite.lists["trainval"]))
     given = [_parse_label(raw, origin) for _, raw, origin in chosen]
@@ -92,32 +90,32 @@ def _parse_label(raw: str, origin: str) -> int:
 
 @dataclass(frozen=True)
 class DataLocation:
-    """Where a task's data lie: as prepared in a variant, or in a folder as found."""
+    """A folder with a task's data: prepared in a variant, or as found."""
 
     folder: Path
     variant: str = ""  # empty: as found
 
 
 def candidate_folders(suite: Suite, task: Task, root: Path) -> list[Path]:
-    """Where a task's folder, as found, is looked for."""
+    """List the folders in which a task's unprepared data may be."""
     name = task.folder or task.name
     return list(dict.fromkeys([root / suite.folder / name, root / name]))
 
 
 def is_present(suite: Suite, task: Task, root: Path, variant: str | None = None) -> bool:
-    """Whether a task is embedded, or lies in one of its places."""
+    """Return whether a task is built in or has data in one of its locations."""
     return bool(task.embedded) or bool(available_locations(suite, task, root, variant))
 
 
 def find(suite: Suite, task: Task, root: Path, variant: str | None = None) -> DataLocation:
-    """Where a task lies; raises `UserError` with the places looked in."""
+    """Return a task's location; raise `UserError` with the locations searched."""
     for place in available_locations(suite, task, root, variant):
         return place
     raise UserError(explain_missing(suite, task, root, variant))
 
 
 def explain_missing(suite: Suite, task: Task, root: Path, variant: str | None) -> str:
-    """Why a task's data cannot be read: what was looked for, or which variant there is."""
+    """Explain why a task's data are missing: what was searched, or which variant exists."""
     others = available_variants(root, suite.name, task)
     if others:
         wanted = variant or LOSSLESS
@@ -133,7 +131,7 @@ def explain_missing(suite: Suite, task: Task, root: Path, variant: str | None) -
 def available_locations(
     suite: Suite, task: Task, root: Path, variant: str | None
 ) -> list[DataLocation]:
-    """Where a task lies: prepared in a variant, then as found, which no variant names."""
+    """List a task's locations: prepared, then (unless a variant is asked for) as found."""
     wanted = variant or LOSSLESS
     folder = find_prepared(root, suite.name, task, wanted)
     prepared = [DataLocation(folder, wanted)] if folder else []

@@ -1,4 +1,4 @@
-"""Tensors that worker processes make ahead of who asks for them, in memory that has a bound."""
+"""Prefetching: worker processes prepare batches ahead, within a bounded amount of memory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -10,38 +10,38 @@ from torch.utils.data import DataLoader, Dataset
 from bench.utils import parallel
 from bench.utils.errors import UserError
 
-PREFETCH_FACTOR = 2  # batches that each worker may have ready
-MIN_ITEMS_FOR_WORKERS = 64  # items below which starting a process costs more than it saves
+PREFETCH_FACTOR = 2  # batches that each worker prepares ahead
+MIN_ITEMS_FOR_WORKERS = 64  # with fewer, starting processes costs more than it saves
 _USER_ERROR = f"{UserError.__module__}.{UserError.__name__}: "
 
 
 class PrefetchLoader:
-    """Passes over a data set in batches; the workers of one stay for the next.
+    """Batches of a dataset from worker processes that persist between epochs.
 
-    What is ready and not yet taken is at most `AHEAD` batches a worker. `join` makes one tensor of
-    a batch's; without it they are stacked. `pinned` memory is what a GPU copies from without
-    making the processor wait.
+    Each worker prepares at most `PREFETCH_FACTOR` batches ahead. `collate` makes one tensor of the
+    items of a batch; without it they are stacked. `pinned` memory allows asynchronous copies to a
+    GPU.
     """
 
     def __init__(
         self,
-        made: Dataset[Tensor],
+        dataset: Dataset[Tensor],
         items: int,
-        join: Callable[[list[Tensor]], Tensor] | None = None,
+        collate: Callable[[list[Tensor]], Tensor] | None = None,
         pinned: bool = False,
     ):
-        self._dataset, self._collate, self._pin_memory = made, join, pinned
+        self._dataset, self._collate, self._pin_memory = dataset, collate, pinned
         self._workers = worker_count(items)
         self._idle_loader: tuple[DataLoader[Tensor], list[Any]] | None = None
 
-    def batches(self, chosen: Sequence[Sequence[Any]]) -> Iterator[Tensor]:
-        """What the data set makes of the keys in each of `chosen`; raises its `UserError`s."""
+    def batches(self, batch_keys: Sequence[Sequence[Any]]) -> Iterator[Tensor]:
+        """Yield the batch of each sequence of keys; raises the dataset's `UserError`s."""
         loader, keys = self._idle_loader or self._start_loader()
-        self._idle_loader, keys[:] = None, chosen  # two passes at a time do not share their workers
+        self._idle_loader, keys[:] = None, batch_keys  # concurrent epochs do not share workers
         try:
             yield from loader
         except UserError as error:
-            # a worker's error tells its traceback; its own would keep the workers for seconds
+            # the message holds the worker's traceback; this one would keep workers alive
             del loader
             last = str(error.with_traceback(None)).splitlines()[-1]
             raise UserError(last.removeprefix(_USER_ERROR)) from None
@@ -51,7 +51,7 @@ class PrefetchLoader:
         keys: list[Any] = []
         loader = DataLoader(
             self._dataset,
-            batch_sampler=keys,  # read anew at the start of each pass
+            batch_sampler=keys,  # read at the start of each epoch
             num_workers=self._workers,
             collate_fn=self._collate,
             pin_memory=self._pin_memory,
@@ -63,5 +63,5 @@ class PrefetchLoader:
 
 
 def worker_count(items: int) -> int:
-    """How many processes work: none for a few items, else one a core that is ours to use."""
+    """Return the number of workers: none for few items, else one for each available core."""
     return min(8, parallel.available_cores()) if items >= MIN_ITEMS_FOR_WORKERS else 0

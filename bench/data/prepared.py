@@ -1,10 +1,10 @@
-"""The one form in which prepared data lie on disk, and how it is found and read.
+"""The on-disk format of prepared data, and how it is found and read.
 
     <root>/prepared/<suite>/<source>/<variant>/
-        images-000.tar ...      files as published, or PNG; plain tar, so that a member is a span
-        <task>.<split>.tsv      a line an image, with the fields of `Row`
-        card.json               what it was made from, with what, and what was found
-        MANIFEST.sha256         of all of these, as sha256sum reads it
+        images-000.tar ...      published files or PNG; uncompressed, so a member is a byte span
+        <task>.<split>.tsv      one image a line, with the fields of `SplitEntry`
+        card.json               sources, tools and certificates
+        MANIFEST.sha256         of all of these, in the format of sha256sum
 
 Tasks with the same images share a folder.
 """
@@ -20,17 +20,17 @@ from bench.config.suite import Split, Task
 from bench.utils.errors import UserError
 
 FORMAT = 1
-LOSSLESS = "lossless"  # images as published, or pixels without loss
-JPEG75 = "jpeg75"  # compressed anew, as the field's shared copies are
+LOSSLESS = "lossless"  # images as published, or lossless pixels
+JPEG75 = "jpeg75"  # recompressed, as the copies in circulation are
 VARIANTS = (LOSSLESS, JPEG75)
 CARD_FILE, MANIFEST_FILE = "card.json", "MANIFEST.sha256"
-REQUIRED_KEYS = {"variant": str, "tars": dict, "certificates": dict}  # of what a card must say
+REQUIRED_KEYS = {"variant": str, "tars": dict, "certificates": dict}  # of a card
 SPLIT_PARTS: dict[Split, tuple[Split, ...]] = {"trainval": ("train", "val")}
 
 
 @dataclass(frozen=True, slots=True)
 class SplitEntry:
-    """One image of a split: its class, what the source calls it, and where its bytes lie."""
+    """One image of a split: its class, its key in the source, and the span of its bytes."""
 
     label: int
     source: str  # the source's split
@@ -42,26 +42,26 @@ class SplitEntry:
 
     @property
     def origin(self) -> str:
-        """The image, for messages."""
+        """The image's name, for messages."""
         return f"{self.source}/{self.key}"
 
     def to_tsv(self) -> str:
-        """The row as its list has it."""
+        """Format the line of the list."""
         return "\t".join(map(str, astuple(self))) + "\n"
 
 
 def prepared_dir(root: Path, suite: str, source: str, variant: str) -> Path:
-    """Where a source's images, or a task's that was brought in by itself, lie."""
+    """Return the folder of the prepared data of a source, or of a task imported by itself."""
     return root / "prepared" / suite / Path(source).stem / variant
 
 
 def list_name(task: str, split: str) -> str:
-    """The file that lists a split."""
+    """Return the file name of a split's list."""
     return f"{task}.{split}.tsv"
 
 
 def find_prepared(root: Path, suite: str, task: Task, variant: str) -> Path | None:
-    """The folder that holds a task in a variant."""
+    """Return the prepared folder of a task in a variant, or None."""
     for source in filter(None, (task.source, task.name)):
         folder = prepared_dir(root, suite, source, variant)
         if (folder / list_name(task.name, "test")).is_file():
@@ -70,12 +70,12 @@ def find_prepared(root: Path, suite: str, task: Task, variant: str) -> Path | No
 
 
 def available_variants(root: Path, suite: str, task: Task) -> list[str]:
-    """The variants in which a task lies prepared."""
+    """List the variants in which a task is prepared."""
     return [variant for variant in VARIANTS if find_prepared(root, suite, task, variant)]
 
 
 def read_entries(folder: Path, task: str, split: Split) -> list[SplitEntry]:
-    """The images of a split; raises `UserError` where the list is not what its manifest says."""
+    """Read a split's list; raise `UserError` if it differs from the manifest."""
     found: list[SplitEntry] = []
     for part in SPLIT_PARTS.get(split, (split,)):
         path = folder / list_name(task, part)
@@ -84,7 +84,7 @@ def read_entries(folder: Path, task: str, split: Split) -> list[SplitEntry]:
 
 
 def _read_verified(path: Path) -> str:
-    """The text of a file that the manifest vouches for."""
+    """Read a text file and check it against the manifest."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -110,7 +110,7 @@ def _parse_entries(path: Path, text: str) -> Iterator[SplitEntry]:
 
 
 def read_manifest(folder: Path) -> dict[str, str]:
-    """File -> sha256."""
+    """Read the manifest: file name -> SHA-256."""
     try:
         lines = (folder / MANIFEST_FILE).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -120,7 +120,7 @@ def read_manifest(folder: Path) -> dict[str, str]:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """What is known of a prepared folder; raises `UserError` where it is of another version."""
+    """Read a prepared folder's card; raise `UserError` for another format version."""
     try:
         found = json.loads(_read_verified(folder / CARD_FILE))
     except json.JSONDecodeError as error:
@@ -135,7 +135,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def require_complete(folder: Path) -> dict[str, Any]:
-    """The card, where every tar has the size that it names, and the folder its variant's name."""
+    """Return the card if every tar has its recorded size and the folder its variant's name."""
     found = read_card(folder)
     if found["variant"] != folder.name:
         raise UserError(f"E-VARIANT {folder}: its card says {found['variant']}")

@@ -1,4 +1,4 @@
-"""A task's splits: which images with which labels, read from where they lie and checked."""
+"""The splits of a task: loading and checking of images and labels, and their fingerprints."""
 
 import hashlib
 import os
@@ -17,22 +17,22 @@ from bench.data.prepared import SplitEntry
 from bench.utils.errors import UserError, unknown_name
 from bench.utils.files import sha256_of_files
 
-CERTIFICATE_IMAGES = 16  # images of a split whose decoded pixels stand in its certificate
-MAX_CHECKED_IMAGES = 20_000  # files of a split that are looked into before it is learnt
-ByteSpan = tuple[int, int]  # where in a file an image's bytes begin, and how many there are
+CERTIFICATE_IMAGES = 16  # images of a split whose decoded pixels enter its certificate
+MAX_CHECKED_IMAGES = 20_000  # image files of a split that are opened before training
+ByteSpan = tuple[int, int]  # offset and length of an image in a file, in bytes
 
 
 @dataclass(frozen=True)
 class Examples:
-    """The images of a split, as pixels or as files, and their labels."""
+    """The labels of a split and its images, as pixels or as files."""
 
     labels: Tensor  # (B,)
     pixels: Tensor | None = None  # uint8, (B, 3, H, W)
     files: tuple[Path, ...] = ()
     spans: tuple[ByteSpan, ...] = ()  # of each image in its file; empty: the whole file
     origins: tuple[str, ...] = ()  # list file and line of each image, for messages
-    names: tuple[str, ...] = ()  # what each image is called where it comes from
-    hashes: tuple[str, ...] = ()  # the sha256 of each image's bytes, where a prepared list says it
+    names: tuple[str, ...] = ()  # of each image in its source
+    hashes: tuple[str, ...] = ()  # SHA-256 of each image's bytes, from a prepared list
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,10 +41,10 @@ class Examples:
 def load_split(
     suite: Suite, task: Task, split: Split, root: Path, variant: str | None = None
 ) -> Examples:
-    """The examples of a split, checked but not decoded.
+    """Load a split; its images are checked but not decoded.
 
-    Without a `variant`, the lossless one where it is prepared, else the folder as found.
-    Raises `UserError` where the data are absent or a list file names what is not there.
+    Without a `variant`, the lossless one if it is prepared, else the folder as found. Raises
+    `UserError` if the data are missing or a list file names a missing image.
     """
     if task.embedded:
         if task.embedded not in builtin_tasks.TASKS:
@@ -65,7 +65,7 @@ def load_split(
 
 
 def subset(examples: Examples, index: Tensor) -> Examples:
-    """Some of the examples, by their numbers, (B,)."""
+    """Return the examples with these indices, (B,)."""
     numbers = index.tolist()
     lists = {
         name: getattr(examples, name) for name in ("files", "spans", "origins", "names", "hashes")
@@ -78,9 +78,9 @@ def subset(examples: Examples, index: Tensor) -> Examples:
 
 
 def stratified_subset(examples: Examples, share: float, seed: int) -> Examples:
-    """A `share` of each class's examples, rounded up, drawn by `seed`; in the order they have.
+    """Sample a `share` of each class, rounded up, in the original order.
 
-    Of one seed, a smaller share lies within a larger.
+    With the same seed, a smaller share is a subset of a larger one.
     """
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed))
     labels = examples.labels[order]
@@ -90,7 +90,7 @@ def stratified_subset(examples: Examples, share: float, seed: int) -> Examples:
 
 
 def from_prepared(folder: Path, rows: Sequence[SplitEntry]) -> Examples:
-    """The examples that lists of a prepared folder name."""
+    """Return the examples of entries of a prepared folder."""
     return Examples(
         torch.tensor([row.label for row in rows]),
         files=tuple(folder / row.tar for row in rows),
@@ -102,9 +102,9 @@ def from_prepared(folder: Path, rows: Sequence[SplitEntry]) -> Examples:
 
 
 def require_unchanged(folder: Path) -> None:
-    """Raise `UserError` where a prepared folder's images are not those that were prepared.
+    """Raise `UserError` if the images of a prepared folder have changed since preparation.
 
-    Its files are read once: their hashes are remembered.
+    Its files are read once; their hashes are cached.
     """
     tars = [folder / name for name in prepared.require_complete(folder)["tars"]]
     wanted = prepared.read_manifest(folder)
@@ -118,14 +118,14 @@ def require_unchanged(folder: Path) -> None:
 
 
 def read_folder(suite: Suite, task: Task, split: Split, folder: Path) -> Examples:
-    """The examples of a split from a folder of images and lists, as the field shares them."""
+    """Load a split from a folder of images with list files, the usual layout of shared copies."""
     examples = from_list_files(suite, task, split, folder)
     _require_files(examples.files, examples.origins)
     return examples
 
 
 def from_list_files(suite: Suite, task: Task, split: Split, folder: Path) -> Examples:
-    """What the lists of a split name, whether or not it is there."""
+    """Return the examples in the list files of a split, whether or not the images exist."""
 
     def content(name: str) -> bytes:
         return (folder / name).read_bytes()
@@ -143,10 +143,9 @@ def from_list_files(suite: Suite, task: Task, split: Split, folder: Path) -> Exa
 
 
 def fingerprint(examples: Examples, folder: Path | None = None) -> str:
-    """16 hex digits that stand for which images with which labels, and in which order.
+    """Hash images, labels and their order to 16 hex digits.
 
-    Every byte counts: of embedded images their pixels, of files in a `folder` their names and the
-    sha256 of each.
+    Every byte counts: the pixels of built-in images; name and SHA-256 of each file in a `folder`.
     """
     found = _hash_labels(examples)
     if examples.pixels is not None:
@@ -158,9 +157,9 @@ def fingerprint(examples: Examples, folder: Path | None = None) -> str:
 
 
 def certificate(examples: Examples) -> str:
-    """16 hex digits that stand for labels, names, and what `SEEN` of the images decode to here.
+    """Hash labels, names and the decoded pixels of `CERTIFICATE_IMAGES` images to 16 hex digits.
 
-    Another version of a decoder may give other pixels of the same bytes.
+    Another version of a decoder may give other pixels for the same bytes.
     """
     found = _hash_labels(examples)
     for name in examples.names:
@@ -175,12 +174,12 @@ def _hash_labels(examples: Examples) -> "hashlib._Hash":
 
 
 def evenly_spaced(count: int, most: int) -> list[int]:
-    """At most `most` numbers below `count`, evenly spaced."""
+    """Return at most `most` evenly spaced indices below `count`."""
     return sorted({count * i // most for i in range(most)}) if count else []
 
 
 def read_bytes(examples: Examples, index: int) -> bytes:
-    """One image as it lies on disk."""
+    """Read the bytes of an image file."""
     if not examples.spans:
         return examples.files[index].read_bytes()
     offset, size = examples.spans[index]
@@ -190,7 +189,7 @@ def read_bytes(examples: Examples, index: int) -> bytes:
 
 
 def decode(examples: Examples, index: int) -> Tensor:
-    """One image's file, decoded: uint8, (3, H, W). Raises `UserError` where that cannot be done."""
+    """Decode an image: uint8, (3, H, W). Raises `UserError` if that fails."""
     try:
         return images.decode(read_bytes(examples, index))
     except images.DECODE_ERRORS as error:
@@ -198,9 +197,9 @@ def decode(examples: Examples, index: int) -> Tensor:
 
 
 def require_images(examples: Examples) -> None:
-    """Raise `UserError` for the first file that does not begin as an image that can be read.
+    """Raise `UserError` for the first file that is not a readable image.
 
-    Of more than `OPENED`, so many are looked at: to open a million takes an hour.
+    Only headers are read, of at most `MAX_CHECKED_IMAGES` files: opening a million takes an hour.
     """
     for index in evenly_spaced(len(examples.files), MAX_CHECKED_IMAGES):
         file = examples.files[index]
@@ -211,11 +210,12 @@ def require_images(examples: Examples) -> None:
 
 
 def image_error(examples: Examples, index: int, what: str) -> UserError:
-    """The error that says what is wrong with an image, and where it is listed."""
+    """Return the error about an image, with its list file and line."""
     return UserError(f"{examples.origins[index]}: {examples.files[index]} {what}")
 
 
 def require_counts(task: Task, split: Split, count: int, folder: Path) -> None:
+    """Raise `UserError` for a number of images that the task's card does not allow."""
     allowed = task.counts.get(split)
     if not count or (allowed and count not in allowed):
         wanted = " or ".join(map(str, allowed)) if allowed else "some"

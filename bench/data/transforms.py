@@ -1,4 +1,4 @@
-"""How an image becomes the network's input: a geometry, and an interpolation to resize with."""
+"""Image transforms: a geometry (resize, crop, flip) and the interpolation that it resizes with."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,20 +11,18 @@ from torchvision.transforms import v2 as transforms
 from torchvision.transforms.v2 import functional as F
 
 ResizeFunction = Callable[[Tensor, list[int]], Tensor]  # (..., H, W) -> (..., *size)
-GeometryFunction = Callable[
-    [Tensor, int, ResizeFunction], Tensor
-]  # (..., H, W) -> (..., size, size)
+GeometryFunction = Callable[[Tensor, int, ResizeFunction], Tensor]  # -> (..., size, size)
 
-UINT8_ROUNDING_CPUS = ("AVX2", "AVX512")  # processors that round to 256 levels between the two axes
+UINT8_ROUNDING_CPUS = ("AVX2", "AVX512")  # round to 256 levels between the two axes
 RANDOM_FLIP = transforms.RandomHorizontalFlip()
 
 
 def tf1_bilinear(images: Tensor, size: list[int]) -> Tensor:
-    """Bilinear as TensorFlow 1 resizes, float32: (..., H, W) -> (..., *size).
+    """Resize bilinearly as TensorFlow 1 does, float32: (..., H, W) -> (..., *size).
 
-    Output pixel i lies at i * in / out: no shift by half a pixel, no antialiasing, so that making
-    an image smaller skips pixels (``tf.compat.v1.image.resize``; equal to it bit by bit). What it
-    gives lies between the 256 levels and is not rounded to them.
+    Output pixel i samples at i * in / out: no half-pixel offset and no antialiasing, so downsizing
+    skips pixels (bit-equal to ``tf.compat.v1.image.resize``). The result is not rounded to the 256
+    levels.
     """
     left, right, x = _neighbours(images.shape[-1], size[1], images.device)
     wide = _lerp(_columns(images, left), _columns(images, right), x)  # (..., H, size[1])
@@ -33,7 +31,7 @@ def tf1_bilinear(images: Tensor, size: list[int]) -> Tensor:
 
 
 def _neighbours(before: int, after: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each of `after` pixels the two of `before` it lies among, and how near the second is."""
+    """Return the two input pixels that each output pixel interpolates, and the second's weight."""
     at = torch.arange(after) * (torch.tensor(before, dtype=torch.float32) / after)  # (after,)
     low = at.long()
     high = (low + 1).clamp(max=before - 1)
@@ -41,27 +39,27 @@ def _neighbours(before: int, after: int, device: torch.device) -> tuple[Tensor, 
 
 
 def _columns(images: Tensor, chosen: Tensor) -> Tensor:
-    """Those columns, float32; several times faster than `index_select`, which is for rows."""
+    """Select columns as float32; several times faster than `index_select`."""
     return images.gather(-1, chosen.expand(*images.shape[:-1], -1)).float()
 
 
 def _lerp(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
-    """Linear between the two, in place, for whole splits pass here.
+    """Interpolate linearly, in place to save memory.
 
-    Rounded at each step, unlike `torch.lerp`: alike for one image and for many.
+    Rounded at each step, unlike `torch.lerp`: equal for one image and for many.
     """
     return first.add_(second.sub_(first).mul_(weight))
 
 
 def _short_side_size(image: Tensor, side: int) -> list[int]:
-    """Height and width of the image with its shorter side made `side`."""
+    """Return height and width after resizing the shorter side to `side`."""
     height, width = image.shape[-2:]
     short = min(height, width)
     return [side * height // short, side * width // short]
 
 
 def _resize_side(size: int) -> int:
-    """The side that a square of `size` is cropped from: 256 for 224."""
+    """Return the side from which `size` is cropped: 256 for 224."""
     return size * 256 // 224
 
 
@@ -107,11 +105,11 @@ def _random_resized_crop_flip(image: Tensor, size: int, resize: ResizeFunction) 
 
 
 def _resize_antialiased(image: Tensor, size: list[int], interpolation: InterpolationMode) -> Tensor:
-    """torchvision's resize, on any device as on a CPU with AVX2: (..., H, W) -> (..., *size).
+    """Resize with torchvision, on any device as on a CPU with AVX2: (..., H, W) -> (..., *size).
 
-    Such a CPU resizes the width, rounds to the 256 levels, and then the height; elsewhere both are
-    one computation in floats, up to 29 levels away where bicubic overshoots. Asked for one after
-    the other, they are at most 2 levels away, and over 95 in 100 values are the same.
+    Such a CPU resizes the width, rounds to the 256 levels, and then resizes the height; elsewhere
+    both axes are one computation in floats, up to 29 levels away where bicubic overshoots. Resized
+    one axis at a time, they are at most 2 levels away, and over 95 % of the values are equal.
     """
     resize = partial(F.resize, interpolation=interpolation, antialias=True)
     rounds = (
@@ -122,7 +120,7 @@ def _resize_antialiased(image: Tensor, size: list[int], interpolation: Interpola
 
 
 def resize_axis_by_axis(resize: ResizeFunction, image: Tensor, size: list[int]) -> Tensor:
-    """The width first, then the height, each rounded where `resize` rounds."""
+    """Resize the width, then the height, each rounded if `resize` rounds."""
     return resize(resize(image, [image.shape[-2], size[1]]), size)
 
 
@@ -137,7 +135,7 @@ DETERMINISTIC_GEOMETRIES: dict[str, GeometryFunction] = {
     "resize256_crop": _resize256_crop,
     "squash256_crop": _squash256_crop,
 }
-# what is alike at every look, and what is drawn anew for each
+# the deterministic part, and the part drawn for each image and epoch
 RANDOM_GEOMETRIES: dict[str, tuple[GeometryFunction, GeometryFunction]] = {
     "random_resized_crop_flip": (_identity, _random_resized_crop_flip),
     "random_crop_flip": (_resize256, _random_crop_flip),
@@ -147,17 +145,17 @@ RANDOM_GEOMETRIES: dict[str, tuple[GeometryFunction, GeometryFunction]] = {
 
 @dataclass(frozen=True)
 class Transform:
-    """A geometry and an interpolation by their names; called with images and a size."""
+    """A transform by the names of its geometry and interpolation; called with images and a size."""
 
     geometry: str
     interpolation: str
 
     def __call__(self, image: Tensor, size: int) -> Tensor:
-        """The image, or all of a batch alike, in 0..255: (..., H, W) -> (..., size, size)."""
+        """Transform an image, or a batch with the same draw, in 0..255: -> (..., size, size)."""
         return self.random(self.deterministic(image, size), size)
 
     def deterministic(self, image: Tensor, size: int) -> Tensor:
-        """What every look at the image starts from; all of the view, unless it is random."""
+        """Apply the part that is the same in every epoch; all of it, unless it is random."""
         geometry = (
             RANDOM_GEOMETRIES[self.geometry][0]
             if self.is_random
@@ -166,18 +164,18 @@ class Transform:
         return geometry(image, size, INTERPOLATIONS[self.interpolation])
 
     def random(self, image: Tensor, size: int) -> Tensor:
-        """A look at what `fixed` gave, (..., size, size); torch's generator of the CPU draws."""
+        """Apply the random part, drawn from torch's CPU generator: -> (..., size, size)."""
         if not self.is_random:
             return image
         return RANDOM_GEOMETRIES[self.geometry][1](image, size, INTERPOLATIONS[self.interpolation])
 
     def deterministic_meta(self, height: int, width: int, size: int) -> Tensor:
-        """What `fixed` makes of an RGB image of that size: its shape and type, without values."""
+        """Return a meta tensor with the shape and dtype of `deterministic` for an RGB image."""
         return self.deterministic(
             torch.empty(3, height, width, dtype=torch.uint8, device="meta"), size
         )
 
     @property
     def is_random(self) -> bool:
-        """Whether two looks at an image differ."""
+        """Whether the transform draws random numbers."""
         return self.geometry in RANDOM_GEOMETRIES

@@ -1,4 +1,4 @@
-"""A cell's model leaves the project: what was trained alone, or folded into a plain model."""
+"""Export of a cell's model: its trained tensors alone, or merged into a plain timm model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,9 @@ from bench.execution import plan
 from bench.execution.request import request_from_json
 from bench.models import backbones, weight_files
 from bench.records.schema import Record
-from bench.records.store import Store
 from bench.training import runner, trainer
 from bench.training.callbacks import ProgressCallback
-from bench.training.cell import Cell
+from bench.training.cell import Cell, make_test_loader
 from bench.utils.errors import UserError
 from methods import Unsupported
 from methods.shared.merge import merge_adapters
@@ -22,20 +21,19 @@ from methods.shared.merge import merge_adapters
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """The file that was written, and what the model read back from it scores on test."""
+    """An exported file, and the test accuracy of the model read back from it."""
 
     path: Path
     num_bytes: int
     accuracy: float
 
 
-def cell_of_record(record: Record, store: Store, root: Path, device: str) -> Cell:
-    """The cell of a record, asked for again.
+def cell_of_record(record: Record, root: Path, device: str) -> Cell:
+    """Rebuild the cell of a record from its names.
 
     Raises `UserError` where this checkout, or this machine, would run it under other settings.
     """
-    request = request_from_json(record.request, root, device)
-    cell = plan.make_plan(request, store).cells[0]
+    cell = plan.plan_cells(request_from_json(record.request, root, device))[0]
     if cell.settings.digest() != record.cell:
         raise UserError(f"this checkout runs cell {record.cell} as {cell.settings.digest()}")
     return cell
@@ -44,7 +42,7 @@ def cell_of_record(record: Record, store: Store, root: Path, device: str) -> Cel
 def export_trained(
     cell: Cell, out: Path, device: torch.device, progress: ProgressCallback
 ) -> ExportedFile:
-    """Train the cell anew, and write what it trained; what is read back is scored on test."""
+    """Train the cell, write its trained tensors, and evaluate what is read back on test."""
     done = runner.train(cell, device, progress)
     out.parent.mkdir(parents=True, exist_ok=True)
     tensors = weight_files.adapter_state_dict(done.model, done.backbone_tensor_ids)
@@ -53,7 +51,7 @@ def export_trained(
 
 
 def load_trained(cell: Cell, path: Path) -> VisionTransformer:
-    """The cell's model with the tensors of the file at `path`; needs no data."""
+    """Load the cell's model with the tensors of the file at `path`; needs no data."""
     torch.manual_seed(cell.settings.seed)
     model = backbones.load(cell.backbone, cell.task.classes, cell.recipe)
     cell.method.attach(model)
@@ -62,7 +60,7 @@ def load_trained(cell: Cell, path: Path) -> VisionTransformer:
 
 
 def export_merged(cell: Cell, path: Path, out: Path, device: torch.device) -> ExportedFile:
-    """Fold the method of the file at `path` into a plain timm model, and write all its weights.
+    """Merge the method of the file at `path` into a plain timm model, and write all its weights.
 
     Raises `Unsupported` where the method's mathematics does not allow it.
     """
@@ -80,12 +78,12 @@ def export_merged(cell: Cell, path: Path, out: Path, device: torch.device) -> Ex
 
 
 def _require_same_shapes(model: VisionTransformer, plain: VisionTransformer) -> None:
-    """Raise `Unsupported` where a folded model holds other tensors than timm's own."""
-    found, wanted = (
+    """Raise `Unsupported` where a merged model holds other tensors than timm's own."""
+    merged, expected = (
         {name: tuple(tensor.shape) for name, tensor in one.state_dict().items()}
         for one in (model, plain)
     )
-    other = sorted(dict(found.items() ^ wanted.items()))
+    other = sorted(dict(merged.items() ^ expected.items()))
     if other:
         raise Unsupported(f"{', '.join(other[:3])} differ from those of timm's own model")
 
@@ -93,7 +91,7 @@ def _require_same_shapes(model: VisionTransformer, plain: VisionTransformer) -> 
 def _evaluate(
     cell: Cell, model: VisionTransformer, path: Path, device: torch.device
 ) -> ExportedFile:
-    shown = runner.make_test_loader(cell, device)
+    loader = make_test_loader(cell, device)
     precision = cell.settings.recipe["precision"]
-    found = trainer.evaluate(backbones.move_to_device(model, device), shown, precision)
-    return ExportedFile(path, path.stat().st_size, found.accuracy)
+    result = trainer.evaluate(backbones.move_to_device(model, device), loader, precision)
+    return ExportedFile(path, path.stat().st_size, result.accuracy)

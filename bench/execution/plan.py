@@ -1,9 +1,13 @@
-"""What is to be run becomes a list of cells, checked before the first of them trains."""
+"""Planning: a request becomes cells, all of them checked before the first trains.
 
+The calls in order: `make_plan`, `plan_cells`, `resolve_request`, `ResolvedRequest.build_cell`.
+"""
+
+import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,30 +15,25 @@ import torch
 import methods
 from bench.config import search_space
 from bench.config.backbone import canonical_name
-from bench.config.overrides import is_backbone_field, is_recipe_field, override_recipe
-from bench.config.recipe import Recipe, load_recipe
-from bench.config.suite import Selection, Split, Suite, Task, load_suite
-from bench.data import locations, prepared
-from bench.data.splits import Examples, fingerprint, load_split, require_images
-from bench.execution import method_overrides, prompt_source
-from bench.execution.prompt_source import PromptSource
+from bench.config.recipe import Recipe
+from bench.config.suite import Suite, Task
+from bench.execution import data_checks, selection
+from bench.execution.data_checks import CheckedData, SplitPair
 from bench.execution.request import FINAL_SPLITS, Request, SearchPoint
 from bench.models import backbones, compatibility, compilation
 from bench.models.backbones import Backbone
-from bench.prepare import folder_check
 from bench.records import trials
 from bench.records.schema import PROMPTS_FROM, Record, Settings
 from bench.records.store import Store
 from bench.training import devices, trainer
 from bench.training.cell import Cell
-from bench.utils import files
 from bench.utils.errors import UserError
 from methods import Method
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of a request, and which of them have a sound record already."""
+    """The cells of a request, and which of them have a valid record already."""
 
     suite: Suite
     cells: list[Cell]
@@ -42,63 +41,145 @@ class Plan:
     device: str
 
     def pending(self) -> list[Cell]:
-        """The cells without a result."""
+        """Return the cells without a result."""
         return [cell for cell in self.cells if cell.settings.digest() not in self.done]
+
+
+def make_plan(request: Request, store: Store) -> Plan:
+    """Plan every cell of the request, and mark those that are done; raises as `plan_cells` does."""
+    cells = plan_cells(request)
+    done = {cell.settings.digest() for cell in cells if is_done(store.find(cell.settings))}
+    return Plan(cells[0].suite, cells, done, request.device)
+
+
+def plan_cells(request: Request) -> list[Cell]:
+    """Build every cell of the request, in a fixed order whatever the order of the names.
+
+    Raises `UserError` for whatever would keep a cell from running: unknown names, absent data,
+    missing weights, a field that a method does not have, or with which it fits none of the
+    backbones. A method that fits some, or none even as registered, is left to its cells to refuse.
+    """
+    at, resolved = request.at, resolve_request(request)
+    resolved.check_data((at.learnt, at.scored) if at else FINAL_SPLITS)
+    selected = {name: resolved.build_method(name, at) for name in resolved.methods}
+    if not request.fields_checked:
+        for name, method in selected.items():
+            compatibility.require_fields_attachable(resolved.backbones.values(), name, [method])
+    axes = product(sorted(resolved.backbones), resolved.tasks, sorted(selected), resolved.seeds)
+    return unique_cells(resolved.build_cell(*point, at) for point in axes)
+
+
+def unique_cells(cells: Iterable[Cell]) -> list[Cell]:
+    """Return each cell once: a card may have been requested by two names."""
+    return list({cell.settings.digest(): cell for cell in cells}.values())
+
+
+def is_done(record: Record | None) -> bool:
+    """Return whether a cell with this record needs no run: it has an outcome or cannot have one.
+
+    A trial whose loss diverged is done, too: that is its answer.
+    """
+    if record is None or record.failure is None:
+        return record is not None
+    diverged = record.failure.error == trainer.Diverged.__name__
+    return record.failure.kind == "unsupported" or (diverged and trials.is_trial(record.settings))
+
+
+def wants_tuning(request: Request) -> bool:
+    """Return whether trials come before the request's cells.
+
+    Raises `UserError` where they are asked for and the recipe has no grid.
+    """
+    _, _, recipe, _ = selection.load_cards(request)
+    if request.tune and not recipe.grid:
+        raise UserError(f"recipe {recipe.name!r} has no grid to tune over; leave out --tune")
+    return recipe.tuning.by_default if request.tune is None else request.tune
 
 
 @dataclass(frozen=True)
 class ResolvedRequest:
-    """What the cells of a request have in common, read and checked."""
+    """A request with its cards read and its names checked, from which all its cells are built.
+
+    Backbones, methods and data are read at first use, and once.
+    """
 
     request: Request
     suite: Suite
     recipe: Recipe
-    method_changes: dict[str, Any]  # of the methods' fields
-    precision: str  # what the device makes of the recipe's
+    method_overrides: dict[str, Any]
     methods: list[str]
+    backbone_names: list[str]
     seeds: list[int]
     tasks: list[Task]
-    data_digests: dict[str, str]  # task -> the data's digest
-    data_warnings: dict[str, tuple[str, ...]]  # task -> what its data are warned of
-    backbones: dict[str, Backbone]  # by the names that the request has for them
-    prompt_source: PromptSource | None  # of prompts, where they are another task's
+    prompt_source: Task | None  # whose images prompts start from, where it is not each cell's own
+    _data: dict[tuple[str, SplitPair], CheckedData] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    _methods: dict[str, Method] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def backbones(self) -> dict[str, Backbone]:
+        """The backbones by their names in the request; raises `UserError` for missing weights."""
+        changes = self.request.changes
+        return {canonical_name(name): backbones.find(name, changes) for name in self.backbone_names}
+
+    @cached_property
+    def precision(self) -> str:
+        """The precision that the recipe's means on the request's device."""
+        return devices.resolve_precision(self.recipe.precision, torch.device(self.request.device))
+
+    def check_data(self, pair: SplitPair) -> None:
+        """Check these splits of every task; raises `UserError` as `data_checks.check_data` does."""
+        for task in self.suite.task:
+            if task in self.tasks or task == self.prompt_source:
+                self.data(task, pair)
+
+    def data(self, task: Task, pair: SplitPair) -> CheckedData:
+        """Return the digest of a task's splits, read and checked once; no other split is opened."""
+        key = task.name, pair
+        if key not in self._data:
+            self._data[key] = data_checks.check_data(self.suite, task, pair, self.request)
+        return self._data[key]
 
     def build_method(self, name: str, at: SearchPoint | None = None) -> Method:
-        """A method with the fields that the recipe, the command line and a point change."""
-        own = {k: v for k, v in at.point.items() if k not in trials.RATE_NAMES} if at else {}
-        return method_overrides.build_method(name, self.recipe, self.method_changes, own)
+        """Return a method with the fields that recipe, command line and search point give it."""
+        searched = trials.method_fields(at.point) if at else {}
+        key = json.dumps([name, searched])
+        if key not in self._methods:
+            self._methods[key] = selection.build_method(
+                name, self.recipe, self.method_overrides, searched
+            )
+        return self._methods[key]
 
     def build_cell(
-        self,
-        card: str,
-        task: Task,
-        name: str,
-        method: Method,
-        seed: int,
-        at: SearchPoint | None = None,
+        self, card: str, task: Task, name: str, seed: int, at: SearchPoint | None = None
     ) -> Cell:
-        """One cell; `card` is the backbone as the request names it."""
-        backbone, recipe = self.backbones[card], self.recipe
-        if at:
-            recipe = search_space.recipe_at_point(recipe, at.point, at.epochs)
-        if at and at.scored != "test":
-            recipe = replace(recipe, test_evaluations=1)
-        source = prompt_source.prompt_source_of_cell(self.prompt_source, task, method)
+        """Build the cell of a method; `card` is the backbone as the request names it."""
+        pair = (at.learnt, at.scored) if at else FINAL_SPLITS
+        backbone, method, recipe = (
+            self.backbones[card],
+            self.build_method(name, at),
+            self._recipe_at(at),
+        )
+        data, source = (
+            self.data(task, pair),
+            selection.prompt_source_of_cell(self.prompt_source, task, method),
+        )
         settings = Settings(
             suite=self.suite.name,
             suite_version=self.suite.version,
             task=task.name,
             classes=task.classes,
-            split=self.data_digests[task.name],
+            split=data.digest,
             method=name,
-            fields={**asdict(method), **({PROMPTS_FROM: source.task.name} if source else {})},
+            fields={**asdict(method), **({PROMPTS_FROM: source.name} if source else {})},
             backbone=backbone.card.name,
             weights=backbone.sha256,
             input={**asdict(backbone.input), **_architecture(backbone)},
             recipe=self._protocol(recipe, at),
             rates=recipe.rates(name),
             seed=seed,
-            start_split=source.split if source else "",
+            start_split=self.data(source, pair).train_digest if source else "",
             code=methods.code(name),
         )
         return Cell(
@@ -110,15 +191,22 @@ class ResolvedRequest:
             recipe=recipe,
             root=self.request.root,
             variant=self.request.variant,
-            request=self._request_json(card, task, settings, at),
-            prompt_task=source.task if source else None,
-            train_split=at.learnt if at else "trainval",
-            eval_split=at.scored if at else "test",
-            data_warnings=self.data_warnings[task.name],
+            request=self._names_of_cell(card, task, settings, at),
+            prompt_task=source,
+            train_split=pair[0],
+            eval_split=pair[1],
+            data_warnings=data.warnings,
         )
 
+    def _recipe_at(self, at: SearchPoint | None) -> Recipe:
+        """Return the recipe at a search point; a trial is evaluated after its last epoch alone."""
+        if at is None:
+            return self.recipe
+        recipe = search_space.recipe_at_point(self.recipe, at.point, at.epochs)
+        return recipe if at.scored == "test" else replace(recipe, test_evaluations=1)
+
     def _protocol(self, recipe: Recipe, at: SearchPoint | None) -> dict[str, Any]:
-        """What of the recipe, as changed for a cell, stands in the cell's settings."""
+        """Return the part of a cell's recipe that its settings record."""
         where = self.suite.name, self.precision
         if at is None:
             return recipe.protocol(*where)
@@ -126,11 +214,11 @@ class ResolvedRequest:
             return search_space.tuned_protocol(self.recipe, *where)
         return search_space.trial_protocol(recipe, *where, at.scored)
 
-    def _request_json(
+    def _names_of_cell(
         self, card: str, task: Task, settings: Settings, at: SearchPoint | None
     ) -> dict[str, Any]:
-        """The request for one cell alone."""
-        has = settings.fields
+        """Return the names that request this one cell, see `request.request_from_json`."""
+        known = settings.fields
         changes = self.request.changes.items()
         names = {
             "suite": self.request.suite or self.suite.name,
@@ -139,7 +227,7 @@ class ResolvedRequest:
             "task": settings.task,
             "seed": settings.seed,
             "recipe": self.request.recipe,
-            "changes": {k: v for k, v in changes if k in has or _is_shared_field(k)},
+            "changes": {k: v for k, v in changes if k in known or selection.is_shared_field(k)},
             "variant": self.request.variant,
         }
         where = {} if task.embedded else {"data_root": str(self.request.root)}
@@ -147,205 +235,44 @@ class ResolvedRequest:
         return {**names, **where, **plugins, **({"at": asdict(at)} if at else {})}
 
 
-def make_plan(request: Request, store: Store) -> Plan:
-    """Every cell of the request, and which of them are done; raises as `cells` does."""
-    found = plan_cells(request)
-    done = {cell.settings.digest() for cell in found if is_done(store.find(cell.settings))}
-    return Plan(found[0].suite, found, done, request.device)
+def resolve_request(request: Request) -> ResolvedRequest:
+    """Read the cards of a request and check its names; no data are read, but they must be there.
 
-
-def plan_cells(request: Request) -> list[Cell]:
-    """Every cell of the request, in a fixed order whatever the order of the names.
-
-    Raises `UserError` for whatever would keep a cell from running: unknown names, absent data,
-    weights that cannot be had, a field that a method does not have, or with which it fits none of
-    the backbones. A method that fits some, or none even as registered, is its cells' matter.
+    Raises `UserError` as `plan_cells` does.
     """
-    at = request.at
-    found = resolve_request(request, (at.learnt, at.scored) if at else FINAL_SPLITS)
-    adapted = {name: found.build_method(name, at) for name in found.methods}
-    if not request.fields_checked:
-        for name, method in adapted.items():
-            compatibility.require_fields_attachable(found.backbones.values(), name, [method])
-    every = product(sorted(found.backbones), found.tasks, sorted(adapted), found.seeds)
-    return unique_cells(
-        found.build_cell(card, task, name, adapted[name], seed, at)
-        for card, task, name, seed in every
-    )
-
-
-def unique_cells(made: Iterable[Cell]) -> list[Cell]:
-    """Each cell once: a card may have come by two names."""
-    return list({cell.settings.digest(): cell for cell in made}.values())
-
-
-def resolve_request(request: Request, splits: tuple[Split, Split]) -> ResolvedRequest:
-    """What the cells of a request share that learn and score these splits; no other is read.
-
-    Raises as `cells` does.
-    """
-    suite, chosen, recipe, rest = _load_cards(request)
-    method_overrides.require_known_methods(
+    suite, selected, recipe, overrides = selection.load_cards(request)
+    selection.require_known_methods(
         [name for named in (recipe.lr_of, recipe.fields) for name in named if name != "all"]
     )
     if recipe.compile:
         compilation.require_compiler(torch.device(request.device))
-    names = method_overrides.require_known_methods(chosen.methods)
-    plain = {name: method_overrides.build_method(name, recipe, rest) for name in names}
-    method_overrides.require_overrides_used(recipe, rest, plain)
-    tasks, other = _select_tasks(suite, chosen.tasks), prompt_source.prompt_source_task(suite, rest)
-    read = [task for task in suite.task if task in tasks or task == other]
-    _require_data(suite, read, request)
-    _require_split_lists(suite, read, request, splits)
-    found = {task.name: _check_data(suite, task, request, splits) for task in read}
-    digests = {name: digest for name, (digest, _) in found.items()}
+    names = selection.require_known_methods(selected.methods)
+    built = {name: selection.build_method(name, recipe, overrides) for name in names}
+    selection.require_overrides_used(recipe, overrides, built)
+    tasks, source = (
+        _select_tasks(suite, selected.tasks),
+        selection.prompt_source(suite, overrides),
+    )
+    used = [task for task in suite.task if task in tasks or task == source]
+    data_checks.require_present(suite, used, request)
     return ResolvedRequest(
         request=request,
         suite=suite,
         recipe=recipe,
-        method_changes=rest,
-        precision=devices.resolve_precision(recipe.precision, torch.device(request.device)),
+        method_overrides=overrides,
         methods=names,
-        seeds=chosen.seeds,
+        backbone_names=selected.backbones,
+        seeds=selected.seeds,
         tasks=tasks,
-        data_digests=digests,
-        data_warnings={name: tuple(said) for name, (_, said) in found.items()},
-        backbones={
-            canonical_name(name): backbones.find(name, request.changes) for name in chosen.backbones
-        },
-        prompt_source=PromptSource(other, digests[other.name].rpartition("-")[0])
-        if other
-        else None,
+        prompt_source=source,
     )
 
 
-def wants_tuning(request: Request) -> bool:
-    """Whether the request's finals are to be tuned; raises `UserError` where they cannot be."""
-    _, _, recipe, _ = _load_cards(request)
-    if request.tune and not recipe.grid:
-        raise UserError(f"recipe {recipe.name!r} has no grid to tune over; leave out --tune")
-    return recipe.tuning.by_default if request.tune is None else request.tune
-
-
-def _load_cards(request: Request) -> tuple[Suite, Selection, Recipe, dict[str, Any]]:
-    """The suite, what is run of it, the recipe with its changes, and the methods' changes."""
-    suite = load_suite(request.suite or "mini")
-    recipe, rest = _apply_recipe_overrides(
-        load_recipe(request.recipe or suite.recipe), request.changes
-    )
-    _require_views_used(recipe, suite, request.changes)
-    return suite, _select_names(request, suite), recipe, rest
-
-
-def _is_shared_field(name: str) -> bool:
-    """Whether a change of that name is one for all methods."""
-    return is_recipe_field(name) or is_backbone_field(name)
+def _select_tasks(suite: Suite, names: list[str]) -> list[Task]:
+    selected = {suite.find(name).name for name in names}
+    return [task for task in suite.task if not selected or task.name in selected]
 
 
 def _architecture(backbone: Backbone) -> dict[str, Any]:
-    """What is built, where the card says it: of random weights the hash says nothing."""
+    """Return a card's architecture: the hash of random weights does not tell it."""
     return {"timm": backbone.card.timm.split(".")[0], "architecture": backbone.card.architecture}
-
-
-def _select_names(request: Request, suite: Suite) -> Selection:
-    """The request's names, and the suite's own where it is silent: its demo for a bare `run`."""
-    own = suite.demo if request.suite is None and suite.demo else suite.default
-    return Selection(
-        methods=request.methods or own.methods,
-        backbones=request.backbones or own.backbones,
-        seeds=sorted(set(request.seeds or own.seeds)),
-        tasks=request.tasks or own.tasks,
-    )
-
-
-def _apply_recipe_overrides(
-    recipe: Recipe, changes: dict[str, Any]
-) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe with the changes that are its own, and those left for the methods."""
-    mine = {k: v for k, v in changes.items() if is_recipe_field(k)}
-    if "lr" in mine:
-        mine["lr_of"] = {}  # a learning rate from the command line holds for every method
-    changed = override_recipe(recipe, mine) if mine else recipe
-    return changed, {k: v for k, v in changes.items() if not _is_shared_field(k)}
-
-
-def _require_views_used(recipe: Recipe, suite: Suite, changes: dict[str, Any]) -> None:
-    """Raise `UserError` for a change of views that are another suite's."""
-    own = recipe.views_key(suite.name)
-    for name in changes:
-        table, _, entry = name.partition(".")
-        if table == "views" and entry and entry.partition(".")[0] != own:
-            raise UserError(
-                f"--set {name} changes nothing of suite {suite.name!r}, whose views in recipe "
-                f"{recipe.name!r} are views.{own}"
-            )
-
-
-def _select_tasks(suite: Suite, chosen: list[str]) -> list[Task]:
-    wanted = {suite.find(name).name for name in chosen}
-    return [task for task in suite.task if not wanted or task.name in wanted]
-
-
-def _require_data(suite: Suite, tasks: list[Task], request: Request) -> None:
-    """Raise `UserError` naming all tasks whose data are absent, and where they were looked for."""
-    root, variant = request.root, request.variant
-    absent = [task for task in tasks if not locations.is_present(suite, task, root, variant)]
-    if absent:
-        names = ", ".join(task.name for task in absent)
-        why = locations.explain_missing(suite, absent[0], root, variant)
-        if prepared.available_variants(root, suite.name, absent[0]):
-            raise UserError(f"{len(absent)} of {len(tasks)} tasks ({names}) cannot be read: {why}")
-        raise UserError(
-            f"no data for {len(absent)} of {len(tasks)} tasks ({names}): {why}, and so on; name "
-            f"their folder with --data-root or $BENCH_DATA. {suite.home}".strip()
-        )
-
-
-def _require_split_lists(
-    suite: Suite, tasks: list[Task], request: Request, splits: tuple[Split, Split]
-) -> None:
-    """Raise `UserError` where folders as found have no list for a split."""
-    absent = [split for split in splits if not suite.lists.get(split)]
-    for task in tasks:
-        if absent and not (task.embedded or _data_variant(suite, task, request)):
-            raise UserError(
-                f"suite {suite.name!r} has no list of {absent[0]}, which trials need: add it to "
-                "the lists of its card, or say --no-tune"
-            )
-
-
-def _data_variant(suite: Suite, task: Task, request: Request) -> str:
-    """Of the data that are not embedded; empty: as found."""
-    return locations.find(suite, task, request.root, request.variant).variant
-
-
-def _check_data(
-    suite: Suite, task: Task, request: Request, splits: tuple[Split, Split]
-) -> tuple[str, list[str]]:
-    """What stands for the task's data and their variant, and what is odd; read and checked."""
-    root, variant = request.root, request.variant
-    learnt, scored = (load_split(suite, task, split, root, variant) for split in splits)
-    place = None if task.embedded else locations.find(suite, task, root, variant)
-    both = dict(zip(splits, (learnt, scored), strict=True))
-    said = folder_check.run_warnings(suite, task, place, both, request.suite)
-    mark = f"{place.variant}:" if place and place.variant else ""
-    folder = place.folder if place else None
-    return f"{mark}{_split_digest(learnt, folder)}-{_split_digest(scored, folder)}", said
-
-
-def _split_digest(examples: Examples, folder: Path | None) -> str:
-    """What stands for a split's data, whose images were looked into before compute."""
-    found = fingerprint(examples, folder)
-    files.run_once("images", found, lambda: require_images(examples))
-    return found
-
-
-def is_done(record: Record | None) -> bool:
-    """Whether a cell with this record has an outcome, or is known not to be possible.
-
-    That its loss diverged is a trial's answer, too.
-    """
-    if record is None or record.failure is None:
-        return record is not None
-    diverged = record.failure.error == trainer.Diverged.__name__
-    return record.failure.kind == "unsupported" or (diverged and trials.is_trial(record.settings))

@@ -1,6 +1,6 @@
-"""A cell on several processes of this machine: they are started, watched and ended here.
+"""Process group of one cell on this machine: starts the ranks, watches them and ends them.
 
-The first of them measures; the others do their parts. Whatever happens to one happens to the cell.
+Rank 0 measures; the others compute their shards. The failure of one rank is the cell's.
 """
 
 import faulthandler
@@ -21,7 +21,7 @@ import torch
 
 from bench.data import distributed
 from bench.data.distributed import ProcessGroup
-from bench.execution import jobs, plugins
+from bench.execution import jobs, selection
 from bench.execution.jobs import Job
 from bench.records.schema import Failure
 from bench.records.store import Store
@@ -29,26 +29,26 @@ from bench.training import runner
 from bench.training.callbacks import ProgressCallback
 from bench.training.runner import RunResult
 
-DEADLINE = 1800.0  # seconds that a process waits for the others
-DEATH_SECONDS = 0.5  # seconds in which a death shows, where another process has missed the dead one
-EXIT_SECONDS = 10.0  # seconds for a process to end by itself when all is done
+DEADLINE = 1800.0  # seconds that a rank waits for the others
+DEATH_SECONDS = 0.5  # in which a death shows, where another rank has missed the dead one
+EXIT_SECONDS = 10.0  # for a rank to exit by itself when all is done
 
 
 @dataclass(frozen=True)
 class RankSpec:
-    """What each of the processes is given."""
+    """A job packed for the ranks that run it together."""
 
     job: Job
     results: Path
     plugins: Sequence[Path]
     threads: int
-    rendezvous_file: Path  # a file that is not there yet
+    rendezvous_file: Path  # does not exist yet
     deadline: float  # seconds
 
 
 @dataclass(frozen=True)
 class RankProcess:
-    """One of the processes, by its number, and the line on which it tells how it goes."""
+    """A rank's process, and the pipe on which it reports."""
 
     rank: int
     process: SpawnProcess
@@ -56,140 +56,145 @@ class RankProcess:
 
 
 def run_distributed(job: Job, results: Path, progress: ProgressCallback) -> RunResult:
-    """How the cell of a job ends on `job.processes` processes, on a GPU each where it runs on GPUs.
+    """Run a job's cell on `job.processes` ranks, with a GPU each where it runs on GPUs.
 
     No record is written.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        meeting, threads = Path(folder).resolve() / "meeting", threads_per_rank(job)
-        task = RankSpec(job, results.resolve(), plugins.loaded_files(), threads, meeting, DEADLINE)
-        with _start_ranks(task) as members:
-            return _wait_for_ranks(members, progress)
+        spec = RankSpec(
+            job=job,
+            results=results.resolve(),
+            plugins=selection.loaded_plugins(),
+            threads=threads_per_rank(job),
+            rendezvous_file=Path(folder).resolve() / "rendezvous",
+            deadline=DEADLINE,
+        )
+        with _start_ranks(spec) as ranks:
+            return _wait_for_ranks(ranks, progress)
 
 
 def threads_per_rank(job: Job) -> int:
-    """This process's threads, divided."""
+    """Divide this process's threads among the ranks."""
     return max(1, torch.get_num_threads() // job.processes)
 
 
 @contextmanager
-def _start_ranks(task: RankSpec) -> Iterator[list[RankProcess]]:
-    """The processes, none of which outlives this."""
-    members: list[RankProcess] = []
+def _start_ranks(spec: RankSpec) -> Iterator[list[RankProcess]]:
+    """Start the ranks, and kill those that still run at the end."""
+    ranks: list[RankProcess] = []
     try:
-        for number in range(task.job.processes):
-            members.append(_start_rank(number, task))
-        yield members
+        for rank in range(spec.job.processes):
+            ranks.append(_start_rank(rank, spec))
+        yield ranks
     finally:
-        for member in members:
-            member.process.kill()
-            member.process.join()
-            member.pipe.close()
+        for one in ranks:
+            one.process.kill()
+            one.process.join()
+            one.pipe.close()
 
 
-def _start_rank(number: int, task: RankSpec) -> RankProcess:
+def _start_rank(rank: int, spec: RankSpec) -> RankProcess:
     context = get_context("spawn")  # a fork would take over threads and GPUs
     ours, theirs = context.Pipe()
-    process = context.Process(target=_rank_main, args=(number, task, theirs))
+    process = context.Process(target=_rank_main, args=(rank, spec, theirs))
     process.start()
-    theirs.close()  # or its end would not show
-    return RankProcess(number, process, ours)
+    theirs.close()  # or the rank's end would not show
+    return RankProcess(rank, process, ours)
 
 
-def _wait_for_ranks(members: Sequence[RankProcess], progress: ProgressCallback) -> RunResult:
-    """How the first process ends; or, as soon as any fails, that."""
-    running, first = {member.pipe: member for member in members}, None
+def _wait_for_ranks(ranks: Sequence[RankProcess], progress: ProgressCallback) -> RunResult:
+    """Return rank 0's result once all have ended; as soon as any rank fails, its failure."""
+    running, result = {one.pipe: one for one in ranks}, None
     while running:
-        for line in wait(list(running)):
-            assert isinstance(line, Connection)
-            message = _receive(line)
+        for pipe in wait(list(running)):
+            assert isinstance(pipe, Connection)
+            message = _receive(pipe)
             if message is None:
-                return RunResult(None, _exit_failure(running[line], len(members)))
+                return RunResult(None, _exit_failure(running[pipe], len(ranks)))
             if not isinstance(message, RunResult):
                 progress(*message)
                 continue
-            member = running.pop(line)
+            ended = running.pop(pipe)
             if message.failure:
-                return _first_failure(message, list(running.values()), len(members))
-            first = message if member.rank == 0 else first
-    for member in members:
-        member.process.join(EXIT_SECONDS)
-    assert first
-    return first
+                return _first_failure(message, list(running.values()), len(ranks))
+            result = message if ended.rank == 0 else result
+    for one in ranks:
+        one.process.join(EXIT_SECONDS)
+    assert result
+    return result
 
 
-def _receive(line: Connection) -> RunResult | tuple[int, float, float | None] | None:
-    """What a process says; None: it is over."""
+def _receive(pipe: Connection) -> RunResult | tuple[int, float, float | None] | None:
+    """Receive a rank's next message; None: it has ended."""
     with suppress(EOFError, ConnectionResetError):
-        return line.recv()
+        return pipe.recv()
     return None
 
 
-def _first_failure(ending: RunResult, others: Sequence[RankProcess], count: int) -> RunResult:
-    """Why one process failed: because it missed another, where that is dead."""
-    lines = {member.pipe: member for member in others}
-    for line in wait(list(lines), DEATH_SECONDS):
-        assert isinstance(line, Connection)
-        if _receive(line) is None:
-            return RunResult(None, _exit_failure(lines[line], count))
-    return ending
+def _first_failure(failed: RunResult, others: Sequence[RankProcess], count: int) -> RunResult:
+    """Return another rank's death, which a rank that missed it reports as its own failure."""
+    pipes = {one.pipe: one for one in others}
+    for pipe in wait(list(pipes), DEATH_SECONDS):
+        assert isinstance(pipe, Connection)
+        if _receive(pipe) is None:
+            return RunResult(None, _exit_failure(pipes[pipe], count))
+    return failed
 
 
-def _exit_failure(member: RankProcess, count: int) -> Failure:
-    member.process.join(EXIT_SECONDS)
-    status = member.process.exitcode
-    return jobs.failure_from_exit_status(f"process {member.rank + 1} of {count}", status or 0)
+def _exit_failure(rank: RankProcess, count: int) -> Failure:
+    rank.process.join(EXIT_SECONDS)
+    status = rank.process.exitcode
+    return jobs.failure_from_exit_status(f"process {rank.rank + 1} of {count}", status or 0)
 
 
-def _rank_main(number: int, task: RankSpec, line: Connection) -> None:
-    """Do a process's part, and say how it went; ends with whoever started it."""
-    faulthandler.enable()  # a crash tells its place on standard error
-    Thread(target=_exit_with_parent, args=(line,), daemon=True).start()
-    torch.set_num_threads(task.threads)
-    plugins.load_plugins(task.plugins)
-    ending = runner.catch_failures(partial(_run_rank, number, task, line))
-    line.send(ending)
-    if ending.failure:
-        os._exit(1)  # a tidy end may wait for the others
+def _rank_main(rank: int, spec: RankSpec, pipe: Connection) -> None:
+    """Run a rank and send its result; exits with the process that started it."""
+    faulthandler.enable()  # a crash prints its stack on standard error
+    Thread(target=_exit_with_parent, args=(pipe,), daemon=True).start()
+    torch.set_num_threads(spec.threads)
+    selection.load_plugins(spec.plugins)
+    result = runner.catch_failures(partial(_run_rank, rank, spec, pipe))
+    pipe.send(result)
+    if result.failure:
+        os._exit(1)  # an orderly exit may wait for the others
 
 
-def _run_rank(number: int, task: RankSpec, line: Connection) -> runner.MeasuredOutcome:
-    job = task.job
-    device = torch.device(job.device, number) if job.device == "cuda" else torch.device(job.device)
+def _run_rank(rank: int, spec: RankSpec, pipe: Connection) -> runner.MeasuredOutcome:
+    job = spec.job
+    device = torch.device(job.device, rank) if job.device == "cuda" else torch.device(job.device)
     _use_loopback()
     with distributed.init_process_group(
-        number, job.processes, device, task.rendezvous_file, task.deadline
-    ) as several:
-        work = _run_other_rank if number else partial(_run_rank_0, task.results, line)
-        return work(job, device, several)
+        rank, job.processes, device, spec.rendezvous_file, spec.deadline
+    ) as group:
+        work = _run_other_rank if rank else partial(_run_rank_0, spec.results, pipe)
+        return work(job, device, group)
 
 
 def _run_rank_0(
-    results: Path, line: Connection, job: Job, device: torch.device, several: ProcessGroup
+    results: Path, pipe: Connection, job: Job, device: torch.device, group: ProcessGroup
 ) -> runner.MeasuredOutcome:
-    told = partial(_send_epoch, line)
-    return runner.train_and_evaluate(jobs.resolve_cell(job), Store(results), device, told, several)
+    progress = partial(_send_epoch, pipe)
+    cell = jobs.resolve_cell(job)
+    return runner.train_and_evaluate(cell, Store(results), device, progress, group)
 
 
-def _run_other_rank(
-    job: Job, device: torch.device, several: ProcessGroup
-) -> runner.MeasuredOutcome:
-    runner.train(jobs.resolve_cell(job), device, lambda *_: None, several)
+def _run_other_rank(job: Job, device: torch.device, group: ProcessGroup) -> runner.MeasuredOutcome:
+    runner.train(jobs.resolve_cell(job), device, lambda *_: None, group)
     return None, {}
 
 
-def _send_epoch(line: Connection, epoch: int, loss: float, accuracy: float | None) -> None:
-    line.send((epoch, loss, accuracy))
+def _send_epoch(pipe: Connection, epoch: int, loss: float, accuracy: float | None) -> None:
+    pipe.send((epoch, loss, accuracy))
 
 
-def _exit_with_parent(line: Connection) -> None:
+def _exit_with_parent(pipe: Connection) -> None:
     with suppress(OSError, EOFError):
-        line.recv()
+        pipe.recv()
     os._exit(0)
 
 
 def _use_loopback() -> None:
-    """Let the processes talk through the loopback interface, unless the user names another."""
+    """Let the ranks talk through the loopback interface, unless the user names another."""
     loopback = next((n for _, n in socket.if_nameindex() if n.startswith("lo")), None)
     for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
         if loopback:

@@ -1,7 +1,8 @@
-"""What a run shows: a live display on a terminal, plain lines elsewhere."""
+"""Progress of a run: a live display on a terminal, plain lines elsewhere, or nothing at all."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from time import perf_counter
 
 from rich.console import Console
@@ -20,7 +21,10 @@ from bench.utils.text import format_duration
 
 
 class RunProgress:
-    """Counts cells, with a bar for each that runs; `console` decides whether it may redraw."""
+    """Progress bars of the cells that run, and a line for each that has ended.
+
+    Bars are drawn only where `console` is a terminal.
+    """
 
     def __init__(self, console: Console, cells: int, epochs: int):
         self.console, self.cells, self.epochs = console, cells, epochs
@@ -31,7 +35,7 @@ class RunProgress:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=console.quiet or not console.is_terminal,
         )
         self.total_task = self.bars.add_task("epochs of all cells", total=cells * epochs)
         self.cell_tasks = dict[str, TaskID]()  # of the cells that run, by their names
@@ -42,23 +46,23 @@ class RunProgress:
             yield self
 
     def start(self, cell: Describable) -> None:
-        """A cell begins."""
+        """Add a bar for a cell that begins."""
         self.cell_tasks[cell.settings.digest()] = self.bars.add_task(
             describe_cell(cell), total=self.epochs
         )
 
     def on_epoch(self, cell: Describable, number: int) -> None:
-        """An epoch of a cell has ended."""
+        """Advance the bar of a cell by an epoch."""
         self.bars.update(self.cell_tasks[cell.settings.digest()], completed=number)
         self._update_total()
 
     def retry(self, record: Record) -> None:
-        """A cell has failed and is tried once more."""
+        """Print that a cell has failed and is tried once more."""
         self._remove(record)
         self._print(f"{describe_cell(record)}: {describe_outcome(record)}; it is tried again")
 
     def finish(self, record: Record) -> None:
-        """A cell has ended: say how, and how long the others may take."""
+        """Print how a cell has ended, and how long the others may take."""
         self._remove(record)
         self.finished_count += 1
         self._update_total()
@@ -83,3 +87,22 @@ class RunProgress:
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _do_nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Shows the course of a session on a console; silent by default."""
+
+    console: Console = field(default_factory=lambda: Console(quiet=True))
+    on_finals_ended: Callable[[], None] = _do_nothing  # also where they were interrupted
+
+    def announce(self, text: str) -> None:
+        """Print a line of what comes."""
+        self.console.print(text, highlight=False, soft_wrap=True)
+
+
+SILENT = Reporter()

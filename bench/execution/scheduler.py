@@ -1,31 +1,28 @@
-"""Many cells on their way through an executor: claims, retries, what is shown, how it ends."""
+"""Scheduler: takes many cells through an executor, with leases, retries and progress."""
 
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bench.execution import jobs
-from bench.execution.executors import EpochFinished, Event, Executor, JobFinished, JobStarted
+from bench.execution.executors import (
+    POLL_SECONDS,
+    EpochFinished,
+    Event,
+    Executor,
+    JobFinished,
+    JobStarted,
+)
+from bench.execution.jobs import DEFAULT_OPTIONS, Job, job_for
 from bench.execution.plan import is_done
 from bench.execution.progress import RunProgress
+from bench.execution.request import RunOptions
+from bench.execution.worker import write_failure
 from bench.records import measurements
 from bench.records.description import describe_cell
 from bench.records.leases import Leases
 from bench.records.schema import Record
 from bench.records.store import Store
-from bench.training import runner
 from bench.training.cell import Cell
-from bench.utils import environment
-
-POLL_SECONDS = 1.0  # seconds at most between two looks at what others do
-
-
-@dataclass(frozen=True)
-class FailurePolicy:
-    """What becomes of a cell that fails."""
-
-    retries: int = 0  # further attempts
-    fail_fast: bool = False  # start no other cell after it
 
 
 @dataclass
@@ -37,18 +34,17 @@ class Scheduler:
     leases: Leases
     run_progress: RunProgress
     device: str
-    failure_policy: FailurePolicy
-    start_time: float  # when it was planned: a record of later is another run's
-    options: jobs.RunOptions = jobs.DEFAULT_OPTIONS
+    start_time: float  # of the planning: a later record is another run's
+    options: RunOptions = DEFAULT_OPTIONS
     waiting: deque[Cell] = field(default_factory=deque)
     running: dict[str, Cell] = field(default_factory=dict)  # by digest
-    queued: set[str] = field(default_factory=set)  # of those that run, what waits to begin
+    queued: set[str] = field(default_factory=set)  # of the running, those that have yet to begin
     foreign: dict[str, Cell] = field(default_factory=dict)  # another run's
     attempts: Counter[str] = field(default_factory=Counter)
     failed: int = 0
 
     def run(self, cells: Iterable[Cell]) -> int:
-        """Run the cells; how many of them failed. The executor is closed in any case."""
+        """Run the cells; return how many failed. The executor is closed in any case."""
         self.waiting.extend(cells)
         try:
             while self.waiting or self.running or self.foreign:
@@ -64,7 +60,7 @@ class Scheduler:
         return self.failed
 
     def _submit_waiting(self) -> None:
-        """Give the executor what it can take."""
+        """Submit as many cells as the executor can take."""
         while self.waiting and len(self.running) < self.executor.capacity():
             cell = self.waiting.popleft()
             digest = cell.settings.digest()
@@ -73,7 +69,7 @@ class Scheduler:
             elif not self.leases.acquire(digest, {"cell": describe_cell(cell)}):
                 self.foreign[digest] = cell
             elif self.attempts[digest] == 0 and (record := self._new_record(cell)):
-                self._count_finished(digest, record)  # it came between the plan and the claim
+                self._count_finished(digest, record)  # it came between the plan and the lease
             else:
                 self._submit(digest, cell)
 
@@ -84,7 +80,10 @@ class Scheduler:
             self.queued.add(digest)
         else:
             self.run_progress.start(cell)
-        self.executor.submit(jobs.job_for(cell, self.device, self.attempts[digest], self.options))
+        self.executor.submit(self._job(digest, cell), cell)
+
+    def _job(self, digest: str, cell: Cell) -> Job:
+        return job_for(cell, self.device, self.attempts[digest], self.options)
 
     def _handle_event(self, event: Event) -> None:
         cell = self.running[event.job.cell]
@@ -102,11 +101,13 @@ class Scheduler:
 
     def _handle_finished(self, cell: Cell, event: JobFinished) -> None:
         digest = event.job.cell
-        record = (
-            self._write_failure(cell, event) if event.failure else self.store.find(cell.settings)
-        )
+        if event.failure:
+            name = self.executor.name
+            record: Record | None = write_failure(event.job, cell, self.store, event.failure, name)
+        else:
+            record = self.store.find(cell.settings)
         assert record is not None, f"{digest} ended without a record"
-        if not is_done(record) and self.attempts[digest] <= self.failure_policy.retries:
+        if not is_done(record) and self.attempts[digest] <= self.options.retries:
             self.run_progress.retry(record)
             self.waiting.append(cell)
             self.leases.release(digest)
@@ -114,34 +115,24 @@ class Scheduler:
         self._count_finished(digest, record)
 
     def _count_finished(self, digest: str, record: Record) -> None:
-        """Count a cell that is over."""
+        """Count a cell that has ended."""
         self.leases.release(digest)
         self.run_progress.finish(record)
         if not is_done(record):
             self.failed += 1
-            if self.failure_policy.fail_fast:
+            if self.options.fail_fast:
                 self._drop_waiting()
 
     def _drop_waiting(self) -> None:
-        """Start nothing more; cells that run are finished."""
+        """Start no other cell; those that run are finished."""
         self.waiting.clear()
         self.foreign.clear()
         for digest in self.queued:
-            cell = self.running.pop(digest)
-            self.executor.cancel(jobs.job_for(cell, self.device, self.attempts[digest]))
+            self.executor.cancel(self._job(digest, self.running.pop(digest)))
         self.queued.clear()
 
-    def _write_failure(self, cell: Cell, event: JobFinished) -> Record:
-        """The record of a cell that could not write its own."""
-        about = {
-            **environment.git_commit(),
-            "executor": self.executor.name,
-            "attempt": event.job.attempt,
-        }
-        return runner.write_record(cell, self.store, None, event.failure, about)
-
     def _check_foreign(self) -> None:
-        """See what has become of other runs' cells; one that nobody holds any more is ours."""
+        """Look for records of other runs' cells; take over those that nobody holds any more."""
         held = dict(self.leases.active()) if self.foreign else {}
         for digest, cell in list(self.foreign.items()):
             if digest in held:
@@ -154,14 +145,14 @@ class Scheduler:
                 self.waiting.append(cell)
 
     def _new_record(self, cell: Cell) -> Record | None:
-        """The cell's record, where it is newer than this run and all that is asked was measured."""
+        """Return the cell's record, if it is newer than this run and has all measurements."""
         path = self.store.path(cell.settings)
         if not path.exists() or path.stat().st_mtime < self.start_time:
             return None
         record = self.store.find(cell.settings)
-        unseen = (
+        missing = (
             record
             and record.ok
             and measurements.missing_measurements(self.store.root, record.cell, cell.measurements)
         )
-        return None if unseen else record
+        return None if missing else record

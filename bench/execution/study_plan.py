@@ -1,11 +1,11 @@
-"""A study becomes cells, checked before the first of them trains."""
+"""Planning of a paper's study: its grids become requests, and their cells take measurements."""
 
-# MERGED bench.execution.study_plan: """A study as the command line asks for it: planned, and shown."""
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bench.execution import method_overrides, plan
-from bench.execution.plan import Plan, Request
+from bench.execution import plan, selection
+from bench.execution.plan import Plan
+from bench.execution.request import Request
 from bench.papers.study import Study, load_study, with_stand_ins
 from bench.records import measurements
 from bench.records.schema import Record
@@ -15,10 +15,10 @@ from bench.utils.errors import UserError
 
 
 def plan_study(study: Study, common: Request, store: Store) -> Plan:
-    """Every cell of the study, and those that have a record and all measures.
+    """Plan every cell of the study; done are those with a record and all measurements.
 
-    `common` says where to run, where the data lie and, where not all of them, which seeds. Raises
-    `UserError` as `plan.cells` does, and for a measurement that a method cannot give.
+    `common` has the device, the root of the data and, if not all, the seeds. Raises `UserError` as
+    `plan.plan_cells` does, and for a measurement that a method cannot give.
     """
     require_valid_study(study, common)
     found = {cell.settings.digest(): cell for cell in _study_cells(study, common)}
@@ -28,7 +28,7 @@ def plan_study(study: Study, common: Request, store: Store) -> Plan:
 
 
 def require_valid_study(study: Study, common: Request) -> None:
-    """Raise `UserError` for seeds that the study has not, and for what a method cannot give."""
+    """Raise `UserError` for seeds not in the study, and measurements a method cannot give."""
     _require_seeds(study, common.seeds)
     _require_measurable(study)
 
@@ -39,7 +39,7 @@ def _study_cells(study: Study, common: Request) -> Iterator[Cell]:
 
 
 def study_requests(study: Study, common: Request) -> Iterator[Request]:
-    """What the study asks for, a request each combination of varied values."""
+    """Yield a request for each combination of the study's varied values."""
     for grid in study.grid:
         seeds = [seed for seed in grid.seeds if seed in (common.seeds or grid.seeds)]
         for changes in grid.variants() if seeds else ():
@@ -62,26 +62,26 @@ def _is_done(cell: Cell, store: Store) -> bool:
 
 
 def pending_measurements(record: Record | None, cell: Cell, store: Store) -> list[str]:
-    """The measurements that a recorded cell is still to give; none where it has no outcome."""
+    """Return the measurements that a recorded cell lacks; none where it has no outcome."""
     if record is None or not record.ok:
         return []
     return measurements.missing_measurements(store.root, cell.settings.digest(), cell.measurements)
 
 
-def _require_seeds(study: Study, wanted: list[int]) -> None:
+def _require_seeds(study: Study, seeds: list[int]) -> None:
     known = sorted({seed for grid in study.grid for seed in grid.seeds})
-    other = [seed for seed in wanted if seed not in known]
-    if other:
+    unknown = [seed for seed in seeds if seed not in known]
+    if unknown:
         listed = ", ".join(map(str, known))
-        raise UserError(f"the study has the seeds {listed}; {other[0]} was asked for")
+        raise UserError(f"the study has the seeds {listed}; {unknown[0]} was asked for")
 
 
 def _require_measurable(study: Study) -> None:
-    """Raise `UserError` for a measure of prompts that is asked of a method without."""
+    """Raise `UserError` for a measurement of prompts of a method that has none."""
     from bench.training.measures.layerwise import require_prompts
 
     methods = dict.fromkeys(
-        method_overrides.require_known_methods(n for grid in study.grid for n in grid.methods)
+        selection.require_known_methods(n for grid in study.grid for n in grid.methods)
     )
     for name in study.measure:
         if measurements.find_measurement(name).needs_prompts:
@@ -89,33 +89,38 @@ def _require_measurable(study: Study) -> None:
                 require_prompts(name, method)
 
 
-# An entry of a request, and its option.
-OPTION_OF_FIELD = {"suite": "suite", "methods": "methods", "backbones": "backbones", "tasks": "tasks",
-        "recipe": "recipe", "changes": "set", "tune": "tune"}  # fmt: skip
-UNSET_VALUES: tuple[object, ...] = (None, [], {})  # was said: --no-tune is something
+# Fields of a request that a study's card decides, and their command-line options.
+OPTION_OF_FIELD = {
+    **{name: name for name in ("suite", "methods", "backbones", "tasks", "recipe", "tune")},
+    "changes": "set",
+}
+UNSET_VALUES: tuple[object, ...] = (None, [], {})  # not False: --no-tune is a choice
 
 
-def plan_study_by_name(name: str, is_quick: bool, asked: Request, store: Store) -> Plan:
-    """The cells of a study; raises `UserError` where the request says what its card says."""
-    return plan_study(_load_study(name, is_quick, asked), asked, store)
+def plan_study_by_name(name: str, is_quick: bool, common: Request, store: Store) -> Plan:
+    """Plan a study; raises `UserError` where the request sets what the study's card decides."""
+    return plan_study(_load_study(name, is_quick, common), common, store)
 
 
-def tuning_requests(name: str, is_quick: bool, asked: Request) -> list[Request]:
-    """What a study asks for whose cells come after trials; nothing of another; raises as `plan`."""
-    study = _load_study(name, is_quick, asked)
+def tuning_requests(name: str, is_quick: bool, common: Request) -> list[Request]:
+    """Return the requests of a study that is tuned, none of another.
+
+    Raises `UserError` as `plan_study_by_name` does.
+    """
+    study = _load_study(name, is_quick, common)
     if not study.tune:
         return []
-    require_valid_study(study, asked)
-    return list(study_requests(study, asked))
+    require_valid_study(study, common)
+    return list(study_requests(study, common))
 
 
-def _load_study(name: str, is_quick: bool, asked: Request) -> Study:
-    if "tuning.halving" in asked.changes:
+def _load_study(name: str, is_quick: bool, common: Request) -> Study:
+    if "tuning.halving" in common.changes:
         raise UserError(
             f"--halving cannot go with --study: the recipe of {name} says how trials go"
         )
-    for entry, option in OPTION_OF_FIELD.items():
-        if getattr(asked, entry) not in UNSET_VALUES:
+    for field, option in OPTION_OF_FIELD.items():
+        if getattr(common, field) not in UNSET_VALUES:
             raise UserError(f"--{option} cannot go with --study: the card of {name} says it")
     named = load_study(name)
     return with_stand_ins(name, named.study)[0] if is_quick else named.study

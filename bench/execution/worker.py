@@ -1,7 +1,7 @@
-"""What runs cells: jobs come in as lines of JSON, what becomes of them goes out as lines of JSON.
+"""Worker: runs one job after another, read and answered as lines of JSON on its pipes.
 
-Whoever started the worker is gone when no more lines can come: the worker then ends at once, for
-what it trains is nobody's any more.
+When the input ends, whoever started the worker is gone: it ends at once, in the middle of a cell
+too, since nobody waits for that any more.
 """
 
 import faulthandler
@@ -9,6 +9,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -24,105 +26,120 @@ from bench.records.store import Store
 from bench.training import callbacks, devices, runner
 from bench.training.callbacks import ProgressCallback
 from bench.training.cell import Cell
+from bench.utils import environment
 from bench.utils.errors import UserError, first_line
 
 EpochCallback = Callable[[int, float], None]
 
 
-def run_job(job: Job, results: Path, told: EpochCallback) -> Failure | None:
-    """Run a job's cell, whose record goes to the store; or what kept it from having one.
+def run_job(
+    job: Job, results: Path, on_epoch: EpochCallback, cell: Cell | None = None
+) -> Failure | None:
+    """Run a job's cell, whose record goes to the store; return why, where it has none.
 
-    Raises `OSError` where the record cannot be written.
+    `cell` is the planned one, in the process that planned it; elsewhere it is rebuilt from the
+    job. Raises `OSError` where the record cannot be written.
     """
     try:
-        cell = jobs.resolve_cell(job)
+        cell = _with_own_method(cell) if cell else jobs.resolve_cell(job)
     except UserError as error:
         return Failure("failed", "UserError", str(error))
-    more = {"attempt": job.attempt, "processes": job.processes}
     store = Store(results)
     with callbacks.open_tracker(job.tensorboard, cell.settings, store) as tracker:
 
         def progress(epoch: int, loss: float, accuracy: float | None) -> None:
             tracker.log_epoch(epoch, loss, accuracy)
-            told(epoch, loss)
+            on_epoch(epoch, loss)
 
-        how = _run_in_process if job.processes == 1 else _run_in_group
+        run_cell = _run_in_process if job.processes == 1 else _run_in_group
         try:
-            tracker.log_result(how(job, cell, store, progress, more))
+            tracker.log_result(run_cell(job, cell, store, progress))
         except UserError as error:  # a cell that has a record could not be observed
             return Failure("failed", "UserError", str(error))
     return None
 
 
-def _run_in_process(
-    job: Job, cell: Cell, store: Store, progress: ProgressCallback, more: dict[str, Any]
-) -> Record:
+def _with_own_method(cell: Cell) -> Cell:
+    """Return the cell with a copy of its method, which it shares with others of the plan."""
+    return replace(cell, method=deepcopy(cell.method))  # a plug-in's may keep state
+
+
+def _run_in_process(job: Job, cell: Cell, store: Store, progress: ProgressCallback) -> Record:
     run_cell = _measured_run() if cell.measurements else runner.run
-    return run_cell(cell, store, torch.device(job.device), progress, more)
+    return run_cell(cell, store, torch.device(job.device), progress, _job_notes(job))
 
 
-def _run_in_group(
-    job: Job, cell: Cell, store: Store, progress: ProgressCallback, more: dict[str, Any]
-) -> Record:
+def _run_in_group(job: Job, cell: Cell, store: Store, progress: ProgressCallback) -> Record:
     threads = {"threads": process_group.threads_per_rank(job)}
-    about = devices.describe_environment(torch.device(job.device)) | more | threads
+    about = devices.describe_environment(torch.device(job.device)) | _job_notes(job) | threads
     start = perf_counter()
-    ending = process_group.run_distributed(job, store.root, progress)
-    about |= {**ending.notes, "seconds": perf_counter() - start}
-    return runner.write_record(cell, store, ending.outcome, ending.failure, about)
+    result = process_group.run_distributed(job, store.root, progress)
+    about |= {**result.notes, "seconds": perf_counter() - start}
+    return runner.write_record(cell, store, result.outcome, result.failure, about)
+
+
+def _job_notes(job: Job) -> dict[str, Any]:
+    """Return what the record keeps of the job."""
+    return {"attempt": job.attempt, "processes": job.processes}
 
 
 def _measured_run() -> Callable[..., Record]:
-    from bench.training.measures import measured_run
+    from bench.training.measures import measured_run  # needed by studies alone
 
     return measured_run.run_and_measure
 
 
-def serve(results: Path, given: TextIO, replies: TextIO) -> None:
-    """Run the jobs of `given` one after another, for as long as lines can come."""
-    faulthandler.enable()  # a crash tells its place on standard error
+def write_failure(job: Job, cell: Cell, store: Store, failure: Failure, executor: str) -> Record:
+    """Write the record of a cell whose worker could not write it."""
+    about = {**environment.git_commit(), "executor": executor, "attempt": job.attempt}
+    return runner.write_record(cell, store, None, failure, about)
 
-    def tell(**message: Any) -> None:
+
+def serve(results: Path, requests: TextIO, replies: TextIO) -> None:
+    """Run the jobs of `requests` one after another, until no more lines can come."""
+    faulthandler.enable()  # a crash prints its stack on standard error
+
+    def send(**message: Any) -> None:
         try:
             replies.write(json.dumps(message) + "\n")
             replies.flush()
-        except BrokenPipeError:  # nobody listens any more: no failure of the cell's
+        except BrokenPipeError:  # nobody listens any more: not the cell's failure
             os._exit(0)
 
-    tell(ready=os.getpid())
-    for line in _read_lines(given):
-        tell(begun=True)
+    send(ready=os.getpid())
+    for line in _read_lines(requests):
+        send(begun=True)
         try:
             failure = run_job(
-                jobs.parse_job(line), results, lambda n, loss: tell(epoch=n, loss=loss)
+                jobs.parse_job(line), results, lambda n, loss: send(epoch=n, loss=loss)
             )
         except OSError as error:
-            tell(stopped=first_line(error))
+            send(stopped=first_line(error))
         else:
-            tell(ended=True, failure=failure and vars(failure))
+            send(ended=True, failure=failure and vars(failure))
 
 
 def isolate_stdio() -> tuple[TextIO, TextIO]:
-    """Standard input and output for jobs and replies alone.
+    """Return standard input and output, reserved for jobs and replies.
 
-    What else is printed goes to standard error, and who else reads finds nothing. A process that
-    is forked, as those that read images are, begins by closing `sys.stdin`: it would wait for ever
-    were that locked by a thread that reads it.
+    Whatever else is printed goes to standard error, and whoever else reads finds nothing. A forked
+    process, such as those that read images, begins by closing `sys.stdin`: it would wait for ever
+    if a thread that reads it held its lock.
     """
-    given, replies = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    requests, replies = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
-    return given, replies
+    return requests, replies
 
 
-def _read_lines(given: TextIO) -> Iterator[str]:
-    """Lines as they come; ends the process when there can be no more, whatever it does then."""
+def _read_lines(stream: TextIO) -> Iterator[str]:
+    """Yield lines as they come; a thread ends the process when there can be no more."""
     queue = SimpleQueue[str]()
 
     def read() -> None:
-        for line in given:
+        for line in stream:
             queue.put(line)
         sys.stderr.flush()
         os._exit(0)

@@ -1,4 +1,4 @@
-"""A backbone card becomes a frozen timm model with a new head, and the input that it wants."""
+"""Backbones: a card becomes a frozen timm model with a new head, and the input that it expects."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,80 +32,73 @@ from bench.config.recipe import Recipe
 from bench.models import weight_files
 from bench.utils.errors import UserError, first_line, unknown_name
 
-CHECKPOINT_PREFIXES = (
-    "module.base_encoder.",
-    "module.",
-    "encoder.",
-)  # MoCo-v3's full and linear-probe files
-PRETRAINING_KEYS = (
-    "decoder_",
-    "mask_token",
-    "momentum_encoder.",
-    "predictor.",
-)  # MAE's and MoCo-v3's
+# of MoCo-v3's full and linear-probe files
+CHECKPOINT_PREFIXES = ("module.base_encoder.", "module.", "encoder.")
+# MAE's and MoCo-v3's
+PRETRAINING_KEYS = ("decoder_", "mask_token", "momentum_encoder.", "predictor.")
 NON_BACKBONE_KEYS = ("head.", "fc.", "pre_logits.", *PRETRAINING_KEYS)
 PATCH_EMBED_KEY = "patch_embed.proj.weight"
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A card whose weights are at hand."""
+    """A backbone card with its weights file and the input that it expects."""
 
     card: BackboneCard
     input: InputSpec
     weights: Path | None  # None: the seeded random initialisation
     sha256: str
-    notes: tuple[str, ...] = ()  # what a user should know of how it was found
+    notes: tuple[str, ...] = ()  # for the user: how name and input were resolved
 
 
 def find(name: str, changes: Mapping[str, Any] = MappingProxyType({})) -> Backbone:
-    """The backbone that a request calls `name`, with its changes; raises as `resolve` does."""
+    """Resolve the backbone that a request calls `name`, with its changes; raises as `resolve`."""
     card = override_backbone(load_backbone(name), dict(changes))
-    found, renamed = resolve(card, name), rename_note(name, canonical_name(name))
-    return replace(found, notes=(renamed, *found.notes)) if renamed else found
+    backbone, renamed = resolve(card, name), rename_note(name, canonical_name(name))
+    return replace(backbone, notes=(renamed, *backbone.notes)) if renamed else backbone
 
 
-def resolve(card: BackboneCard, called: str = "") -> Backbone:
-    """Check that the card's model is one that the methods serve, and find its weights.
+def resolve(card: BackboneCard, requested_name: str = "") -> Backbone:
+    """Check that the methods support the card's model, and find its weights.
 
-    `called` is how the request names it, where that is not the card's own name. Raises `UserError`
-    for an unknown or unfit model and for weights that cannot be had, are another model's or hold
-    what is no number.
+    `requested_name` is the request's name for it, if not the card's own. Raises `UserError` for an
+    unknown or unsupported model, and for weights that are unavailable, belong to another model or
+    are not finite.
     """
     card = replace(card, timm=current_timm_name(card.timm))
-    model, wanted = _build_on_meta(card)
-    path = _find_weights(card, called or card.name)
+    model, input_spec = _build_on_meta(card)
+    path = _find_weights(card, requested_name or card.name)
     sha256 = weight_files.sha256(path) if path else RANDOM_WEIGHTS
     if card.sha256 and sha256 != card.sha256:
         raise UserError(f"{path} has sha256 {sha256}; the card of {card.name} says {card.sha256}")
     if path is None:
-        return Backbone(card, wanted, path, sha256)
-    whole, note = weight_files.complete_card(card, path) if card.weights else (card, "")
-    if whole != card:
-        model, wanted = _build_on_meta(whole)
-    _load_weights(model, path, whole, "pretrained")
-    return Backbone(whole, wanted, path, sha256, (note,) if note else ())
+        return Backbone(card, input_spec, path, sha256)
+    completed, note = weight_files.complete_card(card, path) if card.weights else (card, "")
+    if completed != card:
+        model, input_spec = _build_on_meta(completed)
+    _load_weights(model, path, completed, "pretrained")
+    return Backbone(completed, input_spec, path, sha256, (note,) if note else ())
 
 
 def _build_on_meta(card: BackboneCard) -> tuple[VisionTransformer, InputSpec]:
-    """The card's network on the meta device, with one class, and the input that it wants."""
-    wanted = _resolve_input(card)
+    """Build the card's model on the meta device, with one class; return its input, too."""
+    input_spec = _resolve_input(card)
     with torch.device("meta"):
-        model = _build(card, wanted, classes=1)
-    return model, replace(wanted, pooling=model.global_pool)
+        model = _build(card, input_spec, classes=1)
+    return model, replace(input_spec, pooling=model.global_pool)
 
 
 def load(backbone: Backbone, classes: int, recipe: Recipe) -> VisionTransformer:
-    """The pretrained model, frozen but for a new head of `classes` scores.
+    """Load the pretrained model: frozen, with a new trainable head for `classes`.
 
-    The head draws from torch's global generator; nothing else does.
+    Only the head's initialisation draws from torch's global generator.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)  # `torch.manual_seed` would seed GPUs, too
         model = _build(backbone.card, backbone.input, classes)
         if backbone.weights:
-            found = _load_weights(model, backbone.weights, backbone.card, recipe.pooled_norm)
-            model.load_state_dict(found, strict=False)
+            weights = _load_weights(model, backbone.weights, backbone.card, recipe.pooled_norm)
+            model.load_state_dict(weights, strict=False)
     model.requires_grad_(False)
     HEAD_INITS[recipe.head_init](model.get_classifier())
     model.get_classifier().requires_grad_(True)
@@ -113,21 +106,22 @@ def load(backbone: Backbone, classes: int, recipe: Recipe) -> VisionTransformer:
 
 
 def build(backbone: Backbone, classes: int) -> VisionTransformer:
-    """The network without its weights."""
+    """Build the model without its pretrained weights."""
     return _build(backbone.card, backbone.input, classes)
 
 
 def move_to_device(model: VisionTransformer, device: torch.device) -> VisionTransformer:
-    """The same model on `device`, with attention in the form that is fast there."""
+    """Move the model to `device`, with the attention that is fast there; return it."""
     if device.type == "cpu":
         use_plain_attention(model)
     return model.to(device)
 
 
 def use_plain_attention(model: VisionTransformer) -> None:
-    """Compute attention as products of matrices.
+    """Replace fused attention by plain matrix products.
 
-    On a CPU torch's fused form is no faster in fp32, and several times slower backwards in bf16.
+    On a CPU, torch's fused attention is no faster in fp32, and its backward pass in bf16 several
+    times slower.
     """
     for module in model.modules():
         if isinstance(module, Attention):
@@ -135,7 +129,7 @@ def use_plain_attention(model: VisionTransformer) -> None:
 
 
 def normalisation(backbone: Backbone, recipe: Recipe) -> ChannelStatistics:
-    """The mean and standard deviation that the recipe wants, of pixels in [0, 1]."""
+    """Return mean and standard deviation of the recipe's normalisation, for pixels in [0, 1]."""
     return select_statistics((backbone.input.mean, backbone.input.std), recipe.normalisation)
 
 
@@ -159,12 +153,12 @@ def _resolve_input(card: BackboneCard) -> InputSpec:
     return InputSpec(size, tuple(map(float, mean)), tuple(map(float, std)), card.pooling)
 
 
-def _build(card: BackboneCard, wanted: InputSpec, classes: int) -> VisionTransformer:
+def _build(card: BackboneCard, input_spec: InputSpec, classes: int) -> VisionTransformer:
     pooling = {"global_pool": card.pooling} if card.pooling in ("token", "avg") else {}
-    options = {"img_size": wanted.size, **card.architecture, **pooling}
+    options = {"img_size": input_spec.size, **card.architecture, **pooling}
     try:
         model = _create(card, num_classes=classes, **options)
-    except Exception as error:  # timm raises many kinds; a model that is not ours says so first
+    except Exception as error:  # timm raises many kinds; an unsupported model is the better message
         _require_plain_vit(card, _create(card, num_classes=classes))
         raise UserError(
             f"{card.name}: timm cannot build it with {options}: {first_line(error)}"
@@ -178,7 +172,7 @@ def _create(card: BackboneCard, **options: Any) -> nn.Module:
 
 
 def _require_plain_vit(card: BackboneCard, model: nn.Module) -> None:
-    """Raise `UserError` for a model that is not a Vision Transformer with one linear head."""
+    """Raise `UserError` unless the model is a Vision Transformer with one linear head."""
     plain = isinstance(model, VisionTransformer) and isinstance(model.get_classifier(), nn.Linear)
     if not plain:
         raise UserError(
@@ -187,21 +181,21 @@ def _require_plain_vit(card: BackboneCard, model: nn.Module) -> None:
         )
 
 
-def _find_weights(card: BackboneCard, called: str) -> Path | None:
-    """The card's file, fetched from timm's hub where the card names none; None for ``random``."""
+def _find_weights(card: BackboneCard, requested_name: str) -> Path | None:
+    """Find the card's weights file, or download timm's if it names none; None for ``random``."""
     if card.weights == RANDOM_WEIGHTS:
         return None
-    hint = f"with the file at hand, name it as --backbones {called}@FILE"
+    hint = f"with the file at hand, name it as --backbones {requested_name}@FILE"
     if not card.weights:
         return _download(card, f"{hint}.safetensors")
-    places = [Path(card.weights), WEIGHTS_DIR / card.weights]
-    for place in places:
-        if place.is_file():
-            return place
-    looked = f"looked for {' and '.join(map(str, places))}"
+    candidates = [Path(card.weights), WEIGHTS_DIR / card.weights]
+    for path in candidates:
+        if path.is_file():
+            return path
+    looked = f"looked for {' and '.join(map(str, candidates))}"
     raise UserError(
         f"the weights of {card.name} are not there: {looked}"
-        + ("" if "@" in called else f"; {hint}")
+        + ("" if "@" in requested_name else f"; {hint}")
     )
 
 
@@ -209,28 +203,28 @@ def _download(card: BackboneCard, hint: str) -> Path:
     from huggingface_hub import hf_hub_download  # slow to import; cards with a file never need it
 
     settings = timm.get_pretrained_cfg(card.timm)
-    home = settings and settings.hf_hub_id
-    if not home:
+    repository = settings and settings.hf_hub_id
+    if not repository:
         raise UserError(f"timm has no weights of {card.name}; {hint}")
     try:
-        return Path(hf_hub_download(home, "model.safetensors"))
-    except Exception as error:  # the hub's client raises many kinds, all meaning the same here
+        return Path(hf_hub_download(repository, "model.safetensors"))
+    except Exception as error:  # the hub's client raises many kinds, with the same meaning here
         raise UserError(
             f"the weights of {card.name} are not on this machine and could not be downloaded from "
-            f"{home} ({type(error).__name__}); {hint}"
+            f"{repository} ({type(error).__name__}); {hint}"
         ) from None
 
 
 def _load_weights(
     model: VisionTransformer, path: Path, card: BackboneCard, pooled_norm: str
 ) -> dict[str, Tensor]:
-    """The weights in the file at `path` under the names of `model`: all but the head's.
+    """Load the weights in the file at `path` under the names of `model`, without the head.
 
-    Behind average pooling timm's norm is called ``fc_norm``: it takes the checkpoint's ``norm``
-    or, where `pooled_norm` is ``fresh``, stays at the identity, as VPT's code has it with MAE.
+    With average pooling, timm's last norm is ``fc_norm``: it gets the checkpoint's ``norm`` or, if
+    `pooled_norm` is ``fresh``, stays at the identity, as in VPT's code with MAE.
     """
-    found = weight_files.read(path).items()
-    weights = _drop_non_backbone({_strip_prefixes(name): value for name, value in found})
+    content = weight_files.read(path).items()
+    weights = _drop_non_backbone({_strip_prefixes(name): value for name, value in content})
     weight_files.require_finite(weights, path)
     if not isinstance(model.fc_norm, nn.Identity) and "fc_norm.weight" not in weights:
         for part in ("weight", "bias"):
@@ -240,14 +234,14 @@ def _load_weights(
                 weights[f"fc_norm.{part}"] = fresh if pooled_norm == "fresh" else norm
     try:
         weights = _adapt_checkpoint(model, weights)
-    except Exception as error:  # what timm does not expect fails in many ways
+    except Exception as error:  # timm raises many kinds for what it does not expect
         raise UserError(f"{path} does not fit {card.timm}: {first_line(error)}") from None
     _require_matching_weights(model, weights, path, card)
     return weights
 
 
 def _adapt_checkpoint(model: VisionTransformer, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What timm makes of published files: its names, and positions for the model's image size."""
+    """Convert published weights as timm does: its names, and resized position embeddings."""
     patches = {n: value for n, value in weights.items() if n == PATCH_EMBED_KEY and value.ndim == 4}
     return {**checkpoint_filter_fn(weights, model), **patches}  # timm would resize patches, too
 
@@ -267,16 +261,16 @@ def _drop_non_backbone(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def _require_matching_weights(
     model: VisionTransformer, weights: dict[str, Tensor], path: Path, card: BackboneCard
 ) -> None:
-    """Raise `UserError` unless `weights` are the model's own, head apart, in name and shape."""
-    want = _drop_non_backbone(dict(model.state_dict()))
-    for kind, names in (("lacks", want.keys() - weights), ("has unknown", weights.keys() - want)):
+    """Raise `UserError` unless names and shapes are the model's, without the head."""
+    own = _drop_non_backbone(dict(model.state_dict()))
+    for kind, names in (("lacks", own.keys() - weights), ("has unknown", weights.keys() - own)):
         if names:
             shown = ", ".join(sorted(names)[:3]) + (" ..." if len(names) > 3 else "")
             raise UserError(f"{path} {kind} {shown}: not weights of {card.timm}")
-    for name, value in want.items():
-        found, wanted = tuple(weights[name].shape), tuple(value.shape)
-        if found != wanted:
-            raise UserError(f"{path}: {name} is {found}; {card.timm} wants {wanted}")
+    for name, value in own.items():
+        given, expected = tuple(weights[name].shape), tuple(value.shape)
+        if given != expected:
+            raise UserError(f"{path}: {name} is {given}; {card.timm} wants {expected}")
 
 
 def _init_trunc_normal(head: nn.Linear) -> None:

@@ -1,9 +1,9 @@
-"""Which methods fit which backbones, found out by attaching on the meta device, before any compute.
+"""Compatibility of methods and backbones: attaching on the meta device, before any compute.
 
 A method that cannot be attached, for whatever reason, is not supported on that backbone: its cells
-are recorded so, and the others run. A request is refused for it only where the user can mend it: a
-method whose fields were changed fits none of the request's backbones, and would fit one of them as
-it is registered. The fields are at fault then, and no cell of the method could have a result.
+are recorded as unsupported, and the others run. A request is refused only for what the user can
+mend: changed fields with which a method supports none of the request's backbones, although it
+supports one of them as registered. No cell of that method could have a result.
 """
 
 from collections.abc import Collection, Iterable
@@ -21,62 +21,64 @@ from methods.shared.memory import is_out_of_memory
 
 
 def attach_error(backbone: Backbone, method: Method) -> Unsupported | None:
-    """Why a method cannot be attached to a backbone; None where it can, or that cannot be told."""
+    """Return why a method cannot be attached to a backbone; None if it can, or if unknown."""
     with torch.device("meta"):
         return try_attach(method, backbones.build(backbone, classes=2).requires_grad_(False))
 
 
 def try_attach(method: Method, model: VisionTransformer) -> Unsupported | None:
-    """The same of a model on the meta device, to which the method is attached."""
+    """Attach the method to a model on the meta device; return as `attach_error` does."""
     try:
         method.attach(model)
     except Unsupported as error:
         return error
-    except Exception as error:  # of a plug-in, peft or timm: of any kind
+    except Exception as error:  # a plug-in, peft or timm may raise any kind
         return _as_unsupported(error) if _is_backbone_error(error) else None
     return None
 
 
 def _is_backbone_error(error: Exception) -> bool:
-    """Whether it would be raised with real weights, which have values, and much memory as well."""
+    """Return whether it would be raised with real weights and enough memory, too."""
     return not ("meta" in str(error).lower() or is_out_of_memory(error))
 
 
 def _as_unsupported(error: Exception) -> Unsupported:
     kind = type(error).__name__
-    found = Unsupported(f"it cannot be attached to this backbone: {kind}: {first_line(error)}")
-    found.__cause__ = error
-    return found
+    unsupported = Unsupported(
+        f"it cannot be attached to this backbone: {kind}: {first_line(error)}"
+    )
+    unsupported.__cause__ = error
+    return unsupported
 
 
 def require_attachable(backbone: Backbone, method: Method) -> None:
-    """Raise `Unsupported` where the method cannot be attached."""
-    found = attach_error(backbone, method)
-    if found:
-        raise found
+    """Raise `Unsupported` if the method cannot be attached."""
+    error = attach_error(backbone, method)
+    if error:
+        raise error
 
 
 def require_fields_attachable(
-    found: Collection[Backbone], name: str, changed: Iterable[Method]
+    candidates: Collection[Backbone], name: str, changed: Iterable[Method]
 ) -> None:
-    """Raise `UserError` for changed fields with which the method `name` fits no backbone.
+    """Raise `UserError` for changed fields with which the method `name` supports no backbone.
 
-    `changed` are the method with each of the sets of fields that are asked for.
+    `changed` holds the method once with each requested set of fields.
     """
-    plain = methods.create(name)
+    registered = methods.create(name)
     for method in changed:
-        if method != plain and _fields_at_fault(found, method, plain):
-            why = attach_error(next(iter(found)), method)
-            raise UserError(f"{name} with {_changed_fields(method, plain)}: {why}")
+        if method != registered and _fields_at_fault(candidates, method, registered):
+            why = attach_error(next(iter(candidates)), method)
+            raise UserError(f"{name} with {_changed_fields(method, registered)}: {why}")
 
 
-def _fields_at_fault(found: Collection[Backbone], method: Method, plain: Method) -> bool:
-    """Whether a method's changed fields alone keep it from every backbone."""
-    fits_none = all(attach_error(backbone, method) for backbone in found)
-    return fits_none and not all(attach_error(backbone, plain) for backbone in found)
+def _fields_at_fault(candidates: Collection[Backbone], method: Method, registered: Method) -> bool:
+    """Return whether only a method's changed fields keep it from every backbone."""
+    supports_none = all(attach_error(backbone, method) for backbone in candidates)
+    return supports_none and not all(attach_error(backbone, registered) for backbone in candidates)
 
 
-def _changed_fields(method: Method, plain: Method) -> str:
-    """The fields in which a method is not as it is registered."""
-    registered, own = asdict(plain), asdict(method)
-    return ", ".join(f"{name}={value}" for name, value in own.items() if registered[name] != value)
+def _changed_fields(method: Method, registered: Method) -> str:
+    """List the fields whose values differ from the registered method's."""
+    default, own = asdict(registered), asdict(method)
+    return ", ".join(f"{name}={value}" for name, value in own.items() if default[name] != value)

@@ -1,4 +1,4 @@
-"""torch.compile for a model's blocks, where a recipe asks for it."""
+"""torch.compile of a model's blocks, for recipes with ``compile = true``."""
 
 import warnings
 from collections.abc import Iterator
@@ -9,30 +9,28 @@ from timm.models import VisionTransformer
 
 from bench.utils.errors import UserError, first_line
 
-RECOMPILE_LIMIT = (
-    64  # that a block may be compiled in: another for each of the blocks, at worst, and mode
-)
+RECOMPILE_LIMIT = 64  # variants of the blocks' code: at worst, one per block and mode
 
 
 class NotCompiled(Exception):
-    """torch.compile cannot make one graph of a block."""
+    """torch.compile cannot compile a block into one graph."""
 
 
 @contextmanager
 def compiled_blocks(model: VisionTransformer) -> Iterator[None]:
-    """Within, each block of `model` is compiled when it is first called; afterwards none is.
+    """Compile each block of `model` at its first call in this context; undo that at the end.
 
-    A block that is not one graph, or needs more than `FORMS`, raises `NotCompiled`: a record that
-    says compiled means all blocks.
+    A block that is not one graph, or needs more than `RECOMPILE_LIMIT` variants, raises
+    `NotCompiled`: in a record, compiled means all blocks.
     """
-    from torch import _dynamo as dynamo  # a second, which no other run needs to spend
+    from torch import _dynamo as dynamo  # takes a second, which other runs need not spend
 
     for block in model.blocks:
         block.compile(fullgraph=True)
     limits = dynamo.config.patch(recompile_limit=RECOMPILE_LIMIT, fail_on_recompile_limit_hit=True)
     try:
         with limits, warnings.catch_warnings():
-            # tracing looks at the gradients of what is passed between blocks, and warns of it
+            # tracing reads the gradients of the tensors between blocks, and warns about it
             warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
             yield
     except dynamo.exc.TorchDynamoException as error:
@@ -45,7 +43,7 @@ def compiled_blocks(model: VisionTransformer) -> Iterator[None]:
 
 
 def require_compiler(device: torch.device) -> None:
-    """Raise `UserError` where torch.compile has nothing to compile with for a device."""
+    """Raise `UserError` if torch.compile lacks a compiler for a device."""
     from torch._inductor import cpp_builder
     from torch._inductor.exc import InvalidCxxCompiler
     from torch.utils._triton import has_triton

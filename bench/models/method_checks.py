@@ -1,7 +1,8 @@
-"""What every method must keep, whatever it is; a check is a function that says so in a sentence.
+"""Checks that every method must pass, like scikit-learn's `check_estimator`.
 
-The tests run all checks over all registered methods; an author runs them over a new one. A check
-raises `AssertionError`, with what differs, where a method breaks it.
+The tests run all checks on all registered methods; `bench check-method` runs them on a new one. A
+check is a function whose docstring states the requirement; it raises `AssertionError`, with the
+difference, for a method that does not meet it.
 """
 
 import copy
@@ -23,7 +24,7 @@ CLASSES, IMAGES, PIXELS = 5, 4, 64
 
 
 class FakeBatches:
-    """Two batches of noise, (4, 3, 64, 64) each, that may be read more than once."""
+    """Batches of noise, (4, 3, 64, 64) each, which can be iterated over repeatedly."""
 
     def __init__(self, dtype: torch.dtype = torch.float32, count: int = 2):
         generator = torch.Generator().manual_seed(1)
@@ -44,7 +45,7 @@ class FakeBatches:
 
 
 def small_backbone(pooling: str = "token") -> VisionTransformer:
-    """A small plain Vision Transformer, frozen but for its head: 64 patches, width 64, 3 blocks."""
+    """Build a small frozen ViT with a trainable head: 64 patches, width 64, 3 blocks."""
     torch.manual_seed(0)
     model = timm.create_model(
         "vit_tiny_patch16_224",
@@ -56,7 +57,7 @@ def small_backbone(pooling: str = "token") -> VisionTransformer:
         depth=3,
         num_heads=4,
     )
-    for p in model.parameters():  # biases and norms at their neutral values hide faults
+    for p in model.parameters():  # biases and norms at their initial values would hide faults
         if p.ndim == 1:
             p.data.add_(torch.randn_like(p) * 0.1)
     nn.init.normal_(model.head.weight, std=0.02)
@@ -66,7 +67,7 @@ def small_backbone(pooling: str = "token") -> VisionTransformer:
 
 
 def prepare_copy(method: Method, bare: VisionTransformer, seed: int = 0) -> VisionTransformer:
-    """A copy of `bare` with the method, ready to train."""
+    """Return a copy of the backbone that the method has prepared for training."""
     torch.manual_seed(seed)
     model = copy.deepcopy(bare)
     method.prepare(model, FakeBatches(model.cls_token.dtype))
@@ -74,21 +75,20 @@ def prepare_copy(method: Method, bare: VisionTransformer, seed: int = 0) -> Visi
 
 
 def train_briefly(method: Method, model: VisionTransformer, steps: int = 3) -> VisionTransformer:
-    """The same model after a few steps of plain gradient descent."""
-    live = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.SGD(live, lr=0.5)
+    """Train the model with a few steps of plain gradient descent, and return it."""
+    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.5)
     model.train()
-    for number, (images, labels) in enumerate(FakeBatches(model.cls_token.dtype, steps), start=1):
+    for epoch, (images, labels) in enumerate(FakeBatches(model.cls_token.dtype, steps), start=1):
         optimiser.zero_grad()
         F.cross_entropy(model(images), labels).backward()
         optimiser.step()
-        method.after_epoch(model, number)
+        method.after_epoch(model, epoch)
     return model.eval()
 
 
 @contextmanager
 def double_precision() -> Iterator[None]:
-    """New tensors are float64: float32 would hide small steps."""
+    """Make new tensors float64: float32 would hide small steps."""
     torch.set_default_dtype(torch.float64)
     try:
         yield
@@ -149,14 +149,15 @@ def check_copy(method: Method, bare: VisionTransformer) -> None:
     """Copies and pickles compute alike, with weights of their own."""
     model, images = prepare_copy(method, bare), FakeBatches().batches[0][0]
     with torch.no_grad():
-        want = model(images)
+        expected = model(images)
         for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301
-            assert torch.equal(twin(images), want), "a copy scores otherwise"
+            assert torch.equal(twin(images), expected), "a copy scores otherwise"
             for p in twin.parameters():
                 if p.requires_grad:
                     p.copy_(torch.randn_like(p))
-            assert torch.equal(model(images), want), "changing a copy changes the original"
-            assert not torch.equal(twin(images), want), "a copy still reads the original's weights"
+            assert torch.equal(model(images), expected), "changing a copy changes the original"
+            still_shared = torch.equal(twin(images), expected)
+            assert not still_shared, "a copy still reads the original's weights"
 
 
 def check_batch_independence(method: Method, bare: VisionTransformer) -> None:
@@ -178,16 +179,15 @@ def check_half_precision(method: Method, bare: VisionTransformer) -> None:
         scores = model(images)
     F.cross_entropy(scores.float(), labels).backward()
     assert scores.isfinite().all(), "some scores are not finite"
-    strange = [
-        n for n, p in model.named_parameters() if p.grad is not None and _is_not_finite(p.grad)
-    ]
-    assert not strange, f"gradients are not finite: {strange}"
+    gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    nonfinite = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
+    assert not nonfinite, f"gradients are not finite: {nonfinite}"
 
 
 def check_checkpointing(method: Method, bare: VisionTransformer) -> None:
     """Gradient checkpointing changes neither scores nor gradients."""
     with double_precision():
-        found = []
+        results = []
         for checkpointing in (False, True):
             model = prepare_copy(method, copy.deepcopy(bare).double())
             model.set_grad_checkpointing(checkpointing)
@@ -195,8 +195,8 @@ def check_checkpointing(method: Method, bare: VisionTransformer) -> None:
             scores = model(images)
             F.cross_entropy(scores, labels).backward()
             grads = [p.grad for p in model.parameters() if p.grad is not None]
-            found.append([scores.detach(), *grads])
-    for plain, checkpointed in zip(*found, strict=True):
+            results.append([scores.detach(), *grads])
+    for plain, checkpointed in zip(*results, strict=True):
         torch.testing.assert_close(checkpointed, plain, rtol=0, atol=1e-10)
 
 
@@ -205,18 +205,14 @@ def check_compiled(method: Method, bare: VisionTransformer) -> None:
     model, images = prepare_copy(method, bare), FakeBatches().batches[0][0]
     torch.compiler.reset()
     with torch.no_grad():
-        want = model(images)
-        found = torch.compile(model, backend="eager")(images)
-    torch.testing.assert_close(found, want, rtol=0, atol=1e-5)
+        expected = model(images)
+        compiled = torch.compile(model, backend="eager")(images)
+    torch.testing.assert_close(compiled, expected, rtol=0, atol=1e-5)
 
 
 def check_serialisable(method: Method, bare: VisionTransformer) -> None:
     """Its hyper-parameters can be written down."""
     json.dumps(asdict(method))
-
-
-def _is_not_finite(gradient: Tensor) -> bool:
-    return not bool(gradient.isfinite().all())
 
 
 def _head_parameters(model: VisionTransformer) -> list[tuple[str, nn.Parameter]]:
@@ -232,7 +228,7 @@ CHECKS: dict[str, Check] = {
 
 
 def run_checks(method: Method) -> Iterator[tuple[str, str | None]]:
-    """Each check's sentence, with what is wrong where the method breaks it."""
+    """Run all checks; yield each one's sentence, and the error or None."""
     for check in CHECKS.values():
         assert check.__doc__
         try:

@@ -1,1 +1,1 @@
-"""What is meant to be fast, measured in pairs: each against what it replaces."""
+"""Benchmarks of what methods cost and of what is meant to be fast, measured in pairs."""

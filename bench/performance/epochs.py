@@ -1,7 +1,7 @@
-"""Epochs on kept features against epochs on images, and what of an epoch is not the network's.
+"""Speed of epochs on cached features against epochs on images, and the training loop's overhead.
 
-Images are seeded noise at the backbone's size, for time does not hang on what they show. Pairs take
-turns in one process, so that whatever else the machine does falls on both alike.
+Images are seeded noise of the backbone's input size, since time does not depend on their content.
+The two of a pair alternate in one process, so that other load on the machine affects both alike.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,19 +21,22 @@ from bench.data.distributed import ProcessGroup
 from bench.data.loader import BatchLoader
 from bench.data.splits import Examples
 from bench.data.transforms import Transform
-from bench.models import backbones, frozen_trunk
-from bench.performance import measurement, method_cost
+from bench.models import backbones
+from bench.performance import measurement
 from bench.performance.measurement import EPOCH_SHARE, SPEEDUP, PerformanceRow
 from bench.training import devices, trainer
 from bench.training.feature_cache import FeatureCache
 
 CLASSES, RATE, RECIPE = 10, 1e-3, "unified"
-MAX_OVERHEAD, MIN_CACHE_SPEEDUP = 0.15, 30.0  # of an epoch, at most; times as fast, at least
+MAX_OVERHEAD, MIN_CACHE_SPEEDUP = (
+    0.15,
+    30.0,
+)  # at most this share of an epoch; at least so many times as fast
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What is trained on what: a method's model on so many images, in batches."""
+    """A method, its backbone, and the number and batch size of the images that it trains on."""
 
     method: str
     backbone: str
@@ -72,7 +75,7 @@ class Workload:
     def fit(
         self, model: VisionTransformer, batches: trainer.BatchSource, epochs: int
     ) -> list[float]:
-        """When training began and when each epoch ended, on `perf_counter`'s clock."""
+        """Train; return the times of the start and of the end of each epoch, by `perf_counter`."""
         device = torch.device(self.device)
 
         def ended(*_: object) -> None:
@@ -87,10 +90,10 @@ class Workload:
 
 
 def cache_speedup(work: Workload, epochs: int, rounds: int) -> PerformanceRow:
-    """How many times faster so many epochs are on features, the first pass of images included.
+    """Measure the speed-up of epochs on cached features, including the pass that computes them.
 
-    In each of the `rounds` all epochs are trained on features, and one on images, which counts
-    `epochs` times. The seconds are those of the former.
+    Each of the `rounds` trains all epochs on features, and one on images, which counts `epochs`
+    times. The seconds are those on features.
     """
     model, ratios, seconds = work.model(), [], []
     images = work.batches()
@@ -108,27 +111,9 @@ def cache_speedup(work: Workload, epochs: int, rounds: int) -> PerformanceRow:
     return measurement.with_profile(row, act, work.device)
 
 
-def class_token_speedup(work: Workload, rounds: int) -> PerformanceRow:
-    """How many times faster a step is where the last block is computed for the class token alone.
-
-    The seconds are those of a step in that form.
-    """
-    model, method = work.model().train(), methods.create(work.method)
-    groups = trainer.param_groups(model, method, work.recipe(1), RATE)
-    optimiser, (inputs, labels) = torch.optim.SGD(groups), next(iter(work.batches()))
-
-    def step(scores: Callable[[Tensor], Tensor]) -> None:
-        trainer.train_step(scores, optimiser, inputs, labels, work.precision)
-
-    forms = (lambda: step(model), lambda: step(frozen_trunk.forward_fn(model)))
-    plain, alone = method_cost.time_interleaved(forms, rounds, work.device)
-    name = f"class token alone: {work.name}"
-    return PerformanceRow(name, plain / alone, alone / 1000, rounds, unit=SPEEDUP)
-
-
 @dataclass
 class TimedBatches:
-    """Batches that count the seconds for which the loop works on what they gave."""
+    """Batches that time how long the loop works on each of them."""
 
     batches: BatchLoader
     busy_seconds: float = 0.0
@@ -157,9 +142,9 @@ class TimedBatches:
 
 
 def loop_overhead(work: Workload, epochs: int) -> PerformanceRow:
-    """The share of an epoch that is neither forward, nor backward, nor the optimiser's.
+    """Measure the share of an epoch spent outside forward pass, backward pass and optimiser.
 
-    The scheduler, some microseconds a step, is not told apart from the optimiser. The seconds are
+    The scheduler, some microseconds per step, counts as part of the optimiser. The seconds are
     those of an epoch.
     """
     model, batches = work.model(), TimedBatches(work.batches())

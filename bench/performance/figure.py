@@ -1,4 +1,4 @@
-"""Time and memory against what was made larger: a column each, a line a way of doing it."""
+"""Figure of time and memory against the size of the work: one line per variant."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ from bench.report.figures.style import (
 )
 
 SECTION = "growth"
-COLUMNS, WIDTH, HEIGHT = 3, 2.8, 2.0  # panels beside each other; inches of one
+COLUMNS, WIDTH, HEIGHT = 3, 2.8, 2.0  # panels per row; inches of one panel
 MARGINS = (0.62, 0.42, 0.1, 0.25)  # inches around the axes: left, bottom, right, top
 MIB_UNITS = {0: " MiB"}
-SERIES_STYLES = {  # label, colour and marker; as of Okabe and Ito: https://jfly.uni-koeln.de/color/
+SERIES_STYLES = {  # label, colour, marker; colours of Okabe and Ito: https://jfly.uni-koeln.de/color/
     "bare": ("bare pass", FAINT_COLOUR, "o"),
     "random": ("random", "#56B4E9", "s"),
     "mean": ("mean", "#009E73", "^"),
@@ -40,11 +40,11 @@ SERIES_STYLES = {  # label, colour and marker; as of Okabe and Ito: https://jfly
 
 @dataclass(frozen=True)
 class VerticalAxis:
-    """What stands on the vertical axis."""
+    """The quantity on the vertical axis."""
 
     name: str
     units: Mapping[int, str]
-    row_field: str  # field of a row
+    row_field: str  # field of `PerformanceRow`
 
 
 VERTICAL_AXES = (
@@ -54,7 +54,7 @@ VERTICAL_AXES = (
 
 
 def draw(lines: Sequence[PerformanceLine]) -> RenderedFigure | None:
-    """The growth that was measured last, a column a thing that grows; None: there is none."""
+    """Draw the latest measurement of growth, a column per varied quantity; None without one."""
     grown = [line for line in lines if line.section == SECTION]
     if not grown:
         return None
@@ -65,7 +65,7 @@ def draw(lines: Sequence[PerformanceLine]) -> RenderedFigure | None:
 
 
 def _panels(rows: Sequence[PerformanceRow]) -> list[FigurePanel]:
-    """What was done, each with time and memory, row by row."""
+    """Lay out the panels: time and memory of each kind of work, against each varied quantity."""
     done = group_by(rows, lambda row: row.name.split(", ")[0])
     return [
         FigurePanel(
@@ -98,7 +98,7 @@ def _draw_panel(
 
 
 def _x_label(what: str, name: str) -> str:
-    """What grows, in words that are right for what is done with it."""
+    """Label of the horizontal axis: the varied quantity, as this kind of work calls it."""
     return {
         (scaling.INITIALISATION, "prompts"): "prompts (k-means: clusters)",
         (scaling.TRAINING_STEP, "images"): "images in the batch",

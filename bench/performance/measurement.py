@@ -1,8 +1,5 @@
-"""What a measurement gives, and on what machine."""
+"""Time, memory and profile of a call, and the file of all measurements with their machines."""
 
-# MERGED bench.performance.measurement: """What takes the most where a bar is not met."""
-# MERGED bench.performance.measurement: """What an act takes: seconds, and memory beyond what was held before it."""
-# MERGED bench.performance.measurement: """The file of all measurements: a line a row, each with its machine."""
 import csv
 import ctypes
 import io
@@ -29,32 +26,29 @@ K = TypeVar("K", bound=Hashable)
 MET, NOT_MET = "met", "not met"
 TIME_RATIO, SPEEDUP, EPOCH_SHARE = "of the time", "times as fast", "of an epoch"  # units
 MEMORY_RATIO, MIB, ABSOLUTE_DIFFERENCE = "of the memory", "MiB", "apart"
-TRAIN_THROUGHPUT, TEST_THROUGHPUT, VTAB_HOURS = (
-    "training images/s",
-    "test images/s",
-    "hours of VTAB-1k",
-)
+TRAIN_THROUGHPUT, TEST_THROUGHPUT = "training images/s", "test images/s"
+VTAB_HOURS = "hours of VTAB-1k"
 
 
 @dataclass(frozen=True)
 class PerformanceRow:
-    """One line: what was measured, the figure and its unit, the seconds behind it, how often."""
+    """One measurement: its name, value and unit, the seconds behind it, and the repetitions."""
 
     name: str
-    value: float | None  # None: it could not be measured, and the note says why
+    value: float | None  # None: not measured; the note says why
     seconds: float | None = None
     n: int = 1
-    bar: float | None = None  # what the value is meant not to pass; `least`: not to fall below
+    bar: float | None = None  # upper bound of the value; with `least` a lower bound
     least: bool = False
     unit: str = TIME_RATIO
     note: str = ""
-    against: str = ""  # of growth: what was made larger
-    at: float | None = None  # and how large
-    profile: str = ""  # where a bar was not met: what takes the most
+    against: str = ""  # of growth: the quantity varied
+    at: float | None = None  # and its size
+    profile: str = ""  # if the bar is not met: the most expensive operators
 
     @property
     def met(self) -> str:
-        """Whether the bar was met, in words; empty where there is none."""
+        """`MET` or `NOT_MET`; empty if there is no bar."""
         if self.bar is None or self.value is None:
             return ""
         reached = self.value >= self.bar if self.least else self.value <= self.bar
@@ -63,7 +57,7 @@ class PerformanceRow:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where, with what and when a section was measured."""
+    """The hardware, versions and date of a measurement."""
 
     device: str
     device_name: str
@@ -78,7 +72,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class PerformanceLine:
-    """A row in its section, with its machine."""
+    """A row with its section and machine."""
 
     section: str
     row: PerformanceRow
@@ -86,12 +80,12 @@ class PerformanceLine:
 
 
 def this_machine(device: str) -> Machine:
-    """This machine, now."""
+    """Describe this machine, with the current time."""
     about = devices.describe_environment(torch.device(device))
     return Machine(**{field.name: about[field.name] for field in fields(Machine)})
 
 
-TOP_OPERATORS = 8  # operators that are named
+TOP_OPERATORS = 8  # operators named in a profile
 TIME_KEYS = {"cpu": "self_cpu_time_total", "cuda": "self_device_time_total"}
 MEMORY_KEYS = {"cpu": "self_cpu_memory_usage", "cuda": "self_device_memory_usage"}
 
@@ -99,14 +93,14 @@ MEMORY_KEYS = {"cpu": "self_cpu_memory_usage", "cuda": "self_device_memory_usage
 def with_profile(
     row: PerformanceRow, act: Callable[[], object], device: str, what: dict[str, str] = TIME_KEYS
 ) -> PerformanceRow:
-    """The row; where its bar is not met, with a profile of an act that is what it measured."""
+    """Return the row; if its bar is not met, with a profile of `act`, which repeats the work."""
     return replace(row, profile=profile_operators(act, device, what)) if row.met == NOT_MET else row
 
 
 def profile_operators(
     act: Callable[[], object], device: str, what: dict[str, str] = TIME_KEYS
 ) -> str:
-    """The operators with the largest shares of the act's time, or of the memory it takes."""
+    """List the operators with the largest shares of a call's time or memory."""
     place = torch.device(device)
     activities = [ProfilerActivity.CPU]
     if place.type == "cuda":
@@ -122,18 +116,18 @@ def profile_operators(
 
 @dataclass(frozen=True)
 class Usage:
-    """What an act took: seconds, and MiB beyond what was held before it."""
+    """Time and additional peak memory of a call."""
 
     seconds: float
     mib: float
 
 
 def measure_usage(act: Callable[[], object], device: str) -> Usage:
-    """Act, and say what it took."""
+    """Call `act` and measure its time and additional peak memory."""
     place = torch.device(device)
-    torch.zeros((), device=place)  # a GPU that was not touched yet has no figure to set back
-    with suppress(OSError, AttributeError, TypeError):  # glibc alone has it
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed earlier must not be taken again unseen
+    torch.zeros((), device=place)  # an unused GPU has no peak to reset
+    with suppress(OSError, AttributeError, TypeError):  # glibc only
+        ctypes.CDLL(None).malloc_trim(0)  # else freed memory would be reused uncounted
     devices.synchronise(place)
     devices.reset_peak_memory(place)
     before, start = devices.peak_memory_mb(place), perf_counter()
@@ -143,7 +137,7 @@ def measure_usage(act: Callable[[], object], device: str) -> Usage:
 
 
 def run_in_subprocess(act: Callable[..., Usage], *words: Any) -> Usage:
-    """What an act gives in a process of its own, which has as many threads as this one."""
+    """Run a measurement in a fresh process, with as many threads as this one."""
     threads = (torch.get_num_threads(),)
     with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, threads) as one:
         return one.submit(act, *words).result()
@@ -154,7 +148,7 @@ _lines_adapter = TypeAdapter(list[PerformanceLine])
 
 
 def write_csv(path: Path, lines: Iterable[PerformanceLine]) -> None:
-    """Write the lines as CSV; figures with six digits."""
+    """Write the lines as CSV, numbers with six digits."""
     text = io.StringIO()
     heads = [
         "section",
@@ -167,7 +161,7 @@ def write_csv(path: Path, lines: Iterable[PerformanceLine]) -> None:
 
 
 def read_csv(path: Path) -> list[PerformanceLine]:
-    """The lines of the file; none where there is none. Raises `UserError` for another's file."""
+    """Read the file, if there is one. Raises `UserError` if it is not ours."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -186,7 +180,7 @@ def read_csv(path: Path) -> list[PerformanceLine]:
 def without_section(
     lines: Sequence[PerformanceLine], section: str, device: str
 ) -> list[PerformanceLine]:
-    """The lines but for those of a section that were measured on this kind of device."""
+    """Drop the lines of a section that were measured on this kind of device."""
     return [line for line in lines if (line.section, line.machine.device) != (section, device)]
 
 
@@ -196,7 +190,7 @@ def _flatten(line: PerformanceLine) -> dict[str, object]:
 
 
 def _unflatten(line: dict[str, Any]) -> dict[str, Any]:
-    """A line in its parts; what is empty is left to its default."""
+    """Split a CSV line into row and machine; empty fields get their defaults."""
 
     def part(kind: type) -> dict[str, str]:
         return {f.name: line[f.name] for f in fields(kind) if line.get(f.name)}

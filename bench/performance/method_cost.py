@@ -1,7 +1,8 @@
-"""What methods cost on the same work: the same images, backbone, batch and machine.
+"""Cost of methods on the same images, backbone, batch size and machine: time, memory, throughput.
 
-Every method takes one training step and one evaluation in each round, in turn, so that whatever
-else the machine does falls on all alike. Memory is taken in a process of its own.
+All methods alternate, with one training step and one evaluation each per round, so that other load
+on the machine affects them alike. Peak memory is measured in a separate process. For throughput
+methods are built, measured and dropped one by one, so that only one is in memory.
 """
 
 import csv
@@ -20,18 +21,26 @@ from torch import Tensor
 
 import methods
 from bench.config.recipe import load_recipe
+from bench.config.suite import load_suite
 from bench.models import backbones, compatibility, frozen_trunk, weight_files
+from bench.performance.measurement import (
+    TEST_THROUGHPUT,
+    TRAIN_THROUGHPUT,
+    VTAB_HOURS,
+    PerformanceRow,
+)
 from bench.training import devices, trainer
 from bench.utils.files import write_atomically
 from methods import Unsupported
 
 CLASSES, SEED, WARM_UP = 10, 0, 2
 FILE = "cost.csv"
+THROUGHPUT_SUITE, THROUGHPUT_RECIPE = "vtab1k", "unified"
 
 
 @dataclass(frozen=True)
 class CostJob:
-    """A method and the work that all methods get."""
+    """A method and the work that is the same for all methods."""
 
     method: str
     backbone: str
@@ -43,7 +52,7 @@ class CostJob:
 
 @dataclass(frozen=True)
 class Cost:
-    """A line of the file."""
+    """A line of ``cost.csv``."""
 
     backbone: str
     method: str
@@ -53,16 +62,16 @@ class Cost:
     threads: int
     torch: str
     rounds: int
-    params: int  # trainable, the head of `CLASSES` scores included
-    stored_bytes: int  # what `export` writes: what was trained, and what a method adds beside
+    params: int  # trainable, including the head of `CLASSES` classes
+    stored_bytes: int  # size of an export: all that was trained or added
     train_step_ms: float  # median over rounds
     test_batch_ms: float  # likewise
-    peak_memory_mb: float  # beyond what the process held before it built the model
+    peak_memory_mb: float  # above the process's memory before the model was built
 
 
 @dataclass
 class BenchmarkedModel:
-    """A model at work."""
+    """A model with its optimiser and one batch."""
 
     job: CostJob
     model: VisionTransformer
@@ -73,30 +82,30 @@ class BenchmarkedModel:
     precision: str
 
     def train_step(self) -> None:
-        """One training step."""
+        """Run one training step."""
         self.model.train()
         scores = frozen_trunk.forward_fn(self.model)
         trainer.train_step(scores, self.optimiser, self.images, self.labels, self.precision)
 
     @torch.no_grad()
     def eval_step(self) -> None:
-        """One evaluation."""
+        """Evaluate one batch."""
         self.model.eval()
         with trainer.autocast(self.images.device, self.precision):
             frozen_trunk.forward_fn(self.model)(self.images)
 
 
 def measure_costs(jobs: Sequence[CostJob], rounds: int) -> Iterator[Cost | str]:
-    """The cost of each job's method; a sentence for one that cannot serve the backbone."""
-    at_work = []
+    """Yield the cost of each job, or a sentence if its method does not support the backbone."""
+    models = []
     for job in jobs:
         try:
-            at_work.append(build_model(job))
+            models.append(build_model(job))
         except Unsupported as error:
             yield f"{job.method}: n/a: {error}"
-    times = time_interleaved([one.train_step for one in at_work], rounds, jobs[0].device)
-    tests = time_interleaved([one.eval_step for one in at_work], rounds, jobs[0].device)
-    for one, train_ms, test_ms in zip(at_work, times, tests, strict=True):
+    times = time_interleaved([one.train_step for one in models], rounds, jobs[0].device)
+    tests = time_interleaved([one.eval_step for one in models], rounds, jobs[0].device)
+    for one, train_ms, test_ms in zip(models, times, tests, strict=True):
         yield _cost_row(one, rounds, train_ms, test_ms, peak_memory(one.job))
 
 
@@ -122,7 +131,7 @@ def build_model(job: CostJob) -> BenchmarkedModel:
 
 
 def time_interleaved(acts: Sequence[Callable[[], None]], rounds: int, device: str) -> list[float]:
-    """Milliseconds that each act takes, the median over rounds in which they take turns."""
+    """Time the calls in alternation; return the median milliseconds of each over the rounds."""
     taken: list[list[float]] = [[] for _ in acts]
     for number in range(WARM_UP + rounds):
         for act, times in zip(acts, taken, strict=True):
@@ -136,7 +145,7 @@ def time_interleaved(acts: Sequence[Callable[[], None]], rounds: int, device: st
 
 
 def peak_memory(job: CostJob) -> float:
-    """MiB that building the model and a few training steps take, in a process of their own."""
+    """Peak memory, in MiB, of building the model and a few training steps in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
         return alone.submit(_measure_peak_memory, job).result()
 
@@ -176,7 +185,7 @@ def _cost_row(
 
 
 def write_csv(found: Sequence[Cost], results: Path) -> Path:
-    """Keep the lines as ``cost.csv`` in the results folder; the file's path."""
+    """Write ``cost.csv`` into the results folder; return its path."""
     text = io.StringIO()
     lines = csv.DictWriter(text, [f.name for f in fields(Cost)], lineterminator="\n")
     lines.writeheader()
@@ -184,3 +193,38 @@ def write_csv(found: Sequence[Cost], results: Path) -> Path:
     path = results / FILE
     write_atomically(path, text.getvalue().encode())
     return path
+
+
+def measure_throughput(
+    backbone: str, batch: int, rounds: int, device: str
+) -> Iterator[PerformanceRow]:
+    """Measure every method's images per second, and project the hours of VTAB-1k for one seed."""
+    threads = torch.get_num_threads()
+    for name in methods.names():
+        job = CostJob(name, backbone, THROUGHPUT_RECIPE, batch, device, threads)
+        try:
+            yield from method_throughput(job, rounds)
+        except Unsupported as error:
+            yield PerformanceRow(name, None, unit=TRAIN_THROUGHPUT, note=f"n/a: {error}")
+
+
+def method_throughput(job: CostJob, rounds: int) -> Iterator[PerformanceRow]:
+    """Measure images per second in training and evaluation; project the hours of both."""
+    one = build_model(job)
+    times = time_interleaved((one.train_step, one.eval_step), rounds, job.device)
+    seconds = [ms / 1000 for ms in times]
+    note = f"{job.backbone}, images of {one.images.shape[-1]} pixels, batch {job.batch}, "
+    note += one.precision
+    for unit, taken in zip((TRAIN_THROUGHPUT, TEST_THROUGHPUT), seconds, strict=True):
+        yield PerformanceRow(job.method, job.batch / taken, taken, rounds, unit=unit, note=note)
+    hours = (
+        sum(n * taken for n, taken in zip(image_counts(), seconds, strict=True)) / job.batch / 3600
+    )
+    yield PerformanceRow(job.method, hours, n=rounds, unit=VTAB_HOURS, note=note)
+
+
+def image_counts() -> tuple[int, int]:
+    """Count the images that all tasks of VTAB-1k train on, over all epochs, and are tested on."""
+    counts = [task.counts for task in load_suite(THROUGHPUT_SUITE).task]
+    epochs = load_recipe(THROUGHPUT_RECIPE).epochs
+    return epochs * sum(c["trainval"][0] for c in counts), sum(c["test"][0] for c in counts)

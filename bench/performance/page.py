@@ -1,10 +1,9 @@
-"""Rows as Markdown: pairs with bars, methods side by side, growth from end to end."""
+"""The performance page: measures it section by section and writes it as Markdown.
 
-# MERGED bench.performance.page: """The sections of the page: what each measures, and with how much work."""
-# MERGED bench.performance.page: """Measures what is meant to be fast, section by section, and writes the page that says how it went.
-#
-# The page is made of the file of all measurements: what is not measured now stays as it was.
-# """
+The page is generated from the file of all measurements, so that sections which are not measured
+again keep their earlier results.
+"""
+
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,13 +16,14 @@ from bench.performance import (
     figure,
     initialisation,
     measurement,
-    memory,
+    method_cost,
     scaling,
     training_step,
 )
 from bench.performance.epochs import Workload
 from bench.performance.initialisation import CUB_IMAGES
 from bench.performance.measurement import (
+    CSV_FILE,
     MET,
     NOT_MET,
     VTAB_HOURS,
@@ -41,14 +41,14 @@ TEXT_COLUMNS = frozenset({"what", "method", "against", "beside"})
 
 
 def pairs_table(rows: Sequence[PerformanceRow]) -> str:
-    """A line a row with its bar; below, what takes the most where a bar is not met."""
+    """Tabulate rows with their bars; below, profiles of those that miss their bar."""
     heads = ("what", "measured", "bar", "met", "seconds", "times", "beside")
     table = table_from_rows(heads, [_pair_cells(row) for row in rows], TEXT_COLUMNS)
     return "\n\n".join([table, *(_profile_note(row) for row in rows if row.profile)])
 
 
 def methods_table(rows: Sequence[PerformanceRow]) -> str:
-    """A line a method, a column a unit; above, on what; below, the methods left out, and why."""
+    """Tabulate one method per line and one unit per column; above, the work; below, refusals."""
     known = [row for row in rows if row.value is not None]
     units = list(dict.fromkeys(row.unit for row in known))
     lines = []
@@ -61,37 +61,28 @@ def methods_table(rows: Sequence[PerformanceRow]) -> str:
 
 
 def scaling_table(rows: Sequence[PerformanceRow]) -> str:
-    """A line a series: what it took at the smallest size and at the largest."""
+    """Tabulate each series at its smallest and its largest size."""
     heads = ("what", "against", "from", "to", "seconds, first", "last", "MiB, first", "last")
     lines = []
     for (name, against), own in group_by(rows, lambda row: (row.name, row.against)).items():
         first, last = own[0], own[-1]
         sizes = [f"{row.at:g}" for row in (first, last)]
         seconds = [_format_short(row.seconds) for row in (first, last)]
-        lines.append(
-            [name, against, *sizes, *seconds, *(_format_short(r.value) for r in (first, last))]
-        )
+        mib = [_format_short(row.value) for row in (first, last)]
+        lines.append([name, against, *sizes, *seconds, *mib])
     return table_from_rows(heads, lines, TEXT_COLUMNS)
 
 
 def bars_summary(rows: Sequence[PerformanceRow]) -> str:
-    """How many bars there are, and how many were met."""
+    """Count the bars that were met and not met."""
     said = [row.met for row in rows]
     return f"Bars: {said.count(MET)} met, {said.count(NOT_MET)} not met."
 
 
 def _pair_cells(row: PerformanceRow) -> list[str]:
     bar = MISSING if row.bar is None else f"{'≥' if row.least else '≤'} {row.bar:g}"
-    measured = f"{_format_short(row.value)} {row.unit}"
-    return [
-        row.name,
-        measured,
-        bar,
-        row.met or MISSING,
-        _format_short(row.seconds),
-        str(row.n),
-        row.note,
-    ]
+    measured, seconds = f"{_format_short(row.value)} {row.unit}", _format_short(row.seconds)
+    return [row.name, measured, bar, row.met or MISSING, seconds, str(row.n), row.note]
 
 
 def _profile_note(row: PerformanceRow) -> str:
@@ -105,7 +96,7 @@ def _format_figure(row: PerformanceRow | None) -> str:
 
 
 def _format_short(value: float | None) -> str:
-    """Three digits, written out where they are whole."""
+    """Format with three significant digits, without an exponent for large numbers."""
     if value is None:
         return MISSING
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
@@ -116,18 +107,18 @@ BASE_NETWORK, MINI_BACKBONE = "vit_base_patch16_224", "vit_mini_mae"
 
 @dataclass(frozen=True)
 class WorkSizes:
-    """How much work there is on a kind of device."""
+    """The amount of work on a kind of device."""
 
-    batch: int  # of `base`
-    initialisation_images: int  # images that prompts start from
+    batch: int  # with `base`
+    initialisation_images: int  # images that prompts are initialised from
     clustering_images: int  # images whose tokens are clustered
-    throughput_backbone: str  # whose images a second are told
+    throughput_backbone: str
     base: str = BASE_NETWORK
     mini: str = MINI_BACKBONE
     large: str = f"{BASE_NETWORK}@random"
-    cache_work: tuple[int, int] = (1000, 100)  # images and epochs on kept features
+    cache_work: tuple[int, int] = (1000, 100)  # images and epochs on cached features
     rounds: int = 9
-    shallow: dict[str, Any] = field(default_factory=lambda: memory.SHALLOW_NETWORK)
+    shallow: dict[str, Any] = field(default_factory=lambda: initialisation.SHALLOW_NETWORK)
     plans: dict[str, scaling.ScalingPlan] = field(default_factory=lambda: scaling.PLANS)
 
 
@@ -149,7 +140,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class PageSection:
-    """A part of the page."""
+    """A section of the page: its text, its measurement and the layout of its table."""
 
     title: str
     description: str
@@ -179,8 +170,9 @@ def _features(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
 
 
 def _memory(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
-    yield from memory.measure_step_memory(sizes.base, sizes.batch, device)
-    yield from memory.measure_clustering_memory(sizes.clustering_images, device, sizes.shallow)
+    yield from training_step.measure_step_memory(sizes.base, sizes.batch, device)
+    images = sizes.clustering_images
+    yield from initialisation.measure_clustering_memory(images, device, sizes.shallow)
 
 
 def _growth(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
@@ -188,7 +180,7 @@ def _growth(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
 
 
 def _throughput(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
-    yield from training_step.measure_throughput(sizes.throughput_backbone, 32, 3, device)
+    yield from method_cost.measure_throughput(sizes.throughput_backbone, 32, 3, device)
 
 
 SECTIONS = {
@@ -221,8 +213,8 @@ SECTIONS = {
     "growth": PageSection(
         "Growth",
         f"One thing is made larger at a time. The network: {scaling.NETWORK_TEXT}. The base is "
-        f"{scaling.describe_base(scaling.INITIALISATION)} for a start, {scaling.describe_base(scaling.TRAINING_STEP)} for a step, whose "
-        "images are its batch.",
+        f"{scaling.describe_base(scaling.INITIALISATION)} for a start, "
+        f"{scaling.describe_base(scaling.TRAINING_STEP)} for a step, whose images are its batch.",
         _growth,
         scaling_table,
     ),
@@ -244,18 +236,18 @@ HEADER = f"""\
 # Performance
 
 What is meant to be fast, as ratios of what took turns on one machine; the seconds are that
-machine's. Bars: at most (≤) or at least (≥). Every figure [as CSV]({measurement.CSV_FILE}). One section is
+machine's. Bars: at most (≤) or at least (≥). Every figure [as CSV]({CSV_FILE}). One section is
 measured anew with `python -m bench performance --only SECTION`.
 """
 FIGURE_MARKDOWN = f"[![Time and memory as work grows]({FIGURE_STEM}.png)]({FIGURE_STEM}.svg)"
 
 
 def measure_and_write(results: Path, device: str, only: Sequence[str] = ()) -> Iterator[str]:
-    """Measure all sections or some, a line a row; after each, write the file and the page."""
+    """Measure the sections, yield a line per row, and write file and page after each section."""
     for name in only:
         if name not in SECTIONS:
             raise unknown_name("section", name, SECTIONS)
-    lines = measurement.read_csv(results / measurement.CSV_FILE)
+    lines = measurement.read_csv(results / CSV_FILE)
     here = this_machine(device)
     if here.device not in SIZES:
         raise unknown_name("kind of device to measure on", here.device, SIZES)
@@ -270,7 +262,7 @@ def measure_and_write(results: Path, device: str, only: Sequence[str] = ()) -> I
 
 
 def markdown_page(lines: Sequence[PerformanceLine]) -> str:
-    """The page: each section in a table a machine."""
+    """Render the page: each section with one table per machine."""
     found = group_by(lines, lambda line: line.section)
     parts = [HEADER, bars_summary([line.row for line in lines])]
     for name, section in SECTIONS.items():
@@ -285,7 +277,7 @@ def markdown_page(lines: Sequence[PerformanceLine]) -> str:
 
 
 def _write_files(results: Path, lines: Sequence[PerformanceLine]) -> None:
-    measurement.write_csv(results / measurement.CSV_FILE, lines)
+    measurement.write_csv(results / CSV_FILE, lines)
     write_atomically(results / PAGE_FILE, markdown_page(lines).encode())
     drawing = figure.draw(lines)
     if drawing:
@@ -302,8 +294,8 @@ def _describe_row(row: PerformanceRow) -> str:
 
 def _describe_machine(where: Machine) -> str:
     changed = " with changes" if where.dirty else ""
+    machine = describe_machine(where.device_name, where.threads)
     return (
-        f"Measured on {describe_machine(where.device_name, where.threads)}; torch {where.torch}, timm "
-        f"{where.timm}, Python {where.python}; commit {where.commit[:12]}{changed}, "
-        f"{where.started}."
+        f"Measured on {machine}; torch {where.torch}, timm {where.timm}, Python {where.python}; "
+        f"commit {where.commit[:12]}{changed}, {where.started}."
     )

@@ -1,7 +1,7 @@
-"""The parameter ledger: each method's trainable parameters by formula, as counted, and as printed.
+"""Trainable parameters of each method: by formula, as counted, and as published.
 
-All on ViT-B/16: width D = 768, L = 12 blocks, C classes. Counted means: the method attached to the
-model on the meta device, and what has ``requires_grad`` added up.
+All on ViT-B/16: width D = 768, L = 12 blocks, C classes. Counts are of the parameters with
+``requires_grad`` after attaching the method to a model on the meta device.
 """
 
 import csv
@@ -20,12 +20,12 @@ from bench.utils.files import REPO_ROOT
 
 D, L = 768, 12
 PUBLISHED_FILE = REPO_ROOT / "bench" / "papers" / "parameters.csv"
-TOLERANCE = 0.01  # million: the papers round some figures and cut off others
+TOLERANCE = 0.01  # million: the papers round some numbers and truncate others
 
 
 @dataclass(frozen=True)
 class Formula:
-    """The trainable parameters of a method without the linear head, in words and as a function."""
+    """Trainable parameters of a method without its linear head, as text and as a function."""
 
     text: str
     count: Callable[[int], int]  # of the number of classes
@@ -82,7 +82,7 @@ FORMULAS: dict[str, Formula] = {
 
 @cache
 def count_parameters(name: str, classes: int) -> int:
-    """The trainable parameters of a method on ViT-B/16, head included."""
+    """Count the trainable parameters of a method on ViT-B/16, including the head."""
     with torch.device("meta"):
         model = timm.create_model("vit_base_patch16_224", num_classes=classes)
         model.requires_grad_(False)
@@ -92,9 +92,9 @@ def count_parameters(name: str, classes: int) -> int:
 
 
 def mean_millions(name: str, suite: str) -> float:
-    """The papers' "Params (M)": head included, in the mean over a suite's tasks.
+    """Compute the papers' "Params (M)": including the head, averaged over a suite's tasks.
 
-    Every count here grows by the same number with each class, so the mean is that of the classes.
+    Every count is linear in the number of classes, so the mean count is that of the mean number.
     """
     classes = mean(task.classes for task in load_suite(suite).task)
     two, three = count_parameters(name, 2), count_parameters(name, 3)
@@ -102,13 +102,13 @@ def mean_millions(name: str, suite: str) -> float:
 
 
 def read_published() -> list[dict[str, str]]:
-    """The rows of the papers: method, label, the two columns, and a remark."""
+    """Read the published rows: method, label, the two columns, and a remark."""
     with PUBLISHED_FILE.open() as file:
         return list(csv.DictReader(file))
 
 
 def markdown_page() -> str:
-    """The ledger as Markdown."""
+    """Render the page of parameters as Markdown."""
     return (
         "<!-- made by `python -m bench parameters`; do not edit -->\n\n"
         "# Trainable parameters on ViT-B/16\n\n"
@@ -137,7 +137,7 @@ def _formula_table() -> str:
 
 
 def _format_count(name: str) -> str:
-    """The count without the head of 100 classes; n/a where the method does not fit a ViT-B/16."""
+    """Count without the head of 100 classes; n/a if the method does not support ViT-B/16."""
     try:
         return f"{count_parameters(name, 100) - 76_900:,}"
     except Exception:  # a plug-in's method may raise anything

@@ -1,7 +1,7 @@
-"""How time and memory grow with images, prompts and layers: of the initialisation and of a step.
+"""Scaling of time and memory with images, prompts and layers: of initialisation and of a step.
 
-One thing is made larger at a time; what is measured twice by that is measured once. The network is
-small, so that all of it takes minutes, but its tokens are as many as ViT-B/16's.
+One quantity is varied at a time, and a setting that occurs twice is measured once. The network is
+small, so that everything takes minutes, but it has as many tokens as ViT-B/16.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ from bench.performance.initialisation import (
 from bench.performance.measurement import MIB, PerformanceRow, Usage, measure_usage
 from methods.shared.prompts import FORMS
 
-BATCH = 8  # images that a start is shown at a time: so few that a layer's tokens count for more
+BATCH = 8  # of images that prompts are initialised from; small against a layer's tokens
 NETWORK: dict[str, Any] = {
     "model_name": "vit_tiny_patch16_224",
     "img_size": 112,
@@ -34,22 +34,22 @@ NETWORK: dict[str, Any] = {
     "num_classes": training_step.CLASSES,
 }
 NETWORK_TEXT = "ViT-Ti/8 (width 192) on images of 112 pixels: 196 tokens; random weights, fp32"
-BARE_PASS = "bare"  # the forward pass that a start cannot do without
+BARE_PASS = "bare"  # the forward pass that every initialisation needs
 INITIALISATION, TRAINING_STEP = "initialisation", "training step"
 
 
 @dataclass(frozen=True)
 class ScalingSetting:
-    """How much is asked for; the images are a start's, or a step's batch."""
+    """Sizes of the work; the images are those of an initialisation, or a step's batch."""
 
     images: int
-    prompts: int  # of a start with k-means, its clusters
+    prompts: int  # with k-means, clusters
     layers: int
 
 
 @dataclass(frozen=True)
 class ScalingPlan:
-    """From where, along which of a setting's fields, over which sizes; how often each."""
+    """A base setting, the sizes of each field to vary, and the repetitions."""
 
     base: ScalingSetting
     sizes: dict[str, tuple[int, ...]]
@@ -73,7 +73,7 @@ PLANS = {
 def measure_scaling(
     plans: dict[str, ScalingPlan], device: str, network: dict[str, Any] = NETWORK
 ) -> Iterator[PerformanceRow]:
-    """A row a series and size: MiB beyond what was held, and seconds."""
+    """Measure additional MiB and seconds, one row per series and size."""
     for what, plan in plans.items():
         series, acts = SERIES[what]
         for name in series:
@@ -82,7 +82,7 @@ def measure_scaling(
                 setting = replace(plan.base, **{against: size})
                 if setting not in found:
                     act = acts(setting, name, device, network)
-                    rounds = plan.rounds if found else plan.rounds + 1  # the first sets things up
+                    rounds = plan.rounds if found else plan.rounds + 1  # the first is a warm-up
                     found[setting] = measure_repeatedly(act, rounds, plan.rounds, device)
                 one = found[setting]
                 row = PerformanceRow(f"{what}, {name}", one.mib, one.seconds, plan.rounds, unit=MIB)
@@ -90,13 +90,13 @@ def measure_scaling(
 
 
 def describe_base(what: str) -> str:
-    """A plan's base in words."""
+    """Describe a plan's base setting."""
     base = PLANS[what].base
     return f"{base.images} images, {base.prompts} prompts and {base.layers} layers"
 
 
 def measure_repeatedly(act: Callable[[], object], times: int, count: int, device: str) -> Usage:
-    """Of the last `count` of so many times: the median of the seconds, and the most memory."""
+    """Measure `times` times; return the median time and peak memory of the last `count`."""
     taken = [measure_usage(act, device) for _ in range(times)][-count:]
     return Usage(median(one.seconds for one in taken), max(one.mib for one in taken))
 

@@ -1,13 +1,12 @@
-"""What deep prompts cost a training step: in each form, and beside the frozen network's own floor.
+"""Time, memory and accuracy of a training step with deep prompts, for each form of prompts.
 
-All forms take turns in one process on the same batch of seeded noise, without weights.
+The floor to compare with is a step of the frozen network alone. All forms alternate in one process
+on the same batch of seeded noise, with random weights; memory is measured in a fresh process, since
+what an allocator keeps from earlier work would hide part of it.
 """
 
-# MERGED bench.performance.training_step: """Images a second of every method, and the hours that a paper's worth of runs would take.
-#
-# Each method is built, measured and dropped before the next, so that one at a time lies in memory.
-# """
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import timm
 import torch
@@ -16,31 +15,26 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 import methods
-from bench.config import recipe, suite
 from bench.performance import measurement, method_cost
 from bench.performance.measurement import (
     ABSOLUTE_DIFFERENCE,
-    TEST_THROUGHPUT,
-    TRAIN_THROUGHPUT,
-    VTAB_HOURS,
+    MEMORY_RATIO,
     PerformanceRow,
+    Usage,
+    measure_usage,
 )
-from methods import Unsupported
 from methods.shared.backbone import embed_images
 from methods.shared.prompts import FORMS
 
 CLASSES = 10
-CONCATENATION_BARS = {
-    20: 0.93,
-    50: 0.84,
-    100: 0.72,
-}  # prompts -> what keys and values may take of concatenation
-FLOOR_BARS = {20: 1.10, 50: 1.15, 100: 1.25}  # and of the floor
+# Prompts -> time of keys and values, at most, relative to concatenation and to the floor.
+CONCATENATION_BARS = {20: 0.93, 50: 0.84, 100: 0.72}
+FLOOR_BARS = {20: 1.10, 50: 1.15, 100: 1.25}
 TimedFunction = Callable[[], None]
 
 
 def measure_steps(network: str, batch: int, rounds: int, device: str) -> Iterator[PerformanceRow]:
-    """Ratios of steps, in fp32, for each number of prompts."""
+    """Measure ratios of step times, in fp32, for each number of prompts."""
     acts: dict[tuple[str, int], TimedFunction] = {
         (form, count): make_step(
             prompted_network(network, count, form, device), noise_images(network, batch, device)
@@ -68,7 +62,7 @@ def measure_steps(network: str, batch: int, rounds: int, device: str) -> Iterato
 
 
 def measure_form_differences(network: str, batch: int, device: str) -> Iterator[PerformanceRow]:
-    """How far the two forms are apart on the same images: scores, and gradients."""
+    """Measure the largest differences of logits and gradients between the two forms."""
     images = noise_images(network, batch, device)
     for count in CONCATENATION_BARS:
         one, other = (
@@ -86,26 +80,26 @@ def measure_form_differences(network: str, batch: int, device: str) -> Iterator[
 
 
 def scores_and_gradients(model: VisionTransformer, images: Tensor) -> list[Tensor]:
-    """The scores, (B, classes), and the gradient of whatever learns."""
+    """Return the logits, (B, classes), and the gradients of all trainable parameters."""
     make_step(model, images)()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     return [model(images).detach(), *gradients]
 
 
 def relative_difference(one: Tensor, other: Tensor) -> float:
-    """The largest difference, to the largest number of the other."""
+    """Return the largest absolute difference, relative to the largest value of `other`."""
     return ((one - other).abs().max() / other.abs().max()).item()
 
 
 def frozen_network(network: str, device: str) -> VisionTransformer:
-    """The frozen network, of seeded random weights."""
+    """Create the frozen network with seeded random weights."""
     torch.manual_seed(0)
     model = timm.create_model(network, pretrained=False, num_classes=CLASSES)
     return model.requires_grad_(False).train().to(device)
 
 
 def prompted_network(network: str, count: int, form: str, device: str) -> VisionTransformer:
-    """The same with deep prompts in one of `FORMS`, and a head that learns."""
+    """Create the network with deep prompts in one of `FORMS` and a trainable head."""
     model = frozen_network(network, device)
     model.get_classifier().requires_grad_(True)
     methods.create("vpt_deep", prompts=count, form=form).attach(model)
@@ -113,14 +107,14 @@ def prompted_network(network: str, count: int, form: str, device: str) -> Vision
 
 
 def noise_images(network: str, batch: int, device: str) -> Tensor:
-    """Seeded images, (B, 3, H, W), as large as the network wants."""
+    """Draw seeded noise images, (B, 3, H, W), of the network's input size."""
     side = timm.get_pretrained_cfg(network).input_size[-1]
     generator = torch.Generator(device).manual_seed(0)
     return torch.randn(batch, 3, side, side, generator=generator, device=device)
 
 
 def make_step(model: VisionTransformer, images: Tensor) -> TimedFunction:
-    """A training step but for the optimiser's part."""
+    """Return a function that runs a training step without the optimiser."""
     labels = torch.arange(len(images), device=images.device) % CLASSES
 
     def act() -> None:
@@ -131,7 +125,7 @@ def make_step(model: VisionTransformer, images: Tensor) -> TimedFunction:
 
 
 def make_floor(model: VisionTransformer, images: Tensor) -> TimedFunction:
-    """Forward, and backward through activations alone: what a gradient at the first block costs."""
+    """Return a step that backpropagates to the first block through activations only."""
 
     def act() -> None:
         with torch.no_grad():
@@ -143,43 +137,26 @@ def make_floor(model: VisionTransformer, images: Tensor) -> TimedFunction:
     return act
 
 
-SUITE, RECIPE = "vtab1k", "unified"
-
-
-def measure_throughput(
-    backbone: str, batch: int, rounds: int, device: str
-) -> Iterator[PerformanceRow]:
-    """For every registered method its images a second, and the hours of VTAB-1k for one seed."""
-    threads = torch.get_num_threads()
-    for name in methods.names():
-        job = method_cost.CostJob(name, backbone, RECIPE, batch, device, threads)
-        try:
-            yield from method_throughput(job, rounds)
-        except Unsupported as error:
-            yield PerformanceRow(name, None, unit=TRAIN_THROUGHPUT, note=f"n/a: {error}")
-
-
-def method_throughput(job: method_cost.CostJob, rounds: int) -> Iterator[PerformanceRow]:
-    """What a training step and a test batch take, as images a second; hours of both."""
-    ready = method_cost.build_model(job)
-    seconds = [
-        ms / 1000
-        for ms in method_cost.time_interleaved(
-            (ready.train_step, ready.eval_step), rounds, job.device
+def measure_step_memory(network: str, batch: int, device: str) -> Iterator[PerformanceRow]:
+    """Measure the memory of a step with keys and values, relative to concatenation."""
+    for count in CONCATENATION_BARS:
+        fast, plain = (
+            measurement.run_in_subprocess(step_usage, network, count, form, batch, device)
+            for form in FORMS
         )
-    ]
-    note = f"{job.backbone}, images of {ready.images.shape[-1]} pixels, batch {job.batch}, "
-    note += ready.precision
-    for unit, taken in zip((TRAIN_THROUGHPUT, TEST_THROUGHPUT), seconds, strict=True):
-        yield PerformanceRow(job.method, job.batch / taken, taken, rounds, unit=unit, note=note)
-    hours = (
-        sum(n * taken for n, taken in zip(image_counts(), seconds, strict=True)) / job.batch / 3600
-    )
-    yield PerformanceRow(job.method, hours, n=rounds, unit=VTAB_HOURS, note=note)
+        said = f"a step, {count} deep prompts, {network}, batch {batch}"
+        note = f"{fast.mib:.0f} MiB to {plain.mib:.0f}"
+        name = f"memory of keys and values to concatenation: {said}"
+        row = PerformanceRow(
+            name, fast.mib / plain.mib, fast.seconds, bar=1.0, unit=MEMORY_RATIO, note=note
+        )
+        act = partial(step_usage, network, count, FORMS[0], batch, device)
+        yield measurement.with_profile(row, act, device, measurement.MEMORY_KEYS)
 
 
-def image_counts() -> tuple[int, int]:
-    """How many images all tasks of VTAB-1k train on, all epochs, and are tested on once."""
-    counts = [task.counts for task in suite.load_suite(SUITE).task]
-    epochs = recipe.load_recipe(RECIPE).epochs
-    return epochs * sum(c["trainval"][0] for c in counts), sum(c["test"][0] for c in counts)
+def step_usage(network: str, count: int, form: str, batch: int, device: str) -> Usage:
+    """Measure a step, after a first one of a single image as a warm-up."""
+    model = prompted_network(network, count, form, device)
+    images = noise_images(network, batch, device)
+    make_step(model, images[:1])()
+    return measure_usage(make_step(model, images), device)

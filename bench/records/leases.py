@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from bench.utils.files import write_atomically
 
+LEASES_DIR = ".leases"  # not "claims", which are the papers' (results/claims.csv)
 EXPIRY_SECONDS, RENEWAL_SECONDS = 300.0, 20.0  # seconds
 
 
@@ -31,7 +32,7 @@ class Leases:
 
     @property
     def folder(self) -> Path:
-        return self.results / "claims"
+        return self.results / LEASES_DIR
 
     def acquire(self, cell: str, info: dict[str, Any]) -> bool:
         """Acquire the lease on a cell; return False if another process holds it."""

@@ -75,7 +75,8 @@ class Store:
         if old:
             raise UserError(
                 f"{len(old)} records in {self.root} are of schema 1; this version reads "
-                f"{SCHEMA_VERSION}. `python -m bench migrate --results {self.root}` keeps their numbers"
+                f"{SCHEMA_VERSION}. `python -m bench migrate --results {self.root}` keeps their "
+                "numbers"
             )
 
     def require_writable(self) -> None:
@@ -172,6 +173,11 @@ def read_valid(store: Store) -> tuple[list[Record], list[str]]:
         elif isinstance(record, Record):
             records.append(record)
     return records, problems
+
+
+def load_records(results: Path | str = "results") -> list[Record]:
+    """Load the records of a results folder that can be trusted, as `read_valid` finds them."""
+    return read_valid(Store(Path(results)))[0]
 
 
 def _record_problem(path: Path, record: Record, store: Store) -> str:

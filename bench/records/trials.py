@@ -20,6 +20,11 @@ def format_point(point: GridPoint) -> str:
     return ", ".join(f"{name} {point[name]}" for name in ordered)
 
 
+def method_fields(point: GridPoint) -> dict[str, Any]:
+    """Return a point's fields of the method, without the rates."""
+    return {name: value for name, value in point.items() if name not in RATE_NAMES}
+
+
 def is_trial(settings: Settings) -> bool:
     """Return whether a cell with these settings is scored on validation data."""
     return SCORED_SPLIT_KEY in settings.recipe

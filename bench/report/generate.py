@@ -79,12 +79,13 @@ class RegeneratedFiles:
     problems: list[str]
 
 
-def regenerate(results: Path) -> RegeneratedFiles:
+def regenerate(results: Path | str) -> RegeneratedFiles:
     """Write all that records give; remove pictures that have nothing to draw.
 
     That is the leaderboard, the statistics, the ledgers, pictures and a page; of papers' tables and
     claims, and of studies, those that are there already.
     """
+    results = Path(results)
     records, problems = read_valid(Store(results))
     written = []
     for name, content in _render_all(records, results).items():

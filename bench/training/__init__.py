@@ -1,0 +1,1 @@
+"""Training of one cell: model and data become an outcome."""

@@ -1,6 +1,5 @@
-"""What a run sees of its training between two epochs: scores, time, and who else looks."""
+"""Epoch-end callbacks: test accuracy, training time, progress, observers and TensorBoard."""
 
-# MERGED bench.training.callbacks: """The course of a cell, written as it goes into event files that TensorBoard shows."""
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,10 +16,15 @@ from bench.records.store import Store
 from bench.training import devices, trainer
 from bench.utils.errors import UserError
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+LOSS_TAG, ACCURACY_TAG, FINAL_ACCURACY_TAG = "loss/train", "accuracy/test", "accuracy/last_epoch"
+
 
 @dataclass
 class TrainingMonitor:
-    """What scoring finds as training goes, and the time that is no training's."""
+    """Evaluations during training, and the training time without evaluations and callbacks."""
 
     evaluations: dict[int, trainer.EvaluationResult] = field(default_factory=dict)  # by epoch
     test_seconds: float = 0.0
@@ -28,15 +32,15 @@ class TrainingMonitor:
     start_time: float = field(default_factory=perf_counter)
 
     def accuracy(self, epoch: int) -> float | None:
-        """In percent; None where that epoch was not scored."""
+        """Return the accuracy after an epoch in percent; None if it was not evaluated."""
         return self.evaluations[epoch].accuracy if epoch in self.evaluations else None
 
     def best_epoch(self) -> int:
-        """The first epoch with the best accuracy."""
+        """Return the first epoch with the best accuracy."""
         return max(self.evaluations, key=lambda epoch: (self.evaluations[epoch].accuracy, -epoch))
 
     def train_seconds(self) -> float:
-        """Seconds of training until now."""
+        """Return the seconds of training until now."""
         return perf_counter() - self.start_time - self.test_seconds - self.callback_seconds
 
 
@@ -48,11 +52,11 @@ class EpochState:
     epoch: int  # 0: before the first
     seconds: float  # of training until then
     loss: float | None  # mean of the epoch
-    accuracy: float | None  # on the split that is scored, where it was
+    accuracy: float | None  # on the eval split; None if not evaluated
 
 
 ProgressCallback = Callable[[int, float, float | None], None]
-"""Is told each epoch, from 1, its training loss, and its accuracy where test was scored."""
+"""Called after each epoch, from 1, with training loss and test accuracy (None: not evaluated)."""
 
 Callback = Callable[[EpochState], None]
 
@@ -60,60 +64,57 @@ Callback = Callable[[EpochState], None]
 def epoch_end_callback(
     model: VisionTransformer,
     device: torch.device,
-    watch: TrainingMonitor,
+    monitor: TrainingMonitor,
     progress: ProgressCallback,
-    observe: Callback | None,
+    callback: Callback | None,
 ) -> ProgressCallback:
-    """What tells `progress` of an epoch and, before, `observe`; which sees the start at once."""
-    if observe is None:
+    """Return an epoch-end callback that calls `callback`, then `progress`.
+
+    `callback` is also called at once, before epoch 1; its time is not counted as training.
+    """
+    if callback is None:
         return progress
 
-    def seen(epoch: int, loss: float | None) -> None:
+    def observe(epoch: int, loss: float | None) -> None:
         devices.synchronise(device)
-        seconds, start = watch.train_seconds(), perf_counter()
-        observe(EpochState(model, epoch, seconds, loss, watch.accuracy(epoch)))
+        seconds, start = monitor.train_seconds(), perf_counter()
+        callback(EpochState(model, epoch, seconds, loss, monitor.accuracy(epoch)))
         devices.synchronise(device)
-        watch.callback_seconds += perf_counter() - start
+        monitor.callback_seconds += perf_counter() - start
 
-    def tell(epoch: int, loss: float, accuracy: float | None) -> None:
-        seen(epoch, loss)
+    def after_epoch(epoch: int, loss: float, accuracy: float | None) -> None:
+        observe(epoch, loss)
         progress(epoch, loss, accuracy)
 
-    seen(0, None)
-    return tell
-
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
-LOSS_TAG, ACCURACY_TAG, FINAL_ACCURACY_TAG = "loss/train", "accuracy/test", "accuracy/last_epoch"
+    observe(0, None)
+    return after_epoch
 
 
 class Tracker(Protocol):
-    """Is told how a cell goes."""
+    """An experiment tracker of one cell."""
 
     def log_epoch(self, epoch: int, loss: float, accuracy: float | None) -> None:
-        """An epoch, from 1, its training loss, and its accuracy where test was scored."""
+        """Log an epoch, from 1, with training loss and test accuracy (None: not evaluated)."""
         ...
 
     def log_result(self, record: Record) -> None:
-        """How it ended."""
+        """Log the outcome or failure."""
         ...
 
 
 class NullTracker:
-    """Writes nothing."""
+    """A tracker that logs nothing."""
 
     def log_epoch(self, epoch: int, loss: float, accuracy: float | None) -> None:
-        """Nothing to be done."""
+        """Do nothing."""
 
     def log_result(self, record: Record) -> None:
-        """Nothing to be done."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
 class TensorBoardTracker:
-    """Writes an event as soon as it is told one."""
+    """A tracker that writes TensorBoard events, each at once."""
 
     writer: "SummaryWriter"
 
@@ -125,33 +126,33 @@ class TensorBoardTracker:
 
     def log_result(self, record: Record) -> None:
         if record.outcome:
-            found = {FINAL_ACCURACY_TAG: record.outcome.accuracy}
-            self.writer.add_hparams(hparams(record.settings), found, run_name=".")
+            metrics = {FINAL_ACCURACY_TAG: record.outcome.accuracy}
+            self.writer.add_hparams(hparams(record.settings), metrics, run_name=".")
         elif record.failure:
             self.writer.add_text("failure", f"{record.failure.error}: {record.failure.message}")
 
 
 @contextmanager
-def open_tracker(wanted: bool, settings: Settings, store: Store) -> Iterator[Tracker]:
-    """What is to be told how the cell with these settings goes.
+def open_tracker(enabled: bool, settings: Settings, store: Store) -> Iterator[Tracker]:
+    """Open the tracker of the cell with these settings; a null tracker unless `enabled`.
 
-    Raises `UserError` where event files are wanted and TensorBoard is not installed.
+    Raises `UserError` if event files are requested and TensorBoard is not installed.
     """
-    if not wanted:
+    if not enabled:
         yield NullTracker()
         return
     require_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
 
-    place = tensorboard_folder(store, settings)
-    for earlier in place.glob("events.out.tfevents.*"):  # or two courses would be drawn as one
+    folder = tensorboard_folder(store, settings)
+    for earlier in folder.glob("events.out.tfevents.*"):  # or two runs would be drawn as one
         earlier.unlink()
-    with SummaryWriter(str(place)) as writer:
+    with SummaryWriter(str(folder)) as writer:
         yield TensorBoardTracker(writer)
 
 
 def require_tensorboard() -> None:
-    """Raise `UserError` where TensorBoard is not installed."""
+    """Raise `UserError` if TensorBoard is not installed."""
     if find_spec("tensorboard") is None:
         raise UserError(
             "--tensorboard needs the package tensorboard, which is not installed: "
@@ -160,15 +161,15 @@ def require_tensorboard() -> None:
 
 
 def tensorboard_folder(store: Store, settings: Settings) -> Path:
-    """Where the event files of a cell lie: its record's place, below ``tensorboard/``."""
+    """Return the folder of a cell's event files: its record's path, below ``tensorboard/``."""
     record = store.path(settings).relative_to(store.root / "records")
     return store.root / "tensorboard" / record.with_suffix("")
 
 
 def hparams(settings: Settings) -> dict[str, Any]:
-    """What TensorBoard tells cells apart by: plain numbers and words."""
+    """Return the cell's hyper-parameters for TensorBoard: plain numbers and strings."""
     names = ("suite", "task", "backbone", "method", "seed")
-    about = {name: getattr(settings, name) for name in names}
+    common = {name: getattr(settings, name) for name in names}
     own = {f"method.{name}": value for name, value in settings.fields.items()}
-    every = {**about, "recipe": settings.recipe["name"], **settings.rates, **own}
+    every = {**common, "recipe": settings.recipe["name"], **settings.rates, **own}
     return {k: v if isinstance(v, int | float | str) else str(v) for k, v in every.items()}

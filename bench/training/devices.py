@@ -1,3 +1,5 @@
+"""The device of a run: choice, precision, synchronisation, peak memory, and its description."""
+
 import os
 import platform
 from contextlib import suppress
@@ -13,9 +15,10 @@ from bench.utils.errors import UserError, first_line
 
 
 def resolve_device(name: str | None) -> str:
-    """The name of a device that is there."""
-    import torch
+    """Return the name of the device to use, by default a GPU if there is one.
 
+    Raises `UserError` if this machine does not have it.
+    """
     found = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.zeros(1, device=found).item()
@@ -25,7 +28,7 @@ def resolve_device(name: str | None) -> str:
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
-    """Commit, versions, device, threads and time, as they are now."""
+    """Describe commit, versions, device, threads and time for a record."""
     return {
         **git_commit(),
         **package_versions(),
@@ -37,13 +40,13 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def resolve_precision(wanted: str, device: torch.device) -> str:
-    """The precision that a recipe's word means on a device: ``auto`` is bf16 where it is native.
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Return the precision to use on a device: for ``auto``, bf16 if the device has it natively.
 
-    Raises `UserError` for ``auto`` on a GPU where there is none to ask.
+    Raises `UserError` for ``auto`` on a GPU if this machine has none to query.
     """
-    if wanted != "auto":
-        return wanted
+    if precision != "auto":
+        return precision
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise UserError(
@@ -55,22 +58,22 @@ def resolve_precision(wanted: str, device: torch.device) -> str:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given: clocks are read only after this."""
+    """Wait for the device to finish its queue; required before a clock is read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Let `peak_memory_mb` count from now."""
+    """Reset the peak that `peak_memory_mb` returns."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
-        with suppress(OSError):  # Linux alone has it; elsewhere the process's whole life counts
+        with suppress(OSError):  # only Linux has it; elsewhere the peak is the process's
             Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """The most memory held since the reset: allocated on a GPU, resident on a CPU."""
+    """Return the peak memory since the reset in MiB: allocated on a GPU, resident on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     with suppress(OSError):
@@ -83,8 +86,8 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 @cache
-def _device_name(kind: str) -> str:
-    if kind == "cuda":
+def _device_name(device_type: str) -> str:
+    if device_type == "cuda":
         return torch.cuda.get_device_name()
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -1,40 +1,40 @@
-"""What the fixed part of a model makes of a split's images, computed once and kept for the run.
+"""Cache of the frozen trunk's outputs: computed once per run, reused every epoch.
 
-An epoch then costs what the part that learns costs. Nothing else changes: the order of the images
-and what dropout draws are those of a run without.
+An epoch then costs only the forward and backward pass of the layers from the first trainable one
+on. Nothing else changes: the order of the images and the draws of dropout are those of a run
+without the cache.
 
-Kept is what passes between two stages. Of visual query tuning (vqt) that is nothing: its queries,
-which learn, stand in every block, so no block is fixed, although the tokens that they ask are. To
-keep those would take the input of each block, twelve times what moment probing (mp) keeps: 6.8 GiB
-for 1,000 images of ViT-B/16 in fp32, above `SHARE` where less than 20.3 GiB are free. Its images
-are read anew.
+The cache holds the tokens between two steps of the forward pass. Visual query tuning (vqt) has no
+such place: its trainable queries are in every block, so no block is frozen, although the tokens
+that they attend to are. A cache of every block's input would take twelve times the memory of
+moment probing's (mp): 6.8 GiB for 1,000 images of ViT-B/16 in fp32, above `FREE_MEMORY_FRACTION`
+with less than 20.3 GiB free. Its images are read in every epoch.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 
 import torch
 from timm.models import VisionTransformer
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.data.distributed import ProcessGroup
 from bench.data.loader import BatchLoader
 from bench.models.frozen_trunk import SplitModel, forward_fn, split_at_first_trainable
-from bench.training.trainer import autocast
+from bench.training.trainer import autocast, eval_mode
 from methods.shared import memory
 
-FREE_MEMORY_FRACTION = 1 / 3  # of the free memory that the features of a split may take
-SCORE_TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}  # how far scores may differ, of the largest
+FREE_MEMORY_FRACTION = 1 / 3  # of the free memory, for the features of one split
+LOGIT_TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}  # relative to the largest logit
 
 
 @dataclass
 class FeatureCache:
-    """Batches that are read in so many `passes`: as features where they can be kept, or as images.
+    """Batches of cached features where possible, otherwise of images, for `passes` over a split.
 
-    What is kept is computed at the first pass; a change of the fixed part between two passes makes
-    it computed anew. `note` says what was done and, where nothing is kept, why.
+    The features are computed in the first pass, and again if the frozen tensors change between two
+    passes. `note` says what was cached or, if nothing was, why.
     """
 
     batches: BatchLoader
@@ -58,16 +58,16 @@ class FeatureCache:
         return self.batches.process_group
 
     def forward_fn(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
-        """What makes scores of what the next pass gives: of features, the rest of `model`.
+        """Return the function from the next pass's inputs to logits: for features, the layers left.
 
-        Asked before each pass, for the model may have changed.
+        Called before each pass: the model may have changed.
         """
-        parts = self._split_model(model)
-        mark = parts.fingerprint() if parts else None
-        if not self.process_group.all_true(mark == self._fingerprint):
-            self._features, self._fingerprint = None, mark
-            self._features = self._compute_features(model, parts) if parts else None
-        return parts.scores if parts and self._features is not None else forward_fn(model)
+        split = self._split_model(model)
+        fingerprint = split.fingerprint() if split else None
+        if not self.process_group.all_true(fingerprint == self._fingerprint):
+            self._features, self._fingerprint = None, fingerprint
+            self._features = self._compute_features(model, split) if split else None
+        return split.logits if split and self._features is not None else forward_fn(model)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         if self._features is None:
@@ -78,81 +78,69 @@ class FeatureCache:
 
     def _split_model(self, model: VisionTransformer) -> SplitModel | None:
         reasons = {"read once": self.passes == 1, "views vary": self.batches.transform.is_random}
-        parts = None if any(reasons.values()) else split_at_first_trainable(model)
-        if parts is None:
+        split = None if any(reasons.values()) else split_at_first_trainable(model)
+        if split is None:
             why = next((why for why, holds in reasons.items() if holds), "no block is fixed")
             self.note = f"images: {why}"
-        return parts
+        return split
 
-    @torch.no_grad()
-    def _compute_features(self, model: VisionTransformer, parts: SplitModel) -> Tensor | None:
-        """The features of all images, unless there is no room, or they give other scores."""
-        with _eval_mode(model), autocast(self.device, self.precision):
-            given = self.batches.in_order()
-            rows, images = next(given)
-            first = parts.features(images)
-            if not self.process_group.all_true(self._has_room_for(first)):
+    def _compute_features(self, model: VisionTransformer, split: SplitModel) -> Tensor | None:
+        """Compute the features of all images; None if they do not fit or give other logits."""
+        with eval_mode(model), autocast(self.device, self.precision):
+            batches = self.batches.in_order()
+            first_rows, images = next(batches)
+            first = split.features(images)
+            if not self.process_group.all_true(self._fits_in_memory(first)):
                 return None
-            values = first.new_empty(len(self.batches.examples), *first.shape[1:])
-            values[rows] = first
-            for more, others in given:
-                values[more] = parts.features(others)
+            features = first.new_empty(len(self.batches.examples), *first.shape[1:])
+            features[first_rows] = first
+            for rows, others in batches:
+                features[rows] = split.features(others)
             if not self.process_group.all_true(
-                self._matches_full_model(model, parts, images, values[rows])
+                self._matches_full_model(model, split, images, features[first_rows])
             ):
                 return None
-            self.process_group.all_gather(values)
-            self.note = f"features: computed once, below {parts.rest[0].name}"
-            return values
+            self.process_group.all_gather(features)
+            self.note = f"features: computed once, below {split.rest[0].name}"
+            return features
 
-    def _has_room_for(self, first: Tensor) -> bool:
+    def _fits_in_memory(self, first: Tensor) -> bool:
+        """Return whether the features of the split fit, given those of the first batch."""
         needed = prod(first.shape[1:]) * first.element_size() * len(self.batches.examples)
-        room = (
-            FREE_MEMORY_FRACTION
-            * memory.free_memory(self.device)
-            / self.process_group.processes_per_device(self.device)
-        )
+        free = memory.free_memory(self.device)
+        room = FREE_MEMORY_FRACTION * free / self.process_group.processes_per_device(self.device)
         self.note = f"images: features of {_mib(needed)} MiB, room for {_mib(room)}"
         return needed <= room
 
     def _matches_full_model(
-        self, model: VisionTransformer, parts: SplitModel, images: Tensor, first: Tensor
+        self, model: VisionTransformer, split: SplitModel, images: Tensor, features: Tensor
     ) -> bool:
-        """Whether the first images, in another order, get the scores that the whole model gives.
+        """Return whether the first images get the full model's logits, in another order.
 
-        Their features are `first`. The whole model has its fixed part in training mode, where that
-        must neither draw nor change.
+        `features` are those of the images. The full model has its frozen steps in training mode,
+        where they must neither draw random numbers nor change.
         """
         self.note = "images: features alone give other scores"
         try:
-            found = parts.scores(first.flip(0))
-        except Exception:  # a module that needs what another saw may raise any kind
+            logits = split.logits(features.flip(0))
+        except Exception:  # a module that needs what a skipped one saw may raise any kind
             return False
-        mark, drawn = parts.fingerprint(), _rng_state(self.device)
-        for module in (module for stage in parts.frozen for module in stage.modules()):
+        fingerprint, rng_state = split.fingerprint(), _rng_state(self.device)
+        for module in (module for step in split.frozen for module in step.modules()):
             module.training = True
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            want = model(images.flip(0))
-            if mark != parts.fingerprint() or not torch.equal(drawn, _rng_state(self.device)):
-                return False
-        most = SCORE_TOLERANCE[self.precision] * want.abs().max().item()
-        return torch.allclose(found, want, rtol=0, atol=most)
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
+            expected = model(images.flip(0))
+            drawn = not torch.equal(rng_state, _rng_state(self.device))
+        if drawn or fingerprint != split.fingerprint():
+            return False
+        atol = LOGIT_TOLERANCE[self.precision] * expected.abs().max().item()
+        return torch.allclose(logits, expected, rtol=0, atol=atol)
 
 
 def _rng_state(device: torch.device) -> Tensor:
-    """What tells whether random numbers were drawn."""
+    """Return the state of the device's generator, which changes when numbers are drawn."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
-def _mib(count: float) -> str:
-    return f"{count / 2**20:.2f}"
+def _mib(size: float) -> str:
+    return f"{size / 2**20:.2f}"

@@ -1,6 +1,6 @@
-"""Pretraining of the embedded backbones: masked autoencoders and a classifier.
+"""Pretraining of the embedded backbones: masked autoencoding and supervised classification.
 
-All start from a small Vision Transformer and from any folder of images with a sub-folder a
+The models are small Vision Transformers; the data, any folder of images with a sub-folder per
 class. Sources: He et al., 2022, "Masked Autoencoders Are Scalable Vision Learners",
 https://arxiv.org/abs/2111.06377; patch dropping in supervised training: Liu et al., 2022,
 "PatchDropout", https://arxiv.org/abs/2208.07220.
@@ -35,7 +35,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class PretrainingConfig:
-    """The settings of one objective."""
+    """The hyper-parameters of one objective."""
 
     epochs: int
     batch: int
@@ -43,8 +43,8 @@ class PretrainingConfig:
     weight_decay: float
     betas: tuple[float, float]
     warmup_epochs: int
-    mask_ratio: float  # share of the patches that the encoder does not see in training
-    min_crop_area: float  # of the image's area
+    mask_ratio: float  # share of the patches that the encoder does not get in training
+    min_crop_area: float  # relative to the image's
 
 
 OBJECTIVES = {
@@ -59,7 +59,7 @@ OBJECTIVES = {
 
 @dataclass(frozen=True)
 class PretrainingEpoch:
-    """What one epoch of pretraining showed."""
+    """Loss and time of one epoch of pretraining."""
 
     number: int
     loss: float
@@ -67,16 +67,16 @@ class PretrainingEpoch:
 
 
 class MaskedAutoencoder(nn.Module):
-    """An encoder that sees a quarter of the patches and a small decoder that paints the others.
+    """An encoder of the visible patches, and a small decoder that reconstructs the masked ones.
 
-    The target of each hidden patch is its own pixels, normalised to zero mean and unit variance.
+    The target of each masked patch is its pixels, normalised to zero mean and unit variance.
     """
 
-    def __init__(self, encoder: VisionTransformer, hidden_share: float, width: int, depth: int):
+    def __init__(self, encoder: VisionTransformer, mask_ratio: float, width: int, depth: int):
         super().__init__()
-        self.encoder, self.mask_ratio = encoder, hidden_share
+        self.encoder, self.mask_ratio = encoder, mask_ratio
         patches, patch = encoder.patch_embed.num_patches, encoder.patch_embed.patch_size[0]
-        self.patch, self.visible_patches = patch, round(patches * (1 - hidden_share))
+        self.patch, self.visible_patches = patch, round(patches * (1 - mask_ratio))
         self.decoder_embed = nn.Linear(encoder.embed_dim, width)
         self.mask_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         self.decoder_pos_embed = nn.Parameter(torch.randn(1, patches, width) * 0.02)
@@ -86,31 +86,31 @@ class MaskedAutoencoder(nn.Module):
         self.decoder_pred = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3 * patch * patch))
 
     def forward(self, images: Tensor, _labels: Tensor) -> Tensor:
-        """The mean squared error over the hidden patches of `images`, (B, 3, H, W)."""
+        """Return the mean squared error over the masked patches of `images`, (B, 3, H, W)."""
         order = torch.rand(len(images), self.decoder_pos_embed.shape[1]).argsort(1)  # (B, N)
-        kept, hidden = order[:, : self.visible_patches], order[:, self.visible_patches :]
-        seen = self.decoder_embed(self.encode(images, kept))  # (B, kept, width)
-        blank = self.mask_token.expand(len(images), hidden.shape[1], -1)
-        shuffled = torch.cat([seen, blank], 1)
+        visible, masked = order[:, : self.visible_patches], order[:, self.visible_patches :]
+        encoded = self.decoder_embed(self.encode(images, visible))  # (B, visible, width)
+        mask_tokens = self.mask_token.expand(len(images), masked.shape[1], -1)
+        shuffled = torch.cat([encoded, mask_tokens], 1)
         tokens = (
             shuffled.gather(1, expand_index(order.argsort(1), shuffled)) + self.decoder_pos_embed
         )
-        painted = self.decoder_pred(self.decoder(tokens))  # (B, N, 3 * patch * patch)
+        predicted = self.decoder_pred(self.decoder(tokens))  # (B, N, 3 * patch * patch)
         target = normalised_patches(images, self.patch)
-        error = (painted.float() - target).pow(2).mean(-1)  # (B, N)
-        return error.gather(1, hidden).mean()
+        error = (predicted.float() - target).pow(2).mean(-1)  # (B, N)
+        return error.gather(1, masked).mean()
 
-    def encode(self, images: Tensor, kept: Tensor) -> Tensor:
-        """The encoder's output for the `kept` patches, (B, kept, D)."""
+    def encode(self, images: Tensor, visible: Tensor) -> Tensor:
+        """Return the encoder's output for the `visible` patches, (B, visible, D)."""
         model = self.encoder
         tokens = model.patch_embed(images) + model.pos_embed[:, 1:]  # (B, N, D)
-        tokens = tokens.gather(1, expand_index(kept, tokens))
-        first = (model.cls_token + model.pos_embed[:, :1]).expand(len(images), -1, -1)
-        return model.norm(model.blocks(torch.cat([first, tokens], 1)))[:, 1:]
+        tokens = tokens.gather(1, expand_index(visible, tokens))
+        class_token = (model.cls_token + model.pos_embed[:, :1]).expand(len(images), -1, -1)
+        return model.norm(model.blocks(torch.cat([class_token, tokens], 1)))[:, 1:]
 
 
 class Classifier(nn.Module):
-    """The backbone with a head over the folder's classes."""
+    """The backbone with a head for the folder's classes."""
 
     def __init__(self, encoder: VisionTransformer):
         super().__init__()
@@ -121,25 +121,25 @@ class Classifier(nn.Module):
 
 
 def expand_index(index: Tensor, like: Tensor) -> Tensor:
-    """`index`, (B, K), widened to gather whole rows of `like`, (B, N, D)."""
+    """Expand `index`, (B, K), to gather whole rows of `like`, (B, N, D)."""
     return index[..., None].expand(-1, -1, like.shape[-1])
 
 
 def normalised_patches(images: Tensor, patch: int) -> Tensor:
-    """The pixels of each patch at zero mean and unit variance, (B, N, 3 * patch * patch)."""
+    """Return each patch's pixels at zero mean and unit variance, (B, N, 3 * patch * patch)."""
     patches = F.unfold(images, patch, stride=patch).transpose(1, 2)
     variance, mean = torch.var_mean(patches, -1, keepdim=True)
     return (patches - mean) / (variance + 1e-6).sqrt()
 
 
 def read_images(folder: Path, size: int) -> tuple[Tensor, Tensor]:
-    """All images below `folder` as uint8, (B, 3, size, size), and their sub-folders' numbers."""
-    found = ImageFolder(
+    """Read all images below `folder` as uint8, (B, 3, size, size), and their classes, (B,)."""
+    dataset = ImageFolder(
         str(folder),
         lambda image: transforms.pil_to_tensor(_resize(image, size)),
         loader=_load_image,
     )
-    images, labels = zip(*found, strict=True)
+    images, labels = zip(*dataset, strict=True)
     return torch.stack(images), torch.tensor(labels)
 
 
@@ -151,10 +151,10 @@ def _resize(image: Image.Image, size: int) -> Image.Image:
     return transforms.resize(image, [size, size], antialias=True)
 
 
-def augment(images: Tensor, smallest: float) -> Tensor:
-    """A random crop of at least `smallest` of the area, and a random flip, an image; in [-1, 1]."""
+def augment(images: Tensor, min_area: float) -> Tensor:
+    """Crop each image to at least `min_area` of its area and flip it, at random; in [-1, 1]."""
     count = len(images)
-    side = torch.empty(count).uniform_(smallest, 1).sqrt()
+    side = torch.empty(count).uniform_(min_area, 1).sqrt()
     shift = (torch.rand(count, 2) * 2 - 1) * (1 - side[:, None])
     flip = torch.where(torch.rand(count) < 0.5, -1.0, 1.0)
     grid = torch.zeros(count, 2, 3)
@@ -165,13 +165,13 @@ def augment(images: Tensor, smallest: float) -> Tensor:
 
 
 def build_model(objective: str, size: str, classes: int) -> nn.Module:
-    """The network to train for `objective`; its backbone is `.encoder`."""
-    settings = OBJECTIVES[objective]
-    dropped = settings.mask_ratio if objective == "supervised" else 0.0
+    """Build the model to train for `objective`; its backbone is `.encoder`."""
+    config = OBJECTIVES[objective]
+    patch_drop_rate = config.mask_ratio if objective == "supervised" else 0.0
     encoder = timm.create_model(
         "vit_tiny_patch16_224",
         num_classes=classes if objective == "supervised" else 0,
-        patch_drop_rate=dropped,
+        patch_drop_rate=patch_drop_rate,
         img_size=SIDE,
         patch_size=4,
         **SIZES[size],
@@ -179,7 +179,7 @@ def build_model(objective: str, size: str, classes: int) -> nn.Module:
     model = (
         Classifier(encoder)
         if objective == "supervised"
-        else MaskedAutoencoder(encoder, settings.mask_ratio, width=64, depth=2)
+        else MaskedAutoencoder(encoder, config.mask_ratio, width=64, depth=2)
     )
     use_plain_attention(model)
     return model
@@ -188,37 +188,38 @@ def build_model(objective: str, size: str, classes: int) -> nn.Module:
 def pretrain(
     objective: str, size: str, folder: Path, out: Path, epochs: int | None, seed: int
 ) -> Iterator[PretrainingEpoch]:
-    """Train on the images below `folder`, write the backbone to `out`; yields after each epoch.
+    """Train on the images below `folder`, and write the backbone to `out`; yield after each epoch.
 
-    The file is written anew after every epoch, as fp16 safetensors without any head.
+    The file is overwritten after every epoch, as fp16 safetensors without a head.
     """
     torch.manual_seed(seed)
-    settings = OBJECTIVES[objective]
+    config = OBJECTIVES[objective]
     images, labels = read_images(folder, SIDE)
     model = build_model(objective, size, int(labels.max()) + 1)
-    total = epochs or settings.epochs
+    total = epochs or config.epochs
     optimiser = torch.optim.AdamW(
-        _param_groups(model, settings.weight_decay), lr=settings.lr, betas=settings.betas
+        _param_groups(model, config.weight_decay), lr=config.lr, betas=config.betas
     )
-    rate = lr_schedule(settings.lr, settings.warmup_epochs, total, len(images) // settings.batch)
-    for number in range(total):
+    next_lr = lr_schedule(config.lr, config.warmup_epochs, total, len(images) // config.batch)
+    for epoch in range(1, total + 1):
         start = perf_counter()
-        loss = _train_epoch(model, images, labels, optimiser, settings, rate)
+        loss = _train_epoch(model, images, labels, optimiser, config, next_lr)
         save_encoder(model.encoder, out)
-        yield PretrainingEpoch(number + 1, loss, perf_counter() - start)
+        yield PretrainingEpoch(epoch, loss, perf_counter() - start)
 
 
 def lr_schedule(peak: float, warmup: int, epochs: int, steps: int) -> Callable[[], float]:
-    """The learning rate of each further step: a linear rise for `warmup` epochs, then a cosine."""
-    done = 0
+    """Return a function that gives each step's learning rate: linear warm-up, then a cosine."""
+    step, warmup_steps, decay_steps = 0, warmup * steps, max(1, (epochs - warmup) * steps)
 
-    def rate() -> float:
-        nonlocal done
-        done += 1
-        rise, left = warmup * steps, (done - warmup * steps) / max(1, (epochs - warmup) * steps)
-        return peak * (done / rise if done <= rise else (1 + cos(pi * left)) / 2)
+    def next_lr() -> float:
+        nonlocal step
+        step += 1
+        if step <= warmup_steps:
+            return peak * (step / warmup_steps)
+        return peak * ((1 + cos(pi * ((step - warmup_steps) / decay_steps))) / 2)
 
-    return rate
+    return next_lr
 
 
 def _train_epoch(
@@ -226,20 +227,20 @@ def _train_epoch(
     images: Tensor,
     labels: Tensor,
     optimiser: torch.optim.Optimizer,
-    settings: PretrainingConfig,
-    rate: Callable[[], float],
+    config: PretrainingConfig,
+    next_lr: Callable[[], float],
 ) -> float:
-    """Train for one epoch, leaving out the last incomplete batch; the mean loss."""
+    """Train for one epoch, without the last incomplete batch; return the mean loss."""
     model.train()
     losses = []
-    steps = len(images) // settings.batch
-    for chosen in torch.randperm(len(images)).split(settings.batch)[:steps]:
-        current = rate()
+    steps = len(images) // config.batch
+    for index in torch.randperm(len(images)).split(config.batch)[:steps]:
+        lr = next_lr()
         for group in optimiser.param_groups:
-            group["lr"] = current
+            group["lr"] = lr
         optimiser.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
-            loss = model(augment(images[chosen], settings.min_crop_area), labels[chosen])
+            loss = model(augment(images[index], config.min_crop_area), labels[index])
         loss.backward()
         optimiser.step()
         losses.append(loss.detach())

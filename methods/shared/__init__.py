@@ -1,0 +1,1 @@
+"""Building blocks that several methods share: prompts, attention, clustering, the registry."""

@@ -1,3 +1,5 @@
+"""timm's attention and block computed step by step, so that methods can change single steps."""
+
 from collections.abc import Sequence
 
 import torch
@@ -11,13 +13,13 @@ from methods.shared.base import Unsupported
 
 
 def attend(attn: Attention, x: Tensor, *more: tuple[Tensor, Tensor]) -> Tensor:
-    """timm's attention over `x`, (B, N, D), with `more` keys and values, (H, P, D / H) each."""
+    """Apply timm's attention to `x`, (B, N, D), with `more` keys and values, (H, P, D / H) each."""
     q, k, v = _project_with_extra(attn, x, more)
     return attention_output(attn, x, q, k, v)
 
 
 def attend_first_token(attn: Attention, x: Tensor, *more: tuple[Tensor, Tensor]) -> Tensor:
-    """What `attend` returns for the first token alone, (B, 1, D)."""
+    """Compute the output of `attend` for the first token only, (B, 1, D)."""
     q, k, v = _project_with_extra(attn, x, more)
     return attention_output(attn, x[:, :1], q[:, :, :1], k, v)
 
@@ -25,10 +27,10 @@ def attend_first_token(attn: Attention, x: Tensor, *more: tuple[Tensor, Tensor])
 def _project_with_extra(
     attn: Attention, x: Tensor, more: Sequence[tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values of `x`, (B, H, N, D / H) each, `more` before the latter two."""
+    """Project `x` to queries, keys and values, (B, H, N, D / H) each; `more` precede the latter."""
     q, k, v = project_qkv(attn, x)
     if more:
-        q = q.contiguous()  # else it would keep the keys and values that the longer ones replace
+        q = q.contiguous()  # a view would keep the shorter keys and values in memory
     for keys, values in more:
         k = torch.cat([keys.expand(len(x), -1, -1, -1), k], 2)
         v = torch.cat([values.expand(len(x), -1, -1, -1), v], 2)
@@ -36,20 +38,20 @@ def _project_with_extra(
 
 
 def keys_and_values(attn: Attention, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The keys and values that `attn` makes of `x`, (P, D): (H, P, D / H) each."""
+    """Project `x`, (P, D), to keys and values, (H, P, D / H) each."""
     _, k, v = project_qkv(attn, x[None])
     return k[0], v[0]
 
 
 def project_qkv(attn: Attention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The queries, keys and values that `attn` makes of `x`, (B, N, D): (B, H, N, D / H) each."""
+    """Project `x`, (B, N, D), to queries, keys and values, (B, H, N, D / H) each."""
     B, N, _ = x.shape
     split = attn.qkv(x).reshape(B, N, 3, attn.num_heads, attn.head_dim).permute(2, 0, 3, 1, 4)
     return attn.q_norm(split[0]), attn.k_norm(split[1]), split[2]
 
 
 def attention_output(attn: Attention, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """What `attn` returns for `x`, (B, N, D), with these queries, keys and values."""
+    """Compute the output of `attn` for `x`, (B, N, D), from its queries, keys and values."""
     mixed = _dot_product_attention(attn, q, k, v).transpose(1, 2).flatten(2)  # (B, N, D)
     mixed = attn.norm(mixed)
     if attn.gate is not None:
@@ -58,7 +60,7 @@ def attention_output(attn: Attention, x: Tensor, q: Tensor, k: Tensor, v: Tensor
 
 
 def _dot_product_attention(attn: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The values mixed as the queries ask, in the form that `attn` itself uses."""
+    """Scaled dot-product attention, fused or not as in `attn` itself."""
     if attn.fused_attn:
         dropped = attn.attn_drop.p if attn.training else 0.0
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropped)
@@ -66,18 +68,18 @@ def _dot_product_attention(attn: Attention, q: Tensor, k: Tensor, v: Tensor) -> 
 
 
 def finish_block(block: Block, x: Tensor, attended: Tensor) -> Tensor:
-    """The rest of timm's block, from what its attention made of `x`."""
+    """Compute the rest of timm's block: both residuals and the MLP, given the attention output."""
     x = x + block.drop_path1(block.ls1(attended))
     return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
 
 
 def is_timm_block(block: nn.Module) -> bool:
-    """Whether `attend` and `after_attention` compute what this block does."""
+    """Return whether `attend` and `finish_block` reproduce this block."""
     return isinstance(getattr(block, "attn", None), Attention) and hasattr(block, "ls1")
 
 
 def require_timm_blocks(model: VisionTransformer) -> None:
-    """Raise `Unsupported` unless the parts of every block can be computed one by one here."""
+    """Raise `Unsupported` unless every block can be computed step by step (see `is_timm_block`)."""
     for block in model.blocks:
         if not is_timm_block(block):
             raise Unsupported(

@@ -1,6 +1,5 @@
-"""Replacing modules inside a backbone."""
+"""Changes to a backbone: replaced modules, changed weights, and checks that they are possible."""
 
-# MERGED methods.shared.backbone: """What methods that change weights share: checks of a backbone, and a layer with other weights."""
 import copy
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,26 +14,26 @@ from methods.shared.base import Unsupported
 def replace_modules(
     model: VisionTransformer, pattern: str, build: Callable[..., nn.Module]
 ) -> None:
-    """Put ``build(old)`` in place of the module called `pattern` in every block.
+    """Replace the module called `pattern` in every block by ``build(old)``.
 
-    >>> replace(model, "mlp", Halved)  # where Halved(mlp) is a module that halves what mlp gives
+    >>> replace_modules(model, "mlp", Halved)  # Halved(mlp) is a module that halves the output
     """
     for block in model.blocks:
         block.set_submodule(pattern, build(block.get_submodule(pattern)))
 
 
 def embed_images(model: VisionTransformer, images: Tensor) -> Tensor:
-    """What the first block receives: patches with positions behind the prefix tokens, (B, N, D)."""
+    """Compute the first block's input: prefix tokens, then patches with positions, (B, N, D)."""
     return add_positions(model, model.patch_embed(images))
 
 
 def add_positions(model: VisionTransformer, patches: Tensor) -> Tensor:
-    """What the first block receives, (B, N, D), from what the patch embedding gives."""
+    """Turn the output of the patch embedding into the input of the first block, (B, N, D)."""
     return model.norm_pre(model.patch_drop(model._pos_embed(patches)))
 
 
 def require_fused_qkv(model: VisionTransformer) -> None:
-    """Raise `Unsupported` unless every block is timm's plain attention and MLP."""
+    """Raise `Unsupported` unless every block has a ``norm1`` and a fused ``attn.qkv``."""
     for block in model.blocks:
         if not (hasattr(block, "norm1") and hasattr(getattr(block, "attn", None), "qkv")):
             kind = type(block).__name__
@@ -42,13 +41,13 @@ def require_fused_qkv(model: VisionTransformer) -> None:
 
 
 BLOCK_LINEARS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
-"""The layers of a block that hold its matrices."""
+"""The linear layers of a block."""
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def require_layers(model: VisionTransformer, kind: type[nn.Module], *names: str) -> None:
-    """Raise `Unsupported` unless each block has layers of this `kind`, with weights, by `names`."""
+    """Raise `Unsupported` unless every block has layers of a `kind`, with weights, at `names`."""
     for block in model.blocks:
         children = dict(block.named_modules())
         for name in names:
@@ -61,7 +60,7 @@ def require_layers(model: VisionTransformer, kind: type[nn.Module], *names: str)
 
 
 def require_pre_norm(model: VisionTransformer) -> None:
-    """Raise `Unsupported` unless every block is timm's: ``x + attn(norm1(x))``, then the MLP."""
+    """Raise `Unsupported` unless every block is timm's pre-norm `Block`, not a subclass."""
     for block in model.blocks:
         if type(block) is not Block:
             raise Unsupported(
@@ -70,7 +69,7 @@ def require_pre_norm(model: VisionTransformer) -> None:
 
 
 def with_weights(layer: Layer, weight: Tensor, bias: Tensor | None) -> Layer:
-    """A copy of `layer`, frozen, with these weights."""
+    """Copy `layer` with these weights, frozen."""
     plain = copy.deepcopy(layer)
     for name, value in (("weight", weight), ("bias", bias)):
         frozen = None if value is None else nn.Parameter(value.detach().clone(), False)

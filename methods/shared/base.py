@@ -1,4 +1,4 @@
-"""What a method is."""
+"""The interface of a method, and the exception for backbones that it cannot be attached to."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -9,42 +9,42 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 Batches = Iterable[tuple[Tensor, Tensor]]
-"""Normalised images, (B, 3, H, W), and labels, (B,), in batches; may be read more than once."""
+"""Batches of normalised images, (B, 3, H, W), and labels, (B,); may be iterated more than once."""
 
 
 class Unsupported(Exception):
-    """This method cannot serve this backbone; the message is the one sentence that says why."""
+    """The method cannot be attached to this backbone; the message says why, in one sentence."""
 
 
 @dataclass(frozen=True)
 class Method(ABC):
     """One way to adapt a pretrained backbone to a task.
 
-    A method gets a backbone that is frozen except for a new head, and leaves it
-    ready to train: what should learn has ``requires_grad``, and nothing else.
-    Its fields are its hyper-parameters.
+    A method receives a backbone that is frozen except for its new head, and makes exactly those
+    parameters trainable (``requires_grad``) that it wants to train. Its fields are its
+    hyper-parameters.
     """
 
     starts_from_images: ClassVar[bool] = False
-    """Whether `prepare` reads images and never labels, so that another task's serve as well."""
+    """True if `prepare` reads images but no labels, so that another task's images can be used."""
 
     @abstractmethod
     def attach(self, model: VisionTransformer) -> None:
-        """Add modules to `model`, or unfreeze some it has. Needs no data.
+        """Add modules to `model`, or unfreeze existing ones. Needs no data.
 
-        Raises `Unsupported` where the backbone cannot be served.
+        Raises `Unsupported` if the method does not work with this backbone.
         """
 
     def prepare(self, model: VisionTransformer, batches: Batches) -> None:
-        """Attach, starting from what `batches` show. The runner times this call."""
+        """Attach, with an initialisation that may use `batches`. The runner times this call."""
         self.attach(model)
 
     def param_groups(self, model: VisionTransformer) -> list[dict[str, Any]]:
-        """Groups with a learning rate (``lr``, a factor) or decay (``weight_decay``) of their own.
+        """Parameter groups with their own learning-rate factor (``lr``) or ``weight_decay``.
 
-        What is trainable and in no group here falls under the trainer's general rule.
+        Trainable parameters in none of these groups follow the trainer's general rule.
         """
         return []
 
     def after_epoch(self, model: VisionTransformer, epoch: int) -> None:  # noqa: B027
-        """Act between two epochs; `epoch` counts from 1."""
+        """Called after each epoch; `epoch` counts from 1."""

@@ -1,7 +1,7 @@
-"""K-means where the tokens lie: greedy k-means++ seeds and Lloyd's iterations, chunk by chunk.
+"""K-means on the tokens' own device, in chunks: greedy k-means++ and Lloyd's iterations.
 
-Several seedings are iterated on a sample of the tokens, and the best of them on all: what is found
-is a solution for all tokens, but few passes over all of them are left to do.
+Several seedings are run to convergence on a sample of the tokens; only the best continues on all
+of them. The result is a solution for all tokens, with few passes over the full set.
 Sources: Lloyd, 1982, https://doi.org/10.1109/TIT.1982.1056489; Arthur and Vassilvitskii, 2007,
 https://dl.acm.org/doi/10.5555/1283383.1283494.
 """
@@ -13,60 +13,52 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CHUNK_VALUES = {
-    "cpu": 2**20,
-    "cuda": 2**26,
-}  # values at a time: a processor's cache, a GPU's appetite
-MIN_SAMPLE_SIZE, SAMPLES_PER_CLUSTER = (
-    2**13,
-    2**8,
-)  # tokens of the sample: at least, and at least for each cluster
-N_INIT = 4  # seedings that are tried on the sample
-TOLERANCE, SAMPLE_TOLERANCE = (
-    1e-4,
-    1e-3,
-)  # of the inertia: a pass that gains less is the last; of a trial
-MAX_ITERATIONS = 300  # at most
-ROUNDING_ULPS = 64  # steps of a number's last digit that make no difference between two tokens
+CHUNK_VALUES = {"cpu": 2**20, "cuda": 2**26}  # values per chunk: a CPU's cache, a GPU's occupancy
+MIN_SAMPLE_SIZE, SAMPLES_PER_CLUSTER = 2**13, 2**8  # the larger lower bound of the sample counts
+N_INIT = 4  # seedings tried on the sample
+# Stop after a pass that lowers the inertia by less than this fraction: all tokens, the sample.
+TOLERANCE, SAMPLE_TOLERANCE = 1e-4, 1e-3
+MAX_ITERATIONS = 300
+ROUNDING_ULPS = 64  # two tokens closer than so many units in the last place count as equal
 
 
 @dataclass(frozen=True)
 class CentredPoints:
-    """`tokens`, (N, D), as seen from `middle`, (D,): distances keep their digits near it."""
+    """`tokens`, (N, D), relative to `middle`, (D,), which keeps distances numerically precise."""
 
     tokens: Tensor
     middle: Tensor
 
     def chunks(self, clusters: int) -> tuple[Tensor, ...]:
-        """Parts of the tokens, (n, D), such that neither (n, D) nor (n, clusters) is large."""
+        """Split the tokens into chunks, (n, D), with neither (n, D) nor (n, clusters) large."""
         values = CHUNK_VALUES.get(self.tokens.device.type, 2**20)
         return self.tokens.split(max(1, values // max(self.tokens.shape[1], clusters)))
 
     def centred(self, part: Tensor) -> Tensor:
-        """A part of the tokens less the middle."""
+        """Subtract the middle from a chunk of tokens."""
         return part.to(self.middle.dtype) - self.middle
 
     def sum_of_squares(self) -> float:
-        """The sum of all squared distances to the middle."""
+        """Sum the squared distances of all tokens to the middle."""
         total = torch.zeros((), dtype=torch.float64, device=self.middle.device)
-        for part in self.chunks(1):  # no list: small numbers would pin the room between them
+        for part in self.chunks(1):  # no list of scalars: they would fragment memory
             total += self.centred(part).square().sum(dtype=torch.float64)
         return total.item()
 
 
 @dataclass
 class LloydState:
-    """What is known of K clusters from one pass to the next, so that a pass adds what changed."""
+    """Assignments and sums of K clusters, which each pass updates incrementally."""
 
-    labels: Tensor  # (N,): K where a token has none yet
-    sums: Tensor  # (K, D) float64: of the centred tokens of each cluster
+    labels: Tensor  # (N,): K for tokens not yet assigned
+    sums: Tensor  # (K, D) float64: sums of the centred tokens of each cluster
     counts: Tensor  # (K,) float64
 
 
 def cluster_centres(tokens: Tensor, count: int) -> Tensor:
-    """The centres of `count` clusters of `tokens`, (N, D): (count, D).
+    """Cluster `tokens`, (N, D), and return the `count` centres, (count, D).
 
-    Draws from torch's generator. Computes in at least float32.
+    Draws from torch's global generator. Computes in at least float32.
     """
     size = max(MIN_SAMPLE_SIZE, SAMPLES_PER_CLUSTER * count)
     chosen = torch.randperm(len(tokens))[:size].sort().values.to(tokens.device)
@@ -85,7 +77,7 @@ def cluster_centres(tokens: Tensor, count: int) -> Tensor:
 
 
 def _kmeans_plus_plus(tokens: Tensor, count: int) -> Tensor:
-    """Greedy k-means++: of a few tokens drawn by squared distance, the one that helps most."""
+    """Greedy k-means++: draw a few tokens by squared distance, keep the one that helps most."""
     norms = tokens.square().sum(1)
     seeds = tokens[torch.randint(len(tokens), (1,))]
     near = _squared_distances(tokens, norms, seeds)[:, 0]  # (N,)
@@ -100,14 +92,14 @@ def _kmeans_plus_plus(tokens: Tensor, count: int) -> Tensor:
 
 
 def _squared_distances(tokens: Tensor, norms: Tensor, centres: Tensor) -> Tensor:
-    """The squared distance of each token to each of the centres, (N, centres)."""
+    """Squared distance of each token to each centre, (N, centres)."""
     return (norms[:, None] + centres.square().sum(1) - tokens @ (2 * centres).T).clamp_min(0)
 
 
 def _lloyd(
     points: CentredPoints, centres: Tensor, tolerance: float = TOLERANCE
 ) -> tuple[Tensor, float]:
-    """Lloyd's iterations from `centres`, (K, D), until they gain little; and the last inertia."""
+    """Run Lloyd's iterations from `centres`, (K, D); return the final centres and inertia."""
     spread, before = points.sum_of_squares(), float("inf")
     clusters, inertia = _initial_state(points, centres), before
     for _ in range(MAX_ITERATIONS):
@@ -126,7 +118,7 @@ def _initial_state(points: CentredPoints, centres: Tensor) -> LloydState:
 
 
 def _assign(points: CentredPoints, centres: Tensor, clusters: LloydState) -> float:
-    """Give every token to the nearest of the centres; what these take off the spread."""
+    """Assign every token to its nearest centre; return by how much this lowers the inertia."""
     gain, count = clusters.counts.new_zeros(()), len(centres)
     chunks = points.chunks(count)
     for part, old in zip(chunks, clusters.labels.split(len(chunks[0])), strict=True):
@@ -142,7 +134,7 @@ def _assign(points: CentredPoints, centres: Tensor, clusters: LloydState) -> flo
 
 
 def _nearest(tokens: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """x . c - |c|^2 / 2 of the nearest centre, which centre it is: (n,) each."""
+    """Nearest centre of each token and its score x . c - |c|^2 / 2: (score, label), (n,) each."""
     best, labels = torch.addmm(centres.square().sum(1), tokens, centres.T, beta=-0.5).max(1)
     return best, labels
 
@@ -150,9 +142,9 @@ def _nearest(tokens: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
 def _update_centres(
     points: CentredPoints, centres: Tensor, clusters: LloydState
 ) -> tuple[Tensor, bool]:
-    """The mean of each cluster, (K, D); an empty one starts anew where it is needed most.
+    """Compute the mean of each cluster, (K, D); move empty clusters to the farthest tokens.
 
-    Also whether any did: not where there are fewer distinct tokens than clusters.
+    Also return whether any was moved; none is if there are fewer distinct tokens than clusters.
     """
     means = (clusters.sums / clusters.counts.clamp_min(1)[:, None]).to(centres.dtype)
     empty = (clusters.counts == 0).nonzero()[:, 0]
@@ -165,9 +157,9 @@ def _update_centres(
 
 
 def _farthest(points: CentredPoints, centres: Tensor, count: int) -> Tensor:
-    """The `count` centred tokens farthest from their centres, (`count` or fewer, D).
+    """Return the `count` centred tokens farthest from their centres, (`count` or fewer, D).
 
-    Those that differ from their centre by rounding alone are left out.
+    Tokens that differ from their centre only by rounding are left out.
     """
     away, tokens = centres.new_zeros(0), centres[:0]
     for part in points.chunks(len(centres)):

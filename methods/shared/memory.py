@@ -1,4 +1,4 @@
-"""How much memory is free, and what is said when something does not fit into it."""
+"""Free memory of a device, and the warning and test for running out of it."""
 
 from pathlib import Path
 
@@ -6,22 +6,22 @@ import torch
 
 
 class SpillWarning(UserWarning):
-    """What does not fit where it is computed lies elsewhere."""
+    """A tensor does not fit on its device and is kept in slower memory."""
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether it is memory that an error is about, wherever it ran out."""
+    """Return whether an error means that memory ran out, on any device."""
     kinds = torch.OutOfMemoryError | MemoryError
     return isinstance(error, kinds) or "can't allocate" in str(error)
 
 
 def free_memory(device: torch.device) -> float:
-    """The bytes that are free on a device; without end where nothing tells."""
+    """Return the free bytes of a device; infinity where they cannot be determined."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()  # Linux alone has it
+        lines = Path("/proc/meminfo").read_text().splitlines()  # Linux only
     except OSError:
         return float("inf")
     known = {name: value for name, _, value in (line.partition(":") for line in lines)}
@@ -29,7 +29,7 @@ def free_memory(device: torch.device) -> float:
 
 
 def _cgroup_free_memory() -> float:
-    """The bytes that this process's container may still take; caches of files can be dropped."""
+    """Return the bytes left within the container's limit, counting file caches as free."""
     group = Path("/sys/fs/cgroup")
     try:
         limit, used = ((group / name).read_text() for name in ("memory.max", "memory.current"))

@@ -1,7 +1,7 @@
-"""Folding what a method added into the backbone's own weights, where the mathematics allows.
+"""Merging of adapters into the backbone's own weights, where the mathematics allows it.
 
-An adapted module of this package, or of a plug-in, that can be folded offers the method
-``merged()``: a plain module that computes the same. peft's layers fold by their own ``merge``.
+A module of this package, or of a plug-in, that can be merged has a method ``merged()``, which
+returns an equivalent plain module. peft's layers are merged by their own ``merge``.
 """
 
 import copy
@@ -14,18 +14,17 @@ from torch import Tensor, nn
 
 from methods.shared.base import Unsupported
 
-BACKBONE_PACKAGES = ("torch", "timm")  # whose modules a backbone consists of; all others were added
-RELATIVE_TOLERANCE = (
-    1e-3  # of the largest score: float32 keeps 7 digits, of which deep networks lose some 3
-)
+BACKBONE_PACKAGES = ("torch", "timm")  # a backbone's modules come from these; all others were added
+# Of the largest logit: float32 has 7 digits, of which deep networks lose about 3.
+RELATIVE_TOLERANCE = 1e-3
 
 
 @torch.no_grad()
 def merge_adapters(model: VisionTransformer) -> None:
-    """Replace every adapted module of `model` by the plain one that computes the same.
+    """Replace every adapted module of `model` by an equivalent plain one.
 
-    Raises `Unsupported`, with the model as it was, where something added cannot be folded, or the
-    folded model scores otherwise.
+    Raises `Unsupported`, and leaves the model unchanged, if an added module cannot be merged or the
+    merged model's logits differ.
     """
     adapted = dict(_adapted_modules(model))
     stuck = sorted(
@@ -50,9 +49,9 @@ def _set_modules(model: VisionTransformer, modules: dict[str, nn.Module]) -> Non
 
 
 def _logits_on_noise(model: VisionTransformer) -> Tensor:
-    """What the model makes of two images of noise in evaluation, (2, C)."""
+    """Compute the logits of two images of noise in evaluation mode, (2, C)."""
     weight, was_training = next(model.parameters()), model.training
-    size = model.patch_embed.img_size or (224, 224)  # none: the network takes any
+    size = model.patch_embed.img_size or (224, 224)  # None: the network takes any size
     noise = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
     scores = model.eval()(noise.to(weight))
     model.train(was_training)
@@ -60,7 +59,7 @@ def _logits_on_noise(model: VisionTransformer) -> Tensor:
 
 
 def _adapted_modules(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The outermost modules below `module` that a method put there, by name."""
+    """Yield the outermost modules below `module` that a method added, with their names."""
     for name, child in module.named_children():
         if _is_added(child):
             yield f"{path}{name}", child
@@ -77,7 +76,7 @@ def _is_mergeable(module: nn.Module) -> bool:
 
 
 def _has_merged(module: nn.Module) -> bool:
-    """Whether it has the method; peft's layers have a flag of that name."""
+    """Return whether it has the method ``merged``; in peft's layers that is a flag."""
     return callable(getattr(module, "merged", None))
 
 
@@ -86,7 +85,7 @@ def _is_peft_layer(module: nn.Module) -> bool:
 
 
 def _merged_module(module: nn.Module) -> nn.Module:
-    """The plain module for an adapted one, which stays as it is."""
+    """Return the plain module equivalent to an adapted one, which is left unchanged."""
     twin: Any = copy.deepcopy(module)  # peft merges in place
     if _has_merged(twin):
         return twin.merged()

@@ -1,7 +1,7 @@
-"""The patch tokens at the input of each block, for all images at once and one layer at a time.
+"""Patch tokens at the input of each block: all images at once, one layer at a time.
 
-One forward pass in all, and one tensor: each block reads a batch of it and writes its outputs in
-the same place.
+Takes a single forward pass and a single tensor: each block reads a batch of it and overwrites it
+with its output.
 """
 
 import tempfile
@@ -19,7 +19,7 @@ from torch import Tensor
 from methods.shared.backbone import add_positions
 from methods.shared.memory import SpillWarning, free_memory
 
-MAX_MEMORY_SHARE = 0.8  # of what is free may be taken: a block needs room of its own
+MAX_MEMORY_SHARE = 0.8  # of the free memory; blocks need some for their activations
 
 
 @torch.no_grad()
@@ -30,12 +30,12 @@ def block_inputs(
     last: int,
     positions: bool = True,
 ) -> Iterator[tuple[int, Tensor]]:
-    """(i, the patch tokens at the input of block i), (B, N, D), for i = 0 ... `last`.
+    """Yield (i, patch tokens at the input of block i, (B, N, D)) for i = 0 ... `last`.
 
-    `batches` are at most `count` batches of images, none larger than the first. Block L's "input",
-    L being the number of blocks, is the output of the last block. Without `positions` the first
-    layer's tokens come from before the position embedding. Tokens are overwritten when the next
-    layer's are asked for. Where a layer does not fit into memory they lie in a file.
+    `batches` are at most `count` batches of images, none larger than the first. The "input" of
+    block L, L being the number of blocks, is the output of the last block. Without `positions` the
+    tokens of block 0 are taken before the position embedding. The next iteration overwrites the
+    tokens. A layer that does not fit into memory is kept in a file.
     """
     was_training = model.training
     model.eval()
@@ -57,7 +57,7 @@ def block_inputs(
 def _embed_batches(
     model: VisionTransformer, batches: Iterable[Tensor], count: int
 ) -> tuple[Tensor, list[Tensor], torch.Size]:
-    """The embedded patches, (B, N, D), the batches they consist of, and an image's patch grid."""
+    """Embed all images: patches, (B, N, D), the same split into batches, and the patch grid."""
     place, grid = torch.empty(0), torch.Size()
     sizes: list[int] = []
     for images in batches:
@@ -76,9 +76,9 @@ def _embed_batches(
 def _first_block_inputs(
     model: VisionTransformer, parts: Sequence[Tensor], grid: torch.Size
 ) -> Sequence[Tensor]:
-    """Make the first block's input of the embedded patches; its prefix tokens, in batches."""
+    """Turn patches into the first block's input, in place; return its prefix tokens in batches."""
     sizes, width = [len(part) for part in parts], parts[0].shape[2]
-    # one tensor: many small ones would keep the allocator from using the room around them anew
+    # one tensor: many small ones would fragment the allocator's memory
     shape = (sum(sizes), model.num_prefix_tokens, width)
     prefixes = parts[0].new_empty(shape, device=_device(model)).split(sizes)
     for prefix, part in zip(prefixes, parts, strict=True):
@@ -87,7 +87,7 @@ def _first_block_inputs(
 
 
 def _to_device(model: VisionTransformer, part: Tensor) -> Tensor:
-    """A batch of tokens where the model computes."""
+    """Move a batch of tokens to the model's device."""
     return part.to(_device(model))
 
 
@@ -96,13 +96,13 @@ def _device(model: VisionTransformer) -> torch.device:
 
 
 def _store(state: Tensor, prefix: Tensor, part: Tensor) -> None:
-    """Put a state's prefix tokens, (b, P, D), and patch tokens, (b, N, D), in their places."""
+    """Copy a block's output into `prefix`, (b, P, D), and `part`, (b, N, D)."""
     prefix.copy_(state[:, : prefix.shape[1]])
     part.copy_(state[:, prefix.shape[1] :])
 
 
 def allocate(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Room for numbers: on the device, else in main memory, else in a temporary file."""
+    """Allocate a tensor on the device, else in main memory, else in a temporary file."""
     size = prod(shape) * dtype.itemsize
     if size <= MAX_MEMORY_SHARE * free_memory(device):
         return torch.empty(shape, dtype=dtype, device=device)
@@ -116,6 +116,6 @@ def allocate(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> 
     warnings.warn(
         f"{said}: they lie in a file in {folder}, which is slower", SpillWarning, stacklevel=2
     )
-    with tempfile.TemporaryFile() as file:  # gone with the last tensor that reads it
+    with tempfile.TemporaryFile() as file:  # deleted together with the last tensor that maps it
         mapped = np.memmap(file, np.uint8, "w+", shape=(size,))
     return torch.from_numpy(mapped).view(dtype).view(*shape)

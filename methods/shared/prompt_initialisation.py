@@ -1,6 +1,6 @@
-"""How self-prompt tuning chooses prompts among the patch tokens of training images.
+"""Strategies of self-prompt tuning: how prompts are made from patch tokens of training images.
 
-A strategy gets the tokens of all chosen images, (B, N, D), and gives the prompts, (count, D).
+A strategy maps the tokens of the images, (B, N, D), to the prompts, (count, D).
 Source: Wang et al., 2024, sections 3.3 and 3.4, https://arxiv.org/abs/2402.02382.
 """
 
@@ -17,25 +17,25 @@ WINDOWS = ("batch", "image")
 
 
 def random_tokens(tokens: Tensor, count: int, windows: str) -> Tensor:
-    """Tokens drawn uniformly without replacement."""
+    """Draw tokens uniformly, without replacement."""
     return _sample_rows(tokens.flatten(0, 1), count)
 
 
 def window_means(tokens: Tensor, count: int, windows: str) -> Tensor:
-    """Means over windows of consecutive tokens."""
+    """Average windows of consecutive tokens."""
     return _pool(tokens, count, windows, lambda window: window.mean(-2))
 
 
 def window_maxima(tokens: Tensor, count: int, windows: str) -> Tensor:
-    """Maxima, channel by channel, over windows of consecutive tokens."""
+    """Max-pool windows of consecutive tokens, per channel."""
     return _pool(tokens, count, windows, lambda window: window.amax(-2))
 
 
 def gaussian_samples(tokens: Tensor, count: int, windows: str) -> Tensor:
-    """Draws from the normal distribution with the tokens' mean and covariance.
+    """Sample from the normal distribution with the tokens' mean and covariance.
 
-    A sum of all centred tokens with independent normal weights has that very covariance, which is
-    thus never computed; weights less their mean centre the tokens.
+    A sum of all centred tokens with independent normal weights has exactly this covariance, which
+    therefore need not be computed; subtracting the mean of the weights centres the tokens.
     """
     flat = tokens.flatten(0, 1)
     _require_enough(len(flat), count)
@@ -45,29 +45,29 @@ def gaussian_samples(tokens: Tensor, count: int, windows: str) -> Tensor:
 
 
 def diagonal_gaussian_samples(tokens: Tensor, count: int, windows: str) -> Tensor:
-    """Draws from independent normal distributions with each channel's mean and variance."""
+    """Sample each channel from a normal distribution with that channel's mean and variance."""
     flat = tokens.flatten(0, 1)
     _require_enough(len(flat), count)
     return flat.mean(0) + _standard_normal(count, flat.shape[1], flat) * flat.std(0, correction=0)
 
 
 def kmeans_centres(tokens: Tensor, count: int, windows: str = "batch") -> Tensor:
-    """The centres of `count` clusters (equations 9 and 10)."""
+    """Compute `count` cluster centres with k-means (equations 9 and 10)."""
     flat = tokens.flatten(0, 1)
     _require_enough(len(flat), count)
     return cluster_centres(flat, count)
 
 
 def subsample(tokens: Tensor, count: int) -> Tensor:
-    """`count` of the tokens as one image's, (1, `count`, D), without replacement; all if fewer."""
+    """Draw `count` tokens without replacement, as one image's, (1, count, D); all if fewer."""
     flat = tokens.flatten(0, 1)
     return flat[torch.randperm(len(flat))[:count].to(flat.device)][None]
 
 
 def bootstrap_fn() -> Callable[[Tensor], Tensor]:
-    """What draws images with replacement, as many as there are: of every layer the same ones.
+    """Return a function that resamples images with replacement, the same ones for every layer.
 
-    It takes and gives the tokens of images, (B, N, D).
+    It maps the tokens of images, (B, N, D), to those of as many drawn images.
     """
     seed = int(torch.randint(2**62, ()))
 
@@ -97,7 +97,7 @@ def _pool(tokens: Tensor, count: int, windows: str, reduce: Callable[[Tensor], T
 
 
 def _pool_batch(tokens: Tensor, count: int, reduce: Callable[[Tensor], Tensor]) -> Tensor:
-    """`count` windows of floor(N_e B / N_p) tokens of the whole batch; the rest is left out."""
+    """Pool `count` windows of floor(N_e B / N_p) tokens of the whole batch; drop the remainder."""
     flat = tokens.flatten(0, 1)  # (B N, D)
     _require_enough(len(flat), count)
     size = len(flat) // count
@@ -105,9 +105,9 @@ def _pool_batch(tokens: Tensor, count: int, reduce: Callable[[Tensor], Tensor]) 
 
 
 def _pool_images(tokens: Tensor, count: int, reduce: Callable[[Tensor], Tensor]) -> Tensor:
-    """As released: `count` - 1 strips an image and one of the rest; `count` of them at random.
+    """As released: pool `count` - 1 strips per image and one of the rest; draw `count` of them all.
 
-    Where the strips leave no token, the released slice ``[-0:]`` takes the whole image: kept.
+    If the strips leave no rest, the released slice ``[-0:]`` takes the whole image; so does this.
     """
     patches = tokens.shape[1]
     if not 2 <= count <= patches + 1:
@@ -126,7 +126,7 @@ def _sample_rows(candidates: Tensor, count: int) -> Tensor:
 
 
 def _standard_normal(rows: int, columns: int, like: Tensor) -> Tensor:
-    """Standard normal numbers, (rows, columns): the same ones on every device."""
+    """Draw standard normal numbers, (rows, columns), that are the same on every device."""
     return torch.randn(rows, columns, dtype=like.dtype).to(like.device)
 
 

@@ -1,9 +1,9 @@
-"""Prompts in a backbone: learnable tokens that stand behind the prefix tokens.
+"""Prompts in a backbone: learnable tokens that follow the prefix tokens.
 
-Two forms give the same scores. `Concatenated` is the papers' wording: the prompts join the sequence
-and their outputs are thrown away after the block. `KeysAndValues` never computes those outputs: a
-prompt that is replaced before the next block matters only as one more key and value, the same for
-every image, so ``LN1(P) -> k, v`` is computed once a step.
+Two forms give the same logits. `ConcatenatedPromptBlock` follows the papers: the prompts join the
+sequence and their outputs are dropped after the block. `KeyValuePromptBlock` never computes those
+outputs: a prompt that is replaced before the next block only acts as one more key and value, the
+same for every image, so ``LN1(P) -> k, v`` is computed once per step.
 """
 
 from collections.abc import Sequence
@@ -17,23 +17,24 @@ from torch import Tensor, nn
 from methods.shared.attention import attend, finish_block, is_timm_block, keys_and_values
 from methods.shared.backbone import require_fused_qkv
 from methods.shared.base import Unsupported
+from methods.shared.hyperparameters import require_size
 
 FORMS = ("keys_and_values", "concatenation")
 
 
 @runtime_checkable
 class HoldsPrompts(Protocol):
-    """A block with prompts of its own; any method's block that has the verb is one."""
+    """A block with its own prompts: a block of any method that has this function."""
 
     def seen(self) -> Tensor:
-        """The prompts as the block receives them in evaluation, (P, D)."""
+        """Return the prompts as the block receives them in evaluation mode, (P, D)."""
         ...
 
 
 class ConcatenatedPromptBlock(nn.Module):
-    """A block that sees `prompts` right behind the prefix tokens; with `keep`, so do later ones.
+    """A block whose input has `prompts` after the prefix tokens; `keep` leaves them in its output.
 
-    `project` makes tokens of the prompts, (P, D), where they are narrower.
+    `project` maps prompts of another width to tokens, (P, D).
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class ConcatenatedPromptBlock(nn.Module):
 
 
 class KeyValuePromptBlock(nn.Module):
-    """A block that sees `prompts` as keys and values only: `Concatenated` without the waste."""
+    """A block with `prompts` as keys and values only, equivalent to `ConcatenatedPromptBlock`."""
 
     def __init__(self, block: Block, prompts: Tensor, project: nn.Module | None = None):
         super().__init__()
@@ -78,7 +79,7 @@ class KeyValuePromptBlock(nn.Module):
 
 
 class PromptRemovalBlock(nn.Module):
-    """The last block; its outputs at the prompts' positions are left out of what follows."""
+    """The last block; removes its outputs at the prompts' positions."""
 
     def __init__(self, block: nn.Module, start: int, count: int):
         super().__init__()
@@ -89,7 +90,7 @@ class PromptRemovalBlock(nn.Module):
 
 
 def remove_tokens(x: Tensor, start: int, count: int) -> Tensor:
-    """`x`, (B, N, D), less `count` tokens from `start` on."""
+    """Remove `count` tokens of `x`, (B, N, D), from position `start` on."""
     return torch.cat([x[:, :start], x[:, start + count :]], 1)
 
 
@@ -101,11 +102,11 @@ def add_deep_prompts(
     dropout: float = 0.0,
     project: nn.Module | None = None,
 ) -> None:
-    """Prompt every block with its own of `prompts`, (P, D) each, or what `project` makes (P, D).
+    """Give every block its own of `prompts`, (P, D) each once projected.
 
     With `pool_prompts` the last block keeps its outputs at the prompts' positions, for a head that
-    averages over all but the prefix tokens. Element dropout draws a mask an image, and such
-    pooling needs those outputs: both use the concatenation, whatever the `form`.
+    averages over all but the prefix tokens. Such pooling needs those outputs, and dropout draws
+    one mask per image: both use the concatenation, whatever the `form`.
     """
     require_fused_qkv(model)
     start, last = model.num_prefix_tokens, len(model.blocks) - 1
@@ -126,7 +127,7 @@ def add_shallow_prompts(
     dropout: float = 0.0,
     project: nn.Module | None = None,
 ) -> None:
-    """Put `prompts`, (P, D) once projected, before the first block; they travel to the last."""
+    """Insert `prompts`, (P, D) once projected, before the first block; they pass through all."""
     require_fused_qkv(model)
     start, count, blocks = model.num_prefix_tokens, len(prompts), model.blocks
     if not pool_prompts:
@@ -135,7 +136,7 @@ def add_shallow_prompts(
 
 
 def prompts_of(model: VisionTransformer) -> list[nn.Parameter]:
-    """The prompts of every prompted block, in order."""
+    """Return the prompts of every prompted block, in order."""
     return [
         m.prompts
         for m in model.blocks
@@ -144,13 +145,13 @@ def prompts_of(model: VisionTransformer) -> list[nn.Parameter]:
 
 
 def uniform_prompts(model: VisionTransformer, count: int, width: int | None = None) -> Tensor:
-    """VPT's start: uniform within sqrt(6 / (3 p^2 + D)), as for the patch embedding, (count, D).
+    """VPT's initialisation: uniform within sqrt(6 / (3 p^2 + D)), as for the patch embedding.
 
-    A `width` other than the backbone's stands in place of D.
+    (count, D); `width` replaces D where prompts are not as wide as the backbone.
     """
     width = width or model.embed_dim
     patches = getattr(getattr(model.patch_embed, "proj", None), "weight", None)
-    if not isinstance(patches, Tensor):  # where a network of its own makes the patches
+    if not isinstance(patches, Tensor):  # the patches come from another network
         raise Unsupported(
             "VPT's prompts start as wide as the weights of patch_embed.proj allow; "
             f"{type(model.patch_embed).__name__} has none"
@@ -160,9 +161,8 @@ def uniform_prompts(model: VisionTransformer, count: int, width: int | None = No
 
 
 def require_prompt_count(count: int) -> None:
-    """Raise `ValueError` for a number of prompts that is none."""
-    if count < 1:
-        raise ValueError(f"the number of prompts must be at least 1; {count} was given")
+    """Raise `ValueError` unless there is at least one prompt."""
+    require_size("the number of prompts", count)
 
 
 def require_prompt_form(form: str) -> None:

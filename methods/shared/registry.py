@@ -1,4 +1,4 @@
-"""Which method a name stands for."""
+"""The registry of methods by name."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +12,14 @@ _methods: dict[str, Method] = {}
 _remarks: dict[str, str] = {}
 _refusals: dict[str, str] = {}
 _codes: dict[str, str] = {}
-_loading_code = ""  # the code of the plug-in that is being loaded
+_loading_code = ""  # hash of the plug-in that is being loaded
 
 
 def register(name: str, method: Method, remark: str = "") -> None:
-    """List `method` under `name`, as the command line and the records call it.
+    """Register `method` under the `name` that the command line and the records use.
 
-    A `remark` is a footnote that goes wherever the method's numbers go. Raises `ValueError` where
-    the name is taken.
+    A `remark` is a footnote shown with the method's results. Raises `ValueError` if the name is
+    taken.
     """
     if name in _methods:
         raise ValueError(f"the method name {name!r} is taken by {_methods[name]}; choose another")
@@ -29,13 +29,13 @@ def register(name: str, method: Method, remark: str = "") -> None:
 
 
 def refuse(name: str, reason: str) -> None:
-    """Say why what users may look for under `name` is no method here."""
+    """Register the reason why `name`, which users may look for, is not offered."""
     _refusals[name] = reason
 
 
 @contextmanager
 def registering_plugin(code: str) -> Iterator[None]:
-    """Note that whatever is registered meanwhile comes from a plug-in with that `code`."""
+    """Attribute every method registered within this context to the plug-in with this `code`."""
     global _loading_code
     before, _loading_code = _loading_code, code
     try:
@@ -45,24 +45,24 @@ def registering_plugin(code: str) -> Iterator[None]:
 
 
 def code(name: str) -> str:
-    """What stands for the code of the plug-in that registered `name`; empty: it is no plug-in's."""
+    """Return the hash of the plug-in that registered `name`; empty for a method of this package."""
     return _codes.get(name, "")
 
 
 def remark(name: str) -> str:
-    """The footnote of the method listed under `name`, or an empty string."""
+    """Return the footnote of the method registered under `name`, or an empty string."""
     return _remarks.get(name, "")
 
 
 def refusal(name: str) -> str:
-    """Why nothing is listed under `name`, where that is known; else an empty string."""
+    """Return the reason why `name` is not offered, or an empty string."""
     return _refusals.get(name, "")
 
 
 def create(name: str, **changed: Any) -> Method:
-    """The method listed under `name`, with some of its fields `changed`.
+    """Return the method registered under `name`, with some of its fields `changed`.
 
-    Raises `KeyError` for an unknown name and `ValueError` for an unknown field, naming near ones.
+    Raises `KeyError` for an unknown name and `ValueError` for an unknown field, with suggestions.
     """
     if name in _refusals:
         raise KeyError(f"{name!r} is no method here: {_refusals[name]}")
@@ -79,5 +79,5 @@ def create(name: str, **changed: Any) -> Method:
 
 
 def names() -> list[str]:
-    """Every registered name, sorted."""
+    """Return all registered names, sorted."""
     return sorted(_methods)

@@ -1,4 +1,4 @@
-"""The code of a method that another file or package registers, as a hash that stands for it."""
+"""Hash of the source code of a plug-in, with everything of the user's own that it imports."""
 
 import ast
 import hashlib
@@ -17,12 +17,12 @@ LIBRARY_DIRS = tuple(
 
 
 def hash_file(path: Path) -> str:
-    """The sha256 of a file or, where it imports others that no package installed, of them all."""
+    """Return the sha256 of a file and of the files it imports outside installed packages."""
     return _combined_sha256(sorted(_transitive_sources(path.resolve())))
 
 
 def hash_entry_point(entry: EntryPoint) -> str:
-    """The sha256 of the sources of an entry point's package; its distribution and version."""
+    """Return the sha256 of an entry point's package, followed by its distribution and version."""
     spec = find_spec(entry.module.partition(".")[0])
     files = sorted(_package_files(Path(spec.origin))) if spec and spec.origin else []
     about = (entry.dist.name, entry.dist.version) if entry.dist else ()
@@ -30,13 +30,13 @@ def hash_entry_point(entry: EntryPoint) -> str:
 
 
 def _combined_sha256(files: Iterable[Path]) -> str:
-    """Of one file the sha256 of its bytes, as sha256sum has it; of several, that of these."""
+    """Return the sha256 of one file, as by sha256sum, or the hash of several files' hashes."""
     found = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     return found[0] if len(found) == 1 else hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 
 def _transitive_sources(path: Path) -> set[Path]:
-    """A file and all that it imports, wherever in it, which are neither ours nor a library's."""
+    """Collect a file and all it imports, anywhere in the code, except ours and libraries'."""
     found, waiting = set[Path](), [path]
     while waiting:
         file = waiting.pop()
@@ -47,10 +47,10 @@ def _transitive_sources(path: Path) -> set[Path]:
 
 
 def _imported_packages(path: Path) -> Iterator[str]:
-    """The first part of each name that a file imports."""
+    """Yield the top-level package of each import of a file."""
     try:
         nodes = list(ast.walk(ast.parse(path.read_bytes())))
-    except (SyntaxError, ValueError):  # whoever runs it will say so
+    except (SyntaxError, ValueError):  # running it will report the error
         return
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -60,7 +60,7 @@ def _imported_packages(path: Path) -> Iterator[str]:
 
 
 def _user_files(name: str) -> Iterable[Path]:
-    """The sources of a module, or of its whole package, where these are a user's own."""
+    """Return the sources of a module, or of its whole package, if they are the user's own."""
     try:
         spec = find_spec(name)
     except (ImportError, ValueError):  # a module without a spec, such as __main__

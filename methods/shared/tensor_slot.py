@@ -1,12 +1,12 @@
-"""A tensor's way from one module of a backbone to a later one."""
+"""A slot that passes a tensor from one module of a backbone to a later one."""
 
 from torch import Tensor
 
 
 class TensorSlot:
-    """What an earlier module gives and a later one takes, once each forward pass.
+    """Holds a tensor that one module puts and a later one pops, once per forward pass.
 
-    Both hold this object. In a copy or a pickle of the model it is empty, and still shared.
+    Both modules hold this object. A copy or a pickle of the model has an empty slot, still shared.
     """
 
     def __init__(self) -> None:
@@ -16,11 +16,11 @@ class TensorSlot:
         return TensorSlot, ()
 
     def put(self, tensor: Tensor) -> None:
-        """Hold `tensor`; one that was not taken is forgotten."""
+        """Store `tensor`, replacing one that was not popped."""
         self._tensor = tensor
 
     def pop(self) -> Tensor:
-        """What was given in this forward pass."""
+        """Return the tensor of this forward pass and empty the slot."""
         held, self._tensor = self._tensor, None
         if held is None:
             raise RuntimeError("nothing was handed over: the backbone must run before its head")

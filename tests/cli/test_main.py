@@ -3,15 +3,17 @@
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import methods
-from bench.cli import main
+from bench.cli import main, options
 from bench.config.backbone import backbone_cards
 from bench.config.loading import RECIPES_DIR, SUITES_DIR, card_names
 from bench.config.suite import load_suite
+from bench.data import prepared
 from methods.linear import Linear
 from methods.shared import registry
 from support import paths, tiny
@@ -44,6 +46,69 @@ def test_what_only_reads_or_writes_text_imports_nothing_heavy(tmp_path, words):
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+HELP_PROBE = f"""
+import contextlib, io, sys
+from bench.cli.main import command_files, main
+for words in ([], *([name] for name in command_files()), ["data", "import"]):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        main([*words, "--help"])
+ours = {{name for name in sys.modules if name.startswith(("bench.", "methods"))}}
+print(*sorted(name for name in ours if not name.startswith("bench.cli")))
+sys.exit(", ".join(name for name in {(*HEAVY, "numpy", "pandas", "pydantic", "rich")}
+                   if name in sys.modules) or None)
+"""
+
+
+def test_no_command_s_help_imports_what_the_command_needs(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", HELP_PROBE],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["bench.utils", "bench.utils.errors"]
+
+
+@pytest.mark.parametrize("path", main.command_files().values(), ids=lambda path: path.stem)
+def test_a_command_s_file_has_a_line_of_help_options_and_a_call(path):
+    command = import_module(f"bench.cli.{path.stem}")
+    line = command.__doc__.splitlines()[0]
+    assert line.endswith(".")
+    assert main.help_line(path) == line[0].lower() + line[1:-1]
+    assert callable(command.add_options)
+    assert callable(command.run)
+
+
+def test_a_module_that_was_imported_lazily_leaves_nothing_behind():
+    code = """
+import sys
+from bench.cli.main import lazy_imports
+with lazy_imports():
+    from bench.utils import text
+    import rich.console
+assert not {"bench.utils.text", "rich", "rich.console"} & sys.modules.keys()
+assert not hasattr(sys.modules["bench.utils"], "text")
+assert text.format_duration(1) and rich.console.Console()
+import bench.utils.text
+assert bench.utils.text is sys.modules["bench.utils.text"]
+try:
+    with lazy_imports():
+        from bench.config.suite import Suite
+except ImportError as error:
+    assert "Suite" in str(error)
+else:
+    raise AssertionError("a name was imported lazily")
+"""
+    env = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+
+
+def test_the_variants_that_options_offer_are_those_of_prepared_data():
+    assert options.VARIANTS == prepared.VARIANTS
 
 
 def listed(capsys, *words: str) -> list[str]:

@@ -518,3 +518,15 @@ def test_a_record_says_what_did_not_fit_into_memory(run, tmp_path, monkeypatch):
     found = by_method(tmp_path / "results")
     for record in found.values():  # of both cells of the process
         assert "they lie in a file" in record["environment"]["spilled"]
+
+
+def test_a_tuner_that_cannot_work_is_refused_with_the_reason(run, capsys):
+    assert run("peft_prefix_tuning") == 2
+    assert "needs the configuration of a language model" in capsys.readouterr().err
+
+
+def test_a_method_s_footnote_goes_into_its_record_and_below_its_table(run, tmp_path):
+    assert run("adapter_vpt2022") == 0
+    (record,) = tmp_path.rglob("adapter_vpt2022-seed0-*.json")
+    assert "9,216 of 230,544" in json.loads(record.read_text())["remark"]
+    assert "9,216 of 230,544" in (tmp_path / "results" / "leaderboard.md").read_text()

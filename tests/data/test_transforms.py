@@ -16,7 +16,7 @@ from bench.data.transforms import Transform, tf1_bilinear
 from bench.execution import plan
 from bench.execution.plan import Request
 from bench.records.store import Store
-from bench.training import runner
+from bench.training.cell import make_test_loader
 from support import tiny
 
 CPU = torch.device("cpu")
@@ -239,7 +239,7 @@ def test_without_normalisation_pixels_stay_in_0_to_1(tmp_path, monkeypatch):
     changes = {"normalisation": "none"}
     request = Request(str(tmp_path / "tiny.toml"), changes=changes, root=tmp_path / "data")
     (cell, *_) = plan.make_plan(request, Store(tmp_path)).cells
-    images = torch.cat([found for found, _ in runner.make_test_loader(cell, CPU)])
+    images = torch.cat([found for found, _ in make_test_loader(cell, CPU)])
     assert images.min() >= 0
     assert 0.9 < images.max() <= 1
     assert cell.settings.recipe["normalisation"] == "none"

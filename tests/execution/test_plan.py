@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from bench.cli import main
-from bench.execution import plan, plugins
+from bench.execution import plan, selection
 from bench.execution.request import Request
 from bench.records.schema import Settings
 from bench.records.store import Store
@@ -84,7 +84,7 @@ def load(path: Path, body: str = "model.norm.requires_grad_(True)", imports: str
     """The code of the method of a plug-in with that body."""
     path.write_text(PLUGIN.format(body=body, imports=imports))
     registry._methods.pop("scale", None)
-    assert plugins.load_plugins([path]) == []
+    assert selection.load_plugins([path]) == []
     return registry.code("scale")
 
 

@@ -135,7 +135,7 @@ def test_an_export_is_scored_through_the_view_of_test(cards, tmp_path, recorded,
         seen.append(getattr(batches, "batches", batches).transform.geometry)
         return predict(model, batches, precision)
 
-    again = export.cell_of_record(recorded, Store(tmp_path), cards / "data", "cpu")
+    again = export.cell_of_record(recorded, cards / "data", "cpu")
     monkeypatch.setattr(export.trainer, "evaluate", noted)
     found = export.export_trained(again, tmp_path / "small.safetensors", CPU, lambda *_: None)
     assert set(seen) == {"squash"}
@@ -145,11 +145,11 @@ def test_an_export_is_scored_through_the_view_of_test(cards, tmp_path, recorded,
 def test_a_record_that_this_checkout_would_run_otherwise_is_not_exported(cards, tmp_path, recorded):
     other = replace(recorded, cell="0" * 16)
     with pytest.raises(UserError, match="this checkout runs cell 0000"):
-        export.cell_of_record(other, Store(tmp_path), cards / "data", "cpu")
+        export.cell_of_record(other, cards / "data", "cpu")
 
 
 def test_what_an_export_holds_is_what_it_is_scored_by(cards, tmp_path, recorded):
-    again = export.cell_of_record(recorded, Store(tmp_path), cards / "data", "cpu")
+    again = export.cell_of_record(recorded, cards / "data", "cpu")
     path = tmp_path / "small.safetensors"
     export.export_trained(again, path, CPU, lambda *_: None)
     tensors = load_file(path)

@@ -23,7 +23,7 @@ from bench.execution.executors import EpochFinished, Event, JobFinished
 from bench.execution.jobs import Job
 from bench.execution.progress import RunProgress
 from bench.execution.request import Request
-from bench.execution.scheduler import FailurePolicy, Scheduler
+from bench.execution.scheduler import Scheduler
 from bench.records.leases import Leases
 from bench.records.schema import Failure
 from bench.records.store import Store
@@ -133,8 +133,8 @@ def test_cells_that_differ_in_a_field_alone_run_side_by_side(cards: Path, tmp_pa
     executor = Beside([])
     first, second = (cells_of(cards, prompts) for prompts in (1, 2))
     display = RunProgress(Console(quiet=True), 2, 1)
-    rules, claims = FailurePolicy(), Leases(tmp_path)
-    grid = Scheduler(executor, Store(tmp_path), claims, display, "cpu", rules, time.time())
+    leases, store = Leases(tmp_path), Store(tmp_path)
+    grid = Scheduler(executor, store, leases, display, "cpu", time.time())
     assert grid.run([*first, *second]) == 2  # both are told as failed, and nothing breaks
 
 
@@ -149,7 +149,7 @@ class Beside:
     def capacity(self) -> int:
         return 2
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, cell: Cell | None = None) -> None:
         self.running.append(job)
 
     def poll(self, seconds: float) -> list[Event]:

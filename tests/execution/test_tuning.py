@@ -487,7 +487,7 @@ def test_a_worker_makes_the_same_trial_and_final_of_their_jobs(cards: Path, tune
     )
     [one] = tuning.plan_searches(request)
     look = one.state(tuning.trial_store(tuned))
-    finals = tuning.plan_finals(request, [(one, look)])
+    finals = tuning.plan_finals([(one, look)])
     trials = [cell for cell, _ in look.known_trials]
     assert len(trials) == 2
     for cell in (*trials, *finals):

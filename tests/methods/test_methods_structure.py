@@ -1,4 +1,4 @@
-"""What the methods that add queries, gates, pairs, heads or side networks claim to be."""
+"""Structure of methods that add queries, gates, pairs, heads or side networks."""
 
 import copy
 
@@ -511,3 +511,14 @@ def test_a_copy_of_a_handover_is_empty_and_still_shared():
     with pytest.raises(RuntimeError, match="before its head"):
         one.pop()
     assert handover.pop() == 2
+
+
+def test_only_the_upper_biases_of_the_released_adapter_learn():
+    model = method_checks.prepare_copy(
+        methods.create("adapter_vpt2022"), method_checks.small_backbone()
+    )
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    method_checks.train_briefly(methods.create("adapter_vpt2022"), model)
+    moved = [n for n, p in model.named_parameters() if not torch.equal(p, before[n])]
+    assert len([n for n in moved if not n.startswith("head")]) == 3  # one a block
+    assert all(n.endswith("bias") for n in moved if not n.startswith("head"))

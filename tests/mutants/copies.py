@@ -28,7 +28,7 @@ LEFT_OUT = shutil.ignore_patterns(
 )
 LEFT_OUT_OF = {  # names that elsewhere are those of the code's own folders
     ROOT: {"build", "data", "demo"},
-    ROOT / "results": {"predictions", "claims"},
+    ROOT / "results": {"predictions", ".leases"},
 }
 HEAVY = (
     *("pytest", "numpy", "scipy.stats", "scipy.optimize", "sklearn.cluster", "PIL.Image"),

@@ -7,20 +7,17 @@ import torch
 
 import methods
 from bench.cli import main
-from bench.performance import figure, measurement, memory, page, scaling, training_step
+from bench.performance import figure, measurement, method_cost, page, scaling
 from bench.performance.measurement import (
     MIB,
     TEST_THROUGHPUT,
     TRAIN_THROUGHPUT,
     VTAB_HOURS,
-    Machine,
-    PerformanceLine,
     PerformanceRow,
 )
 from bench.performance.page import SECTIONS, WorkSizes
-from bench.utils.errors import UserError
+from support.performance_lines import MACHINE, lines
 
-HERE = Machine("cpu", "a machine", 1, "2", "1", "3", "abc", False, "2026-01-01T00:00:00+00:00")
 SMALL = {"model_name": "test_vit", "num_classes": 10}
 TINY = {"model_name": "test_vit", "depth": 2}
 PLANS = {
@@ -40,12 +37,8 @@ def tiny(monkeypatch):
     )
     monkeypatch.setitem(page.SIZES, "cpu", replace(sizes, shallow=TINY, plans=PLANS))
     monkeypatch.setattr(methods, "names", lambda: NAMES)
-    monkeypatch.setattr(memory, "run_in_subprocess", lambda act, *words: act(*words))
+    monkeypatch.setattr(measurement, "run_in_subprocess", lambda act, *words: act(*words))
     monkeypatch.setattr(measurement, "profile_operators", lambda *_: "aten::addmm 90%")
-
-
-def lines(section, *rows, device="cpu"):
-    return [PerformanceLine(section, row, replace(HERE, device=device)) for row in rows]
 
 
 def cells(text):
@@ -55,21 +48,6 @@ def cells(text):
         for line in text.splitlines()
         if line.startswith("|")
     ]
-
-
-@pytest.mark.parametrize(
-    ("value", "bar", "least", "said"),
-    [
-        (0.8, 0.9, False, "met"),
-        (1.0, 0.9, False, "not met"),
-        (31.0, 30.0, True, "met"),
-        (29.0, 30.0, True, "not met"),
-        (1.0, None, False, ""),
-        (None, 30.0, True, ""),
-    ],
-)
-def test_a_bar_is_met_from_its_side(value, bar, least, said):
-    assert PerformanceRow("a", value, 1.0, 3, bar, least).met == said
 
 
 def test_the_page_says_what_was_measured_on_what():
@@ -84,7 +62,7 @@ def test_the_page_says_what_was_measured_on_what():
 
 def test_what_changed_since_the_commit_is_said():
     [line] = lines("steps", PerformanceRow("a", 1.0))
-    dirty = replace(line, machine=replace(HERE, dirty=True))
+    dirty = replace(line, machine=replace(MACHINE, dirty=True))
     assert "commit abc with changes" in page.markdown_page([dirty])
 
 
@@ -94,18 +72,6 @@ def test_a_bar_that_is_not_met_is_explained_on_the_page():
     )
     assert "aten::dot" in row.profile
     assert "Not met: a pair. The operators that take the most: aten::" in page.pairs_table([row])
-
-
-def test_a_bar_that_is_met_costs_no_profile():
-    row = PerformanceRow("a pair", 0.5, bar=1.0)
-    assert measurement.with_profile(row, pytest.fail, "cpu") is row
-
-
-def test_a_profile_of_memory_names_what_allocates():
-    def act():
-        return torch.zeros(10, 10) @ torch.zeros(10, 1000)
-
-    assert "aten::mm" in measurement.profile_operators(act, "cpu", measurement.MEMORY_KEYS)
 
 
 def test_methods_stand_side_by_side_and_a_refusal_below():
@@ -130,39 +96,6 @@ def test_growth_is_told_from_its_ends():
     assert cells(page.scaling_table(rows))[2:] == [line]
 
 
-def test_the_file_gives_back_what_was_written(tmp_path):
-    rows = [
-        PerformanceRow("a, b", 0.5, None, 3, 0.9, least=True, note='"so"', profile="x\ny"),
-        PerformanceRow("c", None, unit=MIB, against="images", at=64.0),
-    ]
-    kept = [*lines("steps", *rows), *lines("memory", PerformanceRow("d", 1e-7, 2.5), device="cuda")]
-    measurement.write_csv(tmp_path / measurement.CSV_FILE, kept)
-    assert measurement.read_csv(tmp_path / measurement.CSV_FILE) == kept
-
-
-def test_another_s_file_is_refused_in_a_sentence(tmp_path):
-    path = tmp_path / measurement.CSV_FILE
-    measurement.write_csv(
-        path, lines("steps", PerformanceRow("a", 1.0), PerformanceRow("b", 1.0, n=3))
-    )
-    path.write_text(path.read_text().replace(",3,", ",many,"))
-    with pytest.raises(UserError, match=r"performance.csv, line 3: n: .*; a file that"):
-        measurement.read_csv(path)
-
-
-def test_a_section_takes_the_place_of_its_own_device_alone():
-    kept = [
-        *lines("steps", PerformanceRow("a", 1.0), device="cuda"),
-        *lines("memory", PerformanceRow("b", 1.0)),
-    ]
-    assert (
-        measurement.without_section(
-            [*kept, *lines("steps", PerformanceRow("c", 1.0))], "steps", "cpu"
-        )
-        == kept
-    )
-
-
 @pytest.mark.parametrize("name", SECTIONS)
 def test_every_section_is_measured(name, tiny):
     rows = list(SECTIONS[name].measure(page.SIZES["cpu"], "cpu"))
@@ -180,7 +113,7 @@ def test_sections_are_measured_one_by_one_and_none_is_lost(tiny, tmp_path, monke
     assert (tmp_path / "pictures/performance.svg").read_bytes().startswith(b"<?xml")
     assert "pictures/performance.png" in text.read_text()
     monkeypatch.setattr(
-        training_step,
+        method_cost,
         "measure_throughput",
         lambda *_: iter([PerformanceRow("anew", 1.0, unit=TRAIN_THROUGHPUT)]),
     )
@@ -196,7 +129,7 @@ def test_what_was_measured_before_a_failure_is_kept(tiny, tmp_path, monkeypatch)
         raise MemoryError("too little")
         yield
 
-    monkeypatch.setattr(training_step, "measure_throughput", fails)
+    monkeypatch.setattr(method_cost, "measure_throughput", fails)
     with pytest.raises(MemoryError):
         list(page.measure_and_write(tmp_path, "cpu", ["growth", "throughput"]))
     assert {line.section for line in measurement.read_csv(tmp_path / measurement.CSV_FILE)} == {
@@ -209,75 +142,6 @@ def test_an_unknown_section_is_refused_before_anything_is_measured(tmp_path, cap
     assert main.main(words) == 2
     assert "no section 'step'; did you mean steps?" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-def test_steps_are_measured_for_each_number_of_prompts():
-    rows = list(training_step.measure_steps("test_vit", 2, 1, "cpu"))
-    assert len(rows) == 2 * len(training_step.CONCATENATION_BARS)
-    assert all(row.value > 0 and row.seconds > 0 for row in rows)
-
-
-def test_both_forms_compute_the_same():
-    rows = list(training_step.measure_form_differences("test_vit", 2, "cpu"))
-    assert len(rows) == 2 * len(training_step.CONCATENATION_BARS)
-    assert {row.met for row in rows} == {"met"}
-
-
-def test_a_difference_of_the_forms_would_be_seen(monkeypatch):
-    monkeypatch.setattr(training_step, "CONCATENATION_BARS", {20: 1.0})
-    monkeypatch.setattr(training_step, "FORMS", ("keys_and_values", "concatenation"))
-    seeds, bare = iter((1.0, 1.001)), training_step.frozen_network
-
-    def scaled(network, device):
-        model = bare(network, device)
-        with torch.no_grad():
-            model.blocks[0].attn.qkv.weight.mul_(next(seeds))
-        return model
-
-    monkeypatch.setattr(training_step, "frozen_network", scaled)
-    assert {row.met for row in training_step.measure_form_differences("test_vit", 2, "cpu")} == {
-        "not met"
-    }
-
-
-def test_keys_and_values_keep_no_more_for_the_backward_pass_than_the_concatenation():
-    def kept(form):
-        held, model = {}, training_step.prompted_network("test_vit", 20, form, "cpu")
-
-        def keep(tensor):
-            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            scores = model(training_step.noise_images("test_vit", 2, "cpu"))
-        assert scores.requires_grad
-        return sum(held.values())
-
-    assert kept("keys_and_values") < kept("concatenation")
-
-
-def test_the_floor_s_gradient_reaches_the_first_block():
-    model = training_step.frozen_network("test_vit", "cpu")
-    images = torch.randn(2, 3, 160, 160)
-    seen = []
-    model.blocks[0].register_full_backward_hook(lambda *_: seen.append(1))
-    training_step.make_floor(model, images)()
-    assert seen
-    assert all(parameter.grad is None for parameter in model.parameters())
-
-
-def test_what_an_act_holds_at_its_peak_is_told():
-    found = measurement.measure_usage(lambda: torch.ones(2**24).sum(), "cpu")
-    assert 60 < found.mib < 90
-    assert found.seconds > 0
-
-
-def test_a_process_of_its_own_has_as_many_threads():
-    assert measurement.run_in_subprocess(torch.get_num_threads) == torch.get_num_threads()
-
-
-def test_all_of_vtab_is_projected():
-    assert training_step.image_counts() == (19 * 1000 * 100, 387_904)
 
 
 def test_what_grows_is_measured_once_a_setting(monkeypatch):

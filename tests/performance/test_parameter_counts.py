@@ -17,3 +17,25 @@ def test_a_printed_count_agrees_within_a_hundredth_of_a_million(monkeypatch, off
     ]
     assert said in cells
     assert ({"agrees", "differs"} - {said}).isdisjoint(cells)
+
+
+@pytest.mark.parametrize("name", sorted(parameter_counts.FORMULAS))
+def test_counted_is_the_closed_form(name):
+    for classes in (2, 100):
+        want = parameter_counts.FORMULAS[name].count(classes) + 769 * classes
+        assert parameter_counts.count_parameters(name, classes) == want
+
+
+CANNOT_MATCH = {"mp", "snf", "vpt_deep", "e2vpt", "lora"}  # bench/papers/parameters.csv says why
+
+
+@pytest.mark.parametrize("row", parameter_counts.read_published(), ids=lambda row: row["method"])
+def test_the_papers_columns_are_reproduced(row):
+    for suite in ("fgvc", "vtab1k"):
+        if row[suite]:
+            close = (
+                abs(parameter_counts.mean_millions(row["method"], suite) - float(row[suite]))
+                <= 0.01
+            )
+            assert close or row["method"] in CANNOT_MATCH
+    assert row["remark"] or row["method"] not in CANNOT_MATCH

@@ -32,7 +32,7 @@ def test_all_claims_are_told_with_what_their_holders_say(tmp_path: Path) -> None
 
 
 def of_another_machine(folder: Path, cell: str) -> Path:
-    path = folder / "claims" / f"{cell}.json"
+    path = folder / leases.LEASES_DIR / f"{cell}.json"
     path.parent.mkdir()
     path.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
     return path
@@ -51,7 +51,7 @@ def test_a_claim_that_is_renewed_lasts(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.0)
     mine = Leases(tmp_path)
     mine.acquire("a", {})
-    path = tmp_path / "claims" / "a.json"
+    path = tmp_path / leases.LEASES_DIR / "a.json"
     os.utime(path, (0, 0))
     mine.renew()
     assert not Leases(tmp_path).acquire("a", {})

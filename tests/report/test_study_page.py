@@ -17,7 +17,7 @@ from bench.config.overrides import override_recipe
 from bench.config.recipe import load_recipe
 from bench.config.suite import Suite, Task, load_suite
 from bench.data import splits
-from bench.execution import jobs, method_overrides, study_plan
+from bench.execution import jobs, selection, study_plan
 from bench.execution.plan import Request
 from bench.papers.study import (
     STAND_IN_SUITE,
@@ -111,7 +111,7 @@ def test_every_study_has_cells_under_quick(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", study_names())
 def test_every_study_names_known_things_of_the_paper(name: str) -> None:
     found = load_study(name).study
-    method_overrides.require_known_methods(method for grid in found.grid for method in grid.methods)
+    selection.require_known_methods(method for grid in found.grid for method in grid.methods)
     cells = list(study_data.study_cells(found, {}))
     assert cells, "suites, tasks and fields of recipes are looked up on the way"
     for grid in found.grid:

@@ -16,7 +16,7 @@ from bench.data.splits import Examples
 from bench.data.transforms import Transform
 from bench.models import frozen_trunk, method_checks
 from bench.training import trainer
-from bench.training.feature_cache import SCORE_TOLERANCE, FeatureCache
+from bench.training.feature_cache import LOGIT_TOLERANCE, FeatureCache
 from methods.shared import memory
 
 CPU = torch.device("cpu")
@@ -151,7 +151,7 @@ def test_scores_and_gradients_are_those_of_the_whole_model(name, double_precisio
 def test_scores_and_gradients_are_those_of_the_whole_model_in_bf16(name):
     """A last digit of float32 that differs may round to the next number of bf16, 2**-8 away."""
     for ours, whole in compared(name, "bf16"):
-        room = SCORE_TOLERANCE["bf16"] * whole.abs().max().item()
+        room = LOGIT_TOLERANCE["bf16"] * whole.abs().max().item()
         torch.testing.assert_close(ours, whole, rtol=0, atol=room)
 
 

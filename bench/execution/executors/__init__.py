@@ -1,20 +1,25 @@
-"""Where cells run: in this process, in processes of this machine, on a Ray cluster, under Slurm.
+"""Executors: run jobs in this process, in worker processes, on a Ray cluster or under Slurm.
 
-An executor is given jobs and tells what becomes of them. Results lie in the store as records;
-what is left to be done, what is tried again and who may run what is not an executor's to decide.
+An executor takes jobs and reports events; results reach the store as records. Which cells are left,
+what is retried and who may run what is the scheduler's to decide.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bench.execution.jobs import Job
 from bench.records.schema import Failure
 
+if TYPE_CHECKING:
+    from bench.training.cell import Cell
+
+POLL_SECONDS = 1.0  # seconds at most between two looks at leases, records and dropped cells
+
 
 @dataclass(frozen=True)
 class JobStarted:
-    """A job that waited in a queue of the executor's has begun."""
+    """A job that waited in an executor's queue has begun."""
 
     job: Job
 
@@ -30,7 +35,7 @@ class EpochFinished:
 
 @dataclass(frozen=True)
 class JobFinished:
-    """A job is over: its record is in the store, or, with a `failure`, could not be made."""
+    """A job has ended: its record is in the store or, with a `failure`, is still to be written."""
 
     job: Job
     failure: Failure | None = None
@@ -40,33 +45,35 @@ Event = JobStarted | EpochFinished | JobFinished
 
 
 class Executor(Protocol):
-    """What runs jobs."""
+    """Runs jobs, and reports what becomes of them."""
 
     name: str
-    has_queue: (
-        bool  # takes any number of jobs, says which have `Begun`, and claims their cells itself
-    )
+    has_queue: bool  # takes any number of jobs, reports `JobStarted`, and leases their cells itself
 
     def capacity(self) -> int:
-        """How many jobs it takes at a time."""
+        """Return how many jobs it takes at a time."""
         ...
 
-    def submit(self, job: Job) -> None:
-        """Take a job; never more than `capacity` at a time."""
+    def submit(self, job: Job, cell: "Cell | None" = None) -> None:
+        """Take a job, never more than `capacity` at a time.
+
+        `cell` is what the job was made from: an executor of this process runs it as it is, every
+        other rebuilds it from the job.
+        """
         ...
 
     def poll(self, seconds: float) -> Sequence[Event]:
-        """What has happened since the last call; waits so long at most for something to."""
+        """Return the events since the last call; wait for one, so long at most."""
         ...
 
     def cancel(self, job: Job) -> None:
-        """Stop a job that was taken; nothing more is told of it."""
+        """Stop a job that was taken; no more events of it follow."""
         ...
 
     def close(self) -> None:
-        """Let go of all that was taken up; jobs that run are stopped, unless `goes_on`."""
+        """Free all resources; running jobs are stopped, except those of `left_running`."""
         ...
 
     def left_running(self) -> str:
-        """What an end of this process leaves running, and what that means; or nothing."""
+        """Return a message about jobs still running after this process exits ("" if none)."""
         ...

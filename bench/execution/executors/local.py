@@ -1,6 +1,5 @@
-"""In processes of this machine, each of which runs one cell after another."""
+"""Local execution: in worker processes of this machine, or in this process, for debuggers."""
 
-# MERGED bench.execution.executors.local: """In this process, one cell after another: what a debugger or a profiler can follow."""
 import json
 import os
 import signal
@@ -20,36 +19,33 @@ from bench.execution.executors import EpochFinished, Event, JobFinished
 from bench.execution.jobs import Job, failure_from_exit_status
 from bench.execution.worker import run_job
 from bench.records.schema import Failure
+from bench.training.cell import Cell
 from bench.utils.errors import UserError
 
-STDERR_TAIL = 2000  # characters of what a process said before it died
-GRACE = 2.0  # seconds for a process to end by itself
+STDERR_TAIL = 2000  # characters of a dead process's standard error that a failure keeps
 
 
 class LocalExecutor:
-    """So many worker processes; one that dies is replaced, and its job told as failed."""
+    """A pool of worker processes; one that dies is replaced, and its job reported as failed."""
 
     name = "local"
     has_queue = False
 
     def __init__(
         self,
-        words: Sequence[str],
+        argv: Sequence[str],
         environments: Sequence[Mapping[str, str]],
         timeout: float | None,
     ):
-        """`words` start a worker; each of them has one of the environments.
-
-        `timeout`: the seconds that a job may take.
-        """
-        self.argv, self.timeout = words, timeout
+        """`argv` starts a worker, once per environment; a job may take `timeout` seconds."""
+        self.argv, self.timeout = argv, timeout
         self.messages: SimpleQueue[tuple[WorkerProcess, dict[str, Any] | None]] = SimpleQueue()
-        self.workers = [WorkerProcess(words, env, self.messages) for env in environments]
+        self.workers = [WorkerProcess(argv, env, self.messages) for env in environments]
 
     def capacity(self) -> int:
         return len(self.workers)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, cell: Cell | None = None) -> None:
         next(worker for worker in self.workers if worker.job is None).send(job)
 
     def poll(self, seconds: float) -> list[Event]:
@@ -78,7 +74,7 @@ class LocalExecutor:
     def _handle_message(
         self, worker: "WorkerProcess", message: dict[str, Any] | None
     ) -> list[Event]:
-        """What a worker's message means; None: its process is over."""
+        """Turn a worker's message into events; None: its process has ended."""
         job = worker.job
         if message is None:
             failure = worker.exit_failure()
@@ -94,8 +90,8 @@ class LocalExecutor:
             return [EpochFinished(job, message["epoch"], message["loss"])]
         if "ended" in message and job:
             worker.mark_idle()
-            said = message["failure"]
-            return [JobFinished(job, Failure(**said) if said else None)]
+            failed = message["failure"]
+            return [JobFinished(job, Failure(**failed) if failed else None)]
         return []
 
     def _stop_overdue(self) -> list[Event]:
@@ -103,11 +99,11 @@ class LocalExecutor:
         jobs = [worker.job for worker in late]
         for worker in late:
             self._restart(worker)
-        said = f"the cell took more than {self.timeout:g} s" if self.timeout else ""
-        return [JobFinished(job, Failure("failed", "Timeout", said)) for job in jobs if job]
+        message = f"the cell took more than {self.timeout:g} s" if self.timeout else ""
+        return [JobFinished(job, Failure("failed", "Timeout", message)) for job in jobs if job]
 
     def _restart(self, worker: "WorkerProcess") -> None:
-        """Another process in the place of this one, which is killed where it still runs."""
+        """Replace a worker by a new process, killing it where it still runs."""
         worker.kill()
         place = self.workers.index(worker)
         self.workers[place] = WorkerProcess(self.argv, worker.environment, self.messages)
@@ -115,7 +111,7 @@ class LocalExecutor:
 
 @dataclass(eq=False)
 class WorkerProcess:
-    """A process, the job that it runs, and what it says."""
+    """A worker's process, the job that it runs, and its messages."""
 
     argv: Sequence[str]
     environment: Mapping[str, str]
@@ -123,7 +119,7 @@ class WorkerProcess:
     job: Job | None = None
     ready: bool = False
     deadline: float = float("inf")
-    stderr: IO[bytes] = field(default_factory=tempfile.TemporaryFile)  # on standard error
+    stderr: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
 
     def __post_init__(self) -> None:
         self.process = subprocess.Popen(
@@ -139,15 +135,15 @@ class WorkerProcess:
         self.listener.start()
 
     def send(self, job: Job) -> None:
-        """Run a job."""
+        """Send the worker a job."""
         self.job = job
         assert self.process.stdin
-        with suppress(BrokenPipeError):  # its end is told by `_listen`
+        with suppress(BrokenPipeError):  # `_listen` reports its end
             self.process.stdin.write(job.to_json() + "\n")
             self.process.stdin.flush()
 
     def mark_idle(self) -> None:
-        """The job is over."""
+        """Note that the job has ended."""
         self.job, self.deadline = None, float("inf")
 
     def kill(self) -> None:
@@ -162,7 +158,7 @@ class WorkerProcess:
                 stream.close()
 
     def exit_failure(self) -> Failure:
-        """Why the process is over, with the last of what it said."""
+        """Return why the process has ended, with the end of its standard error."""
         status = self.process.wait()
         self.stderr.seek(max(0, self.stderr.seek(0, os.SEEK_END) - STDERR_TAIL))
         tail = self.stderr.read().decode(errors="replace")
@@ -178,38 +174,39 @@ class WorkerProcess:
 
 
 def worker_command(results: Path, plugins: Sequence[Path]) -> list[str]:
-    """The words that start a worker."""
-    more = [word for path in plugins for word in ("--plugin", str(path.resolve()))]
-    return [sys.executable, "-m", "bench", "worker", "--results", str(results.resolve()), *more]
+    """Return the command line that starts a worker."""
+    own = [word for path in plugins for word in ("--plugin", str(path.resolve()))]
+    return [sys.executable, "-m", "bench", "worker", "--results", str(results.resolve()), *own]
 
 
 @dataclass
 class InProcessExecutor:
-    """Runs a job while it is asked what has become of it."""
+    """Runs a planned cell in this process, during `poll`."""
 
     results: Path
     name: str = "here"
     has_queue: bool = False
-    waiting: list[Job] = field(default_factory=list)
+    waiting: list[tuple[Job, Cell | None]] = field(default_factory=list)
 
     def capacity(self) -> int:
         return 1
 
-    def submit(self, job: Job) -> None:
-        self.waiting.append(job)
+    def submit(self, job: Job, cell: Cell | None = None) -> None:
+        self.waiting.append((job, cell))
 
     def poll(self, seconds: float) -> list[Event]:
         if not self.waiting:
             return []
-        job, events = self.waiting.pop(), list[Event]()
-        failure = run_job(
-            job, self.results, lambda n, loss: events.append(EpochFinished(job, n, loss))
-        )
+        (job, cell), events = self.waiting.pop(), list[Event]()
+
+        def on_epoch(number: int, loss: float) -> None:
+            events.append(EpochFinished(job, number, loss))
+
+        failure = run_job(job, self.results, on_epoch, cell)
         return [*events, JobFinished(job, failure)]
 
     def cancel(self, job: Job) -> None:
-        if job in self.waiting:
-            self.waiting.remove(job)
+        self.waiting = [(other, cell) for other, cell in self.waiting if other != job]
 
     def close(self) -> None:
         self.waiting.clear()

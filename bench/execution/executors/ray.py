@@ -1,13 +1,12 @@
-"""On a Ray cluster: one that is there, or one of this machine alone, started for the run.
+"""Ray execution: on an existing cluster, or on one of this machine alone, started for the run.
 
-Each job is a task that runs a worker process on its node, see `bench.execution.executors.remote_job`. A node
-that is lost takes its tasks with it, and Ray runs them once more elsewhere; a worker that dies is
-the end of its job.
+Each job is a task that runs a worker process on its node, see `remote_job`. A node that is lost
+takes its tasks with it, and Ray runs them once more elsewhere; a worker that dies ends its job.
 """
 
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -18,29 +17,27 @@ from typing import Any
 
 from bench.execution.executors import Event, JobFinished, remote_job
 from bench.execution.jobs import Job
+from bench.execution.request import RunOptions
 from bench.records.schema import Failure
+from bench.training.cell import Cell
 from bench.utils import environment, parallel
 from bench.utils.errors import UserError, first_line
 
-CONNECT_SECONDS, PROBE_SECONDS = (
-    40.0,
-    5.0,
-)  # seconds to connect, and for a sign of somebody to connect to
+CONNECT_SECONDS = 40.0
+PROBE_SECONDS = 5.0  # for a listener at the address
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_task_oom_retries": "0",  # a cell that needs too much memory would need it again
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray 3 does; said here, it is not warned of
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray 3 does; set here, Ray does not warn of it
 }
-LOOPBACK_ENVIRONMENT = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"
-}  # or Ray looks for another address to be at
+LOOPBACK_ENVIRONMENT = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # or Ray seeks another address
 FAILURE_NAMES = {"OutOfMemoryError": "OutOfMemory"}  # Ray's name -> ours
 NODE_LOST_ERRORS = ("WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "OwnerDiedError")
 
 
 @dataclass(frozen=True)
 class JobResources:
-    """What a job asks of its node, and how many jobs can have it at once."""
+    """What a job requires of its node, and how many jobs the cluster can hold at once."""
 
     cpus: float
     gpus: float
@@ -48,7 +45,7 @@ class JobResources:
 
 
 def job_resources(nodes: Iterable[Mapping[str, float]], gpu: bool, per_gpu: int) -> JobResources:
-    """One core a job; on GPUs, `per_gpu` jobs on each and the cores of its node divided."""
+    """Give a job one core; on GPUs, `per_gpu` jobs share each GPU and divide its node's cores."""
     if not gpu:
         return JobResources(1, 0, sum(int(node.get("CPU", 0)) for node in nodes))
     fit = [node for node in nodes if node.get("GPU", 0) >= 1]
@@ -58,29 +55,19 @@ def job_resources(nodes: Iterable[Mapping[str, float]], gpu: bool, per_gpu: int)
 
 
 class RayExecutor:
-    """Jobs as tasks of a Ray cluster; what they write comes back with their end."""
+    """Runs jobs as tasks of a Ray cluster; their files come back when they end."""
 
     name = "ray"
     has_queue = False
 
-    def __init__(
-        self,
-        results: Path,
-        device: str,
-        address: str | None,
-        workers: int | None,
-        per_gpu: int,
-        timeout: float | None,
-        plugins: Sequence[Path],
-    ):
-        """`address`: of the cluster; none, and none in `$RAY_ADDRESS`: one is started.
+    def __init__(self, results: Path, device: str, options: RunOptions):
+        """Connect to the cluster of the options or `$RAY_ADDRESS`; without either, start one.
 
         Raises `UserError` where it does not answer, or has nothing to run a job on.
         """
-        self.results, self.timeout, self.plugins = results, timeout, plugins
-        self.device, self.workers, self.per_gpu = device.partition(":")[0], workers, per_gpu
+        self.results, self.device, self.options = results, device.partition(":")[0], options
         self.running: dict[str, tuple[Job, Any]] = {}  # by cell, with what gives its messages
-        self.ray = connect(address or os.environ.get("RAY_ADDRESS"), workers)
+        self.ray = connect(options.address or os.environ.get("RAY_ADDRESS"), options.workers)
         self.resources = self._available_resources()
         self.task = self.ray.remote(remote_job.run_remote_job).options(
             num_cpus=self.resources.cpus,
@@ -91,23 +78,23 @@ class RayExecutor:
         )
 
     def capacity(self) -> int:
-        jobs = self._available_resources().max_jobs
-        return jobs if self.workers is None else min(jobs, self.workers)
+        jobs, workers = self._available_resources().max_jobs, self.options.workers
+        return jobs if workers is None else min(jobs, workers)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, cell: Cell | None = None) -> None:
         commit = environment.git_commit()["commit"]
         sent = replace(job, device=self.device, commit=commit)
-        own = parallel.omp_env(max(1, int(self.resources.cpus)))
-        parcel = remote_job.pack_job(sent, self.plugins, own, self.timeout)
-        self.running[job.cell] = job, self.task.remote(parcel)
+        threads = parallel.omp_env(max(1, int(self.resources.cpus)))
+        packed = remote_job.pack_job(sent, self.options.plugins, threads, self.options.timeout)
+        self.running[job.cell] = job, self.task.remote(packed)
 
     def poll(self, seconds: float) -> list[Event]:
         if not self.running:
             sleep(seconds)
             return []
-        asked = {messages: job for job, messages in self.running.values()}
-        ready, _ = self.ray.wait(list(asked), timeout=seconds, fetch_local=False)
-        return [self._next_event(asked[messages], messages) for messages in ready]
+        jobs = {messages: job for job, messages in self.running.values()}
+        ready, _ = self.ray.wait(list(jobs), timeout=seconds, fetch_local=False)
+        return [self._next_event(jobs[messages], messages) for messages in ready]
 
     def cancel(self, job: Job) -> None:
         _, messages = self.running.pop(job.cell, (job, None))
@@ -123,7 +110,7 @@ class RayExecutor:
         return ""
 
     def _next_event(self, job: Job, messages: Any) -> Event:
-        """What the job says next."""
+        """Return the event of the job's next message."""
         try:
             event = remote_job.apply_message(self.ray.get(next(messages)), job, self.results)
         except (self.ray.exceptions.RayError, StopIteration) as error:
@@ -133,23 +120,23 @@ class RayExecutor:
         return event
 
     def _available_resources(self) -> JobResources:
-        """What the cluster offers now."""
+        """Return the resources that the cluster offers now; raises `UserError` for none."""
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        found = job_resources(nodes, self.device == "cuda", self.per_gpu)
+        found = job_resources(nodes, self.device == "cuda", self.options.per_gpu)
         if not found.max_jobs:
-            wanted = "GPU" if self.device == "cuda" else "CPU"
+            unit = "GPU" if self.device == "cuda" else "CPU"
             has = "; ".join(f"CPU {n.get('CPU', 0):g}, GPU {n.get('GPU', 0):g}" for n in nodes)
             raise UserError(
-                f"--device {self.device} needs a {wanted}, and no node of the Ray cluster offers "
+                f"--device {self.device} needs a {unit}, and no node of the Ray cluster offers "
                 f"one: they have {has or 'nothing'}"
             )
         return found
 
 
 def connect(address: str | None, workers: int | None = None) -> Any:
-    """Ray, connected to the cluster at `address`, or to one started here that is ours alone.
+    """Return Ray, connected to the cluster at `address`, or to a private one started here.
 
-    Raises `UserError` where that takes more than `DEADLINE` seconds.
+    Raises `UserError` where that fails, or takes more than `CONNECT_SECONDS`.
     """
     if address:
         _require_listener(address)
@@ -162,19 +149,19 @@ def connect(address: str | None, workers: int | None = None) -> Any:
     cpus = max(parallel.available_cores(), workers or 0)
     own = {"address": "local", "_node_ip_address": "127.0.0.1", "num_cpus": cpus}
     where = {"address": address} if address else own | {"include_dashboard": False}
-    said = SimpleQueue[Exception | None]()
+    outcome = SimpleQueue[Exception | None]()
 
-    def try_to() -> None:
+    def try_to_connect() -> None:
         try:
             ray.init(**where, log_to_driver=False, logging_level="ERROR")
-            said.put(None)
-        except Exception as error:  # of whatever kind: it is told below
-            said.put(error)
+            outcome.put(None)
+        except Exception as error:  # of whatever kind: it is reported below
+            outcome.put(error)
         Signal().wait()  # what a thread starts, Ray lets end with the thread
 
-    Thread(target=try_to, daemon=True).start()  # it may hang, and cannot be stopped
+    Thread(target=try_to_connect, daemon=True).start()  # it may hang, and cannot be stopped
     try:
-        error = said.get(timeout=CONNECT_SECONDS)
+        error = outcome.get(timeout=CONNECT_SECONDS)
     except Empty:
         error = TimeoutError(f"no answer within {CONNECT_SECONDS:g} s")
     if error:
@@ -183,7 +170,7 @@ def connect(address: str | None, workers: int | None = None) -> Any:
 
 
 def _require_listener(address: str) -> None:
-    """Raise `UserError` where nobody listens: Ray itself would wait for long."""
+    """Raise `UserError` where nothing listens: Ray itself would wait for long."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():  # "auto", or a client's address
         return
@@ -194,7 +181,7 @@ def _require_listener(address: str) -> None:
 
 
 def failure_from_error(error: Exception) -> Failure:
-    """The failure that an error of Ray's, or of the task's, means."""
+    """Turn an error of Ray's, or of the task's, into the cell's failure."""
     cause = getattr(error, "cause", None) or error
     kind = type(cause).__name__
     if kind in NODE_LOST_ERRORS:

@@ -1,7 +1,7 @@
-"""What travels to a node that shares no disk, how a job runs there, and what comes back.
+"""A job on a node that shares no disk: packed with its plug-ins, run there, its files sent back.
 
-Plain data both ways; what runs the job is a worker process, as on one machine, so that its death
-is seen here and told with its cause.
+Plain data both ways. On the node a worker process runs the job, as on one machine, so that its
+death is seen and reported with its cause.
 """
 
 import os
@@ -12,23 +12,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.execution import jobs
-from bench.execution.executors import EpochFinished, JobFinished
+from bench.execution.executors import POLL_SECONDS, EpochFinished, JobFinished
 from bench.execution.executors.local import LocalExecutor, worker_command
 from bench.execution.jobs import Job
 from bench.records.schema import Failure
 from bench.utils.errors import UserError
 from bench.utils.files import write_atomically
 
-POLL_SECONDS = 1.0  # seconds
-
 
 @dataclass(frozen=True)
 class RemoteJob:
-    """A job with what it needs of the machine that asks."""
+    """A job packed with what it needs of the machine that sends it."""
 
-    job_json: str  # its line
+    job_json: str
     plugins: Sequence[tuple[str, str]]  # name and content of each file
-    working_dir: str  # in which the names of cards begin, where it is there
+    working_dir: str  # that relative names of cards start from, where it exists
     environment: Mapping[str, str]  # of the worker
     timeout: float | None  # seconds
 
@@ -36,26 +34,25 @@ class RemoteJob:
 def pack_job(
     job: Job, plugins: Sequence[Path], environment: Mapping[str, str], timeout: float | None
 ) -> RemoteJob:
-    """What is sent for a job."""
+    """Pack a job for another node."""
     rooted = replace(job, root=str(Path(job.root).absolute()))
-    sent = [(path.name, path.read_text()) for path in plugins]
-    return RemoteJob(rooted.to_json(), sent, str(Path.cwd()), environment, timeout)
+    files = [(path.name, path.read_text()) for path in plugins]
+    return RemoteJob(rooted.to_json(), files, str(Path.cwd()), environment, timeout)
 
 
-def run_remote_job(parcel: RemoteJob) -> Iterator[dict[str, Any]]:
-    """Run the job: a message for each epoch, and a last one with what became of it.
+def run_remote_job(packed: RemoteJob) -> Iterator[dict[str, Any]]:
+    """Run the job; yield a message for each epoch and, when it has ended, its failure and files.
 
-    That one holds the content of every file that the worker wrote, by its path below the results
-    folder.
+    Files are those that the worker wrote: content by path below the results folder.
     """
-    if Path(parcel.working_dir).is_dir():
-        os.chdir(parcel.working_dir)
+    if Path(packed.working_dir).is_dir():
+        os.chdir(packed.working_dir)
     with TemporaryDirectory(prefix="bench-") as place:
         results = Path(place) / "results"
-        words = worker_command(results, list(_unpack_plugins(parcel.plugins, Path(place))))
-        worker = LocalExecutor(words, [parcel.environment], parcel.timeout)
+        argv = worker_command(results, list(_unpack_plugins(packed.plugins, Path(place))))
+        worker = LocalExecutor(argv, [packed.environment], packed.timeout)
         try:
-            worker.submit(_with_local_data(jobs.parse_job(parcel.job_json)))
+            worker.submit(_with_local_data(jobs.parse_job(packed.job_json)))
             for message in _poll_messages(worker):
                 yield message if "epoch" in message else message | {"files": _read_files(results)}
         finally:
@@ -65,10 +62,10 @@ def run_remote_job(parcel: RemoteJob) -> Iterator[dict[str, Any]]:
 def apply_message(
     message: Mapping[str, Any], job: Job, results: Path
 ) -> EpochFinished | JobFinished:
-    """What a message means, once the files that came with it are written."""
+    """Turn a message into an event, after writing the files that came with it."""
     if "epoch" in message:
         return EpochFinished(job, message["epoch"], message["loss"])
-    for name in sorted(message["files"]):  # a record comes last: it says that all is there
+    for name in sorted(message["files"]):  # a record comes last: with it, all is there
         path = results / name
         if not path.resolve().is_relative_to(results.resolve()):
             raise UserError(f"{name!r} came back from a node, and is no path of results")
@@ -88,7 +85,7 @@ def _poll_messages(worker: LocalExecutor) -> Iterator[dict[str, Any]]:
 
 
 def _unpack_plugins(plugins: Sequence[tuple[str, str]], place: Path) -> Iterator[Path]:
-    """The plug-ins as files, each in a folder of its own: two may have one name."""
+    """Write the plug-ins as files, each in a folder of its own: two may have one name."""
     for number, (name, content) in enumerate(plugins):
         path = place / "plugins" / str(number) / name
         path.parent.mkdir(parents=True)
@@ -97,7 +94,7 @@ def _unpack_plugins(plugins: Sequence[tuple[str, str]], place: Path) -> Iterator
 
 
 def _with_local_data(job: Job) -> Job:
-    """The job with the data where this node has them: `$BENCH_DATA`, if not where it was asked."""
+    """Point the job to this node's data: in `$BENCH_DATA`, unless its own folder exists here."""
     own = os.environ.get("BENCH_DATA")
     return replace(job, root=own) if own and not Path(job.root).is_dir() else job
 

@@ -1,9 +1,9 @@
-"""Under Slurm, by way of submitit: arrays of bundles, which outlive the process that asks for them.
+"""Slurm execution, through submitit: arrays of batches that outlive the submitting process.
 
-Whoever runs the same command again waits for the bundles that are queued or run already.
+The same command, run again, waits for the batches that are queued or run already.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +18,7 @@ import submitit
 from bench.config import suite
 from bench.execution import status
 from bench.execution.executors import EpochFinished, Event, JobFinished, JobStarted
+from bench.execution.executors.local import STDERR_TAIL
 from bench.execution.executors.slurm_batch import (
     BatchDir,
     CellBatch,
@@ -25,75 +26,67 @@ from bench.execution.executors.slurm_batch import (
     pack_by_duration,
 )
 from bench.execution.jobs import Job
+from bench.execution.request import RunOptions
 from bench.execution.status import DurationEstimates
 from bench.records.leases import Leases
 from bench.records.schema import Failure
 from bench.records.store import Store
+from bench.training.cell import Cell
 from bench.utils import environment
 from bench.utils.errors import UserError, first_line
 
-TARGET_SECONDS = (
-    30 * 60.0
-)  # seconds of a bundle: long beside the wait for a node, short beside its limit
-DEFAULT_CELL_SECONDS = 5 * 60.0  # seconds of a cell unlike any with a record
+TARGET_SECONDS = 30 * 60.0  # of a batch: long against the wait for a node, short against its limit
+DEFAULT_CELL_SECONDS = 5 * 60.0  # of a cell unlike any with a record
+GPU_OPTIONS = {"gres", "gpus", "gpus_per_node"}
 JOB_CLASSES = {"slurm": submitit.SlurmJob, "local": submitit.LocalJob}
-STDERR_TAIL = 2000  # characters of what a bundle said
 
 
 @dataclass
 class SubmittedBatch:
-    """A bundle that Slurm has, and those of its jobs that are waited for."""
+    """A batch in Slurm's hands, with those of its jobs that are waited for."""
 
     batch_dir: BatchDir
     handle: Any  # submitit's
     jobs: dict[str, Job] = field(default_factory=dict)  # by cell
-    log_offset: int = 0  # in the log
+    log_offset: int = 0  # up to which the log was read
 
     def new_messages(self) -> list[dict[str, Any]]:
-        """What the log says since the last call."""
+        """Return the messages of the log since the last call."""
         messages, self.log_offset = self.batch_dir.read_log(self.log_offset)
         return messages
 
 
 class SlurmExecutor:
-    """Jobs that wait in Slurm's queue, bundled."""
+    """Runs jobs in batches, which wait in Slurm's queue."""
 
     name = "slurm"
     has_queue = True
 
-    def __init__(
-        self,
-        results: Path,
-        device: str,
-        cluster: str,
-        asked: Mapping[str, str],
-        workers: int | None,
-        timeout: float | None,
-        plugins: Sequence[Path],
-    ):
-        """`cluster`: slurm, or local for submitit's stand-in; `asked`: sbatch's options by name.
+    def __init__(self, results: Path, device: str, options: RunOptions):
+        """Find the batches of earlier runs that are queued or run.
 
-        `workers`: bundles that run at once. Raises `UserError` for an option that there is not,
-        and where there is no Slurm.
+        `options.workers` batches run at once. Raises `UserError` for an option that sbatch does not
+        have, and where there is no Slurm.
         """
-        self.results, self.workers, self.cluster = results.resolve(), workers, cluster
-        self.device, self.timeout = device.partition(":")[0], timeout
-        self.plugins = [path.resolve() for path in plugins]
-        self.sbatch_options = dict(asked)
+        self.results, self.device = results.resolve(), device.partition(":")[0]
+        self.cluster = "local" if options.executor == "slurm-local" else "slurm"  # submitit's names
+        self.workers, self.timeout = options.workers, options.timeout
+        self.plugins = [path.resolve() for path in options.plugins]
+        self.sbatch_options = options.slurm
         self.leases = Leases(self.results)
         self.waiting: list[Job] = []
         self.foreign: list[tuple[Job, float]] = []  # another run's, and since when
-        self._make_submitter(self.results / "slurm")  # what cannot be asked for shows at once
+        self._make_submitter(self.results / "slurm")  # a bad option shows at once
         self.submitted = list(self._unfinished_batches())
 
     def capacity(self) -> int:
         return maxsize
 
-    def submit(self, job: Job) -> None:
-        """Take a job: that of a bundle which has it already, or of the next array."""
-        for sent in self.submitted:
-            if job.cell in self._pending_cells(sent):
-                sent.jobs[job.cell] = job
+    def submit(self, job: Job, cell: Cell | None = None) -> None:
+        """Take a job: wait for the batch that has it already, or put it into the next array."""
+        for batch in self.submitted:
+            if job.cell in self._pending_cells(batch):
+                batch.jobs[job.cell] = job
                 return
         self.waiting.append(job)
 
@@ -101,8 +94,8 @@ class SlurmExecutor:
         events = list(self._check_foreign())
         if self.waiting:
             self._submit_waiting()
-        events += [event for sent in self.submitted for event in self._read_events(sent)]
-        events += [event for sent in self.submitted for event in self._fail_unfinished(sent)]
+        events += [event for batch in self.submitted for event in self._read_events(batch)]
+        events += [event for batch in self.submitted for event in self._fail_unfinished(batch)]
         self.submitted = [
             one for one in self.submitted if one.jobs or not _is_finished(self.cluster, one.handle)
         ]
@@ -112,18 +105,18 @@ class SlurmExecutor:
 
     def cancel(self, job: Job) -> None:
         self.waiting = [one for one in self.waiting if one.cell != job.cell]
-        for sent in [sent for sent in self.submitted if job.cell in sent.jobs]:
-            sent.batch_dir.drop(job.cell)
-            del sent.jobs[job.cell]
-            if not self._pending_cells(sent):
-                sent.handle.cancel()
+        for batch in [batch for batch in self.submitted if job.cell in batch.jobs]:
+            batch.batch_dir.drop(job.cell)
+            del batch.jobs[job.cell]
+            if not self._pending_cells(batch):
+                batch.handle.cancel()
 
     def close(self) -> None:
-        """Leave the bundles to Slurm."""
+        """Leave the batches to Slurm."""
         self.waiting.clear()
 
     def left_running(self) -> str:
-        names = [sent.handle.job_id for sent in self.submitted if sent.jobs]
+        names = [batch.handle.job_id for batch in self.submitted if batch.jobs]
         if not names:
             return ""
         end = "scancel" if self.cluster == "slurm" else "kill"
@@ -133,115 +126,116 @@ class SlurmExecutor:
         )
 
     def _submit_waiting(self) -> None:
-        """Give Slurm an array of what waits."""
+        """Submit the waiting jobs as an array of batches."""
         seconds = _duration_estimator(self.waiting, Store(self.results))
         total = sum(map(seconds, self.waiting))
         target = min(TARGET_SECONDS, total / self.workers) if self.workers else TARGET_SECONDS
         (self.results / "slurm").mkdir(parents=True, exist_ok=True)
-        place = Path(mkdtemp(prefix=strftime("%Y%m%d-%H%M%S-"), dir=self.results / "slurm"))
-        bundles = []
+        folder = Path(mkdtemp(prefix=strftime("%Y%m%d-%H%M%S-"), dir=self.results / "slurm"))
+        batches = []
         for number, part in enumerate(pack_by_duration(self.waiting, seconds, target)):
-            folder = BatchDir(place / str(number))
-            folder.write(map(self._for_cluster, part))
-            bundles.append((folder, part))
-        longest = max(sum(map(seconds, part)) for _, part in bundles)
-        self._submit_array(place, bundles, longest)
+            batch_dir = BatchDir(folder / str(number))
+            batch_dir.write(map(self._for_cluster, part))
+            batches.append((batch_dir, part))
+        longest = max(sum(map(seconds, part)) for _, part in batches)
+        self._submit_array(folder, batches, longest)
         self.waiting.clear()
 
     def _submit_array(
-        self, place: Path, bundles: Sequence[tuple[BatchDir, Sequence[Job]]], longest: float
+        self, folder: Path, batches: Sequence[tuple[BatchDir, Sequence[Job]]], longest: float
     ) -> None:
-        submitter = self._make_submitter(place, longest)
-        calls = [CellBatch(one, self.results, self.plugins, self.timeout) for one, _ in bundles]
+        submitter = self._make_submitter(folder, longest)
+        calls = [CellBatch(one, self.results, self.plugins, self.timeout) for one, _ in batches]
         try:
             handles = submitter.submit_array(calls)
         except submitit.core.utils.FailedJobError as error:
             raise UserError(f"Slurm refused the cells: {first_line(error)}") from None
-        for handle, (folder, part) in zip(handles, bundles, strict=True):
-            (folder.path / "id").write_text(f"{self.cluster} {handle.job_id}")
-            self.submitted.append(SubmittedBatch(folder, handle, {job.cell: job for job in part}))
+        for handle, (batch_dir, part) in zip(handles, batches, strict=True):
+            (batch_dir.path / "id").write_text(f"{self.cluster} {handle.job_id}")
+            jobs = {job.cell: job for job in part}
+            self.submitted.append(SubmittedBatch(batch_dir, handle, jobs))
 
     def _for_cluster(self, job: Job) -> Job:
         root = str(Path(job.root).absolute())
         commit = environment.git_commit()["commit"]
         return replace(job, device=self.device, commit=commit, root=root)
 
-    def _make_submitter(self, place: Path, longest: float = 0) -> Any:
-        """submitit's executor, with what was asked for."""
+    def _make_submitter(self, folder: Path, longest: float = 0) -> Any:
+        """Return submitit's executor, for batches of `longest` seconds, with the user's options."""
         try:
-            made = submitit.AutoExecutor(place, cluster=self.cluster)
+            submitter = submitit.AutoExecutor(folder, cluster=self.cluster)
         except RuntimeError as error:
             raise UserError(f"no Slurm here: {first_line(error)}") from None
-        known = made._valid_parameters()
-        own = {"name": "bench", "timeout_min": max(60, int(2 * longest / 60) + 10)}
-        if self.device == "cuda" and not self.sbatch_options.keys() & {
-            "gres",
-            "gpus",
-            "gpus_per_node",
-        }:
-            own |= {"gpus_per_node": 1}
-        if self.workers:
-            own |= {"slurm_array_parallelism": self.workers}
+        known = submitter._valid_parameters()
         named = {
             k if k in known else f"slurm_{k}": _parse_value(v)
             for k, v in self.sbatch_options.items()
         }
         try:
-            made.update_parameters(**own | named)
+            submitter.update_parameters(**self._default_options(longest) | named)
         except NameError:
             raise UserError(_unknown_option(self.sbatch_options, known)) from None
-        return made
+        return submitter
+
+    def _default_options(self, longest: float) -> dict[str, Any]:
+        """Return submitit's parameters, where the user's options do not replace them."""
+        options = {"name": "bench", "timeout_min": max(60, int(2 * longest / 60) + 10)}
+        if self.device == "cuda" and not self.sbatch_options.keys() & GPU_OPTIONS:
+            options |= {"gpus_per_node": 1}
+        if self.workers:
+            options |= {"slurm_array_parallelism": self.workers}
+        return options
 
     def _unfinished_batches(self) -> Iterator[SubmittedBatch]:
-        """The bundles of earlier runs that are queued or run."""
-        for note in sorted((self.results / "slurm").glob("*/*/id")):
-            folder = BatchDir(note.parent)
-            cluster, number = note.read_text().split()
-            left = {job.cell for job in folder.jobs()} - folder.finished_cells()
-            handle = JOB_CLASSES[cluster](note.parents[1], number)
+        """Yield the batches of earlier runs that are queued or run."""
+        for path in sorted((self.results / "slurm").glob("*/*/id")):
+            batch_dir = BatchDir(path.parent)
+            cluster, number = path.read_text().split()
+            left = {job.cell for job in batch_dir.jobs()} - batch_dir.finished_cells()
+            handle = JOB_CLASSES[cluster](path.parents[1], number)
             if left and not _is_finished(cluster, handle):
-                yield SubmittedBatch(folder, handle)
+                yield SubmittedBatch(batch_dir, handle)
 
-    def _pending_cells(self, sent: SubmittedBatch) -> set[str]:
-        """The cells that a bundle has yet to end."""
+    def _pending_cells(self, batch: SubmittedBatch) -> set[str]:
+        """Return the cells that a batch has yet to finish."""
         return (
-            {j.cell for j in sent.batch_dir.jobs()}
-            - sent.batch_dir.finished_cells()
-            - sent.batch_dir.dropped_cells()
+            {j.cell for j in batch.batch_dir.jobs()}
+            - batch.batch_dir.finished_cells()
+            - batch.batch_dir.dropped_cells()
         )
 
-    def _read_events(self, sent: SubmittedBatch) -> list[Event]:
-        """What the bundle's log says anew of the jobs that are waited for."""
+    def _read_events(self, batch: SubmittedBatch) -> list[Event]:
+        """Turn new messages of a batch's log into events of the jobs that are waited for."""
         events: list[Event] = []
-        for message in sent.new_messages():
+        for message in batch.new_messages():
             kind = next(name for name in HANDLERS if name in message)
-            job = sent.jobs.get(message[kind])
+            job = batch.jobs.get(message[kind])
             if job is not None:
-                events += HANDLERS[kind](self, sent, job, message)
+                events += HANDLERS[kind](self, batch, job, message)
         return events
 
-    def _on_started(self, sent: SubmittedBatch, job: Job, message: dict[str, Any]) -> list[Event]:
+    def _on_started(self, batch: SubmittedBatch, job: Job, message: dict[str, Any]) -> list[Event]:
         return [JobStarted(job)]
 
-    def _on_epoch(self, sent: SubmittedBatch, job: Job, message: dict[str, Any]) -> list[Event]:
+    def _on_epoch(self, batch: SubmittedBatch, job: Job, message: dict[str, Any]) -> list[Event]:
         return [EpochFinished(job, message["epoch"], message["loss"])]
 
-    def _on_finished(self, sent: SubmittedBatch, job: Job, message: dict[str, Any]) -> list[Event]:
-        del sent.jobs[job.cell]
+    def _on_finished(self, batch: SubmittedBatch, job: Job, message: dict[str, Any]) -> list[Event]:
+        del batch.jobs[job.cell]
         failure = message["failure"]
         return [JobFinished(job, Failure(**failure) if failure else None)]
 
-    def _on_foreign(self, sent: SubmittedBatch, job: Job, message: dict[str, Any]) -> list[Event]:
-        """Another run had claimed the cell."""
-        del sent.jobs[job.cell]
-        self.foreign.append((job, sent.batch_dir.created_at()))
+    def _on_foreign(self, batch: SubmittedBatch, job: Job, message: dict[str, Any]) -> list[Event]:
+        """Wait for another run, which holds the cell."""
+        del batch.jobs[job.cell]
+        self.foreign.append((job, batch.batch_dir.created_at()))
         return []
 
     def _check_foreign(self) -> Iterator[Event]:
-        """See what has become of other runs' cells; one that nobody holds any more is ours."""
-        looked_at, self.foreign = self.foreign, []
-        held = dict(self.leases.active()) if looked_at else {}
-        for job, since in looked_at:
+        """Look for records of other runs' cells; take over those that nobody holds any more."""
+        foreign, self.foreign = self.foreign, []
+        held = dict(self.leases.active()) if foreign else {}
+        for job, since in foreign:
             if job.cell in held:
                 self.foreign.append((job, since))
             elif has_new_record(self.results, job, since):
@@ -249,17 +243,17 @@ class SlurmExecutor:
             else:
                 self.waiting.append(job)
 
-    def _fail_unfinished(self, sent: SubmittedBatch) -> list[Event]:
-        """The failure of each job whose bundle is over without it."""
-        if not sent.jobs or not _is_finished(self.cluster, sent.handle):
+    def _fail_unfinished(self, batch: SubmittedBatch) -> list[Event]:
+        """Fail each waited-for job that its batch, which has ended, did not finish."""
+        if not batch.jobs or not _is_finished(self.cluster, batch.handle):
             return []
-        events = self._read_events(sent)  # the last that it said
-        if sent.jobs:
-            failure = _batch_failure(sent.handle)
-            for job in sent.jobs.values():
-                self.leases.revoke(job.cell, bundle=sent.batch_dir.name)
-            events += [JobFinished(job, failure) for job in sent.jobs.values()]
-            sent.jobs.clear()
+        events = self._read_events(batch)  # its last messages
+        if batch.jobs:
+            failure = _batch_failure(batch.handle)
+            for job in batch.jobs.values():
+                self.leases.revoke(job.cell, bundle=batch.batch_dir.name)
+            events += [JobFinished(job, failure) for job in batch.jobs.values()]
+            batch.jobs.clear()
         return events
 
 
@@ -272,42 +266,43 @@ HANDLERS = {
 
 
 def _is_finished(cluster: str, handle: Any) -> bool:
-    """Whether a bundle runs no more; the stand-in's own jobs are known by their process alone."""
+    """Return whether a batch has ended; earlier runs' local jobs are known by process id alone."""
     if cluster == "local" and handle._process is None:
         return handle.paths.result_pickle.exists() or not Path(f"/proc/{handle.job_id}").exists()
     return bool(handle.done())
 
 
 def _batch_failure(handle: Any) -> Failure:
-    """Why a bundle is over, with the last of what it said."""
-    said = (handle.stderr() or "")[-STDERR_TAIL:]
-    text = f"Slurm job {handle.job_id} was over, as {handle.state}, before this cell was"
-    return Failure("failed", "JobEnded", text, said)
+    """Return why a batch has ended, with the end of its standard error."""
+    stderr = (handle.stderr() or "")[-STDERR_TAIL:]
+    message = f"Slurm job {handle.job_id} was over, as {handle.state}, before this cell was"
+    return Failure("failed", "JobEnded", message, stderr)
 
 
-def _duration_estimator(waiting: Sequence[Job], store: Store) -> Any:
-    """What gives the seconds that a job may take, from the records of those like it."""
-    known: dict[str, DurationEstimates] = {}
+def _duration_estimator(waiting: Sequence[Job], store: Store) -> Callable[[Job], float]:
+    """Return a function that estimates a job's seconds from the records of similar cells."""
+    estimates: dict[str, DurationEstimates] = {}
     names: dict[str, str] = {}
-    for asked in {job.request["suite"] for job in waiting}:
-        names[asked] = suite.load_suite(asked).name
-        known[asked] = status.estimate_durations(store, names[asked])
+    for card in {job.request["suite"] for job in waiting}:
+        names[card] = suite.load_suite(card).name
+        estimates[card] = status.estimate_durations(store, names[card])
 
     def seconds(job: Job) -> float:
-        asked = job.request
-        like = SimpleNamespace(**asked | {"suite": names[asked["suite"]]})
-        return known[asked["suite"]].cell_seconds(like) or DEFAULT_CELL_SECONDS
+        card = job.request["suite"]
+        settings = SimpleNamespace(**job.request | {"suite": names[card]})
+        return estimates[card].cell_seconds(settings) or DEFAULT_CELL_SECONDS
 
     return seconds
 
 
 def _parse_value(text: str) -> int | str:
-    """What submitit wants of a number is an int."""
+    """Parse a number: submitit expects an int."""
     return int(text) if text.isdecimal() else text
 
 
-def _unknown_option(asked: Mapping[str, str], known: set[str]) -> str:
+def _unknown_option(options: Mapping[str, str], known: set[str]) -> str:
+    """Return the message for the first of the options that sbatch does not have."""
     valid = submitit.SlurmExecutor._valid_parameters() | known
-    wrong = next(name for name in asked if name not in valid)
+    wrong = next(name for name in options if name not in valid)
     near = get_close_matches(wrong, valid, n=3) or sorted(valid)
     return f"--slurm {wrong}: no such option; there are {', '.join(near)}"

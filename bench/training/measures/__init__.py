@@ -1,1 +1,1 @@
-"""Measurements of a model between epochs: what the papers' analyses plot beyond accuracy."""
+"""Measures of a model between epochs: what the papers' analyses show beyond accuracy."""

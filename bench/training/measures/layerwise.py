@@ -1,19 +1,18 @@
-"""What the blocks of a prompted model receive: their prompts, and the patch tokens beside them."""
+"""Layerwise measures of a prompted model: prompts against patch tokens, in one pass over images."""
 
-# MERGED bench.training.measures.layerwise: """Measures of all layers of a prompted model, from one pass over images."""
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from functools import cache
 
 import timm
 import torch
 from timm.models import VisionTransformer
-from torch import Tensor, nn
+from torch import Tensor
 
 import methods
 from bench.data.loader import BatchLoader
 from bench.training.measures import cka
 from bench.training.measures.nmi import RunningNMI
+from bench.training.trainer import eval_mode
 from bench.utils.errors import UserError, unknown_name
 from methods.shared.backbone import embed_images
 from methods.shared.prompts import HoldsPrompts
@@ -25,27 +24,27 @@ ImageBatches = Iterable[tuple[Tensor, Tensor]]
 def layer_inputs(
     model: VisionTransformer, batches: ImageBatches
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """(i, the prompts of block i, the patch tokens at its input): (P, D) and (B, N, D).
+    """Yield (i, prompts of block i, patch tokens at its input): (P, D) and (B, N, D).
 
-    Of the prompted pass, in evaluation mode and the model's own precision; the prompts as the
-    block receives them, projected or masked where the method does that. For each batch, each block
-    that holds prompts in turn: shallow prompts are held by block 0 alone, although they travel on.
-    Blocks above the last of them are not computed. Draws no random numbers, and leaves the model
-    as it was; of `bench.data.loader.BatchLoader`, it reads the images in the split's own order, so that
-    the order of a run's next pass is what it would have been.
+    From the prompted forward pass, in evaluation mode and the model's own precision; prompts as the
+    block receives them, projected or masked if the method does that. For each batch, each block
+    with prompts in turn: shallow prompts are those of block 0 alone, although later blocks process
+    them, too. Blocks above the last of these are not computed. Draws no random numbers and leaves
+    the model as it was. A `BatchLoader` is read in the order of the split, which leaves the order
+    of the next epoch unchanged.
     """
-    held = prompted_blocks(model)
+    prompted = prompted_blocks(model)
     for images in _iterate_images(batches):
-        # the model is in evaluation mode only while it computes, never while the caller does
-        with _eval_mode(model):
-            x = embed_images(model, images)
-        for i in range(max(held, default=-1) + 1):
-            if i in held:
-                with _eval_mode(model):
-                    prompts = model.blocks[i].seen().detach()
+        # the mode is changed only for the model's computations, never while the caller runs
+        with eval_mode(model):
+            x = embed_images(model, images)  # (B, N, D)
+        for i in range(max(prompted, default=-1) + 1):
+            if i in prompted:
+                with eval_mode(model):
+                    prompts = model.blocks[i].seen().detach()  # (P, D)
                 yield i, prompts, x[:, model.num_prefix_tokens :]
-            if i < max(held):
-                with _eval_mode(model):
+            if i < max(prompted):
+                with eval_mode(model):
                     x = model.blocks[i](x)
 
 
@@ -57,27 +56,14 @@ def _iterate_images(batches: ImageBatches) -> Iterator[Tensor]:
 
 
 def prompted_blocks(model: VisionTransformer) -> set[int]:
-    """Which blocks hold prompts."""
+    """Return the indices of the blocks that hold prompts."""
     return {i for i, block in enumerate(model.blocks) if isinstance(block, HoldsPrompts)}
 
 
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; each module gets back the mode that it had."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module in training:
-            module.training = True
-
-
 def require_prompts(measure: str, method: str) -> None:
-    """Raise `UserError` where the method registered as `method` gives no block prompts.
+    """Raise `UserError` if the method registered as `method` adds no prompts to blocks.
 
-    Attaches it to a small backbone: quick, and without touching the random numbers of a run.
+    Attaches it to a small backbone, which is fast and leaves the random state of a run alone.
     """
     if method not in methods.names():
         raise unknown_name("method", method, methods.names())
@@ -86,13 +72,13 @@ def require_prompts(measure: str, method: str) -> None:
 
 
 def no_prompts_error(measure: str, method: str) -> UserError:
-    """The error for a `measure` of prompts that is asked of a `method` without.
+    """Return the error for a `measure` of prompts with a `method` without any.
 
-    It names methods with a field ``prompts``: to attach all others takes seconds.
+    It names methods with a field ``prompts`` only: attaching all others would take seconds.
     """
-    likely = (n for n in methods.names() if hasattr(methods.create(n), "prompts"))
-    have = ", ".join(name for name in likely if _adds_block_prompts(name))
-    return UserError(f"{measure} needs prompts; {method} has none, but these have: {have}")
+    candidates = (n for n in methods.names() if hasattr(methods.create(n), "prompts"))
+    prompted = ", ".join(name for name in candidates if _adds_block_prompts(name))
+    return UserError(f"{measure} needs prompts; {method} has none, but these have: {prompted}")
 
 
 @cache
@@ -101,7 +87,7 @@ def _adds_block_prompts(method: str) -> bool:
         model = timm.create_model("test_vit", num_classes=2)
         try:
             methods.create(method).attach(model)
-        except Exception:  # whatever keeps another's plug-in from this backbone is not asked here
+        except Exception:  # a plug-in may support other backbones only, and say so by any kind
             return False
     return bool(prompted_blocks(model))
 
@@ -109,12 +95,11 @@ def _adds_block_prompts(method: str) -> bool:
 def nmi_by_layer(
     model: VisionTransformer, method: str, batches: ImageBatches
 ) -> dict[str, list[float]]:
-    """Normalised mutual information of prompts and patch tokens, a value a layer.
+    """Compute the normalised mutual information of prompts and patch tokens, one value per layer.
 
-    ``nmi`` is the mean of the images' values, ``nmi_pooled`` that of all their tokens at once
-    (`MutualInformation`). One value where prompts are shallow. Leaves the model and all random
-    numbers as they are. Raises `UserError` for a model without prompts; `method`, by which it was
-    prepared, is for that message.
+    ``nmi`` is the mean of the images' values, ``nmi_pooled`` the value of all their tokens at once
+    (`RunningNMI`). One value for shallow prompts. Leaves the model and the random state as they
+    are. Raises `UserError` for a model without prompts; `method` is the name for that message.
     """
     if not prompted_blocks(model):
         raise no_prompts_error("NMI", method)
@@ -127,16 +112,13 @@ def nmi_by_layer(
     }
 
 
-def cka_by_layer(
-    model: VisionTransformer, method: str, batches: ImageBatches, estimator: str = "unbiased"
-) -> list[list[float]]:
-    """CKA of each layer's prompts, a row each, with each layer's patch tokens, a column each.
+def cka_by_layer(model: VisionTransformer, method: str, batches: ImageBatches) -> list[list[float]]:
+    """Compute the CKA of each layer's prompts (rows) with each layer's patch tokens (columns).
 
-    The examples are the channels and the tokens of all images their features: kernels, (D, D), add
-    up over batches, so this is exact and never holds the tokens. Square; one number where prompts
-    are shallow. Otherwise as `nmi_by_layer`; raises `UserError` for an unknown `estimator`, too.
+    The examples are the channels, their features the tokens of all images: the kernels, (D, D), are
+    summed over batches, so the result is exact and no tokens are stored. Square; one number for
+    shallow prompts. Otherwise as `nmi_by_layer`.
     """
-    cka.get_estimator(estimator)  # a typo is told before the pass
     if not prompted_blocks(model):
         raise no_prompts_error("CKA", method)
     rows: dict[int, Tensor] = {}
@@ -145,5 +127,4 @@ def cka_by_layer(
         rows.setdefault(i, cka.channel_kernel(prompts))
         kernel = cka.channel_kernel(tokens)
         columns[i] = columns[i].add_(kernel) if i in columns else kernel
-    found = cka.pairwise_cka(list(rows.values()), list(columns.values()), estimator)
-    return [[float(value) for value in row] for row in found]
+    return cka.pairwise_cka(list(rows.values()), list(columns.values())).tolist()

@@ -14,7 +14,7 @@ from bench.execution.executors import Event, JobFinished, JobStarted
 from bench.execution.executors.slurm import SlurmExecutor
 from bench.execution.executors.slurm_batch import pack_by_duration
 from bench.execution.jobs import Job
-from bench.execution.plan import Request
+from bench.execution.request import Request, RunOptions
 from bench.records.leases import Leases
 from support import executor_runs, tiny
 
@@ -175,13 +175,14 @@ def test_what_cannot_be_asked_of_slurm_is_refused(
 
 
 def _executor(results: Path) -> SlurmExecutor:
-    return SlurmExecutor(results, "cpu", "local", {}, None, None, [executor_runs.FAULTY])
+    options = RunOptions(executor="slurm-local", plugins=[executor_runs.FAULTY])
+    return SlurmExecutor(results, "cpu", options)
 
 
 def _load_plugin() -> list[str]:
-    from bench.execution import plugins
+    from bench.execution import selection
 
-    return plugins.load_plugins([executor_runs.FAULTY])
+    return selection.load_plugins([executor_runs.FAULTY])
 
 
 def _status(given: list[str]) -> object:

@@ -13,7 +13,7 @@ from bench.records import measurements
 from bench.records.schema import Record
 from bench.records.store import Store
 from bench.report.study_numbers import epochs_to_overtake, first_epoch_reaching
-from bench.training import runner
+from bench.training import callbacks, runner
 from bench.training.cell import Cell
 from bench.training.measures import measured_run
 from bench.training.measures.measured_run import MeasurementCallback
@@ -76,7 +76,7 @@ def test_observers_leave_the_random_state_and_the_weights(cell: Cell) -> None:
         weights.append(all(torch.equal(copies[name], now[name]) for name in copies))
         assert moment.model.training is mode
 
-    runner.train(cell, CPU, quiet, observe=watched)
+    runner.train(cell, CPU, quiet, callback=watched)
     assert states == weights == [True] * (EPOCHS + 1)
 
 

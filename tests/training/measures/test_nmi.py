@@ -13,7 +13,7 @@ from bench.data.splits import Examples
 from bench.data.transforms import Transform
 from bench.models import method_checks
 from bench.training.measures import layerwise
-from bench.training.measures.nmi import RunningNMI, normalised_mutual_information
+from bench.training.measures.nmi import RunningNMI, entropy_sums
 from bench.utils.errors import UserError
 from methods.shared.backbone import embed_images
 from methods.shared.prompts import prompts_of
@@ -26,11 +26,16 @@ def drawn(*shape, seed=0):
     return torch.randn(*shape, dtype=torch.float64, generator=generator)
 
 
+def nmi(prompts, tokens):
+    """The value of each image, (B,), of prompts, (P, D), and tokens, (B, N, D)."""
+    return entropy_sums(prompts, tokens).value()
+
+
 def of_weights(weights):
     """The measure where sigmoid(p_k . e_j) is the given table, of prompts by tokens."""
     table = torch.tensor(weights, dtype=torch.float64)
     prompts = torch.eye(len(table), dtype=torch.float64)
-    return normalised_mutual_information(prompts, table.logit().clamp(min=-800).T[None]).item()
+    return nmi(prompts, table.logit().clamp(min=-800).T[None]).item()
 
 
 def as_printed(prompts, tokens):
@@ -66,7 +71,7 @@ def test_prompts_or_tokens_that_are_all_the_same_share_nothing(alike):
         prompts = prompts[:1].expand(6, -1)
     else:
         tokens = tokens[:, :1].expand(-1, 9, -1)
-    assert normalised_mutual_information(prompts, tokens).item() == pytest.approx(0, abs=1e-12)
+    assert nmi(prompts, tokens).item() == pytest.approx(0, abs=1e-12)
 
 
 def test_weights_that_are_a_product_of_both_sides_share_nothing():
@@ -77,7 +82,7 @@ def test_weights_that_are_a_product_of_both_sides_share_nothing():
 def test_it_is_equations_7_and_8():
     prompts, tokens = drawn(6, 8), drawn(3, 9, 8, seed=1)
     want = [as_printed(prompts, image) for image in tokens]
-    assert normalised_mutual_information(prompts, tokens).tolist() == pytest.approx(want, abs=1e-12)
+    assert nmi(prompts, tokens).tolist() == pytest.approx(want, abs=1e-12)
 
 
 TURN = torch.linalg.qr(drawn(8, 8, seed=2))[0]
@@ -94,22 +99,22 @@ UNCHANGING = {
 def test_it_does_not_change_with(change, seed):
     prompts, tokens = drawn(6, 8, seed=seed), drawn(1, 9, 8, seed=seed + 100)
     changed = UNCHANGING[change](prompts, tokens)
-    want = normalised_mutual_information(prompts, tokens)
-    torch.testing.assert_close(normalised_mutual_information(*changed), want, rtol=0, atol=1e-12)
+    want = nmi(prompts, tokens)
+    torch.testing.assert_close(nmi(*changed), want, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_it_lies_between_0_and_1_and_goes_to_0_as_tokens_shrink(seed):
     prompts, tokens = drawn(6, 8, seed=seed), drawn(4, 9, 8, seed=seed + 100)
-    found = normalised_mutual_information(prompts, tokens)
+    found = nmi(prompts, tokens)
     assert ((found > 0) & (found < 1)).all()
-    assert (normalised_mutual_information(prompts, tokens / 10) < found / 10).all()
+    assert (nmi(prompts, tokens / 10) < found / 10).all()
 
 
 def test_single_precision_tokens_are_measured_in_double():
     prompts, tokens = drawn(6, 8).float(), drawn(3, 9, 8, seed=1).float()
-    want = normalised_mutual_information(prompts.double(), tokens.double())
-    assert torch.equal(normalised_mutual_information(prompts, tokens), want)
+    want = nmi(prompts.double(), tokens.double())
+    assert torch.equal(nmi(prompts, tokens), want)
 
 
 @pytest.mark.parametrize("sizes", [(7,), (1, 6), (3, 3, 1), (1,) * 7])
@@ -125,9 +130,9 @@ def test_batches_give_what_all_images_at_once_give(sizes):
 
 def test_what_has_no_value_is_refused():
     with pytest.raises(ValueError, match="one prompt with one token"):
-        normalised_mutual_information(drawn(1, 8), drawn(1, 1, 8, seed=1))
+        nmi(drawn(1, 8), drawn(1, 1, 8, seed=1))
     with pytest.raises(ValueError, match="0 for every prompt and token"):
-        normalised_mutual_information(torch.ones(2, 1), torch.full((1, 3, 1), -1e4))
+        nmi(torch.ones(2, 1), torch.full((1, 3, 1), -1e4))
     with pytest.raises(ValueError, match="at least 1 image"):
         RunningNMI(drawn(6, 8)).value()
 
@@ -212,10 +217,8 @@ def test_a_sweep_gives_each_layers_value():
     model, batches = prompted("spt_deep")
     found = layerwise.nmi_by_layer(model, "spt_deep", batches)
     layers = layers_of(model, batches).values()
-    each = [normalised_mutual_information(p, tokens).mean().item() for p, tokens in layers]
-    pooled = [
-        normalised_mutual_information(p, tokens.flatten(0, 1)[None]).item() for p, tokens in layers
-    ]
+    each = [nmi(p, tokens).mean().item() for p, tokens in layers]
+    pooled = [nmi(p, tokens.flatten(0, 1)[None]).item() for p, tokens in layers]
     assert found["nmi"] == pytest.approx(each, abs=1e-12)
     assert found["nmi_pooled"] == pytest.approx(pooled, abs=1e-12)
 

@@ -40,7 +40,7 @@ def cells(cards, names: str, tasks: tuple[str, ...] = ("light",), **changes):
 def prompts_at_the_start(cell):
     """The first block's prompts of a cell, as training would find them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "_fit", lambda *_: ([], {}))
+        patch.setattr(runner, "_fit", lambda *_: [])
         done = runner.train(cell, torch.device("cpu"), lambda *_: None)
     return prompts_of(done.model)[0]
 

@@ -1,0 +1,46 @@
+"""Set the papers' claims beside what was measured."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import methods
+from bench.cli import options
+from bench.cli.common import print_lines, require_results
+from bench.cli.report import select_papers
+from bench.papers import claims
+from bench.records import store
+from bench.report import frame, generate, paper_tables, paper_values
+from bench.utils import files
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    options.add_results(parser)
+    add = parser.add_argument
+    add("--paper", type=options.names("paper"), default=[], dest="papers", metavar="A,B")
+    add("--recipe", help="compare with records under this recipe (default: the papers')")
+    options.add_plugins(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    require_results(args.results)
+    papers = select_papers(args.papers)
+    every = [claim for paper in papers for claim in claims.load_claims(paper)]
+    claims.require_methods(every, methods.names())
+    return print_lines(_check_lines(args.results, papers, args.recipe))
+
+
+def _check_lines(results: Path, papers: Sequence[str], recipe: str | None) -> Iterator[str]:
+    """Write the claims page; its summary, and the counts of each paper."""
+    records, _ = store.read_valid(store.Store(results))
+    checks = paper_values.check_papers(frame.record_frame(records), papers, recipe)
+    is_first = not (results / generate.CLAIMS_FILE).is_file()
+    for name, content in paper_tables.claims_files(checks).items():
+        files.write_atomically(results / name, content.encode())
+    if is_first:  # the HTML page shows the claims from now on
+        generate.refresh_page(results)
+    yield paper_tables.summary_table(checks)
+    for paper in dict.fromkeys(check.claim.paper for check in checks):
+        own = [check for check in checks if check.claim.paper == paper]
+        yield f"{paper}: {len(own)} claims: {paper_tables.count_statuses(own)}"
+    yield str(results / "claims.md")

@@ -1,0 +1,68 @@
+"""Measure what methods cost on the same work."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from bench.cli import options
+from bench.cli.common import print_lines
+from bench.config import backbone, recipe
+from bench.execution import selection
+from bench.models import backbones
+from bench.performance import method_cost
+from bench.records import store
+from bench.training import devices
+from bench.utils.errors import UserError
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    options.add_results(parser)
+    add, names = parser.add_argument, options.names
+    add("--methods", type=names("method"), required=True, metavar="A,B")
+    add("--backbones", type=names("backbone"), default=["vit_mini_mae"], metavar="A,B")
+    add("--recipe", default="quick", help="whose optimiser and precision (default: quick)")
+    add("--batch", type=int, default=32, help="images (default: 32)")
+    add("--rounds", type=int, default=10, help="turns that each method takes (default: 10)")
+    add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
+    options.add_plugins(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    store.Store(args.results).require_writable()
+    device = devices.resolve_device(args.device)
+    methods = selection.require_known_methods(args.methods)
+    if args.batch < 1 or args.rounds < 1:
+        raise UserError(f"batch and rounds must be at least 1; got {args.batch} and {args.rounds}")
+    recipe.load_recipe(args.recipe)
+    for name in args.backbones:
+        print_lines(backbones.find(name).notes)
+    threads = torch.get_num_threads()
+    jobs = [
+        [
+            method_cost.CostJob(one, card, args.recipe, args.batch, device, threads)
+            for one in methods
+        ]
+        for card in dict.fromkeys(map(backbone.canonical_name, args.backbones))
+    ]
+    return print_lines(_measure(jobs, args.rounds, args.results))
+
+
+def _measure(
+    jobs: "Sequence[Sequence[method_cost.CostJob]]", rounds: int, results: Path
+) -> Iterator[str]:
+    """Measure the jobs of each backbone in turns, and write them as CSV."""
+    costs = []
+    for own in jobs:
+        for line in method_cost.measure_costs(own, rounds):
+            if isinstance(line, str):
+                yield line
+                continue
+            costs.append(line)
+            yield (
+                f"{line.method} on {own[0].backbone}: {line.train_step_ms:.1f} ms a step, "
+                f"{line.test_batch_ms:.1f} ms a test batch, {line.peak_memory_mb:.0f} MiB, "
+                f"{line.stored_bytes:,} bytes stored"
+            )
+    yield str(method_cost.write_csv(costs, results))

@@ -1,0 +1,65 @@
+"""List what there is by name."""
+
+import argparse
+from collections.abc import Iterator
+
+import methods
+from bench.cli import options
+from bench.cli.common import print_lines
+from bench.config import backbone, loading, recipe, suite
+from bench.papers import study
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=list(LISTS))
+    parser.add_argument("--suite", help="list the tasks of this suite alone")
+    options.add_plugins(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    return print_lines(list(LISTS[args.what](args.suite)))  # all, or an error
+
+
+def _methods(_: str | None) -> Iterator[str]:
+    """Every registered method with its fields."""
+    for name in methods.names():
+        yield f"{name:22} {methods.create(name)}"
+
+
+def _backbones(_: str | None) -> Iterator[str]:
+    for name, card in backbone.backbone_cards().items():
+        yield f"{name:40} {card.pretraining}"
+
+
+def _suites(_: str | None) -> Iterator[str]:
+    for one in map(suite.load_suite, loading.card_names(loading.SUITES_DIR)):
+        yield f"{one.name:10} {len(one.task):2} tasks  {one.title}"
+
+
+def _tasks(name: str | None) -> Iterator[str]:
+    """Every task of a suite, or of all."""
+    for one in map(suite.load_suite, [name] if name else loading.card_names(loading.SUITES_DIR)):
+        for task in one.task:
+            classes = f"{task.classes:4} classes"
+            yield f"{one.name:8} {task.name:22} {task.group:12} {classes}  {task.title}"
+
+
+def _recipes(_: str | None) -> Iterator[str]:
+    for one in map(recipe.load_recipe, loading.card_names(loading.RECIPES_DIR)):
+        yield f"{one.name:10} {one.title}"
+
+
+def _studies(_: str | None) -> Iterator[str]:
+    """Every study of every paper."""
+    for name in study.study_names():
+        yield f"{name:18} {study.load_study(name).study.title}"
+
+
+LISTS = {
+    "methods": _methods,
+    "backbones": _backbones,
+    "suites": _suites,
+    "tasks": _tasks,
+    "recipes": _recipes,
+    "studies": _studies,
+}

@@ -1,0 +1,27 @@
+"""Bring others' records in."""
+
+import argparse
+from pathlib import Path
+
+from bench.cli import options
+from bench.cli.common import print_lines, print_refused, write_tables
+from bench.records import store
+from bench.report import record_checks
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    options.add_results(parser)
+    parser.add_argument(
+        "paths", type=Path, nargs="+", metavar="PATH", help="others' results folders or records"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    records = store.Store(args.results)
+    records.require_writable()
+    records.require_current_schema()
+    checked = record_checks.check_records(args.paths)
+    merged = [f"{what}: {one.path}" for what, one in record_checks.merge_records(checked, records)]
+    write_tables(args.results)
+    print_lines(merged)
+    return print_refused([problem for one in checked for problem in one.problems])

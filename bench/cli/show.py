@@ -1,0 +1,57 @@
+"""Print a cell's record and the command that runs it again."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import tabulate
+
+from bench.cli import options
+from bench.cli.common import print_lines
+from bench.config import backbone
+from bench.records import schema, store, trials
+from bench.report import record_diff
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    options.add_results(parser)
+    parser.add_argument("cell", help="the first digits of its name, or its record's file")
+
+
+def run(args: argparse.Namespace) -> int:
+    records = store.Store(args.results)
+    record = record_diff.find_record(records, args.cell)
+    path = Path(args.cell) if Path(args.cell).is_file() else records.path(record.settings)
+    return print_lines(_lines(record, path))
+
+
+def _lines(record: "schema.Record", path: Path) -> Iterator[str]:
+    yield path.read_text().rstrip()
+    if record.tuned:
+        yield from _trial_lines(record.tuned)
+    s = record.settings
+    how = backbone.describe_input(s.input, s.recipe.get("normalisation", "backbone"))
+    yield f"\nrecord: {path}"
+    yield f"input:  {s.backbone}: {how}"
+    yield (
+        f"again:  {record_diff.rerun_command(record)}"
+        if record.request
+        else "it does not say how it was asked for"
+    )
+
+
+def _trial_lines(tuned: "schema.TuningResult") -> Iterator[str]:
+    """A table of the trials that chose a record's rates."""
+    lines = [
+        [
+            trial.cell,
+            trials.format_point(trial.point),
+            trial.epochs,
+            "none" if trial.accuracy is None else f"{trial.accuracy:.2f}",
+            f"{trial.seconds:.1f}",
+        ]
+        for trial in tuned.trials
+    ]
+    heads = ["trial", "point", "epochs", "accuracy on val", "seconds"]
+    yield f"\n{len(lines)} trials with seed {tuned.seed} in {tuned.seconds:.1f} s:"
+    yield tabulate.tabulate(lines, heads, "simple")

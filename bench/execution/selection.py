@@ -1,0 +1,192 @@
+"""What a request selects: cards loaded, overrides applied, plug-ins and methods found by name.
+
+Prompts that start from another task's images than those they are trained on: Wang et al., 2024,
+section 4.3 and Figure 3(b), https://arxiv.org/abs/2402.02382.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+import methods
+from bench.config.overrides import (
+    BACKBONE_FIELDS,
+    is_backbone_field,
+    is_recipe_field,
+    override_recipe,
+    suggest_fields,
+)
+from bench.config.recipe import Recipe, load_recipe
+from bench.config.suite import Selection, Suite, Task, load_suite
+from bench.execution.request import Request
+from bench.records.schema import PROMPTS_FROM
+from bench.utils.errors import UserError, unknown_name
+from methods import Method
+from methods.shared import source_hash
+from methods.shared.registry import registering_plugin
+
+MODULE_PREFIX = "bench_plugin_"  # of the modules of plug-ins
+NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
+
+
+def load_plugins(paths: Iterable[Path]) -> list[str]:
+    """Run each file, which registers its methods; return a sentence for each file that fails."""
+    return [problem for path in paths if (problem := _load_plugin(path))]
+
+
+def loaded_plugins() -> list[Path]:
+    """Return the files whose methods are in the registry."""
+    found = [module for name, module in sys.modules.items() if name.startswith(MODULE_PREFIX)]
+    return [Path(module.__file__).resolve() for module in found if module.__file__]
+
+
+def _load_plugin(path: Path) -> str | None:
+    name = f"{MODULE_PREFIX}{path.stem}"
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        return f"the plug-in {path} is not a Python file that is there"
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickles look their module up by name
+    before = set(methods.names())
+    try:
+        with registering_plugin(source_hash.hash_file(path)):
+            spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file raises: it must not take the rest with it
+        del sys.modules[name]
+        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+        return f"the plug-in {path} was left out: {type(error).__name__}: {error}{line}"
+    if set(methods.names()) == before:
+        return f"the plug-in {path} registers no method"
+    return None
+
+
+def load_cards(request: Request) -> tuple[Suite, Selection, Recipe, dict[str, Any]]:
+    """Load a request's suite, selection and recipe; return the methods' overrides, too."""
+    suite = load_suite(request.suite or "mini")
+    recipe, overrides = _apply_recipe_overrides(
+        load_recipe(request.recipe or suite.recipe), request.changes
+    )
+    _require_views_used(recipe, suite, request.changes)
+    return suite, _select_names(request, suite), recipe, overrides
+
+
+def _select_names(request: Request, suite: Suite) -> Selection:
+    """Return the request's names; the suite's own are the defaults, its demo's for a bare `run`."""
+    own = suite.demo if request.suite is None and suite.demo else suite.default
+    return Selection(
+        methods=request.methods or own.methods,
+        backbones=request.backbones or own.backbones,
+        seeds=sorted(set(request.seeds or own.seeds)),
+        tasks=request.tasks or own.tasks,
+    )
+
+
+def _apply_recipe_overrides(
+    recipe: Recipe, changes: dict[str, Any]
+) -> tuple[Recipe, dict[str, Any]]:
+    """Return the recipe with its overrides applied, and the overrides left for the methods."""
+    own = {k: v for k, v in changes.items() if is_recipe_field(k)}
+    if "lr" in own:
+        own["lr_of"] = {}  # a learning rate from the command line holds for every method
+    changed = override_recipe(recipe, own) if own else recipe
+    return changed, {k: v for k, v in changes.items() if not is_shared_field(k)}
+
+
+def is_shared_field(name: str) -> bool:
+    """Return whether an override of that name holds for all methods."""
+    return is_recipe_field(name) or is_backbone_field(name)
+
+
+def _require_views_used(recipe: Recipe, suite: Suite, changes: dict[str, Any]) -> None:
+    """Raise `UserError` for an override of another suite's views."""
+    own = recipe.views_key(suite.name)
+    for name in changes:
+        table, _, entry = name.partition(".")
+        if table == "views" and entry and entry.partition(".")[0] != own:
+            raise UserError(
+                f"--set {name} changes nothing of suite {suite.name!r}, whose views in recipe "
+                f"{recipe.name!r} are views.{own}"
+            )
+
+
+def require_known_methods(names: Iterable[str]) -> list[str]:
+    """Return the names, each once; raises `UserError` for one refused or not registered."""
+    distinct = list(dict.fromkeys(names))
+    for name in distinct:
+        if methods.refusal(name):
+            raise UserError(f"{name} is no method here: {methods.refusal(name)}")
+        if name not in methods.names():
+            raise unknown_name("method", name, methods.names())
+    return distinct
+
+
+def build_method(
+    name: str, recipe: Recipe, overrides: dict[str, Any], searched: Mapping[str, Any] = NO_FIELDS
+) -> Method:
+    """Create a method with the fields of the recipe, the command line and a point, in that order.
+
+    Raises `UserError` for a value that a field cannot have.
+    """
+    plain = methods.create(name)
+    known = {f.name for f in fields(plain)}
+    values = recipe.fields_of(name, known) | {k: v for k, v in overrides.items() if k in known}
+    values |= searched
+    try:
+        return methods.create(name, **_coerce_types(plain, values))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{name}: {error}") from None
+
+
+def _coerce_types(method: Method, values: dict[str, Any]) -> dict[str, Any]:
+    """Convert values to their fields' types, as records show them: 8 for a float is 8.0."""
+    types = get_type_hints(type(method))
+    typed = dict(values)
+    for name in values.keys() & types:
+        try:
+            typed[name] = TypeAdapter(types[name]).validate_python(values[name])
+        except ValidationError as error:
+            raise ValueError(f"{name}={values[name]}: {error.errors()[0]['msg']}") from None
+    return typed
+
+
+def require_overrides_used(
+    recipe: Recipe, overrides: dict[str, Any], selected: dict[str, Method]
+) -> None:
+    """Raise `UserError` for an override that neither the recipe nor any selected method knows."""
+    _require_prompt_source_used(overrides, selected)
+    known = {PROMPTS_FROM}.union(f.name for method in selected.values() for f in fields(method))
+    for name in overrides:
+        if name not in known:
+            near = suggest_fields(asdict(recipe), name)
+            raise unknown_name(
+                "field", name, [*near, *BACKBONE_FIELDS] if "." in name else known.union(near)
+            )
+
+
+def _require_prompt_source_used(overrides: dict[str, Any], selected: dict[str, Method]) -> None:
+    """Raise `UserError` for a prompt source where no selected method starts from images."""
+    used = any(method.starts_from_images for method in selected.values())
+    if PROMPTS_FROM in overrides and not used:
+        raise UserError(
+            f"--set {PROMPTS_FROM}={overrides[PROMPTS_FROM]} needs a method that starts from "
+            f"images, such as spt_deep; none of {', '.join(selected)} does"
+        )
+
+
+def prompt_source(suite: Suite, overrides: dict[str, Any]) -> Task | None:
+    """Return the task of ``--set prompts_from=TASK``, or None; raises `UserError` if unknown."""
+    return suite.find(str(overrides[PROMPTS_FROM])) if PROMPTS_FROM in overrides else None
+
+
+def prompt_source_of_cell(source: Task | None, task: Task, method: Method) -> Task | None:
+    """Return the task whose images a method's prompts start from; None: the cell's own task.
+
+    A cell whose source is its own task is the ordinary cell, and shares its record.
+    """
+    return source if source and source != task and method.starts_from_images else None
