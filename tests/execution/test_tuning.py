@@ -537,7 +537,9 @@ def test_a_command_says_whether_to_tune_only_where_the_recipe_would_not_do_so() 
 
 def test_the_ledger_counts_the_trials_and_their_seconds(tuned: Path) -> None:
     records = kept(tuned)
-    lines = ledgers.search_costs(leaderboard.build_boards(record_frame(records), {}), record_frame(records))
+    lines = ledgers.search_costs(
+        leaderboard.build_boards(record_frame(records), {}), record_frame(records)
+    )
     assert [line["method"] for line in lines] == ["linear", "vpt_deep"]
     for line, record in zip(lines, records[::2], strict=True):
         assert record.tuned is not None
