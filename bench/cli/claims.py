@@ -10,7 +10,7 @@ from bench.cli.common import print_lines, require_results
 from bench.cli.report import select_papers
 from bench.papers import claims
 from bench.records import store
-from bench.report import claim_checks
+from bench.report import frame, generate, paper_tables, paper_values
 from bench.utils import files
 
 
@@ -33,11 +33,14 @@ def run(args: argparse.Namespace) -> int:
 def _check_lines(results: Path, papers: Sequence[str], recipe: str | None) -> Iterator[str]:
     """Write the claims page; its summary, and the counts of each paper."""
     records, _ = store.read_valid(store.Store(results))
-    checks = claim_checks.check_papers(records, papers, recipe)
-    for name, content in claim_checks.render_files(checks).items():
+    checks = paper_values.check_papers(frame.record_frame(records), papers, recipe)
+    is_first = not (results / generate.CLAIMS_FILE).is_file()
+    for name, content in paper_tables.claims_files(checks).items():
         files.write_atomically(results / name, content.encode())
-    yield claim_checks.summary_table(checks)
+    if is_first:  # the HTML page shows the claims from now on
+        generate.refresh_page(results)
+    yield paper_tables.summary_table(checks)
     for paper in dict.fromkeys(check.claim.paper for check in checks):
         own = [check for check in checks if check.claim.paper == paper]
-        yield f"{paper}: {len(own)} claims: {claim_checks.count_statuses(own)}"
+        yield f"{paper}: {len(own)} claims: {paper_tables.count_statuses(own)}"
     yield str(results / "claims.md")

@@ -45,7 +45,7 @@ def _export_results(results: Path, kind: str, out: Path | None) -> Iterator[str]
     if not records:
         raise UserError(f"no record in {results} to export")
     path = out or results / f"results.{ending}"
-    boards = leaderboard.build_boards(records, generate.load_suites(records))
+    boards = leaderboard.build_boards(frame.record_frame(records), generate.load_suites(records))
     files.write_atomically(path, write(records, boards))
     yield f"{path}: {len(records)} records"
 

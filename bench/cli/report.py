@@ -9,7 +9,7 @@ from bench.cli.common import print_lines, require_results, write_tables
 from bench.config import recipe
 from bench.papers import claims, layouts
 from bench.records import store
-from bench.report import paper_tables
+from bench.report import frame, paper_tables
 from bench.utils import files
 from bench.utils.errors import UserError, unknown_name
 
@@ -70,7 +70,7 @@ def _paper_lines(
     results: Path, papers: Sequence[str], suite: str | None, recipe_name: str | None, against: bool
 ) -> Iterator[str]:
     """Write the papers' tables; the files' names."""
-    records, _ = store.read_valid(store.Store(results))
+    records = frame.record_frame(store.read_valid(store.Store(results))[0])
     for name in papers:
         tables = paper_tables.render_tables(name, records, suite, recipe_name, against)
         if not tables:

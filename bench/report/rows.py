@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from math import isnan
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.records.schema import Outcome, Record
-from bench.report.frame import COST_COLUMNS, canonical_json, differing_settings
+from bench.report.frame import canonical_json, differing_settings
 from bench.report.markdown import MISSING, describe_machine
 
 if TYPE_CHECKING:
@@ -80,30 +82,46 @@ class MethodRow:
         return np.array([list(cell.accuracies.values()) for cell in self.cells.values()])
 
 
+VARIANT = ["method", "variant"]  # the columns by which records share a row
+
+
 def build_rows(frame: "pd.DataFrame", groups: dict[str, list[str]]) -> list[MethodRow]:
     """Return the rows of one board's records, by label; `groups` has the tasks of each group."""
+    keyed = frame.assign(variant=_variant_keys(frame))
+    listed = keyed.groupby(VARIANT)["record"].agg(list)
+    variants = zip(listed, _mean_costs(keyed), strict=True)
     rows = []
-    for method, of_method in frame.groupby("method"):
-        variants = [one for _, one in of_method.groupby(_variant_keys(of_method))]
-        listed = [one["record"].tolist() for one in variants]
-        plain = [records for records in listed if _has_default_fields(records)]
-        changes = differing_settings(_distinguishing_fields(listed))
-        for variant, records, changed in zip(variants, listed, changes, strict=True):
-            alone = not changed or plain == [records]
-            label = str(method) if alone else f"{method}[{changed}]"
-            rows.append(_build_row(label, variant, groups))
+    for method, of_method in groupby(variants, key=lambda one: one[0][0].settings.method):
+        records, costs = zip(*of_method, strict=True)
+        plain = [alike for alike in records if _has_default_fields(alike)]
+        changes = differing_settings(_distinguishing_fields(records))
+        for alike, cost, changed in zip(records, costs, changes, strict=True):
+            alone = not changed or plain == [alike]
+            label = method if alone else f"{method}[{changed}]"
+            rows.append(_build_row(label, alike, cost, groups))
     return sorted(rows, key=lambda row: row.label)
 
 
-def _variant_keys(of_method: "pd.DataFrame") -> "pd.Series[str]":
+def _variant_keys(frame: "pd.DataFrame") -> "pd.Series[str]":
     """Return each record's key of its variant: its fields, and its point where a task has several.
 
     A point is the rates and the fields that trials choose. Points that differ only between tasks
     were chosen for each task: they stay in one row.
     """
-    counts = of_method.groupby(["fixed_fields", "task"])["point"].transform("nunique")
-    several = counts.groupby(of_method["fixed_fields"]).transform("max") > 1
-    return of_method["fixed_fields"] + of_method["point"].where(several, "")
+    counts = frame.groupby(["method", "fixed_fields", "task"])["point"].transform("nunique")
+    several = counts.groupby([frame["method"], frame["fixed_fields"]]).transform("max") > 1
+    return frame["fixed_fields"] + frame["point"].where(several, "")
+
+
+def _mean_costs(frame: "pd.DataFrame") -> list[dict[str, float | None]]:
+    """Return the costs of each variant: parameters a mean over tasks, seconds over all records."""
+    over_seeds = frame.groupby([*VARIANT, "task"])[["method_params", "head_params"]].mean()
+    seconds = frame.groupby(VARIANT)[["init_seconds", "train_seconds"]].mean()
+    costs = over_seeds.groupby(VARIANT).mean().join(seconds)
+    return [
+        {str(name): None if isnan(value) else value for name, value in line.items()}
+        for line in costs.to_dict("records")
+    ]
 
 
 def _has_default_fields(records: list[Record]) -> bool:
@@ -123,7 +141,7 @@ def sample_sd(values: Iterable[float]) -> float | None:
     return stdev(listed) if len(listed) > 1 else None
 
 
-def _distinguishing_fields(variants: list[list[Record]]) -> list[dict[str, Any]]:
+def _distinguishing_fields(variants: Sequence[list[Record]]) -> list[dict[str, Any]]:
     """Return the settings that may tell variants apart: fields, and rates where these do not."""
     fields = [{**alike[0].settings.fields, **_plugin_code(alike[0])} for alike in variants]
     if len({canonical_json(table) for table in fields}) == len(variants):
@@ -149,11 +167,17 @@ def _common_fields(records: list[Record]) -> dict[str, Any]:
     return {k: TUNED_PER_TASK if k in differ else v for k, v in first.items()}
 
 
-def _build_row(label: str, variant: "pd.DataFrame", groups: dict[str, list[str]]) -> MethodRow:
-    records: list[Record] = variant["record"].tolist()
-    by_task = variant.groupby("task")["record"].agg(list)
-    cells = {t: _task_result(by_task.get(t, [])) for tasks in groups.values() for t in tasks}
-    over_seeds = variant.groupby("task")[list(COST_COLUMNS)].mean()
+def _build_row(
+    label: str,
+    records: list[Record],
+    costs: dict[str, float | None],
+    groups: dict[str, list[str]],
+) -> MethodRow:
+    cells = {
+        task: _task_result([record for record in records if record.settings.task == task])
+        for tasks in groups.values()
+        for task in tasks
+    }
     return MethodRow(
         label=label,
         method=records[0].settings.method,
@@ -161,19 +185,11 @@ def _build_row(label: str, variant: "pd.DataFrame", groups: dict[str, list[str]]
         rates=_common_rates(records),
         cells=cells,
         seeds=sorted({seed for cell in cells.values() for seed in cell.accuracies}),
-        method_params=_mean_of_known(over_seeds["method_params"]),
-        head_params=_mean_of_known(over_seeds["head_params"]),
-        init_seconds=_mean_of_known(variant["init_seconds"]),
-        train_seconds=_mean_of_known(variant["train_seconds"]),
+        **costs,
         machine=_common_machine(records),
         means=_row_means(cells, groups) if _is_complete(cells) else None,
         remark=max(record.remark for record in records),
     )
-
-
-def _mean_of_known(values: "pd.Series[float]") -> float | None:
-    known = values.dropna()
-    return fmean(known) if len(known) else None
 
 
 def _task_result(records: list[Record]) -> TaskResult:

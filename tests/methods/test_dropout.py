@@ -1,4 +1,4 @@
-"""Dropout draws in training, for every method that has any, and never when images are scored."""
+"""Dropout is active in training, for every method that has any, and never in evaluation."""
 
 from dataclasses import fields
 

@@ -1,4 +1,4 @@
-"""FacT scores as its released code does, which deals out the mixtures of an MLP's tiles."""
+"""FacT's logits are those of its released code, which interleaves an MLP layer's mixtures."""
 
 import pytest
 import timm

@@ -1,4 +1,4 @@
-"""What holds for the clusters of tokens: as good as scikit-learn's, whatever the tokens are."""
+"""K-means of tokens: as good as scikit-learn's, for tokens of every kind."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Blocks of methods against their formulas, written out: E2VPT's pairs, MP+, a map not square."""
+"""Blocks of methods against their formulas: E2VPT's pairs, MP+, a patch grid not square."""
 
 import pytest
 import torch

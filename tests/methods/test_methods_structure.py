@@ -1,4 +1,4 @@
-"""What the methods that add queries, gates, pairs, heads or side networks claim to be."""
+"""Structure of methods that add queries, gates, pairs, heads or side networks."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""What holds for the methods that change or add weights: each against its formula, plainly."""
+"""Methods that change or add weights, each against its formula."""
 
 import copy
 import math

@@ -1,6 +1,5 @@
-"""With the official code's weights and prompts, the prompt methods score and learn as it does."""
+"""Logits and gradients of prompt methods equal those of the official code, given its tensors."""
 
-# MERGED test_official_outputs_weights: """With the official implementations' tensors, our methods give their scores and gradients."""
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What holds for the tokens of a layer: one forward pass, one layer's memory, wherever they lie."""
+"""Patch tokens of each layer: one forward pass, and the memory of one layer, on any storage."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""How what is added starts: signs, positions, modes, windows, seeds of clusters."""
+"""Initialisation: signs, positions, modes, windows, seeds of clusters."""
 
 import copy
 

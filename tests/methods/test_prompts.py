@@ -1,4 +1,4 @@
-"""What holds for prompts, whatever they start from, and for self-prompts in particular."""
+"""Properties of prompts, and of self-prompts in particular."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""The size of deep prompts is a learning rate, and controls keep the part of a start they say."""
+"""The size of deep prompts acts as a learning rate; controls keep the property they claim."""
 
 import copy
 from itertools import combinations

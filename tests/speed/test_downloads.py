@@ -1,4 +1,4 @@
-"""What a download costs beside a bare copy of the same bytes; run by ``tox -e speed``.
+"""Time of a download against a plain copy of the same bytes; run by ``tox -e speed``.
 
 Both come from this machine: a network is slower than either, so only what the second adds to the
 first can ever be waited for.

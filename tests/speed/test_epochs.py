@@ -1,4 +1,4 @@
-"""What an epoch costs on images and on kept features.
+"""Time of an epoch on images and on cached features.
 
 Run by ``tox -e speed``; compare the figures of one run with each other, not with another machine's.
 """

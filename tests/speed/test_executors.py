@@ -1,4 +1,4 @@
-"""What a cell costs beside its training on each executor, and what a second worker brings.
+"""Overhead of a cell on each executor, and the gain from a second worker.
 
 Run by ``tox -e speed``. The overhead is the wall-clock of a whole run less what its cells took by
 their own records, a cell: start, imports, planning, travel and tables.

@@ -1,4 +1,4 @@
-"""What each start of self-prompts costs beside the bare forward pass that it needs.
+"""Time of each initialisation of self-prompts against the forward pass that it needs.
 
 Run by ``tox -e speed``; compare the figures of one run with each other, not with another machine's.
 """

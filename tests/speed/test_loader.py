@@ -1,4 +1,4 @@
-"""What a pass over photographs costs under a random view: kept once decoded, and decoded anew.
+"""Time of a pass over photographs with a random transform: cached, and decoded every time.
 
 Run by ``tox -e speed``; compare the figures of one run with each other, not with another machine's.
 """

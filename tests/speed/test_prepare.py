@@ -1,4 +1,4 @@
-"""Images a second through `bench data prepare`: pixels that become PNG, files kept as published.
+"""Images per second of `bench data prepare`: pixels written as PNG, files kept as published.
 
 Run by ``tox -e speed``; each time is of so many images as its group says.
 """

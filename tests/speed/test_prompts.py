@@ -1,4 +1,4 @@
-"""What deep prompts cost a training step in each form, and what choosing them costs.
+"""Time of a training step with deep prompts in each form, and of initialising them.
 
 Run by ``tox -e speed``; compare the figures of one run with each other, not with another machine's.
 """

@@ -1,4 +1,4 @@
-"""What `report` costs on a store of 20,000 records; run by ``tox -e speed``."""
+"""Time of `report` on a store of 20,000 records; run by ``tox -e speed``."""
 
 import json
 import subprocess

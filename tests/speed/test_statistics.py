@@ -1,4 +1,4 @@
-"""What testing all pairs of a large leaderboard costs; run by ``tox -e speed``."""
+"""Time of testing all pairs of a large leaderboard; run by ``tox -e speed``."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What resizing a batch costs with each interpolation.
+"""Time of resizing a batch with each interpolation.
 
 Run by ``tox -e speed``; compare the figures of one run with each other, not with another machine's.
 """
