@@ -44,7 +44,7 @@ def where(folder: Path) -> list[str]:
 
 
 def prepared(folder: Path, source: str = "cifar100") -> Path:
-    """A suite of one source, prepared; the folder it lies in."""
+    """Prepare a suite of one source; return its folder."""
     small_suite.write(folder, source)
     assert prepare(folder) == 0
     return folder / "data" / "prepared" / "small" / source / "lossless"
@@ -200,7 +200,7 @@ def test_a_truncated_archive_leaves_nothing_and_is_named(tmp_path, capsys):
 
 
 def left(folder: Path) -> list[str]:
-    """What lies among the prepared data, but for locks."""
+    """The files among the prepared data, except locks."""
     found = (folder / "data" / "prepared").rglob("*")
     return [path.name for path in found if path.is_file() and path.suffix != ".lock"]
 
@@ -319,7 +319,7 @@ def test_images_come_out_of_the_threads_in_their_order():
     names = [("train", str(i)) for i in range(300)]
     pixels = [torch.full((4, 4), i % 256, dtype=torch.uint8).numpy() for i in range(300)]
     kept = threaded_map(lambda one: writer.encode_image(*one), zip(names, pixels, strict=True))
-    assert [image.name for image in kept] == names
+    assert [image.key for image in kept] == names
 
 
 def test_another_tar_is_begun_when_one_is_full(tmp_path, monkeypatch):
