@@ -1,8 +1,8 @@
-"""Records of an earlier schema come over: their numbers stay, their cells get other names.
+"""Migration of records from an earlier schema: numbers stay as they are, cells get new digests.
 
-Schema 1 did not say the number of classes. It is the one with which the method, rebuilt from the
-record's own settings, has as many trainable parameters as the record counted; a card is asked only
-where a cell has no outcome.
+Schema 1 did not record the number of classes. It is inferred: the one with which the method,
+rebuilt from the record's own settings, has as many trainable parameters as the record counted. Only
+where a cell has no outcome is it read from the suite's card.
 """
 
 import csv
@@ -29,7 +29,7 @@ from bench.records.store import Store
 from bench.utils.errors import UserError, first_line
 from bench.utils.files import write_atomically
 
-OLD_SCHEMA = 1  # the schema that is brought over
+OLD_SCHEMA = 1  # the schema that is migrated
 MAP_FILE = "migration.csv"
 MAP_HEADER = "before,cell,suite,backbone,task,method,seed,accuracy"
 # Fields that methods have got since, with the value that computes what all computed before.
@@ -41,14 +41,14 @@ _record_adapter = TypeAdapter(Record)
 
 @dataclass
 class Migration:
-    """A results folder on its way; `names` says what cells are called now, by their old names."""
+    """Migration of one results folder."""
 
     results: Path
-    new_names: dict[str, str]
+    new_names: dict[str, str]  # cells' digests by their old ones
     problems: list[str]
 
     def run(self) -> Iterator[str]:
-        """Bring all records over; what was done, in sentences. Goes on where it was stopped."""
+        """Migrate all records, or those that an interrupted run left; yield a summary."""
         moved = 0
         for root in (self.results / TRIALS_DIR, self.results):  # finals name their trials
             store = Store(root)
@@ -61,7 +61,7 @@ class Migration:
         yield f"{moved} records brought over to schema {SCHEMA_VERSION}, {len(self.problems)} left"
 
     def _migrate_file(self, path: Path, store: Store) -> bool:
-        """Give one record its new name, with what lies beside it, unless it is of this schema."""
+        """Migrate a record and its files; return False where it has the current schema."""
         old = _read_old_record(path)
         if old["schema"] == SCHEMA_VERSION:
             return False
@@ -85,7 +85,7 @@ class Migration:
         return _validate(path, {**whole, "cell": record.settings.digest()})
 
     def _migrate_tuning(self, old: Mapping[str, Any]) -> Any:
-        """The trials of a final under their new names."""
+        """Return the trials of a final run with their new digests."""
         tuned = old.get("tuned")
         if not tuned:
             return tuned
@@ -93,7 +93,7 @@ class Migration:
         return {**tuned, "trials": trials}
 
     def _move_sidecars(self, store: Store, before: str, record: Record) -> None:
-        """Predictions and measures follow their record."""
+        """Move predictions and measurements to their record's new digest."""
         predictions = store.root / "predictions" / f"{before}.npz"
         if predictions.is_file():
             os.replace(predictions, store.predictions_path(record.settings))
@@ -106,7 +106,7 @@ class Migration:
             measures.rmdir()
 
     def _append_to_map(self, before: str, record: Record) -> None:
-        """Add to the list of old and new names, at once: finals need it after an interruption."""
+        """Append to the map file at once: final runs need it after an interruption."""
         self.new_names[before], s = record.cell, record.settings
         accuracy = record.outcome.accuracy if record.outcome else ""
         line = (before, record.cell, s.suite, s.backbone, s.task, s.method, s.seed, accuracy)
@@ -117,7 +117,7 @@ class Migration:
             csv.writer(file, lineterminator="\n").writerow(line)
 
     def _sort_map(self) -> None:
-        """Leave the list with its heads, each cell once, in an order of its own."""
+        """Sort the map file under its header, each cell once."""
         path = self.results / MAP_FILE
         if path.is_file():
             heads, *lines = sorted(set(path.read_text().splitlines()), key=_map_sort_key)
@@ -125,36 +125,36 @@ class Migration:
 
 
 def _tensorboard_dir(store: Store, path: Path) -> Path:
-    """Where TensorBoard finds the course of the cell with that record."""
+    """Return the folder of a record's training curves for TensorBoard."""
     return store.root / "tensorboard" / path.relative_to(store.root / "records").with_suffix("")
 
 
 def _map_sort_key(line: str) -> tuple[bool, list[str], str]:
-    """The heads first, then by what a cell is, then by its old name."""
+    """Sort the header first, then by what a cell is, then by its old digest."""
     before, _, *about = line.split(",")
     return line != MAP_HEADER, about[:-1], before
 
 
 def migrate(results: Path, problems: list[str]) -> Iterator[str]:
-    """Bring a results folder's records over; what cannot be is noted among `problems` and left."""
+    """Migrate a results folder; records that cannot be are left, and noted in `problems`."""
     yield from Migration(results, _read_map(results), problems).run()
 
 
 def _new_fields(name: str) -> dict[str, Any]:
-    """The fields that a method has got since."""
+    """Return the fields that a method did not have in the old schema."""
     known = fields(methods.create(name)) if name in methods.names() else ()
     return {field.name: NEW_FIELDS[field.name] for field in known if field.name in NEW_FIELDS}
 
 
 def _migrate_request(old: Mapping[str, Any]) -> dict[str, Any]:
-    """The request of a record, which asks for the cell that it was."""
+    """Return a record's request, with defaults that have changed since set explicitly."""
     request = old.get("request") or {}
     named = CHANGED_DEFAULTS.get(old["settings"]["method"])
     return {**request, "changes": {**named, **request["changes"]}} if named and request else request
 
 
 def _read_map(results: Path) -> dict[str, str]:
-    """The new names that an interrupted migration has noted."""
+    """Read the new digests that an interrupted migration has noted."""
     path = results / MAP_FILE
     if not path.is_file():
         return {}
@@ -163,7 +163,7 @@ def _read_map(results: Path) -> dict[str, str]:
 
 
 def _read_old_record(path: Path) -> dict[str, Any]:
-    """A record's table, whose name is the hash of its settings."""
+    """Read a record's JSON; raises `UserError` where its digest is not that of its settings."""
     try:
         found = json.loads(path.read_bytes())
         if found["schema"] == SCHEMA_VERSION:
@@ -181,7 +181,7 @@ def _read_old_record(path: Path) -> dict[str, Any]:
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
-    """The name of a cell with settings as a record's file says them."""
+    """Return the digest of settings as a record's file has them."""
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -194,11 +194,11 @@ def _validate(path: Path, table: Mapping[str, Any]) -> Record:
 
 
 def _infer_classes(path: Path, old: Mapping[str, Any]) -> int:
-    """With how many classes a cell was trained: what its parameters say, or its suite's card."""
+    """Infer a cell's number of classes from its parameters, or from its suite's card."""
     settings, outcome = old["settings"], old["outcome"]
     if not outcome:
         return _classes_of_card(path, old)
-    wanted = outcome["method_params"] + outcome["head_params"]
+    recorded = outcome["method_params"] + outcome["head_params"]
     try:
         few, more = (_count_parameters(settings, classes) for classes in (2, 3))
     except Exception as error:  # a method or a field that is no more, a backbone that is not timm's
@@ -206,11 +206,11 @@ def _infer_classes(path: Path, old: Mapping[str, Any]) -> int:
             f"{path}: the number of its classes cannot be told, for {settings['method']} cannot be "
             f"rebuilt: {first_line(error)}"
         ) from None
-    classes, rest = divmod(wanted - few, more - few)  # every count grows alike with each class
+    classes, rest = divmod(recorded - few, more - few)  # every count grows alike with each class
     if rest or classes + 2 < 1:
         raise UserError(
             f"{path}: {settings['method']} has {few:,} trainable parameters with 2 classes and "
-            f"{more:,} with 3; the record's {wanted:,} fit no number of classes"
+            f"{more:,} with 3; the record's {recorded:,} fit no number of classes"
         )
     return int(classes) + 2
 
@@ -225,35 +225,35 @@ def _classes_of_card(path: Path, old: Mapping[str, Any]) -> int:
 
 
 def _count_parameters(settings: Mapping[str, Any], classes: int) -> int:
-    """The trainable parameters of a cell's model."""
+    """Count the trainable parameters of a cell's model."""
     own = {k: v for k, v in settings["fields"].items() if k != PROMPTS_FROM}
     return _cached_count(settings["method"], json.dumps([own, settings["input"]]), classes)
 
 
 @cache
 def _cached_count(name: str, text: str, classes: int) -> int:
-    own, given = map(dict, json.loads(text))
+    own, input_settings = map(dict, json.loads(text))
     method = methods.create(name, **own)
     try:
-        return _build_and_count(method, given, classes, "meta")
+        return _build_and_count(method, input_settings, classes, "meta")
     except (RuntimeError, NotImplementedError):  # what needs values to be built
-        return _build_and_count(method, given, classes, "cpu")
+        return _build_and_count(method, input_settings, classes, "cpu")
 
 
 def _build_and_count(
-    method: methods.Method, given: Mapping[str, Any], classes: int, on: str
+    method: methods.Method, recorded: Mapping[str, Any], classes: int, device: str
 ) -> int:
     card = BackboneCard(
-        name=given["timm"],
-        timm=given["timm"],
+        name=recorded["timm"],
+        timm=recorded["timm"],
         weights=RANDOM_WEIGHTS,
-        pooling=given["pooling"],
-        input_size=given["size"],
-        architecture=given["architecture"],
+        pooling=recorded["pooling"],
+        input_size=recorded["size"],
+        architecture=recorded["architecture"],
     )
-    wanted = InputSpec(given["size"], tuple(given["mean"]), tuple(given["std"]), given["pooling"])
-    with torch.device(on):
-        model = backbones.build(Backbone(card, wanted, None, RANDOM_WEIGHTS), classes)
+    spec = InputSpec(recorded["size"], tuple(recorded["mean"]), tuple(recorded["std"]), recorded["pooling"])
+    with torch.device(device):
+        model = backbones.build(Backbone(card, spec, None, RANDOM_WEIGHTS), classes)
         model.requires_grad_(False)
         model.get_classifier().requires_grad_(True)
         method.attach(model)

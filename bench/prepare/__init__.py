@@ -1,1 +1,1 @@
-"""From public archives to tasks; so far, which records of a source a task takes."""
+"""Preparation of tasks from public archives or from copies of suites, in one on-disk format."""

@@ -1,10 +1,9 @@
-"""Folders, zip and tar files read alike: names, and the bytes of chosen members; none is unpacked.
+"""Archives of sources: folders, zip and tar files, read alike and never extracted.
 
-A member that names a place outside its archive, or that would swell beyond reason, is refused.
+An archive's members are found by name, and some of them read. A member whose path leads out of its
+archive, or that decompresses to an unreasonable size, is refused.
 """
 
-# MERGED bench.prepare.archives: """What formats do with their archives' members: find them, and understand what they say."""
-# MERGED bench.prepare.archives: """What sources come in: folders, archives, tables of numbers; each read a few images at a time."""
 import gzip
 import lzma
 import os
@@ -19,8 +18,8 @@ from typing import IO, Protocol, TypeVar
 
 from bench.utils.errors import UserError, first_line
 
-MAX_MEMBER_BYTES = 512 * 2**20  # bytes of one member
-MAX_COMPRESSION = 1000  # times its packed size: beyond, a zip's member is a bomb
+MAX_MEMBER_BYTES = 512 * 2**20
+MAX_COMPRESSION = 1000  # ratio beyond which a member of a zip counts as a decompression bomb
 ARCHIVE_EXCEPTIONS = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -29,29 +28,39 @@ ARCHIVE_EXCEPTIONS = (
     EOFError,
     OSError,
 )
+# raised by parsers for a file of another layout
+PARSE_EXCEPTIONS = (
+    *ARCHIVE_EXCEPTIONS,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+)
+K = TypeVar("K")  # keys of records
 
 
 class Archive(Protocol):
-    """Files by name, with slashes, in the archive's own order."""
+    """Files by name, with slashes as separators, in the archive's own order."""
 
     def names(self) -> Iterator[str]:
-        """Of all files; folders are left out."""
+        """Yield the names of all files, without folders."""
         ...
 
     def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        """Those files, in the archive's order; raises `UserError` for one that is not there."""
+        """Yield files with their contents; raise `UserError` for missing ones."""
         ...
 
     def streams(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:
-        """The files whose names are `wanted`, however large, each to be read before the next.
+        """Yield files whose names are `wanted`, of any size; each must be read before the next.
 
-        Reading them may raise what `sound` makes a sentence of.
+        Reading them may raise `ARCHIVE_EXCEPTIONS`: use `archive_errors`.
         """
         ...
 
 
 def open_archive(path: Path) -> Archive:
-    """The folder, zip or tar file (packed or not) at `path`."""
+    """Open the folder, zip or tar file (compressed or not) at `path`."""
     if path.is_dir():
         return FolderArchive(path)
     return ZipArchive(path) if zipfile.is_zipfile(path) else TarArchive(path)
@@ -59,7 +68,7 @@ def open_archive(path: Path) -> Archive:
 
 @dataclass(frozen=True)
 class FolderArchive:
-    """What was unpacked already."""
+    """An archive that was extracted to a folder."""
 
     path: Path
 
@@ -85,7 +94,7 @@ class FolderArchive:
 
 @dataclass(frozen=True)
 class ZipArchive:
-    """A zip file, whose members are found without reading the others."""
+    """A zip file: members are read without reading those before them."""
 
     path: Path
 
@@ -104,7 +113,7 @@ class ZipArchive:
                     left.remove(info.filename)
                     _require_max_size(self.path, info.filename, info.file_size, info.compress_size)
                     yield info.filename, file.read(info)
-        _require_all_found(self.path, left)
+        require_all_found(self.path, left)
 
     def streams(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:
         with archive_errors(self.path), zipfile.ZipFile(self.path) as file:
@@ -115,7 +124,7 @@ class ZipArchive:
 
 @dataclass(frozen=True)
 class TarArchive:
-    """A tar file, read from its beginning to its end or to the last of the wanted members."""
+    """A tar file, read from its beginning up to the last of the wanted members."""
 
     path: Path
 
@@ -133,7 +142,7 @@ class TarArchive:
                 yield name, self._content(info, file)
             if not left:
                 return
-        _require_all_found(self.path, left)
+        require_all_found(self.path, left)
 
     def streams(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:
         for info, file in self._members():
@@ -154,17 +163,17 @@ class TarArchive:
                 _require_safe_path(self.path, info.name)
                 if info.isfile():
                     yield info, file
-                file.members = []  # type: ignore[attr-defined]  # it would keep every header
+                file.members = []  # type: ignore[attr-defined]  # or all headers stay in memory
 
 
 @contextmanager
 def archive_errors(path: Path) -> Iterator[None]:
-    """What a broken archive raises, as one sentence."""
+    """Turn the exceptions of a broken archive into a `UserError`."""
     try:
         yield
     except ARCHIVE_EXCEPTIONS as error:
-        said = str(error) or type(error).__name__
-        raise UserError(f"{path} is broken or cut short: {said}") from None
+        message = str(error) or type(error).__name__
+        raise UserError(f"{path} is broken or cut short: {message}") from None
 
 
 def _strip_dot_slash(name: str) -> str:
@@ -177,41 +186,30 @@ def _require_safe_path(path: Path, name: str) -> None:
         raise UserError(f"{path}: its member {name!r} lies outside the archive; nothing was read")
 
 
-def _require_max_size(path: Path, name: str, size: int, packed: int) -> None:
-    if size > MAX_MEMBER_BYTES or size > MAX_COMPRESSION * max(packed, 1024):
+def _require_max_size(path: Path, name: str, size: int, compressed: int) -> None:
+    if size > MAX_MEMBER_BYTES or size > MAX_COMPRESSION * max(compressed, 1024):
         raise UserError(
-            f"{path}: its member {name} would swell from {packed:,} to {size:,} bytes; "
+            f"{path}: its member {name} would swell from {compressed:,} to {size:,} bytes; "
             f"at most {MAX_MEMBER_BYTES:,} are read"
         )
 
 
-def _require_all_found(path: Path, left: set[str]) -> None:
-    if left:
-        some = ", ".join(sorted(left)[:3])
-        raise UserError(f"{path}: {len(left)} of its members are missing: {some}")
+def require_all_found(path: Path, missing: set[str], kind: str = "members") -> None:
+    """Raise `UserError` if names are left that the archive at `path` does not have."""
+    if missing:
+        some = ", ".join(sorted(missing)[:3])
+        raise UserError(f"{path}: {len(missing)} of its {kind} are missing: {some}")
 
 
 @contextmanager
 def open_gzip(path: Path) -> Iterator[gzip.GzipFile]:
-    """A file that is packed by itself, as a stream."""
+    """Open a gzip file as a stream."""
     with archive_errors(path), gzip.open(path) as file:
         yield file
 
 
-# what a parser raises for a file of another layout
-PARSE_EXCEPTIONS = (
-    *ARCHIVE_EXCEPTIONS,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-)
-N = TypeVar("N")  # how the records are told apart
-
-
 def find_file(files: Mapping[str, Path], *names: str) -> Path:
-    """The first of those files that is there."""
+    """Return the first of those files that exists; raise `UserError` if none does."""
     for name in names:
         if name in files:
             return files[name]
@@ -219,14 +217,14 @@ def find_file(files: Mapping[str, Path], *names: str) -> Path:
 
 
 def folder_prefix(archive: Archive, top: str) -> str:
-    """How names in `archive` begin: with the folder `top`, unless it was unpacked without it."""
+    """Return the prefix of names: the folder `top`, unless it was dropped in extraction."""
     if isinstance(archive, FolderArchive) and not (archive.path / top).is_dir():
         return ""
     return f"{top}/"
 
 
 def read_text(path: Path, member: str, top: str = "") -> str:
-    """What a member of the archive at `path` says."""
+    """Read a member of the archive at `path` as UTF-8."""
     archive = open_archive(path)
     full = folder_prefix(archive, top) + member if top else member
     [(_, content)] = archive.read([full])
@@ -234,16 +232,16 @@ def read_text(path: Path, member: str, top: str = "") -> str:
         return content.decode()
 
 
-def read_images(path: Path, members: Mapping[str, N]) -> Iterator[tuple[N, bytes]]:
-    """The images of records, by the members of the archive at `path` that hold them."""
+def read_images(path: Path, members: Mapping[str, K]) -> Iterator[tuple[K, bytes]]:
+    """Yield the images of records; `members` maps names in the archive at `path` to keys."""
     for member, content in open_archive(path).read(members):
         yield members[member], content
 
 
-def read_images_by_path_end(path: Path, ends: Mapping[str, N]) -> Iterator[tuple[N, bytes]]:
-    """The images of records, by how their members' paths end, below whatever folders.
+def read_images_by_path_end(path: Path, ends: Mapping[str, K]) -> Iterator[tuple[K, bytes]]:
+    """Yield the images of records; `ends` maps the ends of their paths in the archive to keys.
 
-    Raises `UserError` for what is not there, and for what is there twice.
+    They may be in any folder. Raises `UserError` for images that are missing or there twice.
     """
     depths = {end.count("/") + 1 for end in ends}
 
@@ -258,23 +256,23 @@ def read_images_by_path_end(path: Path, ends: Mapping[str, N]) -> Iterator[tuple
             if first != name:
                 raise UserError(f"{path}: one image is there as {first} and as {name}")
             yield ends[end_of(name)], stream.read()
-    lost = sorted(ends.keys() - seen.keys())
-    if lost:
-        some = ", ".join(lost[:3])
-        raise UserError(f"{path}: {len(lost):,} of {len(ends):,} images are missing: {some}")
+    missing = sorted(ends.keys() - seen.keys())
+    if missing:
+        some = ", ".join(missing[:3])
+        raise UserError(f"{path}: {len(missing):,} of {len(ends):,} images are missing: {some}")
 
 
 def read_member(path: Path, name: str) -> bytes:
-    """One file of the archive at `path`."""
+    """Read one file of the archive at `path`."""
     return dict(open_archive(path).read([name]))[name]
 
 
 @contextmanager
 def parse_errors(origin: object, member: str = "") -> Iterator[None]:
-    """What libraries raise for a file of another layout, as one sentence that names `origin`."""
+    """Turn a parser's exceptions for a file of another layout into a `UserError`."""
     try:
         yield
     except PARSE_EXCEPTIONS as error:
         where = f"{origin}: its member {member}" if member else str(origin)
-        said = f"{type(error).__name__}: {first_line(error)}"
-        raise UserError(f"{where} is not laid out as published ({said})") from None
+        message = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(f"{where} is not laid out as published ({message})") from None

@@ -1,4 +1,4 @@
-"""One source becomes the prepared folder of the tasks that it serves."""
+"""Preparation of the tasks that are made from one source, in one folder."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,29 +23,29 @@ from bench.utils.errors import UserError, unknown_name
 
 SplitRows = Mapping[Split, Sequence[SplitEntry]]
 KeyedImages = Iterator[tuple[RecordKey, ImageData]]
-ImageProgress = Callable[[str, int, int], None]  # of what, how many were done, of how many
+ImageProgress = Callable[[str, int, int], None]  # title, images done, images in all
 RECORDED_PACKAGES = ("pillow", "numpy", "opencv-python-headless", "opencv-python", "h5py", "scipy")
 
 
 @dataclass(frozen=True)
 class PrepareJob:
-    """A source and the tasks of a suite that are made from it."""
+    """A source, and the tasks of a suite that are made from it."""
 
     suite: Suite
     source: Source
     tasks: tuple[Task, ...]
-    root: Path  # of the data
+    root: Path  # the data root
 
     @property
     def folder(self) -> Path:
-        """Where it is prepared."""
+        """The folder of the prepared data."""
         return prepared.prepared_dir(
             self.root, self.suite.name, self.source.name, prepared.LOSSLESS
         )
 
 
 def open_reader(source: Source, files: Files) -> SourceReader:
-    """The reader of a source; raises `UserError` for a format or option that is not known."""
+    """Return the reader of a source; raise `UserError` for an unknown format or option."""
     if source.format not in READERS:
         raise unknown_name(f"format for the source {source.name!r}", source.format, READERS)
     try:
@@ -55,18 +55,20 @@ def open_reader(source: Source, files: Files) -> SourceReader:
 
 
 def build_source(job: PrepareJob, files: Files, progress: ImageProgress) -> list[str]:
-    """Prepare a job's folder; the warnings. Raises `UserError` for the first rule it breaks."""
+    """Prepare a job's folder; return warnings. Raises `UserError` for the first broken rule."""
     reader = open_reader(job.source, files)
     entries = list(reader.entries())
-    chosen = select_all(job.tasks, entries, files)
-    del entries  # of a large source they are many
-    wanted = {name for one in chosen for names in one.splits.values() for name in names}
+    selected = select_all(job.tasks, entries, files)
+    del entries  # to free memory: large sources have many
+    wanted = {
+        key for task_splits in selected for keys in task_splits.splits.values() for key in keys
+    }
     with writer.atomic_dir(job.folder) as folder:
-        pictures = with_progress(reader.images(wanted), job.source.title, len(wanted), progress)
-        spans = writer.write_images(folder, pictures)
+        images = with_progress(reader.images(wanted), job.source.title, len(wanted), progress)
+        spans = writer.write_images(folder, images)
         _require_all_images(job.source, wanted, spans)
-        rows = {one.task.name: _task_rows(one, spans) for one in chosen}
-        said = [
+        rows = {one.task.name: _task_rows(one, spans) for one in selected}
+        warnings = [
             warning
             for task in job.tasks
             for warning in validate_written(
@@ -75,18 +77,18 @@ def build_source(job: PrepareJob, files: Files, progress: ImageProgress) -> list
         ]
         writer.write_lists(folder, rows)
         facts = {**provenance(job.source, files), "certificates": split_digests(folder, rows)}
-        named = {"suite": job.suite.name, "variant": prepared.LOSSLESS, "warnings": said}
+        named = {"suite": job.suite.name, "variant": prepared.LOSSLESS, "warnings": warnings}
         writer.write_card(folder, {**facts, **named})
-    return said
+    return warnings
 
 
 def with_progress(
-    pictures: KeyedImages, title: str, total: int, progress: ImageProgress
+    images: KeyedImages, title: str, total: int, progress: ImageProgress
 ) -> KeyedImages:
-    """The images, while it is told how many have come."""
+    """Yield the images and report progress after each."""
     progress(title, 0, total)
-    for number, picture in enumerate(pictures, start=1):
-        yield picture
+    for number, image in enumerate(images, start=1):
+        yield image
         progress(title, number, total)
 
 
@@ -95,7 +97,7 @@ def _require_all_images(
 ) -> None:
     missing = sorted(wanted - spans.keys())
     if missing:
-        some = ", ".join("/".join(name) for name in missing[:3])
+        some = ", ".join(map("/".join, missing[:3]))
         raise UserError(
             f"E-MEMBERS {source.name}: {len(missing):,} of {len(wanted):,} images are not in its "
             f"archives: {some}"
@@ -103,11 +105,11 @@ def _require_all_images(
 
 
 def _task_rows(
-    chosen: TaskSplits, spans: Mapping[RecordKey, TarSpan]
+    selected: TaskSplits, spans: Mapping[RecordKey, TarSpan]
 ) -> dict[Split, list[SplitEntry]]:
     return {
-        split: [spans[name].row(chosen.classes[name], name) for name in names]
-        for split, names in chosen.splits.items()
+        split: [spans[key].row(selected.classes[key], key) for key in keys]
+        for split, keys in selected.splits.items()
     }
 
 
@@ -119,7 +121,7 @@ def validate_written(
     rows: SplitRows,
     copied: bool = False,
 ) -> list[str]:
-    """Hold a task that was written to the rules; the warnings."""
+    """Check a task's written data; return warnings. Raises `UserError` for a broken rule."""
     require_rules(task, source, rows, copied)
     jpeg_quality.require_variant(jpeg_quality.native_encoding(source), variant, folder, task, rows)
     return list(validation.data_warnings(task, rows))
@@ -128,22 +130,24 @@ def validate_written(
 def require_rules(
     task: Task, source: Source | None, rows: validation.SplitImages, copied: bool
 ) -> None:
-    """Raise `UserError` for the first rule that a task's splits break."""
+    """Raise `UserError` for the first broken rule."""
     repeats = source is not None and source.repeats
     for problem in validation.broken_rules(task, rows, repeats, copied):
         raise UserError(problem)
 
 
 def split_digests(folder: Path, rows: TaskRows) -> dict[str, dict[str, str]]:
-    """What stands for each split: its labels, its keys and the pixels of some of its images."""
+    """Return each split's certificate: a digest of its labels, its keys and a sample of pixels."""
     return {
-        task: {split: certificate(from_prepared(folder, found)) for split, found in splits.items()}
+        task: {
+            split: certificate(from_prepared(folder, listed)) for split, listed in splits.items()
+        }
         for task, splits in rows.items()
     }
 
 
 def provenance(source: Source, files: Files) -> dict[str, Any]:
-    """What a folder was made from, and with what."""
+    """Return the provenance of a folder, for its card: source, archives, versions and time."""
     published = {file.name: _published_hash(file) for file in source.file if file.name in files}
     return {
         "source": source.name,
@@ -156,18 +160,18 @@ def provenance(source: Source, files: Files) -> dict[str, Any]:
 
 
 def _published_hash(file: SourceFile) -> str:
-    """What a file was held to."""
+    """Return the hash by which a file was checked."""
     return "repacked: its files by name" if file.repacked else file.sha256 or file.md5
 
 
 def recorded_versions() -> dict[str, Any]:
-    """The versions that pixels can hang on, and the time."""
-    found = {}
+    """Return the versions of the packages that can affect pixels, the commit, and the time."""
+    versions = {}
     for package in RECORDED_PACKAGES:
         with suppress(PackageNotFoundError):
-            found[package] = version(package)
+            versions[package] = version(package)
     return {
-        "versions": found,
+        "versions": versions,
         **environment.git_commit(),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -1,4 +1,4 @@
-"""Whether prepared data are still what was prepared, and sound."""
+"""Checks of a task's data: against the rules and, if prepared, against its manifest."""
 
 import hashlib
 from collections.abc import Iterator
@@ -22,17 +22,17 @@ from bench.utils.errors import UserError
 def check_task(
     suite: Suite, task: Task, source: Source | None, place: DataLocation, deep: bool
 ) -> Iterator[str]:
-    """Every rule that a task's data break, and what is odd about them.
+    """Yield a sentence for every broken rule, and warnings.
 
-    `source` is what the task is made from, if anything. With `deep`, every byte is read, whether
-    or not it was read before, and every image decoded.
+    `source` is the one that the task is made from, if any. With `deep`, every byte is read, even if
+    an earlier check has read it, and every image decoded.
     """
     try:
         if place.variant:
             yield from _check_prepared(task, source, place.folder, deep)
         else:
-            found = _check_folder(suite, task, source, place.folder, deep)
-            yield from dict.fromkeys(found)  # lists of two splits may hold the same images
+            problems = _check_folder(suite, task, source, place.folder, deep)
+            yield from dict.fromkeys(problems)  # two splits may list the same images
     except UserError as error:
         yield str(error)
 
@@ -40,8 +40,8 @@ def check_task(
 def _check_folder(
     suite: Suite, task: Task, source: Source | None, folder: Path, deep: bool
 ) -> Iterator[str]:
-    """What is wrong with a folder as found, for which no manifest vouches; every list is read."""
-    sound: dict[Split, Examples] = {}
+    """Check a folder as found, which has no manifest: every list, then the images."""
+    complete: dict[Split, Examples] = {}
     seen: set[Path] = set()
     for split in (split for split in SPLITS if suite.lists.get(split)):
         try:
@@ -50,25 +50,25 @@ def _check_folder(
         except UserError as error:
             yield str(error)
             continue
-        lost = list(folder_check.missing_files(examples))
-        yield from lost
+        missing = list(folder_check.missing_files(examples))
+        yield from missing
         new = [i for i, f in enumerate(examples.files) if f not in seen and f.is_file()]
         seen.update(examples.files)
-        some = splits.subset(examples, torch.tensor(new, dtype=torch.long))
-        damage = list(_damaged_images(some, deep))
+        unseen = splits.subset(examples, torch.tensor(new, dtype=torch.long))
+        damage = list(_damaged_images(unseen, deep))
         yield from damage
         if deep and not damage:
-            yield from _image_warnings(task, split, some)
-        if not lost:
-            sound[split] = examples
+            yield from _image_warnings(task, split, unseen)
+        if not missing:
+            complete[split] = examples
     if folder_check.is_trainval_of_parts(suite):
-        sound.pop("trainval", None)
-    rows = folder_check.folder_images(folder, sound)
+        complete.pop("trainval", None)
+    rows = folder_check.folder_images(folder, complete)
     yield from validation.findings(task, rows, folder_check.has_repeats(source), copied=True)
 
 
 def _damaged_images(examples: Examples, deep: bool) -> Iterator[str]:
-    """The files that are no images; with `deep`, all that cannot be decoded."""
+    """Yield a sentence for files that are no images; with `deep`, for each undecodable one."""
     if not deep:
         try:
             splits.require_images(examples)
@@ -83,16 +83,16 @@ def _damaged_images(examples: Examples, deep: bool) -> Iterator[str]:
 
 
 def _image_warnings(task: Task, split: Split, examples: Examples) -> Iterator[str]:
-    """What the images of a split say of themselves, and is not heeded."""
-    for code, (is_so, says) in images.IMAGE_WARNINGS.items():
-        count = sum(is_so(splits.read_bytes(examples, index)) for index in range(len(examples)))
+    """Yield warnings about properties of image files that decoding ignores."""
+    for code, (applies, says) in images.IMAGE_WARNINGS.items():
+        count = sum(applies(splits.read_bytes(examples, index)) for index in range(len(examples)))
         if count:
             yield f"{code} {task.name}/{split}: {count:,} of {len(examples):,} images {says}"
 
 
 def _check_prepared(task: Task, source: Source | None, folder: Path, deep: bool) -> Iterator[str]:
     card = prepared.require_complete(folder)
-    certified = card["certificates"].get(task.name, {})  # every split that was prepared
+    certified = card["certificates"].get(task.name, {})  # of every split prepared
     if not certified:
         raise UserError(
             f"E-MANIFEST {folder / prepared.CARD_FILE} certifies no split of {task.name}"
@@ -106,7 +106,7 @@ def _check_prepared(task: Task, source: Source | None, folder: Path, deep: bool)
     if deep:
         yield from _check_all_bytes(task, folder, rows, card)
         return
-    splits.require_unchanged(folder)  # as a run does, and remembers
+    splits.require_unchanged(folder)  # as a run does; it is remembered
     for listed in rows.values():
         splits.require_images(splits.from_prepared(folder, listed))
 
@@ -114,7 +114,7 @@ def _check_prepared(task: Task, source: Source | None, folder: Path, deep: bool)
 def _check_all_bytes(
     task: Task, folder: Path, rows: dict[Split, list[SplitEntry]], card: dict[str, Any]
 ) -> Iterator[str]:
-    """What shows when every byte is read and every image decoded."""
+    """Read every byte and decode every image; compare both with the manifest and the card."""
     damage = [*_damaged_files(folder), *_undecodable_images(folder, rows)]
     yield from damage
     if damage:
@@ -147,21 +147,21 @@ def _check_rules(
 
 
 def _damaged_files(folder: Path) -> Iterator[str]:
-    """The files whose bytes are not those of the manifest."""
-    for name, wanted in prepared.read_manifest(folder).items():
+    """Yield a sentence for each file that differs from the manifest."""
+    for name, sha256 in prepared.read_manifest(folder).items():
         path = folder / name
         if not path.is_file():
             yield f"E-MANIFEST {path} is missing"
             continue
-        if files.sha256_of_file(path) != wanted:
+        if files.sha256_of_file(path) != sha256:
             yield f"E-MANIFEST {path}: its bytes have changed since it was prepared"
 
 
 def _undecodable_images(folder: Path, rows: dict[Split, list[SplitEntry]]) -> Iterator[str]:
-    """The images that are not what their list says, or cannot be decoded."""
-    for found in rows.values():
-        examples = splits.from_prepared(folder, found)
-        for index, row in enumerate(found):
+    """Yield a sentence for each image that differs from its list or cannot be decoded."""
+    for listed in rows.values():
+        examples = splits.from_prepared(folder, listed)
+        for index, row in enumerate(listed):
             content = splits.read_bytes(examples, index)
             if hashlib.sha256(content).hexdigest() != row.sha256:
                 yield f"E-MANIFEST {examples.origins[index]}: its bytes are another image's"

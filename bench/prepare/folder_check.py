@@ -1,9 +1,13 @@
-"""Folders as found, and embedded tasks, as what the rules judge: images, their labels and bytes."""
+"""Checks of data before a run, and of folders as found: their images, in the form of `validation`.
+
+Every run imports this module, so it does without the readers of sources and their libraries.
+"""
 
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from bench.config.source import Source, card_folder, load_source
@@ -13,16 +17,19 @@ from bench.data.locations import DataLocation
 from bench.data.prepared import SPLIT_PARTS
 from bench.data.splits import Examples, read_folder
 from bench.prepare import validation
+from bench.prepare.validation import SplitImages
 from bench.utils.errors import UserError
 from bench.utils.files import sha256_of_files
+
+TOLERATED_CODES = ("E-TWICE",)  # broken rules that a run records as warnings
 
 
 @dataclass(frozen=True, slots=True)
 class FolderImage:
-    """One image of a split, as the rules see it."""
+    """One image of a split, a `SplitImage` that comes from no archive."""
 
     label: int
-    source: str  # what it is numbered in, where it has no file
+    source: str  # the split that numbers it, if it has no file
     key: str
     sha256: str
     origin: str
@@ -32,44 +39,64 @@ SplitExamples = Mapping[Split, Examples]
 
 
 def run_warnings(
-    suite: Suite, task: Task, place: DataLocation | None, read: SplitExamples, asked: str | None
+    suite: Suite, task: Task, place: DataLocation | None, read: SplitExamples, given: str | None
 ) -> list[str]:
-    """What is odd about the data that a run learns and scores, for its record.
+    """Return warnings about the data of a run, for its record.
 
-    `place` is where they lie, if they do, and `asked` the suite as the request names it. Raises
-    `UserError` for the first rule whose breach leaves the run's number without a meaning.
+    `place` is None for a built-in task; `given` is the suite as the request names it. Raises
+    `UserError` for the first broken rule that leaves the run's accuracy without a meaning.
     """
     if place is None:
         rows = {split: _builtin_images(task, split, examples) for split, examples in read.items()}
-        return validation.require_meaningful(task, rows, rows, repeats=True)
-    if place.variant:  # the rules were kept when it was prepared
+        return _require_meaningful(task, rows, rows, repeats=True)
+    if place.variant:  # it was checked when it was prepared
         return _card_warnings(task, place.folder)
-    source = load_source(task.source, card_folder(asked or suite.name)) if task.source else None
+    source = load_source(task.source, card_folder(given or suite.name)) if task.source else None
     known = {**_trainval_parts(suite, task, place.folder, read), **read}
     rows = folder_images(place.folder, known)
     used = {split: rows[split] for split in read}
-    return validation.require_meaningful(task, used, rows, has_repeats(source))
+    return _require_meaningful(task, used, rows, has_repeats(source))
+
+
+def _require_meaningful(
+    task: Task, used: SplitImages, known: SplitImages, repeats: bool
+) -> list[str]:
+    """Return warnings about the splits that a run uses.
+
+    `known` includes unused splits, so that trainval can be compared with its parts. Raises
+    `UserError` for the first broken rule that leaves the run's accuracy without a meaning.
+    """
+    broken = chain(
+        validation.broken_rules(task, used, repeats, copied=True),
+        validation.trainval_problems(task, known),
+    )
+    warnings = []
+    for sentence in broken:
+        if not sentence.startswith(TOLERATED_CODES):
+            raise UserError(sentence)
+        warnings.append(f"W{sentence[1:]}")
+    return warnings + list(validation.data_warnings(task, used))
 
 
 def has_repeats(source: Source | None) -> bool:
-    """Whether a source's own test images repeat training images."""
+    """Return whether a source's own test images include duplicates of training images."""
     return source is not None and source.repeats
 
 
 def folder_images(folder: Path, splits: SplitExamples) -> dict[Split, list[FolderImage]]:
-    """The images of splits that lie in a folder, whose files are there.
+    """Return the images of splits in a folder; all files must exist.
 
-    A file has one key however it is written or linked to: that by which it is first listed.
+    A file has one key, however its path is written or linked: the one by which it is first listed.
     """
     files = [file for examples in splits.values() for file in examples.files]
     try:
-        known = dict(zip(files, sha256_of_files(folder, files), strict=True))
-        called = file_keys(folder, files)
+        hashes = dict(zip(files, sha256_of_files(folder, files), strict=True))
+        keys = file_keys(folder, files)
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}") from None
     return {
         split: [
-            FolderImage(label, "", called[file], known[file], origin)
+            FolderImage(label, "", keys[file], hashes[file], origin)
             for label, file, origin in zip(
                 examples.labels.tolist(), examples.files, examples.origins, strict=True
             )
@@ -79,19 +106,19 @@ def folder_images(folder: Path, splits: SplitExamples) -> dict[Split, list[Folde
 
 
 def file_keys(folder: Path, files: Iterable[Path]) -> dict[Path, str]:
-    """What each file is called; the file system says which names are of one file."""
+    """Return the key of each file; paths to the same file, by its inode, share a key."""
     first: dict[object, str] = {}
     top = f"{folder}{os.sep}"
-    found = {}
+    keys = {}
     for file in dict.fromkeys(files):
         state = os.stat(file)
-        one = (state.st_dev, state.st_ino) if state.st_ino else os.path.realpath(file)
-        found[file] = first.setdefault(one, str(file).removeprefix(top))
-    return found
+        identity = (state.st_dev, state.st_ino) if state.st_ino else os.path.realpath(file)
+        keys[file] = first.setdefault(identity, str(file).removeprefix(top))
+    return keys
 
 
 def is_trainval_of_parts(suite: Suite) -> bool:
-    """Whether the lists of trainval are those of its parts, so that they need no comparison."""
+    """Return whether trainval has the list files of its parts, and so needs no comparison."""
     parted = [name for part in SPLIT_PARTS["trainval"] for name in suite.lists.get(part, ())]
     return sorted(suite.lists.get("trainval", ())) == sorted(parted)
 
@@ -99,9 +126,9 @@ def is_trainval_of_parts(suite: Suite) -> bool:
 def _trainval_parts(
     suite: Suite, task: Task, folder: Path, read: SplitExamples
 ) -> dict[Split, Examples]:
-    """Train and val, to hold trainval to them, where a run that learns it has lists of both."""
+    """Read train and val, to compare trainval with them, if a run on trainval has both lists."""
     names = [suite.lists.get(part, ()) for part in SPLIT_PARTS["trainval"]]
-    there = all(of and all((folder / name).is_file() for name in of) for of in names)
+    there = all(part and all((folder / name).is_file() for name in part) for part in names)
     if "trainval" not in read or not there or is_trainval_of_parts(suite):
         return {}
     return {part: read_folder(suite, task, part, folder) for part in SPLIT_PARTS["trainval"]}
@@ -116,13 +143,13 @@ def _builtin_images(task: Task, split: Split, examples: Examples) -> list[Folder
 
 
 def _card_warnings(task: Task, folder: Path) -> list[str]:
-    """What was odd when a folder was prepared."""
+    """Return the warnings about a task that were recorded when it was prepared."""
     of_task = re.compile(rf"W-\w+ {re.escape(task.name)}[/:]")
-    return [said for said in prepared.read_card(folder).get("warnings", []) if of_task.match(said)]
+    return [line for line in prepared.read_card(folder).get("warnings", []) if of_task.match(line)]
 
 
 def missing_files(examples: Examples) -> Iterator[str]:
-    """A sentence that names the files that a list has and the folder lacks."""
+    """Yield a sentence about listed files that do not exist, if there are any."""
     lost = [i for i, file in enumerate(examples.files) if not file.is_file()]
     if lost:
         more = f"; {len(lost) - 1:,} more of its images are missing" if lost[1:] else ""

@@ -1,4 +1,7 @@
-"""What ``bench data`` does: prepare, bring in, check. Each gives lines, and notes what failed."""
+"""The commands of ``bench data``: prepare, import and check.
+
+Each is a generator of the lines to print, and appends failures to a list.
+"""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,52 +21,52 @@ Failures = list[str]
 
 @dataclass(frozen=True)
 class PrepareRequest:
-    """Which tasks of a suite, where, and in which variant."""
+    """The tasks of a suite to prepare, import or check, and their variant."""
 
-    name: str  # of the suite, or its card's path
+    name: str  # the suite's, or the path of its card
     tasks: Sequence[str]  # empty: all
-    root: Path  # of the data
+    root: Path  # the data root
     variant: str | None = None
 
     def suite(self) -> Suite:
-        """The suite; raises `UserError` for a name that is not known."""
+        """Load the suite; raise `UserError` for an unknown name."""
         return load_suite(self.name)
 
     def sources(self) -> dict[str, Source]:
-        """What the suite's tasks are made from, as they name it."""
+        """Load the sources of the suite's tasks, by the names that the tasks give them."""
         names = dict.fromkeys(task.source for task in self.suite().task if task.source)
         return {name: load_source(name, card_folder(self.name)) for name in names}
 
 
-def plan_jobs(wanted: PrepareRequest) -> list[PrepareJob]:
-    """A job for each source of the wanted tasks, with all the suite's tasks that it serves."""
-    suite, sources = wanted.suite(), wanted.sources()
+def plan_jobs(request: PrepareRequest) -> list[PrepareJob]:
+    """Plan a job for each source of the requested tasks, with all tasks made from that source."""
+    suite, sources = request.suite(), request.sources()
     known = {task.name: task.source for task in suite.task if task.source}
     if not known:
         raise UserError(f"no task of suite {suite.name!r} is made from a source")
-    for name in wanted.tasks:
+    for name in request.tasks:
         if name not in known:
             raise unknown_name(f"task of suite {suite.name!r} with a source", name, known)
-    found = []
-    for source in dict.fromkeys(known[name] for name in wanted.tasks or known):
+    jobs = []
+    for source in dict.fromkeys(known[name] for name in request.tasks or known):
         tasks = tuple(task for task in suite.task if task.source == source)
-        found.append(PrepareJob(suite, sources[source], tasks, wanted.root))
-    return found
+        jobs.append(PrepareJob(suite, sources[source], tasks, request.root))
+    return jobs
 
 
 def prepare_sources(
-    wanted: Sequence[PrepareJob],
+    jobs: Sequence[PrepareJob],
     accepted: Collection[str],
     force: bool,
     show: TransferProgress,
     failed: Failures,
 ) -> Iterator[str]:
-    """Fetch and build each source; one that fails is noted, and the next goes on."""
-    sources = [job.source.name for job in wanted]
+    """Download and build each source; continue after failures."""
+    sources = [job.source.name for job in jobs]
     for name in accepted:
         if name not in sources:
             raise unknown_name("source whose terms could be accepted", name, sources)
-    for job in wanted:
+    for job in jobs:
         try:
             yield from _prepare_source(job, accepted, force, show)
         except UserError as error:
@@ -84,7 +87,7 @@ def _prepare_source(
 
 
 def _is_prepared(job: PrepareJob) -> bool:
-    """Whether all the job's tasks are prepared already, and not from a copy."""
+    """Return whether all tasks of a job are prepared, from the source and not from a copy."""
     try:
         if "imported" in prepared.require_complete(job.folder):
             return False
@@ -103,53 +106,71 @@ def _split_sizes(job: PrepareJob, task: Task) -> str:
 
 
 def import_tasks(
-    path: Path, wanted: PrepareRequest, progress: ImageProgress, failed: Failures
+    path: Path, request: PrepareRequest, progress: ImageProgress, failed: Failures
 ) -> Iterator[str]:
-    """Prepare the tasks of a copy; one that fails is noted, and the next goes on."""
-    suite = wanted.suite()
+    """Prepare the tasks of a copy; continue after failures."""
+    suite = request.suite()
     copies: dict[str, list[TaskCopy]] = {}
-    for copy in import_copy.find_copies(suite, path, wanted.sources()):
+    for copy in import_copy.find_copies(suite, path, request.sources()):
         copies.setdefault(copy.task.name, []).append(copy)
-    for name in wanted.tasks:
+    for name in request.tasks:
         if name not in copies:
             raise unknown_name(f"task in {path}", name, copies)
-    for name in wanted.tasks or copies:
+    for name in request.tasks or copies:
         try:
-            copy = import_copy.require_single(copies[name])
-            told, said = import_copy.import_task(copy, wanted.root, wanted.variant, progress)
-            yield from said
-            yield f"{name}: brought in, variant {told}"
+            copy = _require_single(copies[name])
+            variant, warnings = import_copy.import_task(
+                copy, request.root, request.variant, progress
+            )
+            yield from warnings
+            yield f"{name}: brought in, variant {variant}"
         except UserError as error:
             failed.append(str(error))
-    if not wanted.tasks:
-        yield from import_copy.missing_tasks(suite, path, copies)
+    if not request.tasks:
+        yield from _missing_tasks(suite, path, copies)
 
 
-def check_tasks(wanted: PrepareRequest, deep: bool, failed: Failures) -> Iterator[str]:
-    """Hold what is there to the rules, and note what is broken."""
-    suite, sources = wanted.suite(), wanted.sources()
+def _require_single(copies: Sequence[TaskCopy]) -> TaskCopy:
+    """Return the only copy of a task; raise `UserError` if there are several."""
+    if copies[1:]:
+        name, where = copies[0].task.name, " and ".join(copy.where for copy in copies)
+        raise UserError(f"{name} is there {len(copies)} times, and may differ: {where}; leave one")
+    return copies[0]
+
+
+def _missing_tasks(suite: Suite, path: Path, found: Collection[str]) -> Iterator[str]:
+    """Yield a warning about the tasks of the suite that a copy lacks."""
+    lacking = [task for task in suite.task if task.name not in found]
+    if lacking:
+        names = ", ".join(map(import_copy.task_folder, lacking))
+        yield f"W-ABSENT {path} lacks {len(lacking)} of {len(suite.task)} tasks: {names}"
+
+
+def check_tasks(request: PrepareRequest, deep: bool, failed: Failures) -> Iterator[str]:
+    """Check the data at hand; yield warnings and a summary of each location."""
+    suite, sources = request.suite(), request.sources()
     found = 0
-    for task in [suite.find(name) for name in wanted.tasks] or suite.task:
-        for place in _task_locations(suite, task, wanted):
+    for task in [suite.find(name) for name in request.tasks] or suite.task:
+        for place in _task_locations(suite, task, request):
             found += 1
-            said = list(check.check_task(suite, task, sources.get(task.source), place, deep))
-            broken = [line for line in said if not line.startswith("W-")]
+            lines = list(check.check_task(suite, task, sources.get(task.source), place, deep))
+            broken = [line for line in lines if not line.startswith("W-")]
             failed += broken
-            yield from (line for line in said if line.startswith("W-"))
+            yield from (line for line in lines if line.startswith("W-"))
             state = f"{len(broken)} rules broken" if broken else "sound"
             yield f"{task.name} ({place.variant or 'as found'}): {state}"
     if not found:
-        raise UserError(f"no task of {suite.name} lies in {wanted.root}")
+        raise UserError(f"no task of {suite.name} lies in {request.root}")
 
 
 def _task_locations(
-    suite: Suite, task: Task, wanted: PrepareRequest
+    suite: Suite, task: Task, request: PrepareRequest
 ) -> list[locations.DataLocation]:
-    """Where a task lies: in each variant, and as found."""
-    kinds = [wanted.variant] if wanted.variant else [*prepared.VARIANTS, None]
-    found = [
+    """List the locations of a task's data: each variant, and folders as found."""
+    variants = [request.variant] if request.variant else [*prepared.VARIANTS, None]
+    places = [
         place
-        for kind in kinds
-        for place in locations.available_locations(suite, task, wanted.root, kind)
+        for variant in variants
+        for place in locations.available_locations(suite, task, request.root, variant)
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(places))

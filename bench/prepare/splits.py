@@ -1,6 +1,5 @@
-"""A record's class from its annotation, as its task's card has it."""
+"""Selection of a task's splits from the records of its source, and the records' classes."""
 
-# MERGED bench.prepare.splits: """Which records of a source each split of a task takes, in which order, and their classes."""
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -13,9 +12,12 @@ from bench.prepare.readers.base import Annotation, Files, RecordKey, SourceRecor
 from bench.prepare.sampling import keys_by_rank, keys_by_share
 from bench.utils.errors import UserError
 
+SplitKeys = dict[Split, list[RecordKey]]
+ClassByKey = dict[RecordKey, int]
+
 
 def classes_of(label: LabelRule, entries: Sequence[SourceRecord]) -> list[int]:
-    """The class of each record; `entries` are all of the source, for ranks are among them."""
+    """Return the class of each record; `entries` must be all of the source, for ranked labels."""
     values = [_transformed(label, _annotation(label, entry)) for entry in entries]
     if not label.ranked:
         return [int(value) for value in values]
@@ -45,36 +47,31 @@ def _transformed(label: LabelRule, value: Annotation) -> Annotation:
 
 
 def _bin_index(edges: list[float], value: float) -> int:
-    """The last of the edges that the value is above."""
-    found = bisect_left(edges, value) - 1
-    if found < 0:
+    """Return the index of the last edge below the value."""
+    index = bisect_left(edges, value) - 1
+    if index < 0:
         raise UserError(f"{value:g} is not above {edges[0]:g}, where the first class begins")
-    return found
-
-
-SplitKeys = dict[Split, list[RecordKey]]
-ClassByKey = dict[RecordKey, int]
+    return index
 
 
 @dataclass(frozen=True)
 class TaskSplits:
-    """A task's splits and labels."""
+    """A task's splits, and the classes of its source's records."""
 
     task: Task
     splits: SplitKeys
-    classes: ClassByKey  # of every record of the source
-
-    def labels(self, split: Split) -> list[int]:
-        """The classes of a split, in its order."""
-        return [self.classes[name] for name in self.splits[split]]
+    classes: ClassByKey  # of all records of the source
 
 
 def select_all(
     tasks: Iterable[Task], entries: Sequence[SourceRecord], files: Files
 ) -> list[TaskSplits]:
-    """The splits of tasks of one source; tasks with the same label share its classes."""
+    """Select the splits of tasks of one source; tasks with equal labels share their classes.
+
+    Raises `UserError` if the source is not as the card describes it.
+    """
     classes: dict[str, ClassByKey] = {}
-    found = []
+    selected = []
     for task in tasks:
         _require_counts(task, entries)
         label = repr(task.label)
@@ -82,17 +79,12 @@ def select_all(
             classes[label] = _record_classes(task, entries)
         rule = next(rule for kind, rule in SELECTION_RULES.items() if getattr(task, kind))
         splits = rule(task, list(classes[label]), classes[label], files)
-        found.append(TaskSplits(task, splits, classes[label]))
-    return found
-
-
-def select_for_task(task: Task, entries: Sequence[SourceRecord], files: Files) -> TaskSplits:
-    """The task's splits; raises `UserError` where the source is not what the card says."""
-    return select_all([task], entries, files)[0]
+        selected.append(TaskSplits(task, splits, classes[label]))
+    return selected
 
 
 def _record_classes(task: Task, entries: Sequence[SourceRecord]) -> ClassByKey:
-    """The class of every record of the source."""
+    """Return the class of every record of the source; raise `UserError` for repeated keys."""
     assert task.label is not None
     numbers = classes_of(task.label, entries)
     classes = {(e.split, e.key): number for e, number in zip(entries, numbers, strict=True)}
@@ -107,10 +99,10 @@ def _require_counts(task: Task, entries: Iterable[SourceRecord]) -> None:
         counts[entry.split] += 1
     for split, keys in task.keys.items():
         if counts[split] not in keys.counts:
-            wanted = " or ".join(f"{count:,}" for count in keys.counts)
+            expected = " or ".join(f"{count:,}" for count in keys.counts)
             raise UserError(
                 f"E-COUNT {task.name}: the source's {split} split has {counts[split]:,} records; "
-                f"there must be {wanted}"
+                f"there must be {expected}"
             )
 
 
@@ -125,34 +117,34 @@ def _select_by_rank(task: Task, names: list[RecordKey], _: ClassByKey, __: Files
 def _select_by_share(
     task: Task, names: list[RecordKey], classes: ClassByKey, _: Files
 ) -> SplitKeys:
-    found: SplitKeys = {}
+    selected: SplitKeys = {}
     for split, share in task.shares.items():
-        of_class: dict[int, list[str]] = defaultdict(list)
+        keys_by_class: dict[int, list[str]] = defaultdict(list)
         for source, key in names:
             if source == share.source:
-                of_class[classes[source, key]].append(key)
-        found[split] = [(share.source, key) for key in keys_by_share(share, of_class)]
-    return found | _select_by_rank(task, names, classes, _)
+                keys_by_class[classes[source, key]].append(key)
+        selected[split] = [(share.source, key) for key in keys_by_share(share, keys_by_class)]
+    return selected | _select_by_rank(task, names, classes, _)
 
 
 def _select_from_lists(
     task: Task, names: list[RecordKey], classes: ClassByKey, files: Files
 ) -> SplitKeys:
-    """The splits as list files name them, whose class ids must match the source's classes."""
+    """Select the records in list files, whose class ids must match the source's classes."""
     where = {key: (source, key) for source, key in names}
-    found: SplitKeys = {}
+    selected: SplitKeys = {}
     ids: dict[str, int] = {}
     for split, file in task.members.items():
         entries = locations.read_list(str(files[file].parent), file, _list_file_reader(files))
-        found[split] = [_find_listed(task, where, line) for line in entries]
-        for name, (_, raw, origin) in zip(found[split], entries, strict=True):
+        selected[split] = [_find_listed(task, where, entry) for entry in entries]
+        for name, (_, raw, origin) in zip(selected[split], entries, strict=True):
             if ids.setdefault(raw, classes[name]) != classes[name]:
                 raise UserError(f"E-LABEL {origin}: class {raw} there is several of the source's")
     if len(set(ids.values())) != len(ids):
         raise UserError(
             f"E-LABEL {task.name}: several class ids of its lists are one of the source"
         )
-    return found
+    return selected
 
 
 def _list_file_reader(files: Files) -> locations.FileReader:
@@ -162,8 +154,8 @@ def _list_file_reader(files: Files) -> locations.FileReader:
     return read
 
 
-def _find_listed(task: Task, where: dict[str, RecordKey], line: locations.ListEntry) -> RecordKey:
-    key, _, origin = line
+def _find_listed(task: Task, where: dict[str, RecordKey], entry: locations.ListEntry) -> RecordKey:
+    key, _, origin = entry
     if key not in where:
         near = next(iter(where), "nothing")
         raise UserError(f"E-PATH {origin}: no such image in the source, which has {near}")

@@ -1,4 +1,4 @@
-"""Which tasks are prepared, and what is to be done for the others."""
+"""Status of a suite's data: which tasks are prepared, and what is to be done for the others."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,25 +16,25 @@ COLUMNS = ("suite", "task", "state", "source", "archives", "to do", "on disk", "
 
 
 def status_lines(suites: Sequence[str], root: Path) -> Iterator[str]:
-    """A table of the suites' tasks, and what a person must fetch; names are checked first."""
-    cards_ = [(load_suite(name), card_folder(name)) for name in suites]
+    """Yield a table of the suites' tasks and the manual downloads; unknown names fail first."""
+    cards = [(load_suite(name), card_folder(name)) for name in suites]
     table = [
         _task_line(suite, task, root, place)
-        for suite, place in cards_
+        for suite, place in cards
         for task in suite.task
         if not task.embedded
     ]
     if table:
         yield tabulate(table, headers=COLUMNS, tablefmt="simple")
-    for suite, _ in cards_:
+    for suite, _ in cards:
         if all(task.embedded for task in suite.task):
             yield f"{suite.name}: its tasks come with the program; there is nothing to prepare"
-    hand = dict.fromkeys(
-        line for suite, place in cards_ for line in _manual_downloads(suite, root, place)
+    manual = dict.fromkeys(
+        line for suite, place in cards for line in _manual_downloads(suite, root, place)
     )
-    if hand:
+    if manual:
         yield "\nTo be fetched by hand:"
-        yield from hand
+        yield from manual
 
 
 def _manual_downloads(suite: Suite, root: Path, place: Path) -> Iterator[str]:
@@ -43,8 +43,8 @@ def _manual_downloads(suite: Suite, root: Path, place: Path) -> Iterator[str]:
             continue
         source = load_source(task.source, place)
         folder = downloads.archives_folder(source, root)
-        hand = [file for file in _missing_files(source, folder) if downloads.is_manual(file)]
-        yield from (f"  {folder / file.name}: {file.how}" for file in hand)
+        manual = [file for file in _missing_files(source, folder) if downloads.is_manual(file)]
+        yield from (f"  {folder / file.name}: {file.how}" for file in manual)
 
 
 def _task_line(suite: Suite, task: Task, root: Path, place: Path) -> tuple[str, ...]:
@@ -53,37 +53,37 @@ def _task_line(suite: Suite, task: Task, root: Path, place: Path) -> tuple[str, 
         return suite.name, task.name, state, "", "", "", "", ""
     source = load_source(task.source, place)
     folder = downloads.archives_folder(source, root)
-    files, absent = downloads.required_files(source, folder), _missing_files(source, folder)
+    files, missing = downloads.required_files(source, folder), _missing_files(source, folder)
     return (
         suite.name,
         task.name,
         state,
         source.name,
-        f"{len(files) - len(absent)} of {len(files)}",
-        "" if LOSSLESS in state else _next_steps(source, absent),
+        f"{len(files) - len(missing)} of {len(files)}",
+        "" if LOSSLESS in state else _next_steps(source, missing),
         format_bytes(source.prepared_bytes),
         source.licence,
     )
 
 
 def _task_state(suite: Suite, task: Task, root: Path) -> str:
-    prepared = available_variants(root, suite.name, task)
-    if prepared:
-        return f"prepared: {', '.join(prepared)}"
+    variants = available_variants(root, suite.name, task)
+    if variants:
+        return f"prepared: {', '.join(variants)}"
     return "folder as found" if locations.is_present(suite, task, root) else "absent"
 
 
 def _missing_files(source: Source, folder: Path) -> list[SourceFile]:
-    here = downloads.present_files(source, folder)
-    return [file for file in downloads.required_files(source, folder) if file.name not in here]
+    present = downloads.present_files(source, folder)
+    return [file for file in downloads.required_files(source, folder) if file.name not in present]
 
 
-def _next_steps(source: Source, absent: list[SourceFile]) -> str:
-    hand = [file for file in absent if downloads.is_manual(file)]
-    rest = [file for file in absent if not downloads.is_manual(file)]
+def _next_steps(source: Source, missing: list[SourceFile]) -> str:
+    manual = [file for file in missing if downloads.is_manual(file)]
+    rest = [file for file in missing if not downloads.is_manual(file)]
     steps = []
-    if hand:
-        steps.append(f"put {', '.join(file.name for file in hand)} there")
+    if manual:
+        steps.append(f"put {', '.join(file.name for file in manual)} there")
     if rest and source.access == "terms":
         steps.append("accept its terms")
     if rest:

@@ -1,4 +1,4 @@
-"""Writes images and lists into a folder that is published whole or not at all."""
+"""Writer of prepared folders: images, lists, card and manifest, published atomically."""
 
 import hashlib
 import io
@@ -24,16 +24,16 @@ from bench.utils import files
 from bench.utils.errors import UserError
 from bench.utils.parallel import threaded_map
 
-MAX_TAR_BYTES = 2**30  # bytes after which another tar is begun
+MAX_TAR_BYTES = 2**30  # a tar that exceeds this is closed, and another begun
 TaskRows = Mapping[str, Mapping[Split, Sequence[SplitEntry]]]
-SUFFIXES = {"JPEG": "jpg", "MPO": "jpg"}  # others: the format's own name
+SUFFIXES = {"JPEG": "jpg", "MPO": "jpg"}  # of other formats: their names
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """An image as it is kept."""
+    """The file of an image, to be written."""
 
-    name: RecordKey
+    key: RecordKey
     content: bytes
     suffix: str
     sha256: str
@@ -41,64 +41,64 @@ class EncodedImage:
 
 @dataclass(frozen=True, slots=True)
 class TarSpan:
-    """Where an image lies in the folder."""
+    """The location of an image in a prepared folder."""
 
     tar: str
     offset: int
     size: int
     sha256: str
 
-    def row(self, label: int, name: RecordKey) -> SplitEntry:
-        """The image in a list."""
-        return SplitEntry(label, *name, self.tar, self.offset, self.size, self.sha256)
+    def row(self, label: int, key: RecordKey) -> SplitEntry:
+        """Return the image's line of a list."""
+        return SplitEntry(label, *key, self.tar, self.offset, self.size, self.sha256)
 
 
-def encode_image(name: RecordKey, picture: ImageData) -> EncodedImage:
-    """Bytes as published, if they decode; pixels as PNG. Raises `UserError` for what does not."""
-    if isinstance(picture, np.ndarray):
+def encode_image(key: RecordKey, image: ImageData) -> EncodedImage:
+    """Encode pixels as PNG, keep files as published; raise `UserError` for undecodable files."""
+    if isinstance(image, np.ndarray):
         stream = io.BytesIO()
-        Image.fromarray(picture).save(stream, "PNG")
+        Image.fromarray(image).save(stream, "PNG")
         content, suffix = stream.getvalue(), "png"
     else:
-        content, suffix = picture, _image_suffix(name, picture)
-    return EncodedImage(name, content, suffix, hashlib.sha256(content).hexdigest())
+        content, suffix = image, _image_suffix(key, image)
+    return EncodedImage(key, content, suffix, hashlib.sha256(content).hexdigest())
 
 
-def _image_suffix(name: RecordKey, content: bytes) -> str:
-    """The usual ending of an image's file, whose every pixel can be read."""
+def _image_suffix(key: RecordKey, content: bytes) -> str:
+    """Decode a file as a check; return the usual suffix of its format."""
     try:
         images.decode(content)
         with Image.open(io.BytesIO(content)) as image:
             return SUFFIXES.get(image.format or "", str(image.format).lower())
     except images.DECODE_ERRORS as error:
         start = content[:16]
-        raise UserError(f"E-DECODE {'/'.join(name)}: {error}; it begins {start!r}") from None
+        raise UserError(f"E-DECODE {'/'.join(key)}: {error}; it begins {start!r}") from None
 
 
-def _encode_keyed(picture: tuple[RecordKey, ImageData]) -> EncodedImage:
-    return encode_image(*picture)
+def _encode_keyed(keyed_image: tuple[RecordKey, ImageData]) -> EncodedImage:
+    return encode_image(*keyed_image)
 
 
 class TarWriter:
-    """Images go into numbered tar files, each of a size that copies well."""
+    """Writer of images to numbered tar files of a size that is easy to copy."""
 
     def __init__(self, folder: Path):
         self.folder, self.count, self.written = folder, 0, 0
         self._tar: tarfile.TarFile | None = None
 
     def add(self, image: EncodedImage) -> TarSpan:
-        """Write an image behind the others."""
+        """Append an image; return its location."""
         tar = self._open()
-        info = tarfile.TarInfo(f"{self.written:07d}.{image.suffix}")  # no time, no owner
+        info = tarfile.TarInfo(f"{self.written:07d}.{image.suffix}")  # without time and owner
         info.size = len(image.content)
         offset = tar.offset + tarfile.BLOCKSIZE
         tar.addfile(info, io.BytesIO(image.content))
-        tar.members = []  # type: ignore[attr-defined]  # it would keep every header
+        tar.members = []  # type: ignore[attr-defined]  # or all headers stay in memory
         self.written += 1
         return TarSpan(Path(str(tar.name)).name, offset, info.size, image.sha256)
 
     def close(self) -> None:
-        """End the last tar."""
+        """Close the last tar."""
         if self._tar is not None:
             self._tar.close()
 
@@ -114,40 +114,40 @@ class TarWriter:
 
 
 def write_images(
-    folder: Path, pictures: Iterable[tuple[RecordKey, ImageData]]
+    folder: Path, keyed_images: Iterable[tuple[RecordKey, ImageData]]
 ) -> dict[RecordKey, TarSpan]:
-    """Keep the images; where each lies."""
+    """Write images; return the location of each."""
     tars, spans = TarWriter(folder), {}
     try:
-        for image in threaded_map(_encode_keyed, pictures):
-            spans[image.name] = tars.add(image)
+        for image in threaded_map(_encode_keyed, keyed_images):
+            spans[image.key] = tars.add(image)
     finally:
         tars.close()
     return spans
 
 
 def write_lists(folder: Path, rows: TaskRows) -> None:
-    """Keep the lists of all splits."""
+    """Write the lists of all splits."""
     for task, splits in rows.items():
-        for split, found in splits.items():
-            text = "".join(row.to_tsv() for row in found)
+        for split, listed in splits.items():
+            text = "".join(row.to_tsv() for row in listed)
             (folder / prepared.list_name(task, split)).write_text(text)
 
 
 def write_card(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Keep what is known of the folder, and the manifest of all that it holds."""
+    """Write the folder's card, and the manifest of all its files."""
     tars = {path.name: path.stat().st_size for path in sorted(folder.glob("images-*.tar"))}
-    whole = {"format": prepared.FORMAT, **facts, "tars": tars}
-    (folder / prepared.CARD_FILE).write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+    card = {"format": prepared.FORMAT, **facts, "tars": tars}
+    (folder / prepared.CARD_FILE).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
     lines = [f"{files.sha256_of_file(p)}  {p.name}\n" for p in sorted(folder.iterdir())]
     (folder / prepared.MANIFEST_FILE).write_text("".join(lines))
 
 
 @contextmanager
 def atomic_dir(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` to write into, which takes its place at the end.
+    """Create a temporary folder next to `folder` to write into, which replaces it at the end.
 
-    What is left half-made, by an error or a kill, is never taken for `folder` and is removed.
+    After an error or a kill, the incomplete folder is never taken for `folder`, and is removed.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     with _folder_lock(folder):
@@ -173,7 +173,7 @@ def _folder_lock(folder: Path) -> Iterator[None]:
 
 
 def _fsync_files(folder: Path) -> None:
-    """Have the disk hold all of it before its name says that it is whole."""
+    """Flush all files to disk, before the folder's name says that it is complete."""
     for path in folder.iterdir():
         with open(path, "rb") as file:
             os.fsync(file.fileno())

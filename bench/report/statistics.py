@@ -9,9 +9,8 @@ from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
+import scipy  # loads its subpackages when they are used: `stats` takes long
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.optimize import brentq
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -40,7 +39,7 @@ def bootstrap_interval(
 
 def average_ranks(table: Floats) -> Floats:
     """Return each method's mean rank over tasks (K,) in `table` (T, K); best is 1, ties share."""
-    ranks: Floats = stats.rankdata(-table.round(TIE_DECIMALS), axis=1)  # (T, K)
+    ranks: Floats = scipy.stats.rankdata(-table.round(TIE_DECIMALS), axis=1)  # (T, K)
     return ranks.mean(axis=0)
 
 
@@ -56,7 +55,7 @@ def friedman(table: Floats) -> tuple[float, float] | None:
     rounded = table.round(TIE_DECIMALS)
     if (rounded == rounded[:, :1]).all():  # all tied: scipy would divide 0 by 0
         return 0.0, 1.0
-    found = stats.friedmanchisquare(*rounded.T)
+    found = scipy.stats.friedmanchisquare(*rounded.T)
     return float(found.statistic), float(found.pvalue)
 
 
@@ -65,7 +64,7 @@ def critical_difference(methods: int, tasks: int, level: float = 0.05) -> float:
 
     q * sqrt(K (K + 1) / (6 T)), q the studentized range over sqrt(2): Demšar (2006), section 3.2.2.
     """
-    q = stats.studentized_range.ppf(1 - level, methods, np.inf) / np.sqrt(2)
+    q = scipy.stats.studentized_range.ppf(1 - level, methods, np.inf) / np.sqrt(2)
     return float(q * np.sqrt(methods * (methods + 1) / (6 * tasks)))
 
 
@@ -93,7 +92,7 @@ def wilcoxon(a: Floats, b: Floats) -> float:
     different = different[different != 0]
     if not len(different):
         return 1.0
-    doubled = (2 * stats.rankdata(np.abs(different))).astype(int)  # whole, mean ranks too
+    doubled = (2 * scipy.stats.rankdata(np.abs(different))).astype(int)  # whole, mean ranks too
     better = int(doubled[different > 0].sum())
     lesser = min(better, int(doubled.sum()) - better)
     return min(1.0, 2 * float(_rank_sums(tuple(sorted(doubled)))[: lesser + 1].sum()))
@@ -164,13 +163,13 @@ def detectable_difference(table: Floats, power: float = 0.8, level: float = 0.05
     pairs = combinations(range(methods), 2)
     sd = np.median([np.std(table[:, i] - table[:, j], ddof=1) for i, j in pairs])
     freedom = tasks - 1
-    bound = float(stats.t.ppf(1 - level / 2, freedom))
+    bound = float(scipy.stats.t.ppf(1 - level / 2, freedom))
 
     def lacking(shift: float) -> float:
-        both = stats.nct.sf(bound, freedom, [shift, -shift])  # the tail below is nan as a cdf
+        both = scipy.stats.nct.sf(bound, freedom, [shift, -shift])  # the tail below is nan as a cdf
         return float(both.sum() - power)
 
-    return float(brentq(lacking, 0.0, 10 * (1 + bound)) * sd / np.sqrt(tasks))
+    return float(scipy.optimize.brentq(lacking, 0.0, 10 * (1 + bound)) * sd / np.sqrt(tasks))
 
 
 def mcnemar(right_a: Bools, right_b: Bools) -> float:
@@ -182,7 +181,7 @@ def mcnemar(right_a: Bools, right_b: Bools) -> float:
     only_a, only_b = int(np.sum(right_a & ~right_b)), int(np.sum(right_b & ~right_a))
     if only_a + only_b == 0:
         return 1.0
-    return float(stats.binomtest(only_a, only_a + only_b).pvalue)
+    return float(scipy.stats.binomtest(only_a, only_a + only_b).pvalue)
 
 
 def margin_between_seeds(values: Floats, others: int, unit: float, level: float = 0.95) -> float:
@@ -195,7 +194,7 @@ def margin_between_seeds(values: Floats, others: int, unit: float, level: float 
     seeds = len(values)
     if seeds < 2:
         raise ValueError(f"a margin between seeds needs 2 of them or more; there are {seeds}")
-    quantile = stats.t.ppf((1 + level) / 2, seeds - 1)
+    quantile = scipy.stats.t.ppf((1 + level) / 2, seeds - 1)
     spread = np.std(values, ddof=1) * np.sqrt(1 / seeds + 1 / others)
     return float(quantile * spread + unit / 2)
 
@@ -211,4 +210,4 @@ def margin_from_images(
     """
     p = accuracies / 100
     spread = np.sqrt(np.sum(p * (1 - p) / images)) / len(p)
-    return float(100 * stats.norm.ppf((1 + level) / 2) * spread + unit / 2)
+    return float(100 * scipy.stats.norm.ppf((1 + level) / 2) * spread + unit / 2)

@@ -13,7 +13,8 @@ import pytest
 from bench.config.source import SOURCES_DIR, Source, SourceFile, load_source
 from bench.config.suite import SPLITS, Task, load_suite
 from bench.prepare.readers import READERS
-from bench.prepare.sampling import numbered_keys, order_by_hash
+from bench.prepare.sampling import order_by_hash
+from support.source_keys import numbered_keys
 
 CARDS = [load_source(path.stem) for path in sorted(SOURCES_DIR.glob("*.toml"))]
 FILES = [(source, file) for source in CARDS for file in source.file]

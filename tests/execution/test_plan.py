@@ -1,6 +1,5 @@
-"""A cell has another name as soon as anything differs that can change its number."""
+"""A cell has another digest as soon as anything differs that can change its number."""
 
-# MERGED test_settings_of_cells: """What gives a cell another name, so that it is run and not taken for one that was."""
 import hashlib
 import json
 import shlex

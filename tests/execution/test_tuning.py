@@ -16,7 +16,7 @@ from bench.config import search_space
 from bench.config.overrides import override_recipe
 from bench.config.recipe import Recipe, load_recipe
 from bench.config.suite import Split
-from bench.execution import jobs, plan, tuning
+from bench.execution import data_checks, jobs, plan, tuning
 from bench.execution.request import FINAL_SPLITS, Request
 from bench.records.schema import Record, Trial
 from bench.records.store import Store
@@ -325,6 +325,30 @@ def test_no_trial_asks_for_the_test_split(
     assert asked == {"train", "val", "trainval", "test"}
 
 
+def test_a_tuned_run_in_one_process_is_planned_once(
+    cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request is resolved once, and planning reads each split of a task once."""
+    resolve, read = plan.resolve_request, data_checks.load_split
+    resolved, splits_read = list[Request](), list[tuple[str, Split]]()
+
+    def counted(request: Request) -> plan.ResolvedRequest:
+        resolved.append(request)
+        return resolve(request)
+
+    def noted(suite: Any, task: Any, split: Split, *where: Any) -> Any:
+        splits_read.append((task.name, split))
+        return read(suite, task, split, *where)
+
+    monkeypatch.setattr(plan, "resolve_request", counted)
+    monkeypatch.setattr(data_checks, "load_split", noted)
+    assert run(cards, tmp_path, "linear", "--workers", "0") == 0
+    assert len(kept(tmp_path)) + len(kept(tmp_path / "trials")) > 2
+    assert len(resolved) == 1
+    assert {split for _, split in splits_read} == {"train", "val", "trainval", "test"}
+    assert len(splits_read) == len(set(splits_read))
+
+
 # Trials and finals
 
 
@@ -537,7 +561,9 @@ def test_a_command_says_whether_to_tune_only_where_the_recipe_would_not_do_so() 
 
 def test_the_ledger_counts_the_trials_and_their_seconds(tuned: Path) -> None:
     records = kept(tuned)
-    lines = ledgers.search_costs(leaderboard.build_boards(record_frame(records), {}), record_frame(records))
+    lines = ledgers.search_costs(
+        leaderboard.build_boards(record_frame(records), {}), record_frame(records)
+    )
     assert [line["method"] for line in lines] == ["linear", "vpt_deep"]
     for line, record in zip(lines, records[::2], strict=True):
         assert record.tuned is not None

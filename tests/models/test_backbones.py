@@ -1,6 +1,5 @@
-"""Backbones: cards resolve, released layouts load, and what does not fit is refused."""
+"""Backbones: cards resolve, released layouts load, pixels are normalised, misfits are refused."""
 
-# MERGED test_normalisation_and_weights: """The statistics that pixels are normalised by, and the name that weights have by their bytes."""
 import hashlib
 from dataclasses import replace
 from math import log

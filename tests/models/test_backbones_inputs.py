@@ -1,4 +1,4 @@
-"""What a backbone sees: kept with another weights file, recognised, set by the user, and said."""
+"""The input of a backbone: from its card, its weights file or the user; in the record and pages."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A method that cannot be attached is n/a on that backbone; what a user set wrongly is refused."""
+"""A method that cannot be attached is n/a on that backbone; a user's wrong fields are refused."""
 
 import json
 from dataclasses import dataclass

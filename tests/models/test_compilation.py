@@ -1,4 +1,4 @@
-"""compile=true: said in the settings only where it is asked for, all blocks or a clear failure."""
+"""compile=true: in the settings only if requested; all blocks, or a clear failure."""
 
 from dataclasses import replace
 from functools import partialmethod

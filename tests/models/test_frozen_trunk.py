@@ -1,6 +1,5 @@
-"""Nothing below the first part that learns keeps activations for the backward pass."""
+"""The frozen trunk keeps no activations; the last block for the class token changes no number."""
 
-# MERGED test_last_block: """The last block for the class token alone: where it is taken, and that no number shows it."""
 import pytest
 import torch
 import torch.nn.functional as F

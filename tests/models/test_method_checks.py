@@ -1,4 +1,4 @@
-"""Every registered method keeps the contract."""
+"""Every registered method passes the checks."""
 
 import json
 from itertools import product

@@ -1,4 +1,4 @@
-"""What a cell trained, written and put back: all of it, and nothing that is not its own."""
+"""Adapter state dicts: saved and loaded, they hold all that a cell trained, and nothing else."""
 
 import pytest
 import torch

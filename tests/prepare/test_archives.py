@@ -1,4 +1,4 @@
-"""Archives that nobody publishes any more: a folder or any archive will do, held to by name."""
+"""Archives that are no longer published: a folder or any archive of the same files is accepted."""
 
 import shutil
 import tarfile
@@ -50,7 +50,7 @@ PACKS: dict[str, Pack] = {
 
 @pytest.fixture
 def archives(tmp_path: Path) -> Path:
-    """Where the archives of a small SUN397 lie; its images, unpacked, lie in `images`."""
+    """The folder of a small SUN397's archives; its images are extracted to `images`."""
     pytest.importorskip("cv2", reason="SUN397 is preprocessed by OpenCV")
     small_suite.write(tmp_path, "sun397")
     folder = tmp_path / "data" / "archives" / "sun397"

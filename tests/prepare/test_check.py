@@ -1,4 +1,4 @@
-"""``bench data check``: what is wrong with data on disk is named, and nothing else is."""
+"""``bench data check``: every fault of data on disk is reported, and nothing else."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ Change = Callable[[Path], object]
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small suite of CIFAR-100, prepared, not to be changed."""
+    """A small prepared suite of CIFAR-100; read-only."""
     folder = tmp_path_factory.mktemp("whole")
     suite = small_suite.write(folder, "cifar100")
     root = str(folder / "data")
@@ -31,7 +31,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def suite(whole: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be damaged."""
+    """A copy of it, for tests that damage it."""
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     return tmp_path / "suite.toml"
 
@@ -46,14 +46,14 @@ def check(suite: Path, *more: str) -> int:
 
 
 def resign(folder: Path, **facts: object) -> None:
-    """Change the card, and have the manifest vouch for it and for all that lies there."""
+    """Change the card, and write a manifest that matches it and all other files."""
     card = json.loads((folder / CARD_FILE).read_text())
     (folder / MANIFEST_FILE).unlink()
     writer.write_card(folder, card | facts)
 
 
 def vouch(folder: Path, content: str) -> None:
-    """Write a card as it is given, with a manifest that vouches for it."""
+    """Write a card, with a manifest that matches it."""
     resign(folder)
     (folder / CARD_FILE).write_text(content)
     manifest = folder / MANIFEST_FILE
@@ -200,7 +200,7 @@ def test_a_card_that_certifies_no_split_is_named(suite: Path, capsys: Capture) -
 
 
 def test_rules_are_held_to_what_lies_there(suite: Path, capsys: Capture) -> None:
-    """A card of the suite that says more than the data keep: here, other counts."""
+    """The suite's card has rules that the data break: here, other counts."""
     text = suite.read_text()
     suite.write_text(text.replace("counts = {  }", "counts = { train = [800], test = [10000] }"))
     assert suite.read_text() != text
@@ -298,7 +298,7 @@ def test_what_a_run_would_refuse_of_a_folder_as_found_is_found(
 def test_what_a_run_would_refuse_is_neither_brought_in_nor_sound(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of another version, which did not refuse it, a prepared folder may hold it all the same."""
+    """A folder prepared by a version that did not refuse it may contain it all the same."""
     suite = suite_copies.suite(tmp_path)
     copy = suite_copies.write_noah(tmp_path / "copy", ["dark"])
     floats(copy / "pets" / "images" / "test" / "000002.jpg")

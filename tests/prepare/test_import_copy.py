@@ -1,4 +1,4 @@
-"""Copies that people already have are brought in by their task, as the variant that they are."""
+"""Import of existing copies: each task in the variant that its images have."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def prepared(folder: Path, task: str, variant: str) -> Path:
 
 @pytest.fixture
 def noah(tmp_path: Path) -> Path:
-    """A copy of quality 75 in NOAH's layout, beside the card of its suite."""
+    """A copy of quality 75 in NOAH's layout, in the folder of its suite's card."""
     suite_copies.suite(tmp_path)
     return suite_copies.write_noah(tmp_path / "vtab-1k")
 
@@ -189,7 +189,7 @@ def test_a_copy_never_takes_the_place_of_what_was_made_from_the_source(
 
 
 def rewrite(folder: Path, imported: str | None) -> None:
-    """Have the card say that the folder was made from a copy, or from its source."""
+    """Make the card say that the folder was made from a copy, or from its source."""
     card = json.loads((folder / CARD_FILE).read_text()) | {"imported": imported}
     (folder / MANIFEST_FILE).unlink()
     writer.write_card(folder, {k: v for k, v in card.items() if v is not None})
@@ -254,7 +254,7 @@ def test_the_list_of_train_and_val_together_is_not_needed(noah: Path, tmp_path: 
 def test_lists_of_a_copy_are_read_once_and_before_any_image(
     noah: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A large tar is gone through from its beginning each time."""
+    """A large tar is read from its beginning each time."""
     asked: list[Sequence[str]] = []
     read = archives.FolderArchive.read
 

@@ -1,4 +1,4 @@
-"""Faulty copies are refused in one sentence, task by task, and nothing is left of them."""
+"""Faulty copies are refused in one sentence, task by task, and leave nothing behind."""
 
 import json
 import shutil
@@ -17,13 +17,13 @@ Change = Callable[[Path], object]
 
 @pytest.fixture
 def noah(tmp_path: Path) -> Path:
-    """A copy of quality 75 in NOAH's layout, beside the card of its suite."""
+    """A copy of quality 75 in NOAH's layout, in the folder of its suite's card."""
     suite_copies.suite(tmp_path)
     return suite_copies.write_noah(tmp_path / "vtab-1k")
 
 
 def edited(name: str, old: str, new: str) -> Change:
-    """A list in which `old` was replaced, once."""
+    """Replace `old` in a list, once."""
 
     def edit(copy: Path) -> None:
         path = copy / "cifar" / name

@@ -1,4 +1,4 @@
-"""A JPEG file's tables tell whether an image was compressed anew."""
+"""Detection of recompressed images by the quantisation tables of JPEG files."""
 
 from pathlib import Path
 
@@ -64,12 +64,12 @@ def test_what_is_no_jpeg_is_no_jpeg_of_quality_75(content: bytes) -> None:
 def test_a_copys_variant_is_that_of_nearly_all(
     native: str, contents: list[bytes], told: str
 ) -> None:
-    """Of pixels without loss a single JPEG tells; photographs may be of quality 75 by nature."""
+    """One JPEG file refutes lossless pixels; photographs may be published at quality 75."""
     assert jpeg_quality.guess_variant(contents, native) == told
 
 
 def kept(folder: Path, contents: list[bytes]) -> dict:
-    """Images one behind the other, as a split's rows."""
+    """Write images to a tar; return the rows of a split."""
     (folder / "images-000.tar").write_bytes(b"".join(contents))
     rows, offset = [], 0
     for i, content in enumerate(contents):
@@ -91,7 +91,7 @@ def test_pixels_without_loss_are_not_kept_as_jpeg(tmp_path: Path) -> None:
 
 
 def test_some_images_of_a_large_split_are_looked_at(tmp_path: Path) -> None:
-    """A copy is all of one kind; reading every image would be a deep check."""
+    """Copies are homogeneous, and every image is only read by a deep check."""
     rows = kept(tmp_path, [ANEW] * 1000)
     with pytest.raises(UserError, match="E-VARIANT"):
         jpeg_quality.require_variant("png", "lossless", tmp_path, TASK, rows)

@@ -44,7 +44,7 @@ def where(folder: Path) -> list[str]:
 
 
 def prepared(folder: Path, source: str = "cifar100") -> Path:
-    """A suite of one source, prepared; the folder it lies in."""
+    """Prepare a suite of one source; return its folder."""
     small_suite.write(folder, source)
     assert prepare(folder) == 0
     return folder / "data" / "prepared" / "small" / source / "lossless"
@@ -200,7 +200,7 @@ def test_a_truncated_archive_leaves_nothing_and_is_named(tmp_path, capsys):
 
 
 def left(folder: Path) -> list[str]:
-    """What lies among the prepared data, but for locks."""
+    """The files among the prepared data, except locks."""
     found = (folder / "data" / "prepared").rglob("*")
     return [path.name for path in found if path.is_file() and path.suffix != ".lock"]
 

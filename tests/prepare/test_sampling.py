@@ -1,4 +1,4 @@
-"""The selections of VTAB-1k that need no archive are those that everybody has."""
+"""Selections by hash: those of VTAB-1k that need no archive equal the published; class shares."""
 
 import json
 from itertools import pairwise
@@ -11,9 +11,9 @@ from bench.prepare.sampling import (
     digest_of_keys,
     keys_by_rank,
     keys_by_share,
-    numbered_keys,
     order_by_hash,
 )
+from support.source_keys import numbered_keys
 
 TASKS = load_suite("vtab1k").task
 SPLITS = ("train", "val", "test")

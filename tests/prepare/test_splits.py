@@ -1,6 +1,5 @@
-"""What VTAB-1k's cards make of annotations: the classes by the tasks' definitions, edge by edge."""
+"""Classes of VTAB-1k from annotations, edge by edge; sizes and class numbers of FGVC's lists."""
 
-# MERGED test_lists_fgvc: """VPT's lists of FGVC: their sizes, and why classes are numbered once for all lists."""
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from bench.config.suite import Task, load_suite
 from bench.data import locations
 from bench.prepare.readers.base import SourceRecord
-from bench.prepare.splits import classes_of, select_for_task
+from bench.prepare.splits import classes_of, select_all
 from bench.utils.errors import UserError
 from support import paths
 
@@ -50,15 +49,14 @@ def test_ranks_are_in_the_order_of_the_names_over_all_records() -> None:
 
 
 def listed(folder: Path, ids: dict[str, dict[str, int]], classes: dict[str, int]) -> None:
-    """Choose by lists of class ids from a source that has its own classes."""
+    """Select by lists of class ids from a source that has classes of its own."""
     task = replace(FGVC.find("nabirds"), keys={}, classes=2, counts={}, present={})
     files = {}
     for split in ("train", "val", "test"):
         files[f"{split}.json"] = folder / f"{split}.json"
         files[f"{split}.json"].write_text(json.dumps(ids.get(split, {})))
-    select_for_task(
-        task, [SourceRecord("train", key, {"class": c}) for key, c in classes.items()], files
-    )
+    entries = [SourceRecord("train", key, {"class": c}) for key, c in classes.items()]
+    select_all([task], entries, files)
 
 
 SOURCE = {"a": 0, "b": 1, "c": 0, "d": 1}
@@ -113,7 +111,7 @@ def test_each_list_holds_as_many_classes_as_the_card_says(task: Task, shared: Pa
 
 
 def numbers(shared: Path, task: Task, split: str) -> list[int]:
-    """What labels reading a folder as found gives a list."""
+    """The classes of a list when its folder is read as found."""
     folder = shared / "golden" / "fgvc" / task.name
 
     def content(name: str) -> bytes:
@@ -150,7 +148,7 @@ def test_preparing_nabirds_gives_the_same_numbers(shared: Path) -> None:
         for split, part in held.items()
         for path, label in part.items()
     ]
-    chosen = select_for_task(task, entries, files)
-    assert {split: chosen.labels(split) for split in held} == {
-        split: numbers(shared, task, split) for split in held
-    }
+    [chosen] = select_all([task], entries, files)
+    for split, keys in chosen.splits.items():
+        assert [chosen.classes[key] for key in keys] == numbers(shared, task, split)
+    assert chosen.splits.keys() == held.keys()

@@ -1,4 +1,4 @@
-"""``bench data status``: what is there of each task, and what is to be done for the others."""
+"""``bench data status``: which tasks are prepared, and what is to be done for the others."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def status(folder: Path, *suites: str) -> int:
 
 
 def lines(capsys: Capture) -> list[str]:
-    """What was printed, with single spaces."""
+    """The lines printed, with single spaces."""
     return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
 
 

@@ -69,7 +69,7 @@ def another(found: Splits) -> None:
 
 
 def shared(first: Split, second: Split) -> Change:
-    """An image of one split stands in another, too, as another file."""
+    """An image of one split is in another, too, as another file."""
 
     def change(found: Splits) -> None:
         found[second][0] = replace(found[first][0], sha256="other")

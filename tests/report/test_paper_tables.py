@@ -300,3 +300,18 @@ def test_a_paper_s_tables_are_written_refreshed_and_verified(
     assert f"{table} is not what the records give" in capsys.readouterr().err
     assert main(["report", *words]) == 0
     assert main(["verify", *words]) == 0
+
+
+def test_the_page_has_claims_as_soon_as_the_folder_has_a_claims_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, row("vpt_deep", [60.0] * 5))
+    words = ["--results", str(tmp_path)]
+    page = tmp_path / "index.html"
+    with monkeypatch.context() as patched:
+        patched.setattr(paper_values, "check_papers", None)  # nothing is checked that is not shown
+        assert main(["report", *words]) == 0
+    assert 'id="claims"' not in page.read_text()
+    assert main(["claims", *words]) == 0
+    assert 'id="claims"' in page.read_text()
+    assert main(["verify", *words]) == 0

@@ -1,6 +1,6 @@
 """Invented records, about 550, to hold the papers' tables to; never for a results folder.
 
-``python tests/support/synthetic_records.py`` writes anew the golden tables that the tests compare with.
+``python tests/support/synthetic_records.py`` rewrites the golden tables of the tests.
 """
 
 import random

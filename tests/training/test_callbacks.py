@@ -1,4 +1,4 @@
-"""The course of a cell in TensorBoard's event files: all of it, live, and nothing else changed."""
+"""TensorBoard events of a cell: complete, written at once, and without effect on the cell."""
 
 import json
 from collections.abc import Callable

@@ -1,6 +1,5 @@
-"""Features that are kept for a run: where a model is split, and that no number shows it."""
+"""Cached features: where a model is split, when nothing is cached, and that no number changes."""
 
-# MERGED test_features_trusted: """When what a fixed part gives is not kept: it draws, it changes, or it norms by its batch."""
 import copy
 from dataclasses import replace
 

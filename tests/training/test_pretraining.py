@@ -1,6 +1,5 @@
-"""The embedded backbones are pretrained, and their cards say by how much it shows."""
+"""Pretraining runs on any folder of images; the cards of its backbones say how good they are."""
 
-# MERGED test_pretrain: """The embedded backbones' pretraining runs on any folder of images; its file is a backbone."""
 import re
 from dataclasses import replace
 

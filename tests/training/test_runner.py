@@ -1,7 +1,5 @@
-"""Many cells in one process: what one leaves behind, no other feels."""
+"""Runs: the images that a model gets, the numbers of a record, and many cells in one process."""
 
-# MERGED test_numbers_of_a_record: """The numbers of a record: of which epoch they are, and what they count."""
-# MERGED test_what_a_model_sees: """Which images a run shows to its model, through which view, in which mode and which order."""
 import json
 import subprocess
 import sys
@@ -215,8 +213,8 @@ def test_the_times_of_start_and_of_scoring_are_told_apart(run, monkeypatch):
 
 def test_the_time_of_training_is_without_that_of_scoring_and_observing(monkeypatch):
     monkeypatch.setattr("bench.training.callbacks.perf_counter", lambda: 100.0)
-    watch = TrainingMonitor(test_seconds=7.0, callback_seconds=20.0, start_time=10.0)
-    assert watch.train_seconds() == 63.0
+    monitor = TrainingMonitor(test_seconds=7.0, callback_seconds=20.0, start_time=10.0)
+    assert monitor.train_seconds() == 63.0
 
 
 pytestmark = pytest.mark.usefixtures("no_picture")
@@ -239,13 +237,13 @@ def noted(cards, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def learnt(cards):
-    """The images that are learnt, and their labels: train, then val."""
+def train_images(cards):
+    """The training images and their labels: train, then val."""
     return as_listed(cards / "data" / "light", "train.txt", "val.txt")
 
 
 @pytest.fixture
-def scored(cards):
+def eval_images(cards):
     """Those of test."""
     return as_listed(cards / "data" / "light", "test.txt")
 
@@ -260,75 +258,77 @@ def views(train: str, test: str) -> tuple[str, ...]:
     return "--set", f"views.default.train={train}", "--set", f"views.default.test={test}"
 
 
-def test_what_is_learnt_is_seen_through_the_view_of_training_alone(noted, learnt, scored):
+def test_what_is_learnt_is_seen_through_the_view_of_training_alone(
+    noted, train_images, eval_images
+):
     found = noted(*views(RANDOM, "squash"))
-    assert set(places(found.images(training=True), learnt[0])) == {-1}
-    assert places(found.images(training=False), scored[0]) == list(range(16))
+    assert set(places(found.images(training=True), train_images[0])) == {-1}
+    assert places(found.images(training=False), eval_images[0]) == list(range(16))
     shown = torch.cat([images for images, _ in found.prepared])
-    assert sorted(places(shown, learnt[0])) == list(range(40))
+    assert sorted(places(shown, train_images[0])) == list(range(40))
 
 
-def test_prepare_and_test_see_the_view_of_test(noted, learnt, scored):
+def test_prepare_and_test_see_the_view_of_test(noted, train_images, eval_images):
     found = noted(*views("squash", "squash256_crop"))
-    assert sorted(places(found.images(training=True), learnt[0])) == list(range(40))
-    assert set(places(found.images(training=False), scored[0])) == {-1}
+    assert sorted(places(found.images(training=True), train_images[0])) == list(range(40))
+    assert set(places(found.images(training=False), eval_images[0])) == {-1}
     shown = torch.cat([images for images, _ in found.prepared])
-    assert set(places(shown, learnt[0])) == {-1}
+    assert set(places(shown, train_images[0])) == {-1}
 
 
-def test_images_come_with_their_own_labels(noted, learnt):
+def test_images_come_with_their_own_labels(noted, train_images):
     for images, labels in noted().prepared:
-        assert labels.tolist() == learnt[1][places(images, learnt[0])].tolist()
+        assert labels.tolist() == train_images[1][places(images, train_images[0])].tolist()
 
 
-def test_each_epoch_shows_every_image_once_in_an_order_of_its_own(noted, learnt):
-    order = places(noted("--set", "epochs=3").images(training=True), learnt[0])
+def test_each_epoch_shows_every_image_once_in_an_order_of_its_own(noted, train_images):
+    order = places(noted("--set", "epochs=3").images(training=True), train_images[0])
     epochs = [order[start : start + 40] for start in (0, 40, 80)]
     assert [sorted(epoch) for epoch in epochs] == 3 * [list(range(40))]
     assert len({tuple(epoch) for epoch in [*epochs, list(range(40))]}) == 4
 
 
-def orders(found: Notes, learnt) -> tuple[list[int], list[int]]:
-    """In which order the images were learnt, and shown before."""
+def orders(found: Notes, train_images) -> tuple[list[int], list[int]]:
+    """The order of the images in the first epoch, and in `prepare`."""
     shown = torch.cat([images for images, _ in found.prepared])
-    return places(found.images(training=True), learnt[0]), places(shown, learnt[0])
+    return places(found.images(training=True), train_images[0]), places(shown, train_images[0])
 
 
-def test_another_seed_has_another_head_and_other_orders(noted, learnt):
+def test_another_seed_has_another_head_and_other_orders(noted, train_images):
     first, second = noted("--seeds", "0"), noted("--seeds", "1")
     assert not torch.equal(first.heads[0], second.heads[0])
-    for one, other in zip(orders(first, learnt), orders(second, learnt), strict=True):
+    for one, other in zip(orders(first, train_images), orders(second, train_images), strict=True):
         assert one != other
 
 
-def test_a_seed_fixes_the_head_and_both_orders(noted, learnt):
+def test_a_seed_fixes_the_head_and_both_orders(noted, train_images):
     torch.manual_seed(1)
     first = noted("--seeds", "3")
     torch.manual_seed(2)
     second = noted("--seeds", "3")
     assert torch.equal(first.heads[0], second.heads[0])
-    assert orders(first, learnt) == orders(second, learnt)
+    assert orders(first, train_images) == orders(second, train_images)
 
 
-def test_the_order_of_learning_is_not_that_of_prepare(noted, learnt):
-    learning, preparing = orders(noted(), learnt)
+def test_the_order_of_learning_is_not_that_of_prepare(noted, train_images):
+    learning, preparing = orders(noted(), train_images)
     assert learning != preparing
 
 
-def test_a_share_of_the_training_images_is_drawn_by_the_seed_class_by_class(noted, learnt):
+def test_a_share_of_the_training_images_is_drawn_by_the_seed_class_by_class(noted, train_images):
     found = []
     for seed in ("0", "1"):
         notes = noted("--seeds", seed, "--set", "train_share=0.5")
-        found.append(set(places(notes.images(training=True), learnt[0])))
-        assert sorted(learnt[1][list(found[-1])].tolist()) == [0] * 10 + [1] * 10
+        found.append(set(places(notes.images(training=True), train_images[0])))
+        assert sorted(train_images[1][list(found[-1])].tolist()) == [0] * 10 + [1] * 10
     assert found[0] != found[1]
 
 
-def test_the_suites_own_views_are_taken_before_the_default_ones(noted, scored):
+def test_the_suites_own_views_are_taken_before_the_default_ones(noted, eval_images):
     own = f'views={{ tiny = {{ train = "squash", test = "squash256_crop", {BICUBIC} }}, '
     both = own + f'default = {{ train = "squash", test = "squash", {BICUBIC} }} }}'
     found = noted("--set", both)
-    assert set(places(found.images(training=False), scored[0])) == {-1}
+    assert set(places(found.images(training=False), eval_images[0])) == {-1}
 
 
 BICUBIC = 'interpolation = "bicubic"'
@@ -345,15 +345,17 @@ def test_images_are_resized_as_the_recipe_s_interpolation_says(noted, split):
         assert (one - other).abs().mean() > 0.01
 
 
-def test_a_card_s_own_mean_deviation_and_size_are_what_the_model_sees(noted, tmp_path, learnt):
+def test_a_card_s_own_mean_deviation_and_size_are_what_the_model_sees(
+    noted, tmp_path, train_images
+):
     mean, std = [0.1, 0.2, 0.3], [0.4, 0.5, 0.8]
     card = tiny.backbone_card(tmp_path / "own.toml", mean=mean, std=std)
     wide = {**tiny.ARCHITECTURE, "img_size": 64}
     large = tiny.backbone_card(tmp_path / "large.toml", input_size=64, architecture=wide)
     found = noted("--backbones", str(card)).images(training=True)
-    by_hand = (learnt[0] * 0.5 + 0.5 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(
-        3, 1, 1
-    )
+    by_hand = (train_images[0] * 0.5 + 0.5 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(
+        std
+    ).view(3, 1, 1)
     assert sorted(places(found, by_hand)) == list(range(40))
     torch.testing.assert_close(found, by_hand[places(found, by_hand)])
     assert noted("--backbones", str(large)).images(training=True).shape[1:] == (3, 64, 64)

@@ -1,6 +1,5 @@
-"""The training loop: its schedule, its groups, and what it leaves as it was."""
+"""The training loop: schedule and groups; a whole run against a plain loop written out here."""
 
-# MERGED test_training_by_hand: """A whole run against a plain loop that is written out here: losses, and what it then predicts."""
 import json
 from dataclasses import dataclass, replace
 from math import cos, pi

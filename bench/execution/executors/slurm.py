@@ -3,31 +3,28 @@
 The same command, run again, waits for the batches that are queued or run already.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from sys import maxsize
 from tempfile import mkdtemp
 from time import sleep, strftime
-from types import SimpleNamespace
 from typing import Any
 
 import submitit
 
-from bench.config import suite
-from bench.execution import status
 from bench.execution.executors import EpochFinished, Event, JobFinished, JobStarted
 from bench.execution.executors.local import STDERR_TAIL
 from bench.execution.executors.slurm_batch import (
     BatchDir,
     CellBatch,
+    duration_estimator,
     has_new_record,
     pack_by_duration,
 )
 from bench.execution.jobs import Job
 from bench.execution.request import RunOptions
-from bench.execution.status import DurationEstimates
 from bench.records.leases import Leases
 from bench.records.schema import Failure
 from bench.records.store import Store
@@ -36,7 +33,6 @@ from bench.utils import environment
 from bench.utils.errors import UserError, first_line
 
 TARGET_SECONDS = 30 * 60.0  # of a batch: long against the wait for a node, short against its limit
-DEFAULT_CELL_SECONDS = 5 * 60.0  # of a cell unlike any with a record
 GPU_OPTIONS = {"gres", "gpus", "gpus_per_node"}
 JOB_CLASSES = {"slurm": submitit.SlurmJob, "local": submitit.LocalJob}
 
@@ -127,7 +123,7 @@ class SlurmExecutor:
 
     def _submit_waiting(self) -> None:
         """Submit the waiting jobs as an array of batches."""
-        seconds = _duration_estimator(self.waiting, Store(self.results))
+        seconds = duration_estimator(self.waiting, Store(self.results))
         total = sum(map(seconds, self.waiting))
         target = min(TARGET_SECONDS, total / self.workers) if self.workers else TARGET_SECONDS
         (self.results / "slurm").mkdir(parents=True, exist_ok=True)
@@ -277,22 +273,6 @@ def _batch_failure(handle: Any) -> Failure:
     stderr = (handle.stderr() or "")[-STDERR_TAIL:]
     message = f"Slurm job {handle.job_id} was over, as {handle.state}, before this cell was"
     return Failure("failed", "JobEnded", message, stderr)
-
-
-def _duration_estimator(waiting: Sequence[Job], store: Store) -> Callable[[Job], float]:
-    """Return a function that estimates a job's seconds from the records of similar cells."""
-    estimates: dict[str, DurationEstimates] = {}
-    names: dict[str, str] = {}
-    for card in {job.request["suite"] for job in waiting}:
-        names[card] = suite.load_suite(card).name
-        estimates[card] = status.estimate_durations(store, names[card])
-
-    def seconds(job: Job) -> float:
-        card = job.request["suite"]
-        settings = SimpleNamespace(**job.request | {"suite": names[card]})
-        return estimates[card].cell_seconds(settings) or DEFAULT_CELL_SECONDS
-
-    return seconds
 
 
 def _parse_value(text: str) -> int | str:

@@ -10,17 +10,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from bench.config import suite
+from bench.execution import status
 from bench.execution.executors import POLL_SECONDS, EpochFinished, JobFinished
 from bench.execution.executors.local import LocalExecutor, worker_command
 from bench.execution.jobs import Job, parse_job, resolve_cell
+from bench.execution.status import DurationEstimates
 from bench.execution.worker import write_failure
 from bench.records.leases import Leases
 from bench.records.schema import Failure
 from bench.records.store import Store
 from bench.utils import parallel
 from bench.utils.errors import UserError
+
+DEFAULT_CELL_SECONDS = 5 * 60.0  # of a cell unlike any with a record
 
 
 @dataclass(frozen=True)
@@ -168,6 +174,22 @@ def has_new_record(results: Path, job: Job, since: float) -> bool:
     """Return whether the job has a record newer than `since`, by the disk's clock."""
     name = f"{job.request['method']}-seed{job.request['seed']}-{job.cell}.json"
     return any(path.stat().st_mtime > since for path in results.glob(f"records/*/*/*/{name}"))
+
+
+def duration_estimator(waiting: Sequence[Job], store: Store) -> Callable[[Job], float]:
+    """Return a function that estimates a job's seconds from the records of similar cells."""
+    estimates: dict[str, DurationEstimates] = {}
+    names: dict[str, str] = {}
+    for card in {job.request["suite"] for job in waiting}:
+        names[card] = suite.load_suite(card).name
+        estimates[card] = status.estimate_durations(store, names[card])
+
+    def seconds(job: Job) -> float:
+        card = job.request["suite"]
+        settings = SimpleNamespace(**job.request | {"suite": names[card]})
+        return estimates[card].cell_seconds(settings) or DEFAULT_CELL_SECONDS
+
+    return seconds
 
 
 def pack_by_duration(

@@ -1,4 +1,4 @@
-"""Whether a file is the one that its source's card names: its size, then its hash."""
+"""Verification of a downloaded file: its size, then its hash, against its source's card."""
 
 import hashlib
 import json
@@ -12,10 +12,10 @@ from time import monotonic
 from bench.config.source import SourceFile
 from bench.utils.errors import UserError
 
-ByteProgress = Callable[[str, int, int], None]  # name, bytes done, bytes in all (0: not known)
+ByteProgress = Callable[[str, int, int], None]  # name, bytes done, bytes in all (0: unknown)
 CHUNK_BYTES = 2**20
-MIN_INTERVAL = 0.1  # seconds between two calls of a Progress
-HEAD_BYTES = 512  # bytes that tell a page from an archive
+MIN_INTERVAL = 0.1  # seconds between two calls of a `ByteProgress`
+HEAD_BYTES = 512  # enough to distinguish a web page from an archive
 PAGE_PATTERNS = {
     "html": ("text/html", re.compile(rb"<(!doctype html|html|head|title|body|script|meta|!--)")),
     "xml": ("application/xml", re.compile(rb"<(\?xml|error|rss|svg)")),
@@ -24,11 +24,11 @@ PAGE_PATTERNS = {
 
 
 class FileMismatch(UserError):
-    """A file is not the one that its card names."""
+    """A file differs from the card's size or hash, or is an error page."""
 
 
 class ThrottledProgress:
-    """Calls a `Progress` when it begins and ends, and between these not too often."""
+    """Calls a `ByteProgress` at the start, at the end, and at limited frequency in between."""
 
     def __init__(self, progress: ByteProgress, name: str, done: int, total: int):
         self.progress, self.name, self.total, self.last = progress, name, total, monotonic()
@@ -44,19 +44,19 @@ class ThrottledProgress:
 
 
 def verify(file: SourceFile, path: Path, progress: ByteProgress) -> None:
-    """Raise `Wrong` unless `path` is `file`; what a folder there holds is not looked at.
+    """Raise `FileMismatch` unless `path` is `file`; extracted folders are not checked.
 
-    A file that passes is not hashed again until it changes: ``<name>.verified`` remembers it.
+    A file that passes is recorded in ``<name>.verified``, and not hashed again until it changes.
     """
     if not path.is_dir() and not is_verified(file, path):
         with disk_errors(path, "read"):
-            state = path.stat()  # before it is read: a change meanwhile is not remembered as sound
+            state = path.stat()  # before reading, so that a later change invalidates the record
         check_contents(file, path, progress)
         mark_verified(file, path, state)
 
 
 def check_contents(file: SourceFile, path: Path, progress: ByteProgress) -> None:
-    """Raise `Wrong` unless `path` has the size and the hash of `file`."""
+    """Raise `FileMismatch` unless `path` has the size and the hash of `file`."""
     with disk_errors(path, "read"):
         require_size(file, path.stat().st_size, read_head(path))
         kind, _ = published_hash(file)
@@ -64,28 +64,28 @@ def check_contents(file: SourceFile, path: Path, progress: ByteProgress) -> None
             require_hash(file, hash_file(kind, path, progress, file.name))
 
 
-def require_size(file: SourceFile, size: int, begins: bytes) -> None:
-    """Raise `Wrong` where a file of so many bytes, of which `begins` are the first, is not it."""
-    page = error_page_type(file.name, begins)
+def require_size(file: SourceFile, size: int, head: bytes) -> None:
+    """Raise `FileMismatch` if a size or a file's first bytes, `head`, cannot be those of `file`."""
+    page = error_page_type(file.name, head)
     if size != file.bytes if file.bytes else page:
         given = f"{format_bytes(size)} of {page} (an error page?)" if page else f"{size:,} bytes"
         raise FileMismatch(f"E-HASH {file.name}: {given}, expected {describe_expected(file)}")
 
 
-def require_hash(file: SourceFile, found: str) -> None:
-    """Raise `Wrong` where `found` is not the published hash of `file`."""
-    kind, wanted = published_hash(file)
-    if found != wanted:
+def require_hash(file: SourceFile, given: str) -> None:
+    """Raise `FileMismatch` if `given` is not the published hash of `file`."""
+    kind, expected = published_hash(file)
+    if given != expected:
         size = f"{file.bytes:,} bytes" if file.bytes else "a file"
         raise FileMismatch(
-            f"E-HASH {file.name}: {size} of {kind} {found}, expected {kind} {wanted}"
+            f"E-HASH {file.name}: {size} of {kind} {given}, expected {kind} {expected}"
         )
 
 
 def published_hash(file: SourceFile) -> tuple[str, str]:
-    """The kind of the hash that the card gives, and the hash; both are empty where it gives none.
+    """Return the kind of the card's hash, and the hash; both are empty if it has none.
 
-    >>> published(File("a.zip", md5="90015098", how="ask"))
+    >>> published_hash(SourceFile("a.zip", md5="90015098", how="ask"))
     ('md5', '90015098')
     """
     kind = "sha256" if file.sha256 else "md5" if file.md5 else ""
@@ -93,19 +93,19 @@ def published_hash(file: SourceFile) -> tuple[str, str]:
 
 
 def describe_expected(file: SourceFile) -> str:
-    """What the card says of a file, in words."""
-    kind, wanted = published_hash(file)
+    """Describe the file that the card expects."""
+    kind, expected = published_hash(file)
     size = f"{file.bytes:,} bytes" if file.bytes else ""
-    return ", ".join(filter(None, (size, f"{kind} {wanted}".strip()))) or "an archive"
+    return ", ".join(filter(None, (size, f"{kind} {expected}".strip()))) or "an archive"
 
 
-def error_page_type(name: str, begins: bytes) -> str:
-    """The media type of a page that a server gave in place of the file `name`, or nothing.
+def error_page_type(name: str, head: bytes) -> str:
+    """Return the media type of a page that a server sent instead of the file `name`, or "".
 
-    >>> page_type("images.zip", b"\\n<!DOCTYPE html><title>Quota exceeded")
+    >>> error_page_type("images.zip", b"\\n<!DOCTYPE html><title>Quota exceeded")
     'text/html'
     """
-    plain = begins.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    plain = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for suffix, (media, pattern) in PAGE_PATTERNS.items():
         if pattern.match(plain) and not name.lower().endswith(f".{suffix}"):
             return media
@@ -113,32 +113,31 @@ def error_page_type(name: str, begins: bytes) -> str:
 
 
 def read_head(path: Path) -> bytes:
-    """The first bytes of a file."""
-    with path.open("rb") as opened:
-        return opened.read(HEAD_BYTES)
+    """Read the first bytes of a file."""
+    with path.open("rb") as stream:
+        return stream.read(HEAD_BYTES)
 
 
 def new_hasher(kind: str) -> "hashlib._Hash":
-    """A new hash of that kind; none of them guards a secret."""
+    """Return a new hash object; used for integrity, not for security."""
     return hashlib.new(kind, usedforsecurity=False)
 
 
 def hash_file(kind: str, path: Path, progress: ByteProgress, name: str) -> str:
-    """The hash of a file, read once from its beginning to its end."""
-    made, buffer, done = new_hasher(kind), memoryview(bytearray(CHUNK_BYTES)), 0
-    with path.open("rb", buffering=0) as opened:
-        meter = ThrottledProgress(
-            progress, f"checking {name}", 0, os.fstat(opened.fileno()).st_size
-        )
-        while count := opened.readinto(buffer):
-            made.update(buffer[:count])
+    """Hash a file, and report progress."""
+    hasher, buffer, done = new_hasher(kind), memoryview(bytearray(CHUNK_BYTES)), 0
+    with path.open("rb", buffering=0) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        meter = ThrottledProgress(progress, f"checking {name}", 0, size)
+        while count := stream.readinto(buffer):
+            hasher.update(buffer[:count])
             meter(done := done + count)
     meter.end(done)
-    return made.hexdigest()
+    return hasher.hexdigest()
 
 
 def is_verified(file: SourceFile, path: Path) -> bool:
-    """Whether this very file was found to have the hash that the card gives."""
+    """Return whether this file, unchanged since, was verified against the card's hash."""
     with suppress(OSError, ValueError):
         return bool(
             json.loads(_verified_path(path).read_text()) == _verified_state(file, path.stat())
@@ -147,8 +146,8 @@ def is_verified(file: SourceFile, path: Path) -> bool:
 
 
 def mark_verified(file: SourceFile, path: Path, state: os.stat_result) -> None:
-    """Note that the file at `path`, when it was in `state`, had the hash that the card gives."""
-    with suppress(OSError):  # a folder that is only read is hashed each time, and still of use
+    """Record that the file at `path`, in this `state`, has the card's hash."""
+    with suppress(OSError):  # in a read-only folder, files are hashed each time
         _verified_path(path).write_text(json.dumps(_verified_state(file, state)) + "\n")
 
 
@@ -157,13 +156,13 @@ def _verified_path(path: Path) -> Path:
 
 
 def _verified_state(file: SourceFile, state: os.stat_result) -> dict[str, int | str]:
-    kind, wanted = published_hash(file)
-    return {"size": state.st_size, "mtime_ns": state.st_mtime_ns, kind or "hash": wanted}
+    kind, expected = published_hash(file)
+    return {"size": state.st_size, "mtime_ns": state.st_mtime_ns, kind or "hash": expected}
 
 
 @contextmanager
 def disk_errors(path: Path, what: str) -> Iterator[None]:
-    """What the file system refuses, as one sentence: `path` cannot be read or written."""
+    """Turn an `OSError` into a `UserError`: `path` cannot be read or written."""
     try:
         yield
     except OSError as error:
@@ -171,9 +170,9 @@ def disk_errors(path: Path, what: str) -> Iterator[None]:
 
 
 def format_bytes(size: float) -> str:
-    """Bytes in the unit that reads best.
+    """Format a number of bytes in the largest suitable unit.
 
-    >>> amount(39_077_296_924)
+    >>> format_bytes(39_077_296_924)
     '39.1 GB'
     """
     for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):

@@ -1,4 +1,4 @@
-"""The beginning of a file that is being downloaded: it grows, and no failure makes it shrink."""
+"""Partial downloads, which survive failures and are resumed."""
 
 import json
 import os
@@ -20,9 +20,9 @@ from bench.prepare.downloads.checksums import (
 
 
 class PartialFile:
-    """``<name>.part``, the bytes, and ``<name>.part.json``, which says of what copy they are.
+    """The bytes so far, ``<name>.part``, and their origin, ``<name>.part.json``.
 
-    Every byte is handed to the system before the next is asked for: a killed process loses none.
+    Writes are unbuffered, so that a killed process loses no byte.
     """
 
     def __init__(self, file: SourceFile, path: Path):
@@ -50,30 +50,30 @@ class PartialFile:
             self.origin_path.unlink(missing_ok=True)
 
     def origin(self) -> dict[str, str]:
-        """Which copy the bytes are of: url, etag and modified; empty where that is not known."""
+        """Return the url, etag and modification date of the bytes' origin; empty if unknown."""
         try:
-            found = json.loads(self.origin_path.read_text())
+            origin = json.loads(self.origin_path.read_text())
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return origin if isinstance(origin, dict) else {}
 
     def write(self, at: int, chunk: bytes, origin: dict[str, str]) -> None:
-        """`chunk`, of the copy `origin`, stands at `at`, which is not beyond the end.
+        """Write `chunk`, from `origin`, at offset `at`, which must not be beyond the end.
 
-        What is had already is compared: only from where it differs is it dropped. So a copy that
-        comes from its beginning again costs nothing that was had until it has overtaken it.
+        Bytes already there are compared and only dropped from a difference on. So a file that is
+        sent from its beginning again loses no progress until it exceeds it.
         """
         with disk_errors(self.path, "written"):
-            had = os.pread(self.stream.fileno(), len(chunk), at) if at < self.size else b""
-            if not chunk.startswith(had):
+            old = os.pread(self.stream.fileno(), len(chunk), at) if at < self.size else b""
+            if not chunk.startswith(old):
                 self.truncate(at)
-                had = b""
-            if len(had) < len(chunk):
-                self._append(memoryview(chunk)[len(had) :], origin)
+                old = b""
+            if len(old) < len(chunk):
+                self._append(memoryview(chunk)[len(old) :], origin)
         self._update_hash(at, chunk)
 
     def truncate(self, size: int) -> None:
-        """Drop what stands at `size` and beyond."""
+        """Drop the bytes from offset `size` on."""
         if size < self.size:
             with disk_errors(self.path, "written"):
                 self.stream.truncate(size)
@@ -82,14 +82,14 @@ class PartialFile:
             self._reset_hash()
 
     def check(self, progress: ByteProgress) -> None:
-        """Raise `Wrong` unless this is the whole file; it is only read where it was resumed."""
+        """Raise `FileMismatch` unless the file is complete; a resumed file is read for its hash."""
         if self.hash is None or self.hashed < self.size:
             return check_contents(self.file, self.path, progress)
         require_size(self.file, self.size, read_head(self.path))
         return require_hash(self.file, self.hash.hexdigest())
 
     def finish(self) -> None:
-        """Give the file, which was checked, its own name."""
+        """Rename the checked file to its final name."""
         with disk_errors(self.final, "written"):
             os.fsync(self.stream.fileno())
             os.replace(self.path, self.final)
@@ -110,7 +110,7 @@ class PartialFile:
         self.hash, self.hashed = new_hasher(kind) if kind else None, 0
 
     def _update_hash(self, at: int, chunk: bytes) -> None:
-        """All of the file passes here, unless it was begun by another process."""
+        """Hash a chunk as it is written, unless bytes before it were written by another process."""
         if self.hash is not None and at <= self.hashed < at + len(chunk):
             self.hash.update(memoryview(chunk)[self.hashed - at :])
             self.hashed = at + len(chunk)

@@ -1,4 +1,4 @@
-"""How each source lays its records out: one file a format. Source cards name them."""
+"""Readers of sources: one class for each layout, named in the sources' cards."""
 
 from bench.prepare.readers.base import ReaderFactory
 from bench.prepare.readers.class_folders import ClassFolders, Inaturalist, Sun397

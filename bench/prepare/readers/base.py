@@ -1,14 +1,15 @@
-"""What every format is read as: first all records, then the images of some of them."""
+"""Interface of readers of sources, and helpers for file formats that several of them share.
 
-# MERGED bench.prepare.readers.base: """Which of a source's records are wanted, and whether each has a label."""
-# MERGED bench.prepare.readers.base: """HDF5 files, a chunk at a time."""
-# MERGED bench.prepare.readers.base: """MATLAB files, read by SciPy."""
+The formats are HDF5, MATLAB, and images that a source's published form decodes with OpenCV.
+"""
+
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import groupby
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import h5py
@@ -22,6 +23,7 @@ from bench.utils.errors import UserError, first_line
 Annotation = int | float | str
 RecordKey = tuple[str, str]  # a split of the source, and a record's key in it
 ImageData = bytes | np.ndarray  # a file as published; or pixels, uint8, (H, W) or (H, W, 3)
+Files = Mapping[str, Path]  # the files at hand, by their names in the source's card
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,34 +31,32 @@ class SourceRecord:
     """One record of a source, without its image."""
 
     split: str  # of the source: train, validation, test
-    key: str  # what the selection rule calls it there
-    facts: Mapping[str, Annotation]  # its annotations, by the names that cards use
+    key: str  # unique in the split; the task's selection is by it
+    facts: Mapping[str, Annotation]  # its annotations, as cards name them
 
 
 class SourceReader(Protocol):
-    """Reads one source.
+    """Reader of one source.
 
-    Both verbs go through a source once and in its own order, hold no more than a few images, and
-    raise `UserError` for what is absent or broken, naming the archive and the member.
+    Both methods read a source once, hold only a few images in memory, and raise `UserError` for
+    missing or broken files, with the archive and the member.
     """
 
     def entries(self) -> Iterator[SourceRecord]:
-        """Every record, without its image."""
+        """Yield every record, in the source's order."""
         ...
 
     def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
-        """The images of those records, in whatever order is quickest to read."""
+        """Yield the images of those records, in the order that is quickest to read."""
         ...
 
 
-Files = Mapping[str, Path]  # those that are there, by their names in the source's card
-ReaderFactory = Callable[
-    ..., SourceReader
-]  # takes the files, and by name the options of the source's card
+# takes the files and, as keyword arguments, the options of the source's card
+ReaderFactory = Callable[..., SourceReader]
 
 
 def require_equal_counts(origin: object, labels: int, images: int) -> None:
-    """Raise `UserError` where a file has not one label an image."""
+    """Raise `UserError` unless there is one label per image."""
     if labels != images:
         raise UserError(f"{origin}: {labels:,} labels for {images:,} images")
 
@@ -64,21 +64,21 @@ def require_equal_counts(origin: object, labels: int, images: int) -> None:
 def wanted_indices(
     wanted: Collection[RecordKey], split: str, count: int, origin: object, prefix: str = ""
 ) -> list[int]:
-    """The numbers of a split's wanted records, ascending; raises `UserError` for one beyond."""
-    chosen = sorted(int(key.removeprefix(prefix)) for where, key in wanted if where == split)
-    if chosen and chosen[-1] >= count:
-        raise UserError(f"{origin}: no record {chosen[-1]}; it holds {count:,}")
-    return chosen
+    """Return the sorted indices of a split's wanted records; raise `UserError` beyond `count`."""
+    indices = sorted(int(key.removeprefix(prefix)) for where, key in wanted if where == split)
+    if indices and indices[-1] >= count:
+        raise UserError(f"{origin}: no record {indices[-1]}; it holds {count:,}")
+    return indices
 
 
 def wanted_keys(wanted: Collection[RecordKey], split: str) -> set[str]:
-    """The wanted records of a split."""
+    """Return the keys of a split's wanted records."""
     return {key for where, key in wanted if where == split}
 
 
 @contextmanager
 def open_hdf5_array(path: Path, name: str, origin: object) -> Iterator[h5py.Dataset]:
-    """One array of a file, opened; `origin` is what messages call it."""
+    """Open an array of an HDF5 file; `origin` is the file's name in messages."""
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -92,40 +92,69 @@ def open_hdf5_array(path: Path, name: str, origin: object) -> Iterator[h5py.Data
 def read_hdf5_rows(
     data: h5py.Dataset, wanted: list[int], origin: object
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Those rows of an array, ascending; each of the file's chunks is unpacked once."""
+    """Yield rows of an array, in ascending order; each chunk of the file is decompressed once."""
     step = data.chunks[0] if data.chunks else 1
     for chunk, members in groupby(wanted, key=lambda row: row // step):
         try:
-            held = data[chunk * step : (chunk + 1) * step]
+            block = data[chunk * step : (chunk + 1) * step]
         except OSError as error:
             raise UserError(f"{origin} is broken: {first_line(error)}") from None
         for row in members:
-            yield row, held[row - chunk * step]
+            yield row, block[row - chunk * step]
 
 
 def read_matlab_variables(content: Path | bytes, origin: object, *names: str) -> list[Any]:
-    """Those variables, without their dimensions of length 1 and wholly in memory."""
+    """Load variables of a MATLAB file into memory, without dimensions of length 1."""
     with parse_errors(origin):
         try:
-            held = scipy.io.loadmat(
+            variables = scipy.io.loadmat(
                 _matlab_file(content), squeeze_me=True, variable_names=list(names)
             )
         except (MatReadError, NotImplementedError) as error:
             raise UserError(f"{origin} cannot be read: {error}") from None
     for name in names:
-        if name not in held:
+        if name not in variables:
             raise UserError(f"{origin} holds no variable {name}")
-    return [held[name] for name in names]
+    return [variables[name] for name in names]
 
 
 def read_matlab_shape(content: Path | bytes, origin: object, name: str) -> tuple[int, ...]:
-    """A variable's dimensions; the variable is not read."""
+    """Return the shape of a variable of a MATLAB file without loading it."""
     with parse_errors(origin):
-        for held, dimensions, _ in scipy.io.whosmat(_matlab_file(content)):
-            if held == name:
-                return tuple(dimensions)
+        for variable, shape, _ in scipy.io.whosmat(_matlab_file(content)):
+            if variable == name:
+                return tuple(shape)
     raise UserError(f"{origin} holds no variable {name}")
 
 
 def _matlab_file(content: Path | bytes) -> str | BytesIO:
     return BytesIO(content) if isinstance(content, bytes) else str(content)
+
+
+def import_opencv() -> ModuleType:
+    """Import OpenCV, an optional dependency; raise `UserError` if it is not installed."""
+    try:
+        import cv2
+    except ImportError:
+        raise UserError(
+            "OpenCV makes these images as published, and it is not installed: "
+            "pip install opencv-python-headless"
+        ) from None
+    return cv2
+
+
+def decode_bgr(path: Path, member: str, content: bytes) -> np.ndarray:
+    """Decode a member of the archive at `path` with OpenCV: uint8, BGR, (H, W, 3)."""
+    cv2 = import_opencv()
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
+    if image is None:
+        raise UserError(f"{path}: its member {member} cannot be decoded as an image")
+    return image
+
+
+def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
+    """Encode BGR pixels as JPEG with OpenCV, whose default quality is 95."""
+    cv2 = import_opencv()
+    _, content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return bytes(content)

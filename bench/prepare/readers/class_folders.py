@@ -1,14 +1,5 @@
-"""A folder a class, without splits: EuroSAT, RESISC45."""
+"""Readers of images in class folders: EuroSAT, RESISC45 and the like, iNaturalist 2018, SUN397."""
 
-# MERGED bench.prepare.readers.class_folders: """iNaturalist 2018, https://github.com/visipedia/inat_comp: one archive, a JSON file a split.
-#
-# The training split's JSON is held in memory as a whole.
-# """
-# MERGED bench.prepare.readers.class_folders: """SUN397, Xiao et al., 2010, as TensorFlow Datasets splits and shrinks it.
-#
-# Its lists of images come with that package; its images were read, shrunk and compressed anew by
-# OpenCV, whose version may change their bytes.
-# """
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -29,28 +20,30 @@ from bench.prepare.archives import (
     read_member,
     read_text,
 )
-from bench.prepare.jpeg_quality import decode_bgr, encode_jpeg, import_opencv
 from bench.prepare.readers.base import (
     Files,
     ImageData,
     RecordKey,
     SourceRecord,
+    decode_bgr,
+    encode_jpeg,
+    import_opencv,
     require_equal_counts,
 )
 from bench.utils.errors import UserError
 from bench.utils.parallel import threaded_map
 
-ONLY_SPLIT = "train"  # what TensorFlow Datasets calls the one split
+ONLY_SPLIT = "train"  # the name of the only split in TensorFlow Datasets
 
 
 @dataclass(frozen=True)
 class ClassFolders:
-    """The images below the innermost folders of `archive`, whose names are the classes."""
+    """Images without splits; the name of an image's innermost folder is its class."""
 
     files: Files
     archive: str  # the name of its file
-    suffix: str  # of an image's name
-    key: str  # made of {folder} and {file}
+    suffix: str  # of images' names
+    key: str  # a template with {folder} and {file}
 
     def entries(self) -> Iterator[SourceRecord]:
         for member in self._members():
@@ -60,18 +53,18 @@ class ClassFolders:
 
     def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
         members = {(ONLY_SPLIT, self._key(member)): member for member in self._members()}
-        found = {members.get(name, name[1]): name for name in wanted}
-        yield from read_images(find_file(self.files, self.archive), found)
+        keys = {members.get(key, key[1]): key for key in wanted}
+        yield from read_images(find_file(self.files, self.archive), keys)
 
     def _members(self) -> list[str]:
         path = find_file(self.files, self.archive)
-        found = [name for name in open_archive(path).names() if self._is_image(PurePosixPath(name))]
-        if not found:
+        names = [name for name in open_archive(path).names() if self._is_image(PurePosixPath(name))]
+        if not names:
             raise UserError(f"{path} holds no {self.suffix} files in folders of classes")
-        return found
+        return names
 
     def _is_image(self, path: PurePosixPath) -> bool:
-        hidden = path.name.startswith(".")  # what macOS adds to zip files
+        hidden = path.name.startswith(".")  # added to zip files by macOS
         return path.suffix == self.suffix and path.parent.name != "" and not hidden
 
     def _key(self, member: str) -> str:
@@ -85,17 +78,22 @@ INATURALIST_LISTS = {"train": "train2018.json", "validation": "val2018.json"}
 
 @dataclass(frozen=True)
 class Inaturalist:
-    """Records are called as the JSON files call them: train_val2018/Aves/2761/0f1e.jpg."""
+    """iNaturalist 2018, https://github.com/visipedia/inat_comp: an archive, and JSON per split.
+
+    Keys are the JSON files' names of images: train_val2018/Aves/2761/0f1e.jpg. The JSON of the
+    training split is held in memory.
+    """
 
     files: Files
 
     def entries(self) -> Iterator[SourceRecord]:
         for split, name in INATURALIST_LISTS.items():
             origin = f"{find_file(self.files, f'{name}.tar.gz')}: {name}"
-            held = self._json(name, origin)
+            content = self._json(name, origin)
             with parse_errors(origin):
-                classes = {one["image_id"]: int(one["category_id"]) for one in held["annotations"]}
-                images = [(one["id"], str(one["file_name"])) for one in held["images"]]
+                labels = content["annotations"]
+                classes = {label["image_id"]: int(label["category_id"]) for label in labels}
+                images = [(image["id"], str(image["file_name"])) for image in content["images"]]
             require_equal_counts(
                 origin, sum(number in classes for number, _ in images), len(images)
             )
@@ -104,9 +102,9 @@ class Inaturalist:
 
     def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
         path = find_file(self.files, INATURALIST_ARCHIVE)
-        inside = folder_prefix(open_archive(path), INATURALIST_FOLDER)
-        names = {inside + name[1].removeprefix(f"{INATURALIST_FOLDER}/"): name for name in wanted}
-        yield from read_images(path, names)
+        top = folder_prefix(open_archive(path), INATURALIST_FOLDER)
+        keys = {top + key[1].removeprefix(f"{INATURALIST_FOLDER}/"): key for key in wanted}
+        yield from read_images(path, keys)
 
     def _json(self, name: str, origin: str) -> Any:
         content = read_member(find_file(self.files, f"{name}.tar.gz"), name)
@@ -116,13 +114,18 @@ class Inaturalist:
 
 @dataclass(frozen=True)
 class Sun397:
-    """``/c/church/outdoor/sun_xxx.jpg``, in the class ``/c/church/outdoor``."""
+    """SUN397 (Xiao et al., 2010) as TensorFlow Datasets splits and shrinks it.
+
+    Its lists of images come with that package. Its images are decoded, shrunk and encoded by
+    OpenCV, whose version may change their bytes. A key is ``/c/church/outdoor/sun_xxx.jpg``, of
+    the class ``/c/church/outdoor``.
+    """
 
     files: Files
-    archive: str  # the name of the images' file
-    package: str  # the name of the lists' file
-    lists: dict[str, str]  # each split's, in the package
-    pixels: int  # of an image, at most
+    archive: str  # the name of the file with the images
+    package: str  # the name of the file with the lists
+    lists: dict[str, str]  # members of the package, by split
+    pixels: int  # the maximum of an image
 
     def entries(self) -> Iterator[SourceRecord]:
         path = find_file(self.files, self.package)
@@ -131,23 +134,22 @@ class Sun397:
                 yield SourceRecord(split, key, {"class": key.rpartition("/")[0]})
 
     def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
-        import_opencv()  # rather a sentence now than after hours
+        import_opencv()  # fail early, not after hours
         path = find_file(self.files, self.archive)
-        found = read_images_by_path_end(
+        originals = read_images_by_path_end(
             path, {key.lstrip("/"): (split, key) for split, key in wanted}
         )
 
-        def shrunk(item: tuple[RecordKey, bytes]) -> tuple[RecordKey, ImageData]:
-            name, content = item
-            return name, encode_jpeg(
-                _shrink(_decode_bgr_or_gif(path, name[1], content), self.pixels)
-            )
+        def shrink(item: tuple[RecordKey, bytes]) -> tuple[RecordKey, ImageData]:
+            key, content = item
+            image = _decode_bgr_or_gif(path, key[1], content)
+            return key, encode_jpeg(_shrink(image, self.pixels))
 
-        yield from threaded_map(shrunk, found)
+        yield from threaded_map(shrink, originals)
 
 
 def _decode_bgr_or_gif(path: Path, member: str, content: bytes) -> np.ndarray:
-    """Some of its files called .jpg are GIF files, which not every OpenCV reads."""
+    """Decode an image; some files named .jpg are GIF files, which not every OpenCV decodes."""
     try:
         return decode_bgr(path, member, content)
     except UserError as error:

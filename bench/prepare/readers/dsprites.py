@@ -1,6 +1,7 @@
-"""dSprites (Matthey et al., 2017), https://github.com/deepmind/dsprites-dataset: HDF5 or npz.
+"""Reader of dSprites (Matthey et al., 2017), https://github.com/deepmind/dsprites-dataset.
 
-The npz file's images, 3 GB unpacked, are read as a stream. Its pickled metadata are never read.
+It is published as HDF5 and as npz. The images of the npz file, 3 GB decompressed, are read as a
+stream; its pickled metadata are never read.
 """
 
 import math
@@ -28,20 +29,14 @@ from bench.prepare.readers.base import (
 from bench.utils.errors import UserError
 
 STEM = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
-LATENTS = (
-    "shape",
-    "scale",
-    "orientation",
-    "x",
-    "y",
-)  # columns of the classes; the colour is before
+LATENTS = ("shape", "scale", "orientation", "x", "y")  # columns of the classes, after the colour
 IMAGE_SHAPE = (64, 64)
-IMAGES_PER_READ = 256  # images
+IMAGES_PER_READ = 256
 
 
 @dataclass(frozen=True)
 class Dsprites:
-    """All are in one split, numbered in the order of their file; a pixel is 0 or 1 there."""
+    """Images of one split, numbered in the order of their file, whose pixels are 0 or 1."""
 
     files: Files
 
@@ -58,8 +53,8 @@ class Dsprites:
 
     def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
         path = self._path()
-        chosen = wanted_indices(wanted, "train", self._count(), path)
-        for index, image in self._rows(chosen):
+        indices = wanted_indices(wanted, "train", self._count(), path)
+        for index, image in self._rows(indices):
             if image.shape != IMAGE_SHAPE or image.dtype != np.uint8:
                 raise UserError(f"{path}: image {index} is {image.dtype} {image.shape}")
             yield ("train", str(index)), image * np.uint8(255)
@@ -81,13 +76,13 @@ class Dsprites:
         with self._member("imgs") as (_, shape, _):
             return shape[0]
 
-    def _rows(self, chosen: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+    def _rows(self, indices: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         if (path := self._path()).suffix == ".hdf5":
             with open_hdf5_array(path, "imgs", path) as data:
-                yield from read_hdf5_rows(data, chosen, path)
+                yield from read_hdf5_rows(data, indices, path)
             return
         with self._member("imgs") as (stream, shape, dtype):
-            left = iter(chosen)
+            left = iter(indices)
             index = next(left, None)
             for start in range(0, shape[0], IMAGES_PER_READ):
                 if index is None:
@@ -101,7 +96,7 @@ class Dsprites:
 
     @contextmanager
     def _member(self, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype]]:
-        """An array of the npz file, as a stream that stands where its numbers begin."""
+        """Open an array of the npz file as a stream, positioned after its header."""
         path = find_file(self.files, f"{STEM}.npz")
         origin = f"{path}: {name}.npy"
         with (

@@ -1,10 +1,5 @@
-"""CUB-200-2011 (Wah et al., 2011) and NABirds (Van Horn et al., 2015): three lists at images/."""
+"""Readers of fine-grained data sets: CUB-200-2011, NABirds, Stanford Cars, Stanford Dogs."""
 
-# MERGED bench.prepare.readers.fine_grained: """Stanford Cars (Krause et al., 2013): the archive of all cars, and the annotations beside it.
-#
-# The cars of cars_train.tgz and cars_test.tgz are the same under other numbers.
-# """
-# MERGED bench.prepare.readers.fine_grained: """Stanford Dogs (Khosla et al., 2011), http://vision.stanford.edu/aditya86/ImageNetDogs."""
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +31,10 @@ BIRDS_SPLITS = {"1": "train", "0": "test"}
 
 @dataclass(frozen=True)
 class Birds:
-    """Records are called by their paths below images/; the split is the authors'."""
+    """CUB-200-2011 (Wah et al., 2011) and NABirds (Van Horn et al., 2015): images and three lists.
+
+    Keys are paths below images/; the split is the authors'.
+    """
 
     files: Files
     archive: str
@@ -62,12 +60,12 @@ class Birds:
     def _lists(self, path: Path) -> list[dict[str, str]]:
         top = folder_prefix(open_archive(path), self.folder)
         names = [top + name for name in BIRDS_LISTS]
-        held = dict(open_archive(path).read(names))
-        return [_read_columns(held[name], f"{path}: {name}") for name in names]
+        contents = dict(open_archive(path).read(names))
+        return [_read_columns(contents[name], f"{path}: {name}") for name in names]
 
 
 def _read_columns(content: bytes, origin: str) -> dict[str, str]:
-    """The second column by the first."""
+    """Parse two columns into a mapping from the first to the second."""
     columns = {}
     for number, line in enumerate(content.decode(errors="replace").splitlines(), start=1):
         first, _, second = line.strip().partition(" ")
@@ -79,7 +77,11 @@ def _read_columns(content: bytes, origin: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class StanfordCars:
-    """Records are called car_ims/016185.jpg; the split is the authors'."""
+    """Stanford Cars (Krause et al., 2013): the archive of all cars, and the annotations file.
+
+    The cars of cars_train.tgz and cars_test.tgz are the same, but numbered differently. Keys are
+    as in car_ims/016185.jpg; the split is the authors'.
+    """
 
     files: Files
 
@@ -103,7 +105,10 @@ DOGS_LISTS = {"train": "train_list.mat", "test": "test_list.mat"}
 
 @dataclass(frozen=True)
 class StanfordDogs:
-    """Records are called by their paths below Images/; the split is the authors'."""
+    """Stanford Dogs (Khosla et al., 2011), http://vision.stanford.edu/aditya86/ImageNetDogs.
+
+    Keys are paths below Images/; the split is the authors'.
+    """
 
     files: Files
 
@@ -111,8 +116,8 @@ class StanfordDogs:
         path = find_file(self.files, "lists.tar")
         for split, name in DOGS_LISTS.items():
             origin = f"{path}: {name}"
-            held = read_matlab_variables(read_member(path, name), origin, "file_list", "labels")
-            keys, classes = (np.atleast_1d(column).tolist() for column in held)
+            columns = read_matlab_variables(read_member(path, name), origin, "file_list", "labels")
+            keys, classes = (np.atleast_1d(column).tolist() for column in columns)
             require_equal_counts(origin, len(classes), len(keys))
             for key, label in zip(keys, classes, strict=True):
                 yield SourceRecord(split, str(key), {"class": int(label)})

@@ -1,7 +1,7 @@
-"""ImageNet-1k (Russakovsky et al., 2015), https://image-net.org: archives, or folders of classes.
+"""Reader of ImageNet-1k (Russakovsky et al., 2015), https://image-net.org.
 
-The training archive holds a tar file a class; which class a validation image is of stands in the
-development kit.
+It comes as archives or as class folders. The training archive contains a tar file for each class;
+the classes of the validation images are in the development kit.
 """
 
 import tarfile
@@ -12,7 +12,14 @@ from typing import Protocol
 
 import numpy as np
 
-from bench.prepare.archives import FolderArchive, find_file, open_archive, parse_errors, read_member
+from bench.prepare.archives import (
+    FolderArchive,
+    find_file,
+    open_archive,
+    parse_errors,
+    read_member,
+    require_all_found,
+)
 from bench.prepare.readers.base import (
     Files,
     ImageData,
@@ -32,32 +39,32 @@ class ImagenetSplit(Protocol):
     """The images of one split, by their file names."""
 
     def classes(self) -> Iterator[tuple[str, str]]:
-        """Each image's file name and class."""
+        """Yield each image's file name and class."""
         ...
 
     def read(self, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
-        """Those images."""
+        """Yield images with their file names; raise `UserError` for missing ones."""
         ...
 
 
 @dataclass(frozen=True)
 class Imagenet:
-    """Records are called by their file names; a class is a WordNet number: n01440764."""
+    """Images with file names as keys, and WordNet IDs as classes: n01440764."""
 
     files: Files
 
     def entries(self) -> Iterator[SourceRecord]:
-        for split, part in self._parts().items():
-            for key, wnid in part.classes():
+        for split, images in self._splits().items():
+            for key, wnid in images.classes():
                 yield SourceRecord(split, key, {"class": wnid})
 
     def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
-        for split, part in self._parts().items():
-            if chosen := wanted_keys(wanted, split):
-                for key, content in part.read(chosen):
+        for split, images in self._splits().items():
+            if keys := wanted_keys(wanted, split):
+                for key, content in images.read(keys):
                     yield (split, key), content
 
-    def _parts(self) -> dict[str, ImagenetSplit]:
+    def _splits(self) -> dict[str, ImagenetSplit]:
         return {"train": self._train(), "validation": self._validation()}
 
     def _train(self) -> ImagenetSplit:
@@ -73,7 +80,7 @@ class Imagenet:
 
 @dataclass(frozen=True)
 class ClassFolderSplit:
-    """A folder a class."""
+    """A split in class folders."""
 
     path: Path
 
@@ -87,14 +94,14 @@ class ClassFolderSplit:
     def read(self, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
         folder = FolderArchive(self.path)
         names = {n: key for n in folder.names() if (key := PurePosixPath(n).name) in wanted}
-        _require_all(self.path, wanted, set(names.values()))
+        require_all_found(self.path, wanted - set(names.values()), "images")
         for name, content in folder.read(names):
             yield names[name], content
 
 
 @dataclass(frozen=True)
 class NestedTarSplit:
-    """A tar file a class, in a tar file."""
+    """A split in a tar file that contains a tar file for each class."""
 
     path: Path
 
@@ -110,7 +117,7 @@ class NestedTarSplit:
                 assert content is not None
                 yield key, content.read()
                 seen.add(key)
-        _require_all(self.path, wanted, seen)
+        require_all_found(self.path, wanted - seen, "images")
 
     def _members(self) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
         with parse_errors(self.path), tarfile.open(self.path, "r:") as outer:
@@ -125,7 +132,7 @@ class NestedTarSplit:
 
 @dataclass(frozen=True)
 class NumberedSplit:
-    """The validation images, which are numbered, and the kit that knows their classes."""
+    """The numbered validation images, and the development kit with their classes."""
 
     path: Path
     kit: Path
@@ -142,7 +149,7 @@ class NumberedSplit:
         return open_archive(self.path).read(wanted)
 
     def _wnids(self) -> dict[str, str]:
-        """The classes by the numbers that the kit gives them."""
+        """Return the classes by their numbers in the kit."""
         origin = f"{self.kit}: meta.mat"
         synsets = read_matlab_variables(
             read_member(self.kit, f"{DEVKIT_FOLDER}/meta.mat"), origin, "synsets"
@@ -158,8 +165,3 @@ def _is_class(name: str) -> bool:
 
 def _is_image(name: str) -> bool:
     return name.lower().endswith(".jpeg")
-
-
-def _require_all(path: Path, wanted: set[str], seen: set[str]) -> None:
-    if left := sorted(wanted - seen):
-        raise UserError(f"{path}: {len(left)} of its images are missing: {', '.join(left[:3])}")

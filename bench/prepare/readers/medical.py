@@ -1,14 +1,5 @@
-"""PatchCamelyon (Veeling et al., 2018), https://github.com/basveeling/pcam: packed HDF5 files.
+"""Readers of medical data sets: PatchCamelyon and Diabetic Retinopathy Detection."""
 
-A packed file is unpacked beside, one at a time, into a file that is removed at the end.
-"""
-
-# MERGED bench.prepare.readers.medical: """Diabetic Retinopathy Detection, Kaggle, 2015, as its winner saw the images.
-#
-# Benjamin Graham scaled every eye to one radius, took the local average away and cut the border off:
-# https://www.kaggle.com/c/diabetic-retinopathy-detection/discussion/15801. TensorFlow Datasets calls
-# the result, as JPEG files of quality 72, btgraham-300. OpenCV's version may change their bytes.
-# """
 import csv
 import io
 import tempfile
@@ -21,12 +12,14 @@ import h5py
 import numpy as np
 
 from bench.prepare.archives import find_file, open_archive, open_gzip, parse_errors, read_images
-from bench.prepare.jpeg_quality import decode_bgr, encode_jpeg, import_opencv
 from bench.prepare.readers.base import (
     Files,
     ImageData,
     RecordKey,
     SourceRecord,
+    decode_bgr,
+    encode_jpeg,
+    import_opencv,
     open_hdf5_array,
     read_hdf5_rows,
     require_equal_counts,
@@ -38,12 +31,16 @@ from bench.utils.parallel import threaded_map
 
 CAMELYON_SPLITS = {"train": "train", "validation": "valid", "test": "test"}
 CAMELYON_SHAPE = (96, 96, 3)
-UNPACK_BYTES = 2**20  # bytes unpacked at once
+UNPACK_BYTES = 2**20  # decompressed at a time
 
 
 @dataclass(frozen=True)
 class PatchCamelyon:
-    """Records are numbered in the order of their file: valid_0 is the first for validation."""
+    """PatchCamelyon (Veeling et al., 2018), https://github.com/basveeling/pcam: gzipped HDF5 files.
+
+    Each file is decompressed to a temporary file next to it, one at a time. Keys are numbers in the
+    order of the file: valid_0 is the first image for validation.
+    """
 
     files: Files
 
@@ -64,8 +61,8 @@ class PatchCamelyon:
                 require_equal_counts(origin, count, len(data))
                 if data.shape[1:] != CAMELYON_SHAPE or data.dtype != "uint8":
                     raise UserError(f"{origin}: images of {data.dtype} {data.shape[1:]}")
-                chosen = wanted_indices(wanted, split, count, origin, f"{part}_")
-                for index, image in read_hdf5_rows(data, chosen, origin):
+                indices = wanted_indices(wanted, split, count, origin, f"{part}_")
+                for index, image in read_hdf5_rows(data, indices, origin):
                     yield (split, f"{part}_{index}"), image
 
     def _file(self, part: str, kind: str) -> Path:
@@ -104,24 +101,23 @@ def _gunzip_blocks(path: Path) -> Iterator[bytes]:
 
 
 RETINOPATHY_TRAIN, RETINOPATHY_TEST = "trainLabels.csv", "retinopathy_solution.csv"
-RETINOPATHY_USAGES = {
-    "validation": "Public",
-    "test": "Private",
-}  # of the test images: the leaderboard's
-RETINOPATHY_IMAGES = {
-    "train": "train",
-    "validation": "test",
-    "test": "test",
-}  # a folder, or a zip file
-EYE_RADIUS = 300  # pixels, of an eye
-KEPT_RADIUS = 0.9  # of the radius
-FILL_GREY = 128  # beyond, and in place of the local average
+RETINOPATHY_USAGES = {"validation": "Public", "test": "Private"}  # leaderboards of the test images
+RETINOPATHY_IMAGES = {"train": "train", "validation": "test", "test": "test"}  # folder or zip file
+EYE_RADIUS = 300  # pixels
+KEPT_RADIUS = 0.9  # fraction of the radius that is kept
+FILL_GREY = 128  # beyond it, and in place of the local average
 RETINOPATHY_QUALITY = 72
 
 
 @dataclass(frozen=True)
 class Retinopathy:
-    """``10_left`` and so on, of the classes (levels) 0 to 4."""
+    """Diabetic Retinopathy Detection (Kaggle, 2015), with its winner's preprocessing.
+
+    Benjamin Graham scaled every eye to one radius, subtracted the local average and cropped the
+    border: https://www.kaggle.com/c/diabetic-retinopathy-detection/discussion/15801. TensorFlow
+    Datasets calls the result, as JPEG of quality 72, btgraham-300. OpenCV's version may change the
+    bytes. Keys are ``10_left`` and so on; classes are levels 0 to 4.
+    """
 
     files: Files
 
@@ -135,13 +131,13 @@ class Retinopathy:
                     yield SourceRecord(split, str(row["image"]), {"class": row["level"]})
 
     def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
-        import_opencv()  # rather a sentence now than after hours
+        import_opencv()  # fail early, not after hours
         for folder in dict.fromkeys(RETINOPATHY_IMAGES.values()):
-            some = {
+            keys = {
                 key: (split, key) for split, key in wanted if RETINOPATHY_IMAGES[split] == folder
             }
-            if some:
-                yield from self._pictures(find_file(self.files, folder, f"{folder}.zip"), some)
+            if keys:
+                yield from self._images(find_file(self.files, folder, f"{folder}.zip"), keys)
 
     def _rows(self, file: str) -> list[dict[str, str | int]]:
         path = find_file(self.files, file)
@@ -151,26 +147,25 @@ class Retinopathy:
                 for row in csv.DictReader(io.StringIO(text.decode_utf8(path.read_bytes())))
             ]
 
-    def _pictures(
-        self, path: Path, some: dict[str, RecordKey]
+    def _images(
+        self, path: Path, keys: dict[str, RecordKey]
     ) -> Iterator[tuple[RecordKey, ImageData]]:
-        def seen(item: tuple[RecordKey, bytes]) -> tuple[RecordKey, ImageData]:
-            name, content = item
-            return name, encode_jpeg(
-                graham_preprocess(decode_bgr(path, name[1], content)), RETINOPATHY_QUALITY
-            )
+        def preprocess(item: tuple[RecordKey, bytes]) -> tuple[RecordKey, ImageData]:
+            key, content = item
+            image = graham_preprocess(decode_bgr(path, key[1], content))
+            return key, encode_jpeg(image, RETINOPATHY_QUALITY)
 
-        yield from threaded_map(seen, read_images(path, _image_members(path, some)))
+        yield from threaded_map(preprocess, read_images(path, _image_members(path, keys)))
 
 
-def _image_members(path: Path, some: dict[str, RecordKey]) -> dict[str, RecordKey]:
-    """Where the archive has those images; whatever folders it puts them in."""
-    found = {PurePosixPath(member).stem: member for member in open_archive(path).names()}
-    return {found.get(key, f"{key}.jpeg"): name for key, name in some.items()}
+def _image_members(path: Path, keys: dict[str, RecordKey]) -> dict[str, RecordKey]:
+    """Map the archive's members, in whatever folders, to keys."""
+    members = {PurePosixPath(member).stem: member for member in open_archive(path).names()}
+    return {members.get(name, f"{name}.jpeg"): key for name, key in keys.items()}
 
 
 def graham_preprocess(image: np.ndarray) -> np.ndarray:
-    """An eye of one size, without its local average and its border, on grey."""
+    """Scale an eye to `EYE_RADIUS`, subtract the local average, and crop the border, on grey."""
     cv2 = import_opencv()
     scale = EYE_RADIUS / _eye_radius(image)
     image = cv2.resize(image, dsize=None, fx=scale, fy=scale)
@@ -184,7 +179,7 @@ def graham_preprocess(image: np.ndarray) -> np.ndarray:
 
 
 def _eye_radius(image: np.ndarray) -> float:
-    """Half of what is not dark in the middle row; half the height where that row is all dark."""
+    """Return half the bright pixels of the middle row, or half the height if all are dark."""
     row = image[image.shape[0] // 2].sum(axis=1)
     bright = (row > row.mean() / 10).sum() / 2
     return float(bright) if bright >= 1 else image.shape[0] / 2

@@ -1,7 +1,5 @@
-"""The Describable Textures Dataset, Cimpoi et al., 2014: its first of ten partitions."""
+"""Readers of data sets from Oxford: Describable Textures, Flowers 102, Oxford-IIIT Pets."""
 
-# MERGED bench.prepare.readers.oxford: """Oxford Flowers 102, Nilsback and Zisserman, 2008: numbered images and two MATLAB files."""
-# MERGED bench.prepare.readers.oxford: """The Oxford-IIIT Pet Dataset, Parkhi et al., 2012: images, and lists with their classes."""
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +28,10 @@ DTD_LISTS = {"train": "train1", "validation": "val1", "test": "test1"}
 
 @dataclass(frozen=True)
 class Dtd:
-    """Images in folders of classes, and lists of them: ``banded/banded_0002.jpg``."""
+    """The Describable Textures Dataset (Cimpoi et al., 2014): the first of its ten partitions.
+
+    Images are in class folders; keys are as in their lists: ``banded/banded_0002.jpg``.
+    """
 
     files: Files
     archive: str  # the name of its file
@@ -42,21 +43,21 @@ class Dtd:
                 yield SourceRecord(split, key, {"class": key.partition("/")[0]})
 
     def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
-        path, top = self._place()
+        path, top = self._archive_and_top()
         yield from read_images(path, {f"{top}images/{name[1]}": name for name in wanted})
 
-    def _place(self) -> tuple[Path, str]:
+    def _archive_and_top(self) -> tuple[Path, str]:
         path = find_file(self.files, self.archive)
         return path, folder_prefix(open_archive(path), DTD_FOLDER)
 
     def _lists(self) -> dict[str, list[str]]:
-        path, top = self._place()
+        path, top = self._archive_and_top()
         members = {f"{top}labels/{name}.txt": split for split, name in DTD_LISTS.items()}
-        found = {}
+        lists = {}
         for member, content in open_archive(path).read(members):
             with parse_errors(path, member):
-                found[members[member]] = content.decode().split()
-        return found
+                lists[members[member]] = content.decode().split()
+        return lists
 
 
 FLOWERS_ARCHIVE, FLOWERS_LABELS, FLOWERS_SPLITS = "102flowers.tgz", "imagelabels.mat", "setid.mat"
@@ -65,15 +66,18 @@ FLOWERS_VARIABLES = {"train": "trnid", "validation": "valid", "test": "tstid"}
 
 @dataclass(frozen=True)
 class Flowers:
-    """``image_00001.jpg`` and so on; classes count from 1."""
+    """Oxford Flowers 102 (Nilsback and Zisserman, 2008): numbered images and two MATLAB files.
+
+    Keys are ``image_00001.jpg`` and so on; classes count from 1.
+    """
 
     files: Files
 
     def entries(self) -> Iterator[SourceRecord]:
         [labels] = self._variables(FLOWERS_LABELS, ["labels"])
         numbers = self._variables(FLOWERS_SPLITS, list(FLOWERS_VARIABLES.values()))
-        for split, chosen in zip(FLOWERS_VARIABLES, numbers, strict=True):
-            for number in chosen:
+        for split, members in zip(FLOWERS_VARIABLES, numbers, strict=True):
+            for number in members:
                 with parse_errors(find_file(self.files, FLOWERS_LABELS)):
                     label = int(labels[number - 1])
                 yield SourceRecord(split, f"image_{number:05d}.jpg", {"class": label})
@@ -86,7 +90,7 @@ class Flowers:
     def _variables(self, file: str, names: list[str]) -> list[np.ndarray]:
         path = find_file(self.files, file)
         return [
-            np.atleast_1d(held).astype(int) for held in read_matlab_variables(path, path, *names)
+            np.atleast_1d(array).astype(int) for array in read_matlab_variables(path, path, *names)
         ]
 
 
@@ -96,7 +100,10 @@ PETS_LISTS = {"train": "trainval.txt", "test": "test.txt"}
 
 @dataclass(frozen=True)
 class Pets:
-    """``Abyssinian_1.jpg`` and so on; classes count from 1."""
+    """The Oxford-IIIT Pet Dataset (Parkhi et al., 2012): images, and lists with their classes.
+
+    Keys are ``Abyssinian_1.jpg`` and so on; classes count from 1.
+    """
 
     files: Files
 

@@ -1,10 +1,5 @@
-"""CLEVR, Johnson et al., 2017: rendered scenes, described in one JSON file a split."""
+"""Readers of scenes whose objects' distances are annotated: CLEVR and KITTI."""
 
-# MERGED bench.prepare.readers.scenes: """KITTI's object detection benchmark, Geiger et al., 2012: frames of videos, split by video.
-#
-# Its test images have no published annotations; TensorFlow Datasets draws a tenth of the training
-# videos for a test split and another for a validation split.
-# """
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -23,19 +18,23 @@ from bench.prepare.archives import (
 from bench.prepare.readers.base import Files, ImageData, RecordKey, SourceRecord
 
 CLEVR_ARCHIVE, CLEVR_FOLDER = "CLEVR_v1.0.zip", "CLEVR_v1.0"
-CLEVR_SPLITS = {"train": "train", "validation": "val"}  # its test scenes are not published
+CLEVR_SPLITS = {"train": "train", "validation": "val"}  # test scenes are unpublished
 
 
 class ClevrScene(NamedTuple):
-    """What is kept of a scene's description."""
+    """The fields used of a scene's description."""
 
     image: str
-    depths: list[float]
+    depths: list[float]  # of its objects
 
 
 @dataclass(frozen=True)
 class Clevr:
-    """``CLEVR_train_000000.png`` and so on: how many objects, and how far the nearest is."""
+    """CLEVR (Johnson et al., 2017): rendered scenes, described in one JSON file for each split.
+
+    Keys are ``CLEVR_train_000000.png`` and so on; annotations are the number of objects and the
+    distance of the nearest.
+    """
 
     files: Files
 
@@ -65,16 +64,16 @@ class Clevr:
             ]
 
 
-def _keep_depths(found: dict[str, Any]) -> Any:
-    """An object's depth, a scene's `Scene`: the rest, a gigabyte, is dropped as it is read.
+def _keep_depths(parsed: dict[str, Any]) -> Any:
+    """Reduce objects to depths and scenes to `ClevrScene`, to drop a gigabyte while parsing.
 
-    VTAB compares depths as float32.
+    Depths are rounded to float32, as VTAB compares them.
     """
-    if "pixel_coords" in found:
-        return float(np.float32(found["pixel_coords"][2]))
-    if "image_filename" in found:
-        return ClevrScene(found["image_filename"], found["objects"])
-    return found
+    if "pixel_coords" in parsed:
+        return float(np.float32(parsed["pixel_coords"][2]))
+    if "image_filename" in parsed:
+        return ClevrScene(parsed["image_filename"], parsed["objects"])
+    return parsed
 
 
 KITTI_IMAGES, KITTI_LABELS, KITTI_DEVKIT = (
@@ -83,15 +82,20 @@ KITTI_IMAGES, KITTI_LABELS, KITTI_DEVKIT = (
     "devkit_object.zip",
 )
 VEHICLES = {"Car", "Van", "Truck"}
-NO_VEHICLE = 1000.0  # metres: farther than any
-DEPTH_FIELD = 13  # the field of an object's line that holds it
+NO_VEHICLE = 1000.0  # metres: beyond any vehicle
+DEPTH_FIELD = 13  # in an object's line
 KITTI_SEED = 123
-KITTI_SPLIT_PERCENT = 10  # percent of the videos, for test and for validation
+KITTI_SPLIT_PERCENT = 10  # of the videos, for each of test and validation
 
 
 @dataclass(frozen=True)
 class Kitti:
-    """``000016.png`` and so on: how far the nearest vehicle is."""
+    """KITTI's object detection benchmark (Geiger et al., 2012): video frames, split by video.
+
+    The annotations of its test images are unpublished; TensorFlow Datasets draws a tenth of the
+    training videos for a test split and another for validation. Keys are ``000016.png`` and so on;
+    the annotation is the distance of the nearest vehicle.
+    """
 
     files: Files
 
@@ -109,7 +113,7 @@ class Kitti:
         yield from read_images(find_file(self.files, KITTI_IMAGES), members)
 
     def _videos(self) -> list[str]:
-        """The video that each image comes from: its line, counted from 1, in the mapping."""
+        """Return the video of each image, from its line number, counted from 1, in the mapping."""
         path = find_file(self.files, KITTI_DEVKIT)
         lines = read_text(path, "mapping/train_mapping.txt").splitlines()
         numbers = read_text(path, "mapping/train_rand.txt")
@@ -118,7 +122,7 @@ class Kitti:
 
 
 def split_by_video(videos: list[str]) -> list[str]:
-    """The split of each image, whose video is given."""
+    """Return the split of each image, given its video."""
     left = sorted(set(videos))
     count = max(1, KITTI_SPLIT_PERCENT * len(left) // 100)
     random = np.random.RandomState(KITTI_SEED)
@@ -131,6 +135,6 @@ def split_by_video(videos: list[str]) -> list[str]:
 
 
 def nearest_vehicle(annotation: str) -> float:
-    """How far before the camera the nearest vehicle is, in metres."""
+    """Return the distance from the camera to the nearest vehicle, in metres."""
     objects = [line.split() for line in annotation.splitlines() if line]
     return min([float(o[DEPTH_FIELD]) for o in objects if o[0] in VEHICLES], default=NO_VEHICLE)

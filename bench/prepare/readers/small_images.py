@@ -1,12 +1,9 @@
-"""CIFAR-100 (Krizhevsky, 2009): two archives of the same images, one of raw bytes, one of pickles.
+"""Readers of 32x32 images: CIFAR-100 and SVHN.
 
-A split is held in memory as a whole: 154 MB at most.
+A split is held in memory: at most 154 MB of CIFAR-100 and, as its library cannot read parts of a
+MATLAB file, 225 MB of SVHN.
 """
 
-# MERGED bench.prepare.readers.small_images: """SVHN (Netzer et al., 2011), http://ufldl.stanford.edu/housenumbers: two MATLAB files of digits.
-#
-# A file's images are held in memory as a whole, as its reader knows no other way: 225 MB at most.
-# """
 import io
 import pickle
 from collections.abc import Callable, Collection, Iterator
@@ -30,16 +27,17 @@ from bench.prepare.readers.base import (
 from bench.utils.errors import UserError
 
 CIFAR_BINARY, CIFAR_PICKLED = "cifar-100-binary.tar.gz", "cifar-100-python.tar.gz"
-CIFAR_IMAGE_BYTES = 3 * 32 * 32  # bytes of an image: its three planes
-CIFAR_ROW_BYTES = (
-    2 + CIFAR_IMAGE_BYTES
-)  # of a record in the binary archive: coarse class, fine class, image
+CIFAR_IMAGE_BYTES = 3 * 32 * 32  # three planes
+CIFAR_ROW_BYTES = 2 + CIFAR_IMAGE_BYTES  # in the binary archive: coarse class, fine class, image
 CifarRecords = tuple[np.ndarray, np.ndarray]  # fine classes (N,), planes (N, 3072)
 
 
 @dataclass(frozen=True)
 class Cifar100:
-    """Records are numbered in the order of their file."""
+    """CIFAR-100 (Krizhevsky, 2009), from its binary or its Python archive, of the same images.
+
+    Keys are numbers in the order of the file.
+    """
 
     files: Files
 
@@ -78,9 +76,9 @@ def _parse_binary(content: bytes, origin: str) -> CifarRecords:
 
 
 def _parse_pickle(content: bytes, origin: str) -> CifarRecords:
-    held = _load_arrays(content, origin)
+    arrays = _load_arrays(content, origin)
     with parse_errors(origin):
-        fine, planes = np.asarray(held["fine_labels"], np.int64), np.asarray(held["data"])
+        fine, planes = np.asarray(arrays["fine_labels"], np.int64), np.asarray(arrays["data"])
         if planes.dtype != np.uint8:
             raise TypeError(f"images of {planes.dtype}")
         planes = planes.reshape(-1, CIFAR_IMAGE_BYTES)
@@ -95,7 +93,7 @@ CIFAR_LAYOUTS: dict[str, tuple[str, str, Callable[[bytes, str], CifarRecords]]] 
 
 
 def _load_arrays(content: bytes, origin: str) -> Any:
-    """What a pickle holds, if that is arrays in plain containers: others could run code."""
+    """Unpickle arrays in plain containers; refuse anything else, which could run code."""
     try:
         with parse_errors(origin):
             return ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
@@ -104,7 +102,7 @@ def _load_arrays(content: bytes, origin: str) -> Any:
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Builds NumPy's arrays and nothing else that a pickle may name."""
+    """Unpickler of NumPy arrays that refuses all other globals."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED_GLOBALS:
@@ -113,7 +111,7 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 def _encode_latin1(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes for Python 2."""
+    """Stand in for `codecs.encode`, by which Python 3 pickles bytes for Python 2."""
     return text.encode("latin1")
 
 
@@ -131,7 +129,10 @@ SVHN_FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
 
 @dataclass(frozen=True)
 class Svhn:
-    """Records are numbered in the order of their file; the digit 0 is written as 10."""
+    """SVHN (Netzer et al., 2011), http://ufldl.stanford.edu/housenumbers: two MATLAB files.
+
+    Keys are numbers in the order of the file; the digit 0 is stored as 10.
+    """
 
     files: Files
 
@@ -149,8 +150,7 @@ class Svhn:
     def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
         for split in sorted({split for split, _ in wanted}):
             path = find_file(self.files, SVHN_FILES[split])
-            pixels = read_matlab_variables(path, path, "X")[0].reshape(
-                32, 32, 3, -1
-            )  # (32, 32, 3, N)
+            [pixels] = read_matlab_variables(path, path, "X")
+            pixels = pixels.reshape(32, 32, 3, -1)  # (32, 32, 3, N), also of a single image
             for index in wanted_indices(wanted, split, pixels.shape[3], path):
                 yield (split, str(index)), np.ascontiguousarray(pixels[..., index])

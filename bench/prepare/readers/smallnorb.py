@@ -1,7 +1,8 @@
-"""smallNORB (LeCun et al., 2004), https://cs.nyu.edu/~ylclab/data/norb-v1.0-small: packed matrices.
+"""Reader of smallNORB (LeCun et al., 2004), https://cs.nyu.edu/~ylclab/data/norb-v1.0-small.
 
-A matrix is its type's number, the count of its dimensions, these (three at least), its numbers;
-all little-endian. It is read as a stream, an image at a time; of a pair, the left camera's.
+Its files are gzipped matrices: a magic number for the type, the number of dimensions, the sizes (at
+least three), and the values, all little-endian. They are read as a stream, one image at a time; of
+a stereo pair, the left one is used.
 """
 
 import math
@@ -34,7 +35,7 @@ INFO_SHAPE = (4,)
 
 @dataclass(frozen=True)
 class Smallnorb:
-    """Records are numbered in the order of their files."""
+    """Left images of stereo pairs, numbered in the order of their files."""
 
     files: Files
 
@@ -45,13 +46,13 @@ class Smallnorb:
                     raise UserError(
                         f"{matrix.origin}: rows of shape {matrix.shape[1:]}, not {INFO_SHAPE}"
                     )
-                seen = [row.tolist() for row in matrix]
+                rows = [row.tolist() for row in matrix]
             with self._matrix(split, "cat") as matrix:
-                require_equal_counts(matrix.origin, matrix.shape[0], len(seen))
+                require_equal_counts(matrix.origin, matrix.shape[0], len(rows))
                 categories = [int(row) for row in matrix]
             with self._matrix(split, "dat") as pairs:
-                require_equal_counts(pairs.origin, len(seen), pairs.shape[0])
-            for index, (category, row) in enumerate(zip(categories, seen, strict=True)):
+                require_equal_counts(pairs.origin, len(rows), pairs.shape[0])
+            for index, (category, row) in enumerate(zip(categories, rows, strict=True)):
                 _, elevation, azimuth, _ = row  # instance first, lighting last
                 facts = {"category": category, "elevation": elevation, "azimuth": azimuth}
                 yield SourceRecord(split, str(index), facts)
@@ -61,8 +62,8 @@ class Smallnorb:
             with self._matrix(split, "dat") as pairs:
                 if pairs.shape[1:] != PAIR_SHAPE or pairs.dtype != np.uint8:
                     raise UserError(f"{pairs.origin}: images of {pairs.dtype} {pairs.shape[1:]}")
-                chosen = wanted_indices(wanted, split, pairs.shape[0], pairs.origin)
-                for index, left in pairs.left_images(chosen):
+                indices = wanted_indices(wanted, split, pairs.shape[0], pairs.origin)
+                for index, left in pairs.left_images(indices):
                     yield (split, str(index)), left
 
     @contextmanager
@@ -74,7 +75,7 @@ class Smallnorb:
 
 @dataclass(frozen=True)
 class MatrixStream:
-    """A matrix whose rows are yet to be read."""
+    """A matrix whose rows are read from a stream, once."""
 
     stream: GzipFile
     origin: str
@@ -87,11 +88,11 @@ class MatrixStream:
             content = _read_exactly(self.stream, size, f"{self.origin}: row {index}")
             yield np.frombuffer(content, self.dtype).reshape(self.shape[1:])
 
-    def left_images(self, chosen: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """The first of each of those pairs, ascending."""
-        left = set(chosen)
-        for index, pair in zip(range(chosen[-1] + 1), self, strict=False):
-            if index in left:
+    def left_images(self, indices: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the first image of each of those pairs; `indices` are ascending."""
+        wanted = set(indices)
+        for index, pair in zip(range(indices[-1] + 1), self, strict=False):
+            if index in wanted:
                 yield index, pair[0]
 
 

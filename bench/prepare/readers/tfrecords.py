@@ -1,11 +1,11 @@
-"""TFRecord files and the tf.train.Example messages in them, read without TensorFlow.
+"""Reader of TFRecord files and the tf.train.Example messages in them, without TensorFlow.
 
-A record is its length (uint64), a checksum of that, its bytes, and a checksum of those: the first
-checksum is held to, for what follows could not be found without it. An Example is a protocol
-buffer (https://protobuf.dev/programming-guides/encoding), which maps names to lists of values.
+A record is its length (uint64), a checksum of the length, its bytes, and a checksum of these. Only
+the first checksum is verified, because a wrong length would lose all records after it. An Example
+is a protocol buffer (https://protobuf.dev/programming-guides/encoding), which maps names to lists
+of values.
 """
 
-# MERGED bench.prepare.readers.tfrecords: """TFRecord files, one or several a split: DMLab as published, Caltech101 as TFDS prepares it."""
 import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -23,16 +23,79 @@ from bench.prepare.archives import (
 from bench.prepare.readers.base import Files, ImageData, RecordKey, SourceRecord
 from bench.utils.errors import UserError
 
-CRC32C_POLYNOMIAL = 0x82F63B78  # CRC-32C's, its bits reversed
+CRC32C_POLYNOMIAL = 0x82F63B78  # bit-reversed
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5  # wire types
-BYTES_LIST, INT64_LIST = 1, 3  # lists of a Feature; 2 are floats
+BYTES_LIST, INT64_LIST = 1, 3  # fields of a Feature; 2 is its list of floats
 FeatureValue = bytes | int
 
 
+class LabelledImage(NamedTuple):
+    """The fields used of an Example."""
+
+    key: RecordKey
+    label: int
+    image: bytes
+
+
+@dataclass(frozen=True)
+class TFRecords:
+    """Examples with the features ``image`` and ``label``, and others that make their key.
+
+    It reads DMLab as published, and Caltech101 as TensorFlow Datasets prepares it.
+    """
+
+    files: Files
+    archive: str  # the name of the archive, or of a folder of files
+    shards: dict[str, str]  # patterns of file names, by split: dmlab-train.tfrecord*
+    key: str  # a template of features in braces, and {class}
+    classes: list[str] = field(default_factory=list)  # names by label, for {class}
+
+    def entries(self) -> Iterator[SourceRecord]:
+        for record in self._records():
+            yield SourceRecord(*record.key, {"class": record.label})
+
+    def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
+        left = set(wanted)
+        for record in self._records():
+            if record.key in left:
+                left.remove(record.key)
+                yield record.key, record.image
+            if not left:
+                return
+        raise UserError(f"{find_file(self.files, self.archive)} lacks the record {min(left)[1]}")
+
+    def _records(self) -> Iterator[LabelledImage]:
+        path = find_file(self.files, self.archive)
+        missing = set(self.shards)
+        for member, stream in open_archive(path).streams(lambda name: bool(self._split(name))):
+            split = self._split(member)
+            missing.discard(split)
+            for example in read_examples(path, member, stream):
+                with parse_errors(path, member):
+                    record = self._record(split, example)
+                yield record
+        if missing:
+            raise UserError(f"{path} holds no file {self.shards[min(missing)]}")
+
+    def _split(self, member: str) -> str:
+        """Return the split of a shard; empty for other files."""
+        name = PurePosixPath(member).name
+        return next((s for s, shards in self.shards.items() if fnmatch(name, shards)), "")
+
+    def _record(self, split: str, example: dict[str, FeatureValue]) -> LabelledImage:
+        label, image = example["label"], example["image"]
+        if not isinstance(label, int) or not isinstance(image, bytes):
+            raise TypeError("a label must be a number, an image bytes")
+        words = {k: v for k, v in example.items() if isinstance(v, bytes) and k != "image"}
+        texts = {name: word.decode() for name, word in words.items()}
+        texts["class"] = self.classes[label] if self.classes else str(label)
+        return LabelledImage((split, self.key.format(**texts)), label, image)
+
+
 def read_examples(path: Path, member: str, stream: IO[bytes]) -> Iterator[dict[str, FeatureValue]]:
-    """The Examples in a member of the archive at `path`."""
+    """Yield the Examples in a member of the archive at `path`."""
     with archive_errors(path):
-        while head := stream.read(12):
+        while head := stream.read(12):  # the length and its checksum
             content = stream.read(_record_length(path, member, head) + 4)[:-4]
             with parse_errors(path, member):
                 example = parse_example(content)
@@ -49,7 +112,7 @@ def _record_length(path: Path, member: str, head: bytes) -> int:
 
 
 def masked_crc32c(content: bytes) -> int:
-    """The checksum of TFRecord files: CRC-32C, turned by 15 bits, plus a constant."""
+    """Return the checksum of TFRecord files: CRC-32C, rotated by 15 bits, plus a constant."""
     crc = 0xFFFFFFFF
     for byte in content:
         crc ^= byte
@@ -60,22 +123,22 @@ def masked_crc32c(content: bytes) -> int:
 
 
 def parse_example(example: bytes) -> dict[str, FeatureValue]:
-    """By their names, the first value of each feature that holds bytes or integers."""
-    found: dict[str, FeatureValue] = {}
+    """Return the first value of each feature of bytes or integers, by name."""
+    values: dict[str, FeatureValue] = {}
     for features in _submessages(example, 1):
         for entry in _submessages(features, 1):
             [name], [feature] = _submessages(entry, 1), _submessages(entry, 2)
-            found |= {name.decode(): value for value in _feature_values(feature)[:1]}
-    return found
+            values |= {name.decode(): value for value in _feature_values(feature)[:1]}
+    return values
 
 
 def _feature_values(feature: bytes) -> list[FeatureValue]:
-    """Of a list of bytes, all; of a list of integers, which may be packed, at least the first."""
+    """Return all values of a list of bytes; of integers, if packed, only the first."""
     byte_lists = _submessages(feature, BYTES_LIST)
     integer_lists = _submessages(feature, INT64_LIST)
-    whole = [value for values in byte_lists for _, value in _message_fields(values)]
+    contents = [value for values in byte_lists for _, value in _message_fields(values)]
     numbers = [value for values in integer_lists for _, value in _message_fields(values)]
-    return whole + [_read_varint(n, 0)[0] if isinstance(n, bytes) else n for n in numbers]
+    return contents + [_read_varint(n, 0)[0] if isinstance(n, bytes) else n for n in numbers]
 
 
 def _submessages(message: bytes, number: int) -> list[bytes]:
@@ -89,7 +152,7 @@ def _require_bytes(value: FeatureValue) -> bytes:
 
 
 def _message_fields(message: bytes) -> Iterator[tuple[int, FeatureValue]]:
-    """The numbers and values of a message's fields."""
+    """Yield the numbers and values of a message's fields."""
     at = 0
     while at < len(message):
         tag, at = _read_varint(message, at)
@@ -109,7 +172,7 @@ def _message_fields(message: bytes) -> Iterator[tuple[int, FeatureValue]]:
 
 
 def _read_varint(message: bytes, at: int) -> tuple[int, int]:
-    """A number in groups of seven bits, the lowest first, and where it ends."""
+    """Decode a varint: groups of seven bits, lowest first; return it and the next offset."""
     value = shift = 0
     while True:
         byte = message[at]
@@ -117,63 +180,3 @@ def _read_varint(message: bytes, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if byte < 0x80:
             return value, at
-
-
-class LabelledImage(NamedTuple):
-    """What is used of an Example."""
-
-    name: RecordKey
-    label: int
-    image: bytes
-
-
-@dataclass(frozen=True)
-class TFRecords:
-    """Examples with the features ``image`` and ``label``, and one that names them."""
-
-    files: Files
-    archive: str  # the name of its file, or of the folder of files
-    shards: dict[str, str]  # each split's, whatever folder they lie in: dmlab-train.tfrecord*
-    key: str  # made of features' names in braces, or of {class}
-    classes: list[str] = field(default_factory=list)  # names, by label; for keys that hold them
-
-    def entries(self) -> Iterator[SourceRecord]:
-        for record in self._records():
-            yield SourceRecord(*record.name, {"class": record.label})
-
-    def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
-        left = set(wanted)
-        for record in self._records():
-            if record.name in left:
-                left.remove(record.name)
-                yield record.name, record.image
-            if not left:
-                return
-        raise UserError(f"{find_file(self.files, self.archive)} lacks the record {min(left)[1]}")
-
-    def _records(self) -> Iterator[LabelledImage]:
-        path = find_file(self.files, self.archive)
-        absent = set(self.shards)
-        for member, stream in open_archive(path).streams(lambda name: bool(self._split(name))):
-            split = self._split(member)
-            absent.discard(split)
-            for example in read_examples(path, member, stream):
-                with parse_errors(path, member):
-                    record = self._record(split, example)
-                yield record
-        if absent:
-            raise UserError(f"{path} holds no file {self.shards[min(absent)]}")
-
-    def _split(self, member: str) -> str:
-        """That of the shard; empty if it is none."""
-        name = PurePosixPath(member).name
-        return next((s for s, shards in self.shards.items() if fnmatch(name, shards)), "")
-
-    def _record(self, split: str, example: dict[str, FeatureValue]) -> LabelledImage:
-        label, image = example["label"], example["image"]
-        if not isinstance(label, int) or not isinstance(image, bytes):
-            raise TypeError("a label must be a number, an image bytes")
-        words = {k: v for k, v in example.items() if isinstance(v, bytes) and k != "image"}
-        texts = {name: word.decode() for name, word in words.items()}
-        texts["class"] = self.classes[label] if self.classes else str(label)
-        return LabelledImage((split, self.key.format(**texts)), label, image)

@@ -1,4 +1,4 @@
-"""Whether a file is the one on its card is told once, and in a sentence."""
+"""Verification of files against their cards: done once, with a sentence for each mismatch."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What is asked of disks, of people and of the hub before and after a download."""
+"""Downloads: disk space, manual files, accepted terms, replacements, and the Hugging Face hub."""
 
 import os
 import shutil
@@ -201,7 +201,7 @@ def test_progress_is_told_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def on_the_hub(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], list[dict[str, Any]]]:
-    """Makes the hub give some bytes; returns what it is asked."""
+    """Make the hub return some bytes; the requests are recorded in the list returned."""
 
     def gives(content: bytes) -> list[dict[str, Any]]:
         asked = []

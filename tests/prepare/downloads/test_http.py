@@ -1,4 +1,4 @@
-"""Whatever a server does, the file is right or a sentence says why it is not there."""
+"""HTTP downloads from servers that fail: the file is right, or a sentence says why not."""
 
 import hashlib
 import signal
@@ -233,7 +233,7 @@ def test_an_interrupt_keeps_what_was_had(
 
 @pytest.fixture
 def elsewhere(server: Server, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Another process, which has the first bytes of a file and waits for the others."""
+    """Another process, which has received the first bytes of a file and waits for the rest."""
     url = server.does(Step(CONTENT, stop=CUT, stalls=True))
     code = (
         "import sys; from pathlib import Path; from bench.config.source import *; "

@@ -1,4 +1,4 @@
-"""The readers of sources that hold arrays: every record, its facts, and the pixels put in."""
+"""Readers of sources that store arrays: every record, its annotations and its pixels."""
 
 import gzip
 import pickle
@@ -185,7 +185,7 @@ def test_an_npz_file_is_read_as_a_stream(tmp_path: Path) -> None:
 
 
 class Bomb:
-    """Writes a file where it is unpickled."""
+    """Writes a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

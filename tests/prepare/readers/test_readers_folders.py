@@ -1,4 +1,4 @@
-"""Readers of archives of folders, lists and records, held to tiny ones in the official layouts."""
+"""Readers of folders, lists and TFRecords, on tiny archives in the official layouts."""
 
 import io
 import sys
@@ -102,7 +102,7 @@ RECORDS: dict[str, dict[RecordKey, dict[str, Annotation]]] = {
 
 
 def reader(source: str, files: Files) -> SourceReader:
-    """As the source's card says."""
+    """The reader of a source, with its card's options."""
     card = load_source(source)
     assert set(files) <= {file.name for file in card.file}
     return READERS[card.format](files, **card.options)
@@ -113,7 +113,7 @@ def fabricate(source: str, folder: Path) -> SourceReader:
 
 
 def published(source: str, name: RecordKey) -> bytes:
-    """The file that was put into the fabricated archive."""
+    """The file in the fabricated archive."""
     key = name[1]
     if source in ("eurosat", "resisc45"):  # Forest_Forest_1.jpg
         key = f"{RECORDS[source][name]['class']}/" + key.removeprefix(

@@ -1,4 +1,4 @@
-"""The readers of sources of photographs: every record, its split and class, its very bytes."""
+"""Readers of sources of photographs: every record, its split, its class and its bytes."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""KITTI's splits go by videos: no video lies in two of them."""
+"""KITTI is split by video: no video is in two splits."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Centred kernel alignment: its formula, what leaves it as it is, and layers by layers."""
+"""Centred kernel alignment: its formula, its invariances, and all layers of a model."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Measurements taken as a cell trains: kept beside its record, and without effect on it."""
+"""Measurements taken while a cell trains: stored beside its record, without effect on it."""
 
 import json
 from dataclasses import replace

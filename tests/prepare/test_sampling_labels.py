@@ -1,4 +1,4 @@
-"""Labels of copies are held to known sequences, which follow from keys and published lists."""
+"""Labels of copies, checked against sequences that follow from keys and published lists."""
 
 import json
 import math
@@ -10,11 +10,11 @@ import pytest
 
 from bench.config.suite import HashRange, Split, Task, load_suite
 from bench.data import prepared
-from bench.prepare import label_sequences, writer
+from bench.prepare import sampling, writer
 from bench.prepare.folder_check import FolderImage
-from bench.prepare.label_sequences import digest_of_labels
-from bench.prepare.sampling import keys_by_rank, numbered_keys, order_by_hash
+from bench.prepare.sampling import digest_of_labels, keys_by_rank, order_by_hash
 from support import suite_copies, tiny
+from support.source_keys import numbered_keys
 
 VTAB = load_suite("vtab1k")
 LATENTS = (3, 6, 40, 32, 32)  # shapes, scales, orientations, x, y; the last runs fastest
@@ -28,7 +28,7 @@ SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 def stand(task: Task, split: Split, labels: Sequence[int]) -> None:
-    """The digests of the card are those of the labels."""
+    """Assert that the card's digests are those of the labels."""
     ranks = task.ranks[split]
     assert len(labels) in task.counts[split]
     assert ranks.histogram == digest_of_labels(sorted(labels))
@@ -100,7 +100,7 @@ def test_the_labels_of_flowers_are_those_of_vpts_lists(shared: Path) -> None:
         stand(task, split, [classes[key] for key in keys])
 
 
-# What is said of labels that are not those
+# The description of wrong labels
 
 
 RIGHT = [3, 0, 2, 2, 1, 0, 3, 3, 1, 2]
@@ -112,7 +112,7 @@ def said(
     task = Task("light", "Natural", 4, ranks={"train": known})
     keys = names or [f"{i:06d}.jpg" for i in range(len(RIGHT))]
     rows = [FolderImage(n, "", key, "", "") for n, key in zip(labels, keys, strict=True)]
-    return "".join(label_sequences.sequence_problems(task, {"train": rows}, copied))
+    return "".join(sampling.label_sequence_problems(task, {"train": rows}, copied))
 
 
 def known(labels: Sequence[int] = RIGHT, in_order: bool = True, **more: bool) -> HashRange:
@@ -163,7 +163,7 @@ def test_of_copies_that_readers_interleave_the_counts_alone_are_held() -> None:
 
 
 def suite_that_knows(folder: Path, **labels: Sequence[int]) -> None:
-    """The suite of `copies`, whose task `light` knows the labels of splits."""
+    """Write the suite of `suite_copies`, with digests of labels for its task `light`."""
     path = suite_copies.suite(folder)
     ranks = {split: known_ranks(found) for split, found in labels.items()}
     light, dark = path.read_text().split('[[task]]\nname = "dark"')
