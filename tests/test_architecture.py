@@ -1,4 +1,4 @@
-"""Who may import whom, print, and need torch: read off the folders."""
+"""The folder structure: imports between folders, printing, torch, and test file names."""
 
 import ast
 import tomllib

@@ -1,4 +1,4 @@
-"""The cards: each loads, says what the papers say, and names what is wrong with it."""
+"""Suite, recipe and backbone cards: they load, match the papers, and name their errors."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a recipe says of images, how --set changes it, and that no record was renamed by it."""
+"""`--set` on a recipe's preprocessing and other fields, and of unchanged cell digests."""
 
 import json
 import re

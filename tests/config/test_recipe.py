@@ -1,6 +1,5 @@
-"""Which of a recipe's rates and fields are a method's: its own, its family's, or everyone's."""
+"""Recipes: the papers' numbers, and rates and fields per method and per family."""
 
-# MERGED test_registered_numbers: """The numbers that papers and their codes fix, in registered methods and in recipes."""
 import json
 from dataclasses import replace
 

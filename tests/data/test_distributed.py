@@ -1,4 +1,4 @@
-"""The parts that processes take of a batch: together the batch, once, and no row that is none."""
+"""A batch split across processes: every row exactly once, padding excluded."""
 
 import pytest
 import torch

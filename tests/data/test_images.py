@@ -1,6 +1,5 @@
-"""Files of rarer kinds: written byte by byte, turned by XMP, of many frames, or broken."""
+"""Image decoding: bit depths, alpha, EXIF and XMP orientation, rare formats, broken files."""
 
-# MERGED test_images: """Images of every kind become the pixels that their files store, or are refused by file."""
 import io
 import json
 import random

@@ -1,6 +1,5 @@
-"""Batches: images with their own labels, crops of their own, shares of each class."""
+"""The loader: batches and their order, the image cache, and prefetching within bounds."""
 
-# MERGED test_feeding: """Images on their way to the network: decoded once where they fit, else ahead and within bounds."""
 import dataclasses
 import os
 import time

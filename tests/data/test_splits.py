@@ -1,4 +1,4 @@
-"""Data on disk: read right, refused by file and line, and given out as promised."""
+"""Splits read from disk, and errors that name the file and line."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""The identity of a split covers every file: what was replaced is never taken for what it was."""
+"""The digest of a split, which covers every image file."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What a run, a check and an import make of lists of a folder as found that belie each other."""
+"""Splits that share images or contradict each other, in runs, checks and imports."""
 
 import os
 import shutil

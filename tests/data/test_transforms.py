@@ -1,4 +1,4 @@
-"""What happens to an image before a network sees it."""
+"""Resizing, cropping, flipping and normalisation."""
 
 from typing import get_args, get_type_hints
 

@@ -1,4 +1,4 @@
-"""Records of schema 1 come over with their numbers; none is lost, wherever it is interrupted."""
+"""Migration of records of schema 1, also when it is interrupted."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""A cell has another digest as soon as anything differs that can change its number."""
+"""Planning: which changes give a cell another digest, and which do not."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""A cell on several processes: the numbers of one, and a clear end when one of them dies."""
+"""A cell in several processes: equal results, and a clear error when one process dies."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What is asked for is what a cell is: fields, rates, recipes, and a record asked for again."""
+"""Requests: fields, rates and recipes, and a record's own request, repeated."""
 
 import json
 from dataclasses import replace

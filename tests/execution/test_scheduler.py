@@ -1,4 +1,4 @@
-"""What a grid survives: cells that die, drivers that are killed, two at once, rubbish."""
+"""Faults in a run: dying cells, killed runs, concurrent runs and damaged files."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""Prompts from another task's images: what a cell is then called, sees and is refused for."""
+"""Cells whose prompts start from another task's images (`prompts_from`)."""
 
 import json
 

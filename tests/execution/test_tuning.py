@@ -1,4 +1,4 @@
-"""Tuning: as many trials for every method, no test data before the finals, what is kept of it."""
+"""Tuning: equal trial budgets, no test data before the final runs, stored trials."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What a trial is trained with: its own rates, for its own time, with the seed of the tuning."""
+"""Trials: the rates, epochs and seed that each is trained with."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The papers' printed numbers: they name what exists, add up, and fall on cells of the layouts."""
+"""The papers' printed numbers: names exist, means add up, and the layouts contain them."""
 
 import csv
 import tomllib

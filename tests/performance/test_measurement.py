@@ -1,4 +1,4 @@
-"""Rows, their bars and profiles, the file that keeps them, and the usage of a call."""
+"""Measured rows: thresholds, profiles, the file that stores them, and memory use."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The page of performance: what its rows say, that each is measured, and that nothing is lost."""
+"""The performance page: its sections, their rows, and earlier measurements that are kept."""
 
 from dataclasses import replace
 

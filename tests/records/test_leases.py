@@ -1,4 +1,4 @@
-"""Claims: who may run a cell, and until when."""
+"""Leases: which process may run a cell, and until when."""
 
 import json
 import os

@@ -1,8 +1,8 @@
-"""The leaderboard says what the records say, in the same bytes whatever their order.
+"""The generated results folder: the same bytes for the same records, in any order.
 
-The records here are made up (`support.made_up_records`): they say nothing about any method. After a
-wanted change of the tables, ``PYTHONPATH=.:tests python tests/report/test_generate.py`` writes the
-golden files anew.
+The records are made up (`support.made_up_records`) and say nothing about any method. After an
+intended change of the tables, ``PYTHONPATH=.:tests python tests/report/test_generate.py``
+rewrites the golden files.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Others' records: accepted or refused with a sentence, and brought in; cells side by side."""
+"""Records verified, merged and compared."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The statistics give what papers print and other libraries compute."""
+"""The statistics against printed values and other libraries."""
 
 from collections import Counter
 from itertools import pairwise as pairs

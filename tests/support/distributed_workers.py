@@ -1,4 +1,4 @@
-"""What several processes do in tests: train cells together, or wait for one that never comes."""
+"""Entry points of processes: train cells as a group, or wait for a member that never starts."""
 
 from dataclasses import dataclass, replace
 from functools import partial

@@ -1,4 +1,4 @@
-"""A card of one file, and what became of its download; shared by the tests of both."""
+"""A source card of one file, and helpers to download it and see the outcome."""
 
 import hashlib
 from pathlib import Path

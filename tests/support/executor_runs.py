@@ -1,4 +1,4 @@
-"""The same grid on every executor, and what is compared of it."""
+"""One suite of cells for every executor, and helpers to run it and compare the results."""
 
 import csv
 import json

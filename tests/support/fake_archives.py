@@ -1,7 +1,7 @@
 """Tiny archives in the layouts in which the sources of VTAB-1k are published.
 
-Each maker fills a folder and returns the files by their names in the source's card. The image of
-a record is `picture` of its key, except where a function here says otherwise.
+Each function fills a folder and returns the files by their names in the source card. The image of
+a record is `picture` of its key, unless the function says otherwise.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""Tiny sources that hold arrays, in the formats of their authors: same names, same layout.
+"""Tiny sources that store arrays, in the authors' formats: same names, same layout.
 
 Each function writes a source into a folder and returns the pixels by split and key.
 """

@@ -1,4 +1,4 @@
-"""Bad ends of a process, in a module that takes no time to import."""
+"""Abnormal ends of a process, in a module that imports fast."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A linear probe that notes what it is shown, image by image: for tests of whole runs."""
+"""A linear probe that records every image it is shown, in runs of whole cells."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a run wrote, and a method registered for it."""
+"""Records of a results folder, and the registration of a method for one test."""
 
 import json
 from pathlib import Path

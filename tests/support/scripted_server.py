@@ -1,4 +1,4 @@
-"""A local HTTP server that does to each request what a test's script says."""
+"""A local HTTP server that answers each request as a test scripts it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -1,4 +1,4 @@
-"""Hashes of files that are remembered, and never believed of a file that has changed."""
+"""Stored file hashes, which are never trusted for a changed file."""
 
 import hashlib
 import os

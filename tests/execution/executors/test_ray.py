@@ -1,4 +1,4 @@
-"""Cells on a Ray cluster: of two nodes on this machine, or started by the run."""
+"""The Ray executor, on a cluster of two local nodes and on one that it starts itself."""
 
 import os
 import subprocess

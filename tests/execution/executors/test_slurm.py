@@ -1,4 +1,4 @@
-"""Cells in bundles, through submitit's stand-in for Slurm."""
+"""The Slurm executor, through submitit's local stand-in for Slurm."""
 
 import signal
 import time

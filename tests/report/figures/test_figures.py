@@ -1,4 +1,4 @@
-"""The pictures show what the boards say; the records are made up, as in `test_report`."""
+"""The leaderboard's figures, on made-up records."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""Pictures of studies show what was found; the values are made up."""
+"""The figures of studies, on made-up values."""
 
 from collections.abc import Sequence
 from itertools import product

@@ -1,4 +1,4 @@
-"""The page says what the records say, in one file that loads nothing."""
+"""The HTML page: the records' values, in one self-contained file."""
 
 import argparse
 import random

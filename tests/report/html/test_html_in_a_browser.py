@@ -1,4 +1,4 @@
-"""The page in a real browser: what a reader clicks, types and sees."""
+"""The HTML page in a real browser: clicks, typing and the resulting view."""
 
 import re
 import shutil
