@@ -1,13 +1,14 @@
 """Fixtures for all tests."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from bench.cli import main
 from bench.models import method_checks
 from bench.prepare.downloads import checksums, http
 from methods.shared import registry
@@ -51,6 +52,16 @@ def cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the slow part of the tables."""
     monkeypatch.setattr("bench.report.figures._figure_specs", list)
+
+
+@pytest.fixture
+def run(cards: Path, tmp_path: Path) -> Callable[..., int]:
+    """A call of `bench run` on the tiny suite, into `tmp_path/results`; it returns the status."""
+
+    def act(methods: str, *more: str, results: str = "results") -> int:
+        return main.main(tiny.command("run", cards, tmp_path / results, methods, *more))
+
+    return act
 
 
 @pytest.fixture

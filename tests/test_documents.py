@@ -1,4 +1,4 @@
-"""README, CONTRIBUTING and docs/ against the code, and of docstrings."""
+"""README, CONTRIBUTING and docs/ agree with the code, and docstrings follow the prose rule."""
 
 import ast
 import json

@@ -1,6 +1,5 @@
 """The loader: batches and their order, the image cache, and prefetching within bounds."""
 
-import dataclasses
 import os
 import time
 from itertools import pairwise
@@ -70,33 +69,6 @@ def test_equal_images_of_a_pass_are_cropped_each_at_its_own_place(view):
     assert len({image.numpy().tobytes() for image in images}) > 4  # the chance of less: 1e-6
 
 
-def classes(*counts: int) -> Examples:
-    """So many images of each class, in turn as far as they go."""
-    labels = [label for i in range(max(counts)) for label, n in enumerate(counts) if i < n]
-    whole = numbered(len(labels))
-    return dataclasses.replace(whole, labels=torch.tensor(labels))
-
-
-def test_a_share_is_rounded_up_in_each_class_and_keeps_the_order_and_the_labels():
-    whole = classes(9, 4, 1)
-    found = splits.stratified_subset(whole, 0.3, seed=0)
-    assert found.labels.bincount().tolist() == [3, 2, 1]
-    numbers = found.pixels[:, 0, 0, 0].tolist()
-    assert numbers == sorted(numbers)
-    assert found.labels.tolist() == whole.labels[numbers].tolist()
-
-
-def test_a_share_is_drawn_by_its_seed_and_lies_within_a_larger_one():
-    whole = classes(20, 20)
-
-    def chosen(share, seed):
-        return set(splits.stratified_subset(whole, share, seed).pixels[:, 0, 0, 0].tolist())
-
-    assert chosen(0.5, 1) == chosen(0.5, 1)
-    assert len({frozenset(chosen(0.5, seed)) for seed in range(4)}) > 1
-    assert chosen(0.2, 1) < chosen(0.5, 1) < chosen(1.0, 1) == set(range(40))
-
-
 def test_random_views_resize_as_their_interpolation_says():
     image = torch.randint(256, (3, 40, 40), dtype=torch.uint8)
 
@@ -110,6 +82,8 @@ def test_random_views_resize_as_their_interpolation_says():
 
 
 CPU = torch.device("cpu")
+
+
 SIZES = [(50, 34), (34, 50), (40, 40), (90, 60)]
 
 
@@ -135,8 +109,6 @@ def two_passes(found: BatchLoader) -> torch.Tensor:
 
 
 # Random views
-
-
 @pytest.mark.parametrize("interpolation", transforms.INTERPOLATIONS)
 @pytest.mark.parametrize("geometry", transforms.RANDOM_GEOMETRIES)
 def test_random_views_are_to_the_bit_those_of_images_decoded_anew(
@@ -213,8 +185,6 @@ def test_resizing_on_a_gpu_is_within_two_levels_of_a_cpu_and_nearly_always_equal
 
 
 # Streams
-
-
 class Told(Dataset[torch.Tensor]):
     """Numbers, each with the process that made it; every making is told in a file."""
 

@@ -1,4 +1,4 @@
-"""The statistics against printed values and other libraries."""
+"""The statistics give what papers print and other libraries compute."""
 
 from collections import Counter
 from itertools import pairwise as pairs

@@ -1,4 +1,4 @@
-"""Stored file hashes, which are never trusted for a changed file."""
+"""Files: stored hashes, which are never trusted for a changed file, and atomic writes."""
 
 import hashlib
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.utils import files
+from bench.utils.files import write_atomically
 
 
 @pytest.fixture
@@ -75,3 +76,18 @@ def test_what_was_remembered_and_cannot_be_read_is_computed_anew(folder, content
 def test_without_a_place_to_remember_them_they_are_computed(folder, monkeypatch):
     monkeypatch.setattr(files, "_hash_cache_file", lambda _: Path("/dev/null/nowhere"))
     assert len(set(of(folder))) == 3
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_write_that_is_cut_off_leaves_the_earlier_file_whole(tmp_path, monkeypatch, step):
+    path = tmp_path / "record.json"
+    write_atomically(path, b"earlier")
+
+    def cut_off(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, step, cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, b"later")
+    assert path.read_bytes() == b"earlier"
+    assert list(tmp_path.iterdir()) == [path]
