@@ -93,11 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = next((word for word in words if not word.startswith("-")), "")
     command = load_command(files[chosen]) if chosen in files else None
     args = _parser(files, chosen, command).parse_args(words)
-    assert command, "a command is needed, and none is but those of the files"
+    assert command, "the parser ends the process where no command is named"
     try:
         _end_as_interrupted()
-        for problem in selection.load_plugins(args.plugins) if getattr(args, "plugins", []) else ():
-            print_error(problem, BAD_INPUT)  # and the rest goes on
+        _load_plugins(getattr(args, "plugins", []))
         return int(command.run(args))
     except KeyboardInterrupt as error:
         parts = ("interrupted; every finished cell is kept", str(error))
@@ -147,6 +146,12 @@ def _parser(
             if not hasattr(command, "SUBCOMMANDS"):  # which have it
                 add_debug(own)
     return parser
+
+
+def _load_plugins(files: Sequence[Path]) -> None:
+    """Load the user's methods; a file that fails is named on standard error, and the rest works."""
+    for problem in selection.load_plugins(files) if files else ():
+        print(f"bench: {problem}", file=sys.stderr)
 
 
 def _end_as_interrupted() -> None:

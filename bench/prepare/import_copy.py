@@ -122,7 +122,7 @@ def find_copies(suite: Suite, path: Path, sources: Mapping[str, Source]) -> list
         TaskCopy(suite, task, sources.get(task.source), archive, path, folder, frozenset(names))
         for task in suite.task
         for folder, names in folders.items()
-        if _istask_folder(folder, task, path)
+        if _is_task_folder(folder, task, path)
     ]
     if not copies:
         test = suite.lists["test"][0]
@@ -147,7 +147,7 @@ def task_folder(task: Task) -> str:
     return task.folder or task.name
 
 
-def _istask_folder(folder: str, task: Task, path: Path) -> bool:
+def _is_task_folder(folder: str, task: Task, path: Path) -> bool:
     """Return whether a folder of the archive, or else the archive itself, has a task's name."""
     whole = path.resolve()
     names = {PurePosixPath(folder).name} if folder else {whole.name, whole.stem}

@@ -319,7 +319,7 @@ def test_images_come_out_of_the_threads_in_their_order():
     names = [("train", str(i)) for i in range(300)]
     pixels = [torch.full((4, 4), i % 256, dtype=torch.uint8).numpy() for i in range(300)]
     kept = threaded_map(lambda one: writer.encode_image(*one), zip(names, pixels, strict=True))
-    assert [image.name for image in kept] == names
+    assert [image.key for image in kept] == names
 
 
 def test_another_tar_is_begun_when_one_is_full(tmp_path, monkeypatch):
