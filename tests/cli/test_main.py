@@ -33,7 +33,7 @@ sys.exit(", ".join(name for name in {HEAVY} if name in sys.modules) or None)
      ["list", "suites"], ["list", "tasks"], ["list", "recipes"], ["list", "backbones"]],
     ids=" ".join,
 )  # fmt: skip
-def test_what_only_reads_or_writes_text_imports_nothing_heavy(tmp_path, words):
+def test_commands_that_only_read_or_write_text_import_nothing_heavy(tmp_path, words):
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *words],
         cwd=tmp_path,

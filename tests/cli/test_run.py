@@ -10,7 +10,7 @@ from bench.training import runner
 from support import tiny
 from support.run_records import Raising, by_method, one_sentence, record_path, register
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def test_a_run_writes_records_predictions_and_the_leaderboard(run, tmp_path, capsys):

@@ -12,7 +12,7 @@ from bench.config.suite import load_suite
 from bench.utils.text import longest_prefix
 from support import tiny
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 RECIPE = replace(
     load_recipe("quick"),

@@ -69,7 +69,7 @@ def test_equal_images_of_a_pass_are_cropped_each_at_its_own_place(view):
     assert len({image.numpy().tobytes() for image in images}) > 4  # the chance of less: 1e-6
 
 
-def test_random_views_resize_as_their_interpolation_says():
+def test_random_transforms_resize_with_their_interpolation():
     image = torch.randint(256, (3, 40, 40), dtype=torch.uint8)
 
     def drawn(how):
@@ -111,7 +111,7 @@ def two_passes(found: BatchLoader) -> torch.Tensor:
 # Random views
 @pytest.mark.parametrize("interpolation", transforms.INTERPOLATIONS)
 @pytest.mark.parametrize("geometry", transforms.RANDOM_GEOMETRIES)
-def test_random_views_are_to_the_bit_those_of_images_decoded_anew(
+def test_random_transforms_of_cached_images_equal_those_of_decoded_ones_to_the_bit(
     photos, monkeypatch, geometry, interpolation
 ):
     view = Transform(geometry, interpolation)
@@ -119,11 +119,11 @@ def test_random_views_are_to_the_bit_those_of_images_decoded_anew(
     monkeypatch.setattr(loader, "_transforms_fast", lambda _: True)
     together = batches(photos, view)
     monkeypatch.setattr(image_cache, "MAX_CACHE_BYTES", 0)
-    anew = batches(photos, view)
-    wanted = two_passes(anew)
+    uncached = batches(photos, view)
+    wanted = two_passes(uncached)
     assert torch.equal(two_passes(kept), wanted)
     assert torch.equal(two_passes(together), wanted)
-    assert [found.note for found in (kept, together, anew)] == [
+    assert [found.note for found in (kept, together, uncached)] == [
         "decoded once, views made on cpu",
         "decoded once, views made on cpu",
         "decoded for each pass, views made on cpu",
@@ -136,7 +136,7 @@ def test_what_is_drawn_for_an_image_does_not_hang_on_its_batch(photos, geometry)
     assert torch.equal(*(two_passes(batches(photos, view, batch)) for batch in (2, 7)))
 
 
-def test_random_views_decode_a_file_once_for_all_passes(photos, monkeypatch):
+def test_random_transforms_decode_a_file_once_for_all_passes(photos, monkeypatch):
     opened = []
     real = splits.decode
     monkeypatch.setattr(splits, "decode", lambda found, i: opened.append(i) or real(found, i))
@@ -144,7 +144,7 @@ def test_random_views_decode_a_file_once_for_all_passes(photos, monkeypatch):
     assert sorted(opened) == list(range(12))
 
 
-def test_images_are_kept_at_the_size_that_the_view_crops_from(photos):
+def test_images_are_cached_at_the_size_that_the_transform_crops_from(photos):
     boxes = image_cache.cache_images(photos, Transform("random_resized_crop_flip", "bicubic"), 28)
     crops = image_cache.cache_images(photos, Transform("random_crop_flip", "tf1_bilinear"), 28)
     sides = [tuple(boxes[i].shape[1:]) for i in range(0, 12, 3)]

@@ -20,7 +20,7 @@ from bench.records.store import Store
 from methods.shared import registry, source_hash
 from support import paths, tiny
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 PLUGIN = '''
 """Scale tuning."""
 from dataclasses import dataclass

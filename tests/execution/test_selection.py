@@ -15,7 +15,7 @@ from bench.training import runner
 from methods.shared.prompts import prompts_of
 from support import tiny
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def cells(cards, names: str, tasks: tuple[str, ...] = ("light",), **changes):

@@ -27,7 +27,7 @@ from support.run_records import (
     write_times,
 )
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 ROOT = paths.REPO_ROOT
 

@@ -18,7 +18,7 @@ from bench.papers.study import (
 from bench.records.store import Store
 from support.study_cards import FIGURE, run_study, study_card, tiny_request, write_cards
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_every_study_has_cells_under_quick(name: str, tmp_path: Path) -> None:
          "nmi needs prompts; linear has none"),
     ],
 )  # fmt: skip
-def test_a_card_at_fault_is_told_before_any_compute(
+def test_a_faulty_card_is_refused_before_any_compute(
     folder: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -113,7 +113,7 @@ def test_options_that_the_card_decides_are_refused(
     assert said in capsys.readouterr().err
 
 
-def test_an_unknown_study_is_told_near_ones(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_study_is_refused_with_near_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["run", "--study", "spt2024/tabel1", "--dry-run"]) == 2
     assert "did you mean spt2024/table1" in capsys.readouterr().err
 
@@ -123,7 +123,7 @@ def test_quick_without_a_study_means_nothing(capsys: pytest.CaptureFixture[str])
     assert "name it with --study" in capsys.readouterr().err
 
 
-def test_a_cell_that_is_measured_is_one_processs(
+def test_a_measured_cell_runs_in_one_process(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card = study_card(folder, measure='["nmi"]', figure=FIGURE)
@@ -131,7 +131,7 @@ def test_a_cell_that_is_measured_is_one_processs(
     assert "leave out --processes" in capsys.readouterr().err
 
 
-def test_a_cell_that_cannot_be_observed_fails_and_keeps_its_record(
+def test_a_cell_that_cannot_be_measured_fails_and_keeps_its_record(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = {"vary": "{ prompts = [2] }", "seeds": "[0]", "methods": '["vpt_deep"]'}
@@ -148,7 +148,7 @@ def test_a_cell_that_cannot_be_observed_fails_and_keeps_its_record(
     assert path.read_bytes() == before
 
 
-def test_cells_in_workers_are_observed(folder: Path) -> None:
+def test_cells_in_workers_are_measured(folder: Path) -> None:
     """A job takes along what is to be measured, and its cell has the digest that it has without."""
     card = study_card(folder, measure='["nmi"]', figure=FIGURE)
     cell = study_plan.plan_study(
@@ -160,7 +160,7 @@ def test_cells_in_workers_are_observed(folder: Path) -> None:
     assert jobs.resolve_cell(job).settings == cell.settings
 
 
-def test_a_share_of_the_images_is_a_setting_and_the_whole_goes_unsaid(folder: Path) -> None:
+def test_a_share_of_the_images_is_a_setting_and_the_whole_set_is_none(folder: Path) -> None:
     figure = '{ kind = "curves", x = "train_share", value = "accuracy" }'
     shares = {"vary": "{ train_share = [0.5, 1.0] }", "figure": figure}
     card = study_card(folder, methods='["linear"]', seeds="[0]", **shares)

@@ -29,7 +29,7 @@ from methods.shared.registry import _methods
 from support import paths, tiny
 from support.made_up_records import make
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 PLUGIN = ("--plugin", str(paths.FAULTY_METHODS))
 TWO = ("--set", "grid={ lr = [1e-3, 1e-2] }")

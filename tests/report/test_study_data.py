@@ -15,7 +15,7 @@ from bench.report import study_data
 from support import tiny
 from support.study_cards import cells_of, run_study, study_card, write_cards
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,7 @@ PRINTED_ROWS = [
 
 
 def outcome_of(accuracy: float) -> Outcome:
-    """Of a cell that took two days to start."""
+    """The outcome of a cell whose initialisation took two days."""
     record = synthetic_records.record("vpt_deep", "vit", *fgvc_and_cub())
     assert record.outcome is not None
     return replace(record.outcome, accuracy=accuracy, init_seconds=172_800.0)
@@ -78,7 +78,7 @@ def fgvc_and_cub() -> tuple[Suite, Task]:
 
 
 @pytest.mark.parametrize(("ours", "unit", "said"), PRINTED_ROWS)
-def test_beside_a_printed_number_stands_what_answers_to_it(
+def test_a_printed_number_is_shown_with_our_value(
     folder: Path, ours: dict[str, Any], unit: Any, said: str
 ) -> None:
     loaded = load_study(str(study_card(folder, "beside"))).study

@@ -19,7 +19,7 @@ from bench.records.store import Store
 from bench.report import study_data, study_numbers, study_page
 from support.study_cards import FIGURE, cells_of, run_study, study_card, tiny_request, write_cards
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")

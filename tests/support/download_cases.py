@@ -40,7 +40,7 @@ def brought(file: SourceFile, folder: Path) -> Path:
 
 
 def refused(file: SourceFile, folder: Path) -> str:
-    """The sentence that says why it is not there; it isn't."""
+    """The error message of a download that must fail and leave no file."""
     with pytest.raises(UserError) as raised:
         brought(file, folder)
     assert not (folder / NAME).exists()
@@ -49,7 +49,7 @@ def refused(file: SourceFile, folder: Path) -> str:
 
 
 def part(folder: Path) -> bytes:
-    """What is kept of an unfinished download."""
+    """The bytes kept of an unfinished download."""
     path = folder / f"{NAME}.part"
     return path.read_bytes() if path.exists() else b""
 

@@ -26,7 +26,7 @@ def random(shape: tuple[int, ...], seed: int, below: int = 256) -> np.ndarray:
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """What a format is given: all that lies in a source's folder, by name."""
+    """The files of a source's folder by name, as readers get them."""
     return {path.name: path for path in sorted(folder.iterdir())}
 
 

@@ -14,5 +14,5 @@ ENDS: dict[str, Callable[[], object]] = {
 
 
 def end(how: str, line: Connection) -> None:
-    """Come to that end, without a word."""
+    """End this process in that way, without output."""
     ENDS[how]()

@@ -15,7 +15,7 @@ from support.run_records import (
     register,
 )
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def test_scores_that_the_last_step_made_infinite_are_a_failure_not_class_0(run, 
 @pytest.mark.parametrize(
     ("method", "looked_at"), [("spt_deep", 32), ("spt_deep_kmeans", 40), ("vpt_deep", 0)]
 )
-def test_init_images_are_those_that_prepare_looked_at(run, tmp_path, method, looked_at):
+def test_init_images_are_those_that_prepare_read(run, tmp_path, method, looked_at):
     assert run(method, "--set", "batch=32") == 0
     assert by_method(tmp_path / "results")[method]["outcome"]["init_images"] == looked_at
 

@@ -67,13 +67,13 @@ def test_a_file_that_was_just_written_is_read_when_its_times_can_no_longer_repea
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"a": 1}', '{"a": [[1], 2]}'])
-def test_what_was_remembered_and_cannot_be_read_is_computed_anew(folder, content):
+def test_stored_hashes_that_cannot_be_read_are_computed_again(folder, content):
     before = of(folder)
     files._hash_cache_file(folder).write_text(content)
     assert of(folder) == before
 
 
-def test_without_a_place_to_remember_them_they_are_computed(folder, monkeypatch):
+def test_without_a_folder_to_store_them_they_are_computed(folder, monkeypatch):
     monkeypatch.setattr(files, "_hash_cache_file", lambda _: Path("/dev/null/nowhere"))
     assert len(set(of(folder))) == 3
 

@@ -179,7 +179,7 @@ def test_without_records_there_is_a_sentence_and_no_table() -> None:
     assert not [tag for tag, _ in Tags(text).found if tag in ("table", "figure")]
 
 
-def test_pictures_keep_their_names_and_their_style_to_themselves() -> None:
+def test_figures_keep_their_ids_and_their_style_to_themselves() -> None:
     element = inline_svg(SVG, "mine")
     assert element.startswith("<svg")
     assert "purl.org" not in element
