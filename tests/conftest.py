@@ -1,13 +1,14 @@
-"""What all tests share."""
+"""Fixtures for all tests."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from bench.cli import main
 from bench.models import method_checks
 from bench.prepare.downloads import checksums, http
 from methods.shared import registry
@@ -21,7 +22,7 @@ SHARED = Path(os.environ.get("BENCH_SHARED", Path(__file__).parents[2] / "shared
 
 @pytest.fixture(scope="module", autouse=True)
 def _own_registry_of_a_module() -> Iterator[None]:
-    """What the fixtures of a module register, no other module finds."""
+    """Methods that the fixtures of a module register are gone after it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "_methods", dict(registry._methods))
         yield
@@ -29,13 +30,13 @@ def _own_registry_of_a_module() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers, no other finds."""
+    """Methods that a test registers are gone after it."""
     monkeypatch.setattr(registry, "_methods", dict(registry._methods))
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What is remembered of files between runs goes to a folder of the tests."""
+    """File hashes that are stored between runs go to a temporary folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -48,9 +49,19 @@ def cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the slow part of the tables."""
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures, the slow part of a report."""
     monkeypatch.setattr("bench.report.figures._figure_specs", list)
+
+
+@pytest.fixture
+def run(cards: Path, tmp_path: Path) -> Callable[..., int]:
+    """A call of `bench run` on the tiny suite, into `tmp_path/results`; it returns the status."""
+
+    def act(methods: str, *more: str, results: str = "results") -> int:
+        return main.main(tiny.command("run", cards, tmp_path / results, methods, *more))
+
+    return act
 
 
 @pytest.fixture
@@ -62,7 +73,7 @@ def double_precision():
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """A folder of data and weights that lies beside some checkouts and never in the project."""
+    """A folder of real data and weights outside the project; the test is skipped without it."""
     if not (SHARED / "weights").is_dir():
         pytest.skip(f"needs the folder of real data and weights at {SHARED}")
     return SHARED
@@ -70,7 +81,7 @@ def shared() -> Path:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Downloads that give up at once, and past any proxy."""
+    """Make downloads give up at once, and use no proxy."""
     monkeypatch.setattr(http, "RETRY_DELAYS", (0.0, 0.0))
     monkeypatch.setattr(http, "TIMEOUT", 0.2)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -78,21 +89,21 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A local one that does what the test says."""
+    """A local HTTP server that the test scripts."""
     with serving() as server:
         yield server
 
 
 @pytest.fixture
 def mirror() -> Iterator[Server]:
-    """Another."""
+    """A second server."""
     with serving() as server:
         yield server
 
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Every file that was read from its beginning to its end for its hash."""
+    """The files whose hash was computed, in order."""
     read, digest = [], checksums.hash_file
 
     def counted(kind: str, path: Path, *rest: Any) -> str:

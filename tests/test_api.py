@@ -10,7 +10,7 @@ import bench
 from bench.utils.errors import UserError
 from support import paths
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 HERE = bench.RunOptions(workers=0)
 
 

@@ -1,4 +1,4 @@
-"""Who may import whom, print, and need torch: read off the folders."""
+"""The folder structure: imports between folders, printing, torch, and test file names."""
 
 import ast
 import tomllib
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
 
 # From the top floor down. A module imports from its own folder and from lower floors alone.
 FLOORS = [
@@ -140,3 +141,18 @@ def test_every_package_is_named_in_pyproject():
     packages = {name for name, path in MODULES.items() if path.name == "__init__.py"}
     assert set(settings["packages"]) == packages
     assert {path.parent for path in MODULES.values()} == {MODULES[p].parent for p in packages}
+
+
+def names_for_tests(folder: Path) -> set[str]:
+    """The names with which a test file of this folder may begin: its modules, and its own."""
+    place = folder.relative_to(TESTS)
+    if place.name == "methods":  # methods/shared/ is tested in the same folder
+        return {path.stem for path in (ROOT / "methods").rglob("*.py")} | {"methods"}
+    return {path.stem for path in (ROOT / "bench" / place).glob("*")} | {place.name}
+
+
+def test_a_test_file_is_named_by_a_module_of_its_folder():
+    for path in TESTS.glob("*/**/test_*.py"):
+        if path.parent.name != "speed":
+            names = names_for_tests(path.parent)
+            assert any(f"{path.stem}_".startswith(f"test_{name}_") for name in names), path

@@ -94,7 +94,7 @@ def test_the_walk_through_s_method_keeps_the_contract(tmp_path, monkeypatch, cap
     assert main(["check-method", "vpt_scaled", "--plugin", str(tmp_path / "scaled.py")]) == 0
 
 
-def test_the_example_in_python_runs_as_it_is_written(tmp_path, monkeypatch, capsys, no_picture):
+def test_the_example_in_python_runs_as_it_is_written(tmp_path, monkeypatch, capsys, no_figures):
     monkeypatch.chdir(tmp_path)
     page = (REPO_ROOT / "docs" / "api.md").read_text()
     assert len(page.splitlines()) < 40

@@ -1,4 +1,4 @@
-"""The faults of ``tox -e mutants`` can still be put into the code, each in its one place."""
+"""The catalogue of faults for ``tox -e mutants``: each applies in exactly one place."""
 
 import pytest
 

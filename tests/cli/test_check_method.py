@@ -1,4 +1,4 @@
-"""`check-method`: each promise of the contract, for registered methods and those of plug-ins."""
+"""`check-method`, for registered methods and for those of plug-ins."""
 
 import pytest
 

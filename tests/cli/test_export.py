@@ -1,4 +1,4 @@
-"""`export`: what a cell trains, alone or folded into a plain model."""
+"""`export`: trained tensors alone, and merged into a plain timm model."""
 
 import json
 from dataclasses import dataclass

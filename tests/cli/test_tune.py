@@ -1,4 +1,4 @@
-"""`tune`: trials alone, which read no test data."""
+"""`tune`: trials without final runs, and without a look at test data."""
 
 from bench.cli.main import main
 from bench.data import splits

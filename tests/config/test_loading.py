@@ -1,4 +1,4 @@
-"""The cards: each loads, says what the papers say, and names what is wrong with it."""
+"""Suite, recipe and backbone cards: they load, match the papers, and name their errors."""
 
 import json
 from pathlib import Path
@@ -131,7 +131,7 @@ def test_what_a_recipe_sets_for_all_is_a_field_of_some_method(name):
 
 
 @pytest.mark.parametrize("name", [n for n in RECIPE_NAMES if load_recipe(n).grid])
-def test_the_untuned_rate_and_decay_stand_in_the_grid(name):
+def test_the_untuned_rate_and_decay_are_in_the_grid(name):
     recipe = load_recipe(name)
     assert recipe.lr in recipe.grid["lr"]
     assert recipe.weight_decay in recipe.grid.get("weight_decay", [recipe.weight_decay])

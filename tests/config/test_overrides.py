@@ -1,4 +1,4 @@
-"""What a recipe says of images, how --set changes it, and that no record was renamed by it."""
+"""`--set` on a recipe's preprocessing and other fields; the digests of committed records."""
 
 import json
 import re
@@ -129,3 +129,9 @@ def test_the_page_on_preprocessing_names_every_view_and_what_can_be_set():
     assert len(shown) == 5
     for name, value in shown:
         assert override_recipe(recipe, {name: value}) != recipe
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(UserError, match="train_share is above 0 and at most 1"):
+        override_recipe(load_recipe("quick"), {"train_share": share})

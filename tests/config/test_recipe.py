@@ -1,6 +1,5 @@
-"""Which of a recipe's rates and fields are a method's: its own, its family's, or everyone's."""
+"""Recipes: the papers' numbers, and rates and fields per method and per family."""
 
-# MERGED test_registered_numbers: """The numbers that papers and their codes fix, in registered methods and in recipes."""
 import json
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ from bench.config.suite import load_suite
 from bench.utils.text import longest_prefix
 from support import tiny
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 RECIPE = replace(
     load_recipe("quick"),

@@ -1,4 +1,4 @@
-"""The cards of sources: checksums are whole, addresses full, and tasks read what readers list."""
+"""Source cards: checksums, URLs, and tasks that use what the readers list."""
 
 import hashlib
 import math

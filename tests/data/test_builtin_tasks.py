@@ -1,4 +1,4 @@
-"""The embedded tasks: their splits, their labels, and that they never change unnoticed."""
+"""The built-in tasks: splits, labels, and pixels that never change unnoticed."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The parts that processes take of a batch: together the batch, once, and no row that is none."""
+"""A batch split across processes: every row exactly once, padding excluded."""
 
 import pytest
 import torch
@@ -10,18 +10,18 @@ from bench.data.distributed import IGNORE_INDEX, SINGLE_PROCESS, MultiProcess
 
 @pytest.mark.parametrize("rows", range(1, 9))
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_the_parts_of_a_batch_are_the_batch(rows, count):
+def test_the_shards_of_a_batch_are_the_batch(rows, count):
     batch, labels = torch.arange(10, 10 + rows), torch.arange(rows)
-    crew = [MultiProcess(number, count) for number in range(count)]
-    parts = [one.batch_shard(batch) for one in crew]
-    given = [one.label_shard(labels) for one in crew]
-    assert all(len(part) == len(label) > 0 for part, label in zip(parts, given, strict=True))
+    group = [MultiProcess(number, count) for number in range(count)]
+    shards = [one.batch_shard(batch) for one in group]
+    given = [one.label_shard(labels) for one in group]
+    assert all(len(shard) == len(label) > 0 for shard, label in zip(shards, given, strict=True))
     counted = torch.cat(given) != IGNORE_INDEX
-    assert torch.cat(parts)[counted].tolist() == batch.tolist()
+    assert torch.cat(shards)[counted].tolist() == batch.tolist()
     assert torch.cat(given)[counted].tolist() == labels.tolist()
 
 
-def test_a_row_that_fills_up_a_part_counts_in_no_loss():
+def test_a_padding_row_counts_in_no_loss():
     one = torch.tensor([3])
     assert MultiProcess(0, 2).label_shard(one).tolist() == [3]
     assert MultiProcess(1, 2).label_shard(one).tolist() == [IGNORE_INDEX]
@@ -29,10 +29,10 @@ def test_a_row_that_fills_up_a_part_counts_in_no_loss():
     assert F.cross_entropy(scores, MultiProcess(1, 2).label_shard(one), reduction="sum") == 0
 
 
-def test_blocks_of_a_split_are_the_split():
+def test_the_shards_of_a_split_are_the_split():
     rows = torch.arange(10)
-    blocks = [MultiProcess(number, 3).split_shard(rows) for number in range(3)]
-    assert torch.cat(blocks).tolist() == rows.tolist()
+    shards = [MultiProcess(number, 3).split_shard(rows) for number in range(3)]
+    assert torch.cat(shards).tolist() == rows.tolist()
 
 
 def test_one_process_takes_all():
@@ -49,11 +49,11 @@ def test_one_process_takes_all():
 
 
 def test_each_process_draws_numbers_of_its_own_and_the_first_those_of_one_alone(monkeypatch):
-    monkeypatch.setattr(MultiProcess, "broadcast", lambda crew, tensors: None)
+    monkeypatch.setattr(MultiProcess, "broadcast", lambda group, tensors: None)
 
-    def drawn(crew):
+    def drawn(group):
         torch.manual_seed(5)
-        crew.broadcast_model(nn.Linear(1, 1))
+        group.broadcast_model(nn.Linear(1, 1))
         return torch.rand(3).tolist()
 
     alone, first, second, third = map(
@@ -65,7 +65,7 @@ def test_each_process_draws_numbers_of_its_own_and_the_first_those_of_one_alone(
 
 def test_all_start_from_the_first_one_s_parameters_and_buffers(monkeypatch):
     given = []
-    monkeypatch.setattr(MultiProcess, "broadcast", lambda crew, tensors: given.extend(tensors))
+    monkeypatch.setattr(MultiProcess, "broadcast", lambda group, tensors: given.extend(tensors))
     model = nn.BatchNorm1d(3)
     MultiProcess(1, 2).broadcast_model(model)
     whole = model.state_dict(keep_vars=True).values()

@@ -1,6 +1,5 @@
-"""Files of rarer kinds: written byte by byte, turned by XMP, of many frames, or broken."""
+"""Image decoding: bit depths, alpha, EXIF and XMP orientation, rare formats, broken files."""
 
-# MERGED test_images: """Images of every kind become the pixels that their files store, or are refused by file."""
 import io
 import json
 import random
@@ -38,7 +37,7 @@ def encoded(image: Image.Image, **how: object) -> bytes:
 
 
 def asking(orientation: int) -> Image.Exif:
-    """What a camera writes that was held otherwise."""
+    """The metadata that a camera writes when it is held in another orientation."""
     exif = Image.Exif()
     exif[274] = orientation
     return exif
@@ -204,7 +203,7 @@ WHOLE = {
 
 
 def complaint(look: Callable[[bytes], object], content: bytes) -> str:
-    """What is said of a file; nothing where it can be read."""
+    """The error message for a file, or "" if it can be read."""
     try:
         look(content)
     except DECODE_ERRORS as error:
@@ -258,7 +257,7 @@ def test_what_is_no_image_is_said_without_an_object_in_memory():
         images.require_readable(b"<html>")
 
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 RNG = np.random.default_rng(0)
 WIDE = RNG.integers(0, 2**16, (6, 9)).astype(np.uint16)  # H, W
 COLOURS = RNG.integers(0, 2**16, (6, 9, 3)).astype(np.uint16)
@@ -272,7 +271,7 @@ def saved(image: Image.Image, kind: str, **more: object) -> bytes:
 
 
 def pixels(content: bytes) -> np.ndarray:
-    """What is decoded, (H, W, 3)."""
+    """The decoded pixels, (H, W, 3)."""
     found = images.decode(content)
     assert found.dtype == torch.uint8
     assert tuple(found.shape[1:]) == images.size(content)
@@ -430,7 +429,7 @@ def test_one_such_image_among_others_is_refused_wherever_it_is(tmp_path, split, 
 
 
 @pytest.mark.parametrize("act", ["check", "import"])
-def test_every_door_refuses_them(tmp_path, act, capsys):
+def test_every_command_refuses_them(tmp_path, act, capsys):
     folder = tiff_task(tmp_path, "float")
     words = {
         "check": ["data", "check", "--deep", "--data-root", str(folder / "data")],

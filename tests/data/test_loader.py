@@ -1,7 +1,5 @@
-"""Batches: images with their own labels, crops of their own, shares of each class."""
+"""The loader: batches and their order, the image cache, and prefetching within bounds."""
 
-# MERGED test_feeding: """Images on their way to the network: decoded once where they fit, else ahead and within bounds."""
-import dataclasses
 import os
 import time
 from itertools import pairwise
@@ -71,34 +69,7 @@ def test_equal_images_of_a_pass_are_cropped_each_at_its_own_place(view):
     assert len({image.numpy().tobytes() for image in images}) > 4  # the chance of less: 1e-6
 
 
-def classes(*counts: int) -> Examples:
-    """So many images of each class, in turn as far as they go."""
-    labels = [label for i in range(max(counts)) for label, n in enumerate(counts) if i < n]
-    whole = numbered(len(labels))
-    return dataclasses.replace(whole, labels=torch.tensor(labels))
-
-
-def test_a_share_is_rounded_up_in_each_class_and_keeps_the_order_and_the_labels():
-    whole = classes(9, 4, 1)
-    found = splits.stratified_subset(whole, 0.3, seed=0)
-    assert found.labels.bincount().tolist() == [3, 2, 1]
-    numbers = found.pixels[:, 0, 0, 0].tolist()
-    assert numbers == sorted(numbers)
-    assert found.labels.tolist() == whole.labels[numbers].tolist()
-
-
-def test_a_share_is_drawn_by_its_seed_and_lies_within_a_larger_one():
-    whole = classes(20, 20)
-
-    def chosen(share, seed):
-        return set(splits.stratified_subset(whole, share, seed).pixels[:, 0, 0, 0].tolist())
-
-    assert chosen(0.5, 1) == chosen(0.5, 1)
-    assert len({frozenset(chosen(0.5, seed)) for seed in range(4)}) > 1
-    assert chosen(0.2, 1) < chosen(0.5, 1) < chosen(1.0, 1) == set(range(40))
-
-
-def test_random_views_resize_as_their_interpolation_says():
+def test_random_transforms_resize_with_their_interpolation():
     image = torch.randint(256, (3, 40, 40), dtype=torch.uint8)
 
     def drawn(how):
@@ -111,6 +82,8 @@ def test_random_views_resize_as_their_interpolation_says():
 
 
 CPU = torch.device("cpu")
+
+
 SIZES = [(50, 34), (34, 50), (40, 40), (90, 60)]
 
 
@@ -136,11 +109,9 @@ def two_passes(found: BatchLoader) -> torch.Tensor:
 
 
 # Random views
-
-
 @pytest.mark.parametrize("interpolation", transforms.INTERPOLATIONS)
 @pytest.mark.parametrize("geometry", transforms.RANDOM_GEOMETRIES)
-def test_random_views_are_to_the_bit_those_of_images_decoded_anew(
+def test_random_transforms_of_cached_images_equal_those_of_decoded_ones_to_the_bit(
     photos, monkeypatch, geometry, interpolation
 ):
     view = Transform(geometry, interpolation)
@@ -148,11 +119,11 @@ def test_random_views_are_to_the_bit_those_of_images_decoded_anew(
     monkeypatch.setattr(loader, "_transforms_fast", lambda _: True)
     together = batches(photos, view)
     monkeypatch.setattr(image_cache, "MAX_CACHE_BYTES", 0)
-    anew = batches(photos, view)
-    wanted = two_passes(anew)
+    uncached = batches(photos, view)
+    wanted = two_passes(uncached)
     assert torch.equal(two_passes(kept), wanted)
     assert torch.equal(two_passes(together), wanted)
-    assert [found.note for found in (kept, together, anew)] == [
+    assert [found.note for found in (kept, together, uncached)] == [
         "decoded once, views made on cpu",
         "decoded once, views made on cpu",
         "decoded for each pass, views made on cpu",
@@ -165,7 +136,7 @@ def test_what_is_drawn_for_an_image_does_not_hang_on_its_batch(photos, geometry)
     assert torch.equal(*(two_passes(batches(photos, view, batch)) for batch in (2, 7)))
 
 
-def test_random_views_decode_a_file_once_for_all_passes(photos, monkeypatch):
+def test_random_transforms_decode_a_file_once_for_all_passes(photos, monkeypatch):
     opened = []
     real = splits.decode
     monkeypatch.setattr(splits, "decode", lambda found, i: opened.append(i) or real(found, i))
@@ -173,7 +144,7 @@ def test_random_views_decode_a_file_once_for_all_passes(photos, monkeypatch):
     assert sorted(opened) == list(range(12))
 
 
-def test_images_are_kept_at_the_size_that_the_view_crops_from(photos):
+def test_images_are_cached_at_the_size_that_the_transform_crops_from(photos):
     boxes = image_cache.cache_images(photos, Transform("random_resized_crop_flip", "bicubic"), 28)
     crops = image_cache.cache_images(photos, Transform("random_crop_flip", "tf1_bilinear"), 28)
     sides = [tuple(boxes[i].shape[1:]) for i in range(0, 12, 3)]
@@ -214,8 +185,6 @@ def test_resizing_on_a_gpu_is_within_two_levels_of_a_cpu_and_nearly_always_equal
 
 
 # Streams
-
-
 class Told(Dataset[torch.Tensor]):
     """Numbers, each with the process that made it; every making is told in a file."""
 

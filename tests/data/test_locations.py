@@ -1,4 +1,4 @@
-"""What lists and cards may look like as text: marks, ends of lines, blanks, spaces in names."""
+"""The text of split lists: encodings, line endings, blank lines, spaces in names."""
 
 import codecs
 import json

@@ -1,4 +1,4 @@
-"""Data on disk: read right, refused by file and line, and given out as promised."""
+"""Splits read from disk, and errors that name the file and line."""
 
 import json
 import multiprocessing
@@ -199,7 +199,7 @@ def test_a_workers_error_is_one_sentence_and_no_worker_stays(suite, tmp_path):
 @pytest.mark.parametrize(
     "view", {**transforms.DETERMINISTIC_GEOMETRIES, **transforms.RANDOM_GEOMETRIES}
 )
-def test_every_view_gives_squares_of_the_wanted_size(tmp_path, view):
+def test_every_transform_gives_squares_of_the_requested_size(tmp_path, view):
     names = tiny.write_images(tmp_path, 2, size=(50, 34))
     examples = Examples(torch.zeros(2), files=tuple(tmp_path / name for name in names))
     assert all_images(batches(examples, view, 24)).shape == (2, 3, 24, 24)
@@ -286,7 +286,7 @@ def test_pixels_are_normalised_as_by_hand(suite, written):
 
 
 @pytest.mark.parametrize("view", transforms.RANDOM_GEOMETRIES)
-def test_random_views_differ_by_pass_and_are_the_same_by_seed(suite, written, view):
+def test_random_transforms_differ_by_pass_and_are_the_same_by_seed(suite, written, view):
     examples = read(suite, written)
     first, second = (batches(examples, view, order=5) for _ in range(2))
     seen = all_images(first)
@@ -295,7 +295,7 @@ def test_random_views_differ_by_pass_and_are_the_same_by_seed(suite, written, vi
     assert not torch.equal(seen.sort(0).values, all_images(first).sort(0).values)
 
 
-def test_the_number_of_workers_changes_no_random_view(suite, tmp_path, monkeypatch):
+def test_the_number_of_workers_changes_no_random_transform(suite, tmp_path, monkeypatch):
     tiny.write_task(tmp_path / "light", train=70)
     examples = read(suite, tmp_path)
     seen = []
@@ -315,7 +315,7 @@ def test_an_embedded_task_that_is_not_there_names_near_ones(suite, tmp_path):
 
 @pytest.fixture
 def name(suite, root):
-    """What stands for the training split as it lies there now."""
+    """The digest of the training split as it is on disk now."""
     return lambda: splits.fingerprint(read(suite, root), root / "light")
 
 
@@ -342,7 +342,7 @@ def test_every_image_counts(name, suite, root):
         before.add(name())
 
 
-def test_a_copy_that_was_compressed_anew_has_another_identity(name, suite, root):
+def test_a_recompressed_copy_has_another_digest(name, suite, root):
     before = name()
     for file in {*read(suite, root).files}:
         with Image.open(file) as image:
@@ -378,7 +378,7 @@ def test_a_folder_that_is_moved_is_the_same(name, suite, root, tmp_path):
     assert splits.fingerprint(moved, tmp_path / "elsewhere" / "light") == before
 
 
-def test_a_second_look_reads_no_image(name, monkeypatch):
+def test_a_second_check_reads_no_image(name, monkeypatch):
     before = name()
     monkeypatch.setattr(files, "sha256_of_file", lambda _: pytest.fail("was read again"))
     assert name() == before

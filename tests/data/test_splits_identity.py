@@ -1,4 +1,4 @@
-"""The identity of a split covers every file: what was replaced is never taken for what it was."""
+"""The digest of a split, which covers every image file."""
 
 import hashlib
 import os
@@ -63,7 +63,7 @@ def replace(file: Path, seed: int = 99) -> None:
 # Folders as found
 
 
-def test_what_is_written_at_once_after_a_look_counts(folder: Path) -> None:
+def test_what_is_written_at_once_after_a_check_counts(folder: Path) -> None:
     """Within one tick of the clock of file times, and in place: size, times and inode stay."""
     file = light(folder) / "images" / "test" / "3.png"
     seen = set()
@@ -129,7 +129,7 @@ def test_a_cell_is_done_no_more_when_its_images_were_replaced(
     assert len({record.settings.split for _, record in Store(folder / "results").read_all()}) == 2
 
 
-def test_images_replaced_between_two_cells_of_a_process_are_decoded_anew(folder: Path) -> None:
+def test_images_replaced_between_two_cells_of_a_process_are_decoded_again(folder: Path) -> None:
     def seen() -> torch.Tensor:
         examples = load_split(suite(folder), suite(folder).task[0], "test", folder / "data")
         how = (

@@ -1,4 +1,4 @@
-"""What a run, a check and an import make of lists of a folder as found that belie each other."""
+"""Splits that share images or contradict each other, in runs, checks and imports."""
 
 import os
 import shutil
@@ -178,7 +178,7 @@ MEANINGLESS: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("fault", MEANINGLESS)
-def test_a_number_without_a_meaning_is_refused_by_all_doors_and_before_any_compute(
+def test_a_number_without_a_meaning_is_refused_by_all_commands_and_before_any_compute(
     folder: Path, capsys: Capture, fault: str
 ) -> None:
     change, says = MEANINGLESS[fault]

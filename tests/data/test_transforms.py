@@ -1,4 +1,4 @@
-"""What happens to an image before a network sees it."""
+"""Resizing, cropping, flipping and normalisation."""
 
 from typing import get_args, get_type_hints
 
@@ -127,7 +127,7 @@ def test_no_two_interpolations_are_alike():
 # Geometry
 
 
-def test_cards_and_code_know_the_same_views():
+def test_cards_and_code_know_the_same_transforms():
     named = {name: set(get_args(kind)) for name, kind in get_type_hints(Views).items()}
     assert named["interpolation"] == set(transforms.INTERPOLATIONS)
     assert named["test"] == set(transforms.DETERMINISTIC_GEOMETRIES)
@@ -136,7 +136,7 @@ def test_cards_and_code_know_the_same_views():
 
 @pytest.mark.parametrize("interpolation", transforms.INTERPOLATIONS)
 @pytest.mark.parametrize("geometry", ALL)
-def test_every_view_gives_squares_in_range(tmp_path, geometry, interpolation):
+def test_every_transform_gives_squares_in_range(tmp_path, geometry, interpolation):
     found = seen(given(tmp_path), Transform(geometry, interpolation), order=0)
     assert found.shape == (3, 3, 24, 24)
     assert found.min() >= 0

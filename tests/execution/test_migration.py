@@ -1,4 +1,4 @@
-"""Records of schema 1 come over with their numbers; none is lost, wherever it is interrupted."""
+"""Migration of records of schema 1, also when it is interrupted."""
 
 import csv
 import json
@@ -15,11 +15,11 @@ from bench.records.store import Store
 from support import paths, tiny
 
 ROOT = paths.REPO_ROOT
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def as_before(results: Path) -> None:
-    """Make a folder what schema 1 left: no classes, and names that hang on none."""
+    """Turn a folder into one of schema 1: no classes, in neither records nor digests."""
     names: dict[str, str] = {}
     for root in (results / "trials", results):
         for path in Store(root).files():

@@ -1,4 +1,4 @@
-"""A cell has another digest as soon as anything differs that can change its number."""
+"""Planning: which changes give a cell another digest, and which do not."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from bench.records.store import Store
 from methods.shared import registry, source_hash
 from support import paths, tiny
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 PLUGIN = '''
 """Scale tuning."""
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A cell on several processes: the numbers of one, and a clear end when one of them dies."""
+"""A cell in several processes: equal results, and a clear error when one process dies."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ def requests(cards: Path) -> list[Request]:
 
 @contextmanager
 def members(target: Callable[..., None], *args: tuple) -> Iterator[list[RankProcess]]:
-    """A process for each tuple of arguments, with its line."""
+    """Start a process for each tuple of arguments, with a pipe to it."""
     context, found = get_context("spawn"), []
     try:
         for number, own in enumerate(args):
@@ -62,7 +62,7 @@ def members(target: Callable[..., None], *args: tuple) -> Iterator[list[RankProc
 def alone(
     requests: list[Request], tmp_path_factory: pytest.TempPathFactory
 ) -> list[list[RunResult]]:
-    """How the cells end in one process, by request."""
+    """The results of the cells in one process, by request."""
     results = tmp_path_factory.mktemp("alone")
     return [distributed_workers.trained(request, results) for request in requests[:3]]
 
@@ -71,7 +71,7 @@ def alone(
 def both(
     requests: list[Request], tmp_path_factory: pytest.TempPathFactory
 ) -> list[list[list[RunResult]]]:
-    """How they end in two, by process and request."""
+    """Their results in two processes, by process and request."""
     folder = tmp_path_factory.mktemp("both")
     rest = (2, requests, folder / "results", folder / "meeting")
     with members(distributed_workers.train, (0, *rest), (1, *rest)) as started:
@@ -133,7 +133,7 @@ def test_a_process_that_dies_ends_the_cell_with_its_cause(
     assert failure.message.startswith(message)
 
 
-def test_a_process_whose_fellow_never_comes_waits_no_longer_than_the_deadline(
+def test_a_process_whose_peer_never_starts_waits_no_longer_than_the_deadline(
     tmp_path: Path,
 ) -> None:
     with members(distributed_workers.miss, (tmp_path / "meeting",)) as started:
@@ -142,7 +142,7 @@ def test_a_process_whose_fellow_never_comes_waits_no_longer_than_the_deadline(
     assert "timeout" in failure.message
 
 
-def test_who_dies_is_the_cause_and_not_who_misses_them() -> None:
+def test_the_process_that_dies_is_the_cause_and_not_the_one_that_waits_for_it() -> None:
     missing = RunResult(None, Failure("failed", "RuntimeError", "connection closed by peer"))
     with members(process_endings.end, ("killed",)) as started:
         started[0].process.join()

@@ -1,4 +1,4 @@
-"""What is asked for is what a cell is: fields, rates, recipes, and a record asked for again."""
+"""Requests: fields, rates and recipes, and a record's own request, repeated."""
 
 import json
 from dataclasses import replace
@@ -23,7 +23,7 @@ from bench.utils.errors import UserError
 from bench.utils.files import write_atomically
 from support import tiny
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 CPU = torch.device("cpu")
 
@@ -127,7 +127,7 @@ def recorded(cards, tmp_path) -> Record:
     return record
 
 
-def test_an_export_is_scored_through_the_view_of_test(cards, tmp_path, recorded, monkeypatch):
+def test_an_export_is_scored_with_the_test_transform(cards, tmp_path, recorded, monkeypatch):
     seen = []
     predict = export.trainer.evaluate
 

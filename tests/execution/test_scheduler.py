@@ -1,4 +1,4 @@
-"""What a grid survives: cells that die, drivers that are killed, two at once, rubbish."""
+"""Faults in a run: dying cells, killed runs, concurrent runs and damaged files."""
 
 import errno
 import json
@@ -31,7 +31,7 @@ from bench.training.cell import Cell
 from bench.utils import files
 from support import paths, tiny
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 ROOT = paths.REPO_ROOT
 PLUGIN = ("--plugin", str(paths.FAULTY_METHODS))
@@ -130,17 +130,17 @@ def test_a_change_of_one_method_s_field_does_not_keep_the_others_from_running(
 
 
 def test_cells_that_differ_in_a_field_alone_run_side_by_side(cards: Path, tmp_path: Path) -> None:
-    executor = Beside([])
+    executor = TwoAtATime([])
     first, second = (cells_of(cards, prompts) for prompts in (1, 2))
     display = RunProgress(Console(quiet=True), 2, 1)
     leases, store = Leases(tmp_path), Store(tmp_path)
-    grid = Scheduler(executor, store, leases, display, "cpu", time.time())
-    assert grid.run([*first, *second]) == 2  # both are told as failed, and nothing breaks
+    scheduler = Scheduler(executor, store, leases, display, "cpu", time.time())
+    assert scheduler.run([*first, *second]) == 2  # both are reported as failed, and nothing breaks
 
 
 @dataclass
-class Beside:
-    """Two jobs at a time, each of which tells an epoch and then fails, by turns."""
+class TwoAtATime:
+    """Two jobs at a time, each of which reports an epoch and then fails, in turn."""
 
     running: list[Job]
     name: str = "beside"
@@ -204,7 +204,7 @@ def wait_for(happened: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def test_a_driver_killed_at_random_moments_loses_nothing_and_does_no_cell_twice(
+def test_a_run_killed_at_random_times_loses_nothing_and_runs_no_cell_twice(
     cards: Path, tmp_path: Path
 ) -> None:
     rng, results = random.Random(1), tmp_path / "killed"
@@ -233,7 +233,7 @@ def outcomes(results: Path) -> dict[str, tuple[float, list[float]]]:
     return {key: (r["outcome"]["accuracy"], r["outcome"]["losses"]) for key, r in found}
 
 
-def test_two_runs_at_once_do_no_cell_twice(
+def test_two_runs_at_once_run_no_cell_twice(
     cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results, log = tmp_path / "results", tmp_path / "log"
@@ -267,7 +267,7 @@ register("counted", Counted())
 """
 
 
-def test_an_interrupted_run_gives_its_claims_back(cards: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_releases_its_leases(cards: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     process = start(words(cards, results, "fault_hang", "--workers", "1"))
     wait_for(lambda: list(Leases(results).active()))

@@ -1,4 +1,4 @@
-"""What `status` sees of a grid that runs elsewhere."""
+"""`status` on a run in another process."""
 
 from pathlib import Path
 

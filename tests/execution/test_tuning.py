@@ -1,4 +1,4 @@
-"""Tuning: as many trials for every method, no test data before the finals, what is kept of it."""
+"""Tuning: equal trial budgets, no test data before the final runs, stored trials."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ from methods.shared.registry import _methods
 from support import paths, tiny
 from support.made_up_records import make
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 PLUGIN = ("--plugin", str(paths.FAULTY_METHODS))
 TWO = ("--set", "grid={ lr = [1e-3, 1e-2] }")

@@ -1,4 +1,4 @@
-"""What a trial is trained with: its own rates, for its own time, with the seed of the tuning."""
+"""Trials: the rates, epochs and seed that each is trained with."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from bench.execution import tuning
 from support import tiny
 from support.made_up_records import make
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 POINT = {"lr": 0.25, "weight_decay": 0.125, "prompts": 7}
 TWO = ("--set", "grid={ lr = [1e-3, 1e-2] }")
@@ -49,7 +49,7 @@ def test_trials_have_the_seed_of_the_tuning_and_finals_those_of_the_request(
     assert sorted(one["seed"] for one in settings(tmp_path)) == [3, 4]
 
 
-def test_a_trial_keeps_what_the_recipe_says_beside_its_rates(cards, tmp_path):
+def test_a_trial_keeps_the_recipe_except_for_its_rates(cards, tmp_path):
     more = ("--set", "batch=8", "--set", "normalisation=imagenet")
     words = tiny.command("run", cards, tmp_path, "linear", "--tune", *TWO, *more)
     assert main.main(words) == 0

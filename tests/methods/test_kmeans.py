@@ -125,7 +125,7 @@ def test_clusters_keep_their_digits_far_from_the_origin():
     assert far == pytest.approx(near, rel=0.01)
 
 
-def test_an_empty_cluster_starts_anew_at_the_token_farthest_from_its_centre():
+def test_an_empty_cluster_restarts_at_the_token_farthest_from_its_centre():
     tokens = torch.tensor([[0.0], [1.0], [2.0], [50.0]])
     points = kmeans.CentredPoints(tokens, torch.zeros(1))
     centres = torch.tensor([[1.0], [1000.0], [2000.0]])

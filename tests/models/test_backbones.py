@@ -22,7 +22,7 @@ RECIPE = load_recipe("quick")
 
 
 def network(pooling="token", **changed):
-    """What the tiny card builds, with weights unlike any initialisation's."""
+    """The network of the tiny card, with weights unlike any initialisation's."""
     options = {**tiny.ARCHITECTURE, **changed}
     model = timm.create_model("vit_tiny_patch16_224", num_classes=3, global_pool=pooling, **options)
     generator = torch.Generator().manual_seed(1)
@@ -339,7 +339,7 @@ def test_a_recipe_names_the_mean_and_the_deviation(tmp_path, normalisation, mean
     assert found == (mean, std)
 
 
-def test_weights_that_were_written_anew_have_another_name(tmp_path):
+def test_rewritten_weights_have_another_name(tmp_path):
     card = load_backbone(
         str(tiny.backbone_card(tmp_path / "own.toml", weights="own.pth", pooling="token"))
     )

@@ -26,7 +26,7 @@ from bench.utils.errors import UserError
 from support import tiny
 from support.made_up_records import boards, row
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 MAE = "vit_base_patch16_224.mae"
 HALF, IMAGENET = (0.5, 0.5, 0.5), backbone.IMAGENET_STATISTICS
@@ -68,9 +68,7 @@ def test_a_weights_file_with_a_value_that_is_no_number_is_refused_by_tensor(
             backbones.find(str(card))
 
 
-def test_a_sound_file_is_looked_through_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sound_file_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(weights_of(**tiny.ARCHITECTURE), tmp_path / "w.pth")
     card = tiny.backbone_card(tmp_path / "card.toml", weights="w.pth")
     backbones.find(str(card))
@@ -440,7 +438,7 @@ def test_the_ledger_of_initialisation_does_not_average_two_inputs() -> None:
     ]
 
 
-def test_a_study_sets_no_tasks_of_two_inputs_beside_each_other() -> None:
+def test_a_study_mixes_no_tasks_of_two_inputs() -> None:
     plain = row("bias", [60.0] * 3)
     other = row("bias", [50.0] * 5, **WIDE)[2:]
     extra = row("bias", [50.0] * 5, seed=1, **WIDE)[3:]
@@ -516,5 +514,5 @@ def test_a_card_may_name_timm_s_model_by_its_old_name(tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _forget() -> None:
-    """What an earlier test found sound."""
+    """Forget the files that an earlier test found sound."""
     weight_files._known_finite.clear()

@@ -20,7 +20,7 @@ from methods import Method, Unsupported, register
 from methods.linear import Linear
 from support import tiny
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 ODD = {  # the MLP is 5.6 times as wide as the tokens
     "timm": "vit_little_patch16_reg1_gap_256",

@@ -14,8 +14,8 @@ B, N, D = 4, 65, 64  # of the contract's backbone
 
 
 def kept_by(steps: list[ForwardStep], x: Tensor) -> list[int]:
-    """Bytes that autograd saves in each of the stages; weights, which are there anyway, apart."""
-    own = {tensor.untyped_storage().data_ptr() for stage in steps for tensor in stage.tensors()}
+    """Bytes that autograd saves in each step, apart from weights, which exist anyway."""
+    own = {tensor.untyped_storage().data_ptr() for step in steps for tensor in step.tensors()}
     counts = []
 
     def saved(tensor: Tensor) -> Tensor:
@@ -25,17 +25,17 @@ def kept_by(steps: list[ForwardStep], x: Tensor) -> list[int]:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(saved, lambda tensor: tensor):
-        for stage in steps:
+        for step in steps:
             counts.append(0)
-            x = stage.run(x)
+            x = step.run(x)
     return counts
 
 
 def kept(name: str) -> tuple[list[int], int]:
-    """What each stage keeps in training, and which is the first that learns."""
+    """Bytes that each step keeps in training, and the index of the first trainable step."""
     model = method_checks.prepare_copy(methods.create(name), method_checks.small_backbone()).train()
     steps = frozen_trunk.forward_steps(model)
-    learns = [any(tensor.requires_grad for tensor in stage.tensors()) for stage in steps]
+    learns = [any(tensor.requires_grad for tensor in step.tensors()) for step in steps]
     return kept_by(
         steps, torch.randn(B, 3, method_checks.PIXELS, method_checks.PIXELS)
     ), learns.index(True)

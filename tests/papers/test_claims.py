@@ -1,4 +1,4 @@
-"""The papers' printed numbers: they name what exists, add up, and fall on cells of the layouts."""
+"""The papers' printed numbers: names exist, means add up, and the layouts contain them."""
 
 import csv
 import tomllib
@@ -75,7 +75,7 @@ def tasks_of(suite, on):
 
 
 def values_of(claim, rows):
-    """What `rows` print for the tasks that the mean `claim` is of."""
+    """The values that `rows` print for the tasks of the mean `claim`."""
     row = {r["on"]: r["value"] for r in rows if same_row(r, claim)}
     return [row.get(task) for task in tasks_of(claim["suite"], claim["on"])]
 
@@ -201,7 +201,7 @@ def identity(claim):
 
 
 def spelt_out(column):
-    """What `tasks` and `groups` stand for."""
+    """The full names behind `tasks` and `groups`."""
     suite = SUITES.get(column["suite"])
     if column["on"] == "tasks":
         return [task.name for task in suite.task]

@@ -1,4 +1,4 @@
-"""Rows, their bars and profiles, the file that keeps them, and the usage of a call."""
+"""Measured rows: thresholds, profiles, the file that stores them, and memory use."""
 
 import pytest
 import torch
@@ -69,7 +69,7 @@ def test_a_section_takes_the_place_of_its_own_device_alone():
     )
 
 
-def test_what_an_act_holds_at_its_peak_is_told():
+def test_the_peak_memory_of_a_call_is_measured():
     found = measurement.measure_usage(lambda: torch.ones(2**24).sum(), "cpu")
     assert 60 < found.mib < 90
     assert found.seconds > 0

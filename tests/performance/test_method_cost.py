@@ -1,4 +1,4 @@
-"""Throughput, projected onto a suite."""
+"""The cost of a method, extrapolated to a suite."""
 
 from bench.performance import method_cost
 

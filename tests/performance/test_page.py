@@ -1,4 +1,4 @@
-"""The page of performance: what its rows say, that each is measured, and that nothing is lost."""
+"""The performance page: its sections, their rows, and earlier measurements that are kept."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ def tiny(monkeypatch):
 
 
 def cells(text):
-    """What stands in the lines of a text's tables."""
+    """The cells of the tables in a text, line by line."""
     return [
         [cell.strip() for cell in line.split("|")[1:-1]]
         for line in text.splitlines()
@@ -87,7 +87,7 @@ def test_methods_stand_side_by_side_and_a_refusal_below():
     assert text.endswith("mp: n/a: it cannot")
 
 
-def test_growth_is_told_from_its_ends():
+def test_growth_is_computed_from_its_ends():
     rows = [
         PerformanceRow("step, kmeans", mib, 2 * mib, unit=MIB, against="images", at=at)
         for mib, at in ((1.0, 10.0), (3.0, 20.0), (9.0, 40.0))
@@ -115,12 +115,12 @@ def test_sections_are_measured_one_by_one_and_none_is_lost(tiny, tmp_path, monke
     monkeypatch.setattr(
         method_cost,
         "measure_throughput",
-        lambda *_: iter([PerformanceRow("anew", 1.0, unit=TRAIN_THROUGHPUT)]),
+        lambda *_: iter([PerformanceRow("new", 1.0, unit=TRAIN_THROUGHPUT)]),
     )
     assert main.main([*words, "throughput"]) == 0
     after = measurement.read_csv(file)
     assert [line for line in after if line.section == "growth"] == before
-    assert [line.row.name for line in after if line.section == "throughput"] == ["anew"]
+    assert [line.row.name for line in after if line.section == "throughput"] == ["new"]
     assert "vpt_deep" not in text.read_text()
 
 
@@ -161,11 +161,11 @@ def test_what_grows_is_measured_once_a_setting(monkeypatch):
     assert len(asked) == len(set(asked)) == 3
 
 
-def test_every_series_has_a_look():
+def test_every_series_has_a_style():
     assert {name for series, _ in scaling.SERIES.values() for name in series} == set(
         figure.SERIES_STYLES
     )
 
 
-def test_there_is_no_picture_without_growth():
+def test_there_is_no_figure_without_growth():
     assert figure.draw(lines("steps", PerformanceRow("a", 1.0))) is None

@@ -1,4 +1,4 @@
-"""The ledger of parameters says of each printed count whether ours agrees, to its last digit."""
+"""The page of parameter counts, compared with each printed count."""
 
 import pytest
 

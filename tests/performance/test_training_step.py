@@ -1,4 +1,4 @@
-"""Steps with deep prompts: every form is measured, and all compute the same."""
+"""The measured training step with deep prompts: all variants compute the same."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Claims: who may run a cell, and until when."""
+"""Leases: which process may run a cell, and until when."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from bench.records.leases import Leases
 from support import paths
 
 
-def test_a_claim_keeps_others_out_until_it_is_released(tmp_path: Path) -> None:
+def test_a_lease_keeps_others_out_until_it_is_released(tmp_path: Path) -> None:
     first, second = Leases(tmp_path), Leases(tmp_path)
     assert first.acquire("a", {"cell": "linear"})
     assert not second.acquire("a", {})
@@ -22,13 +22,13 @@ def test_a_claim_keeps_others_out_until_it_is_released(tmp_path: Path) -> None:
     assert second.acquire("a", {})
 
 
-def test_all_claims_are_told_with_what_their_holders_say(tmp_path: Path) -> None:
+def test_all_leases_are_listed_with_the_information_of_their_holders(tmp_path: Path) -> None:
     mine = Leases(tmp_path)
     mine.acquire("a", {"cell": "linear"})
     mine.update("a", epoch=3)
     mine.renew()
-    ((cell, told),) = Leases(tmp_path).active()
-    assert (cell, told["cell"], told["epoch"], told["pid"]) == ("a", "linear", 3, os.getpid())
+    ((cell, info),) = Leases(tmp_path).active()
+    assert (cell, info["cell"], info["epoch"], info["pid"]) == ("a", "linear", 3, os.getpid())
 
 
 def of_another_machine(folder: Path, cell: str) -> Path:
@@ -38,7 +38,7 @@ def of_another_machine(folder: Path, cell: str) -> Path:
     return path
 
 
-def test_a_claim_that_nobody_renews_is_nobodys(tmp_path: Path) -> None:
+def test_a_lease_that_nobody_renews_expires(tmp_path: Path) -> None:
     path = of_another_machine(tmp_path, "a")
     assert not Leases(tmp_path).acquire("a", {})
     old = path.stat().st_mtime - leases.EXPIRY_SECONDS - 1
@@ -47,7 +47,7 @@ def test_a_claim_that_nobody_renews_is_nobodys(tmp_path: Path) -> None:
     assert Leases(tmp_path).acquire("a", {})
 
 
-def test_a_claim_that_is_renewed_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_that_is_renewed_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.0)
     mine = Leases(tmp_path)
     mine.acquire("a", {})
@@ -57,7 +57,7 @@ def test_a_claim_that_is_renewed_lasts(tmp_path: Path, monkeypatch: pytest.Monke
     assert not Leases(tmp_path).acquire("a", {})
 
 
-def test_a_claim_whose_process_here_is_no_more_is_nobodys(tmp_path: Path) -> None:
+def test_a_lease_of_a_process_of_this_machine_that_ended_expires(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
                            capture_output=True, text=True, check=True)  # fmt: skip
     path = of_another_machine(tmp_path, "a")
@@ -66,12 +66,12 @@ def test_a_claim_whose_process_here_is_no_more_is_nobodys(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]"])
-def test_a_claim_that_cannot_be_read_is_nobodys(content: str, tmp_path: Path) -> None:
+def test_a_lease_that_cannot_be_read_is_ignored(content: str, tmp_path: Path) -> None:
     of_another_machine(tmp_path, "a").write_text(content)
     assert Leases(tmp_path).acquire("a", {})
 
 
-def test_of_many_that_claim_at_once_one_wins(tmp_path: Path) -> None:
+def test_of_many_that_acquire_a_lease_at_once_one_succeeds(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from bench.records.leases import Leases\n"
         "mine = Leases(Path(sys.argv[1]))\n"
@@ -81,7 +81,7 @@ def test_of_many_that_claim_at_once_one_wins(tmp_path: Path) -> None:
     root = paths.REPO_ROOT
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": root}
     many = [subprocess.Popen(words, **pipes) for _ in range(4)]
-    told = [process.stdout.readline() for process in many if process.stdout]
+    counts = [process.stdout.readline() for process in many if process.stdout]
     for process in many:
         process.communicate("")
-    assert sum(map(int, told)) == 50
+    assert sum(map(int, counts)) == 50

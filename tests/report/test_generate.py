@@ -1,8 +1,8 @@
-"""The leaderboard says what the records say, in the same bytes whatever their order.
+"""The generated results folder: the same bytes for the same records, in any order.
 
-The records here are made up (`support.made_up_records`): they say nothing about any method. After a
-wanted change of the tables, ``PYTHONPATH=.:tests python tests/report/test_generate.py`` writes the
-golden files anew.
+The records are made up (`support.made_up_records`) and say nothing about any method. After an
+intended change of the tables, ``PYTHONPATH=.:tests python tests/report/test_generate.py``
+rewrites the golden files.
 """
 
 import hashlib
@@ -115,7 +115,7 @@ def test_the_page_may_be_missing_but_not_edited(results: Path) -> None:
     assert stale_files(results) == []
 
 
-def test_without_records_there_is_a_sentence_and_no_picture(results: Path) -> None:
+def test_without_records_there_is_a_sentence_and_no_figure(results: Path) -> None:
     regenerate(results)
     for path in Store(results).files():
         path.unlink()
@@ -284,7 +284,7 @@ def test_impossible_records_are_skipped(tmp_path: Path) -> None:
     assert len(problems) == 2
 
 
-def test_names_in_the_picture_do_not_cover_one_another() -> None:
+def test_labels_in_the_figure_do_not_overlap() -> None:
     points = np.array([[100.0, 100.0 + i % 4] for i in range(12)])
     sizes = np.tile([60.0, 9.0], (12, 1))
     marks = np.concatenate([points - 4, points + 4], axis=1)

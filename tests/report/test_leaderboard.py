@@ -1,4 +1,4 @@
-"""Which records share a board, and which of them stay together."""
+"""Records grouped into boards and rows."""
 
 import pytest
 

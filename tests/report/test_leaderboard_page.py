@@ -1,4 +1,4 @@
-"""The page of statistics where methods do differ: on nineteen tasks, with invented rows."""
+"""The statistics page, on made-up records of nineteen tasks."""
 
 from dataclasses import replace
 

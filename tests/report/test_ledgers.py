@@ -1,4 +1,4 @@
-"""The ledgers: selection bias, tuning regret, initialisation, and cost on the same work."""
+"""The ledgers: selection bias, tuning regret, initialisation and cost."""
 
 import csv
 from dataclasses import replace

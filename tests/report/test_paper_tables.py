@@ -1,4 +1,4 @@
-"""The papers' tables and claims, from invented records, in the papers' layouts."""
+"""The papers' tables and claims, on made-up records."""
 
 import random
 from pathlib import Path

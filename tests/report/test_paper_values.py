@@ -1,4 +1,4 @@
-"""The means in a paper's tables: over tasks, over a group, and over groups that count the same."""
+"""The means in the papers' tables: over tasks, a group, and groups of equal weight."""
 
 from dataclasses import replace
 from statistics import fmean

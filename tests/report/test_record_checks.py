@@ -1,4 +1,4 @@
-"""Others' records: accepted or refused with a sentence, and brought in; cells side by side."""
+"""Records verified, merged and compared."""
 
 import json
 from dataclasses import replace
@@ -232,7 +232,7 @@ def test_an_unknown_format_names_near_ones(
 
 
 def measured(store: Store) -> Path:
-    """What was measured of the first record's cell."""
+    """The stored measurements of the first record's cell."""
     cell = read_record(store.files()[0]).cell
     columns = [*measurements.find_measurement("nmi").columns]
     rows: list[list[float | int | None]] = [[0, 0, 0.25, 0.5], [1, 0, 0.5, None]]
@@ -340,7 +340,7 @@ def test_a_recipe_with_more_than_the_card_has_is_refused(
     assert "has another train_share than recipe" in said
 
 
-def test_predictions_of_a_few_more_hits_than_the_record_says_are_told(
+def test_predictions_of_a_few_more_hits_than_the_record_says_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record, kept = scored("vpt_deep", 30)

@@ -41,7 +41,7 @@ def consumed(found: BatchLoader) -> None:
 
 
 @pytest.mark.parametrize(
-    "in_memory", [0, image_cache.MAX_CACHE_BYTES], ids=["decoded anew", "kept"]
+    "in_memory", [0, image_cache.MAX_CACHE_BYTES], ids=["decoded every time", "kept"]
 )
 @pytest.mark.parametrize("geometry", sorted(RANDOM_GEOMETRIES))
 @pytest.mark.benchmark(group="a pass over 512 photographs of 500 x 375")

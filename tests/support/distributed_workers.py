@@ -1,4 +1,4 @@
-"""What several processes do in tests: train cells together, or wait for one that never comes."""
+"""Entry points of processes: train cells as a group, or wait for a member that never starts."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Own(Linear):
-    """Has a group of its own, and draws random numbers after each epoch."""
+    """A method with a parameter group of its own and random numbers after each epoch."""
 
     def param_groups(self, model: VisionTransformer):
         return [{"params": [model.head.bias], "lr": 0.1, "weight_decay": 0.5}]
@@ -40,7 +40,7 @@ def cells(request: Request) -> list[Cell]:
 
 
 def trained(request: Request, results: Path, who: ProcessGroup = SINGLE_PROCESS) -> list[RunResult]:
-    """How the cells end on the CPU, one after another."""
+    """Train the cells on the CPU, one after another."""
     store = Store(results)
     works = [
         partial(runner.train_and_evaluate, cell, store, CPU, lambda *_: None, who)
@@ -52,7 +52,7 @@ def trained(request: Request, results: Path, who: ProcessGroup = SINGLE_PROCESS)
 def train(
     number: int, count: int, requests: list[Request], results: Path, meeting: Path, line: Connection
 ) -> None:
-    """Train the cells of all requests as one of `count` processes, and say how they ended."""
+    """Train the cells of all requests as one of `count` processes, and send their results."""
     torch.set_num_threads(1)
     with distributed.init_process_group(number, count, CPU, meeting, 120) as several:
         folder = results / str(number)  # in use, there is one that writes

@@ -1,4 +1,4 @@
-"""A card of one file, and what became of its download; shared by the tests of both."""
+"""A source card of one file, and helpers to download it and see the outcome."""
 
 import hashlib
 from pathlib import Path
@@ -40,7 +40,7 @@ def brought(file: SourceFile, folder: Path) -> Path:
 
 
 def refused(file: SourceFile, folder: Path) -> str:
-    """The sentence that says why it is not there; it isn't."""
+    """The error message of a download that must fail and leave no file."""
     with pytest.raises(UserError) as raised:
         brought(file, folder)
     assert not (folder / NAME).exists()
@@ -49,7 +49,7 @@ def refused(file: SourceFile, folder: Path) -> str:
 
 
 def part(folder: Path) -> bytes:
-    """What is kept of an unfinished download."""
+    """The bytes kept of an unfinished download."""
     path = folder / f"{NAME}.part"
     return path.read_bytes() if path.exists() else b""
 

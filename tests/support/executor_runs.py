@@ -1,4 +1,4 @@
-"""The same grid on every executor, and what is compared of it."""
+"""One suite of cells for every executor, and helpers to run it and compare the results."""
 
 import csv
 import json
@@ -54,19 +54,19 @@ register("traced", Traced())
 
 
 def words(folder: Path, results: Path, methods: str, *more: str) -> list[str]:
-    """A command that runs methods where `more` says."""
+    """The words of a `run` command with the options `more`."""
     plain = tiny.command("run", folder, results, methods)
     at = plain.index("--workers")
     return [sys.executable, "-m", "bench", *plain[:at], *plain[at + 2 :], *more]
 
 
 def environment() -> dict[str, str]:
-    """One thread a cell, as the reference has."""
+    """Environment variables for one thread per cell, as in the reference run."""
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def run(folder: Path, results: Path, methods: str, *more: str) -> subprocess.CompletedProcess[str]:
-    """The command, run to its end."""
+    """Run the command to its end."""
     given = words(folder, results, methods, *more)
     return subprocess.run(
         given, capture_output=True, text=True, timeout=PATIENCE, env=environment(), cwd=ROOT
@@ -74,7 +74,7 @@ def run(folder: Path, results: Path, methods: str, *more: str) -> subprocess.Com
 
 
 def run_grid(folder: Path, results: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """Healthy cells of two seeds, and one cell for each fault and seed."""
+    """Run the healthy methods, and each faulty one, for one seed or those in `more`."""
     more = ("--seeds", "0", "--plugin", str(FAULTY), "--timeout", "8", *more)
     return run(folder, results, GRID, *more)
 
@@ -89,13 +89,13 @@ def records(results: Path) -> dict[str, list[dict]]:
 
 
 def causes(results: Path) -> dict[str, tuple[str, str]]:
-    """Why each cell that failed did."""
+    """The error and message of each failed cell, by method."""
     failures = {m: found[0]["failure"] for m, found in records(results).items()}
     return {m: (f["error"], f["message"]) for m, f in failures.items() if f}
 
 
 def tables(results: Path, place: Path) -> tuple[str, list[dict[str, str]]]:
-    """The leaderboard of the healthy cells, as text and as rows, without what a clock says."""
+    """The leaderboard of the healthy cells, as text and as rows, without times."""
     shutil.copytree(results / "records", place / "records")
     for path in (place / "records").rglob("fault_*.json"):
         path.unlink()

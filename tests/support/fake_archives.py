@@ -1,7 +1,7 @@
 """Tiny archives in the layouts in which the sources of VTAB-1k are published.
 
-Each maker fills a folder and returns the files by their names in the source's card. The image of
-a record is `picture` of its key, except where a function here says otherwise.
+Each function fills a folder and returns the files by their names in the source card. The image of
+a record is `picture` of its key, unless the function says otherwise.
 """
 
 import io
@@ -212,7 +212,7 @@ def diabetic_retinopathy(folder: Path) -> Files:
 
 
 def scene(image: str, depths: list[float]) -> dict[str, object]:
-    """What CLEVR says of an image, in short."""
+    """A shortened CLEVR scene description of an image."""
     kind = {"color": "red", "size": "large", "shape": "cube", "material": "metal", "rotation": 1.5}
     objects = [{**kind, "3d_coords": [1, 2, 3], "pixel_coords": [10, 20, d]} for d in depths]
     return {

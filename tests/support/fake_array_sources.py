@@ -1,4 +1,4 @@
-"""Tiny sources that hold arrays, in the formats of their authors: same names, same layout.
+"""Tiny sources that store arrays, in the authors' formats: same names, same layout.
 
 Each function writes a source into a folder and returns the pixels by split and key.
 """
@@ -26,7 +26,7 @@ def random(shape: tuple[int, ...], seed: int, below: int = 256) -> np.ndarray:
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """What a format is given: all that lies in a source's folder, by name."""
+    """The files of a source's folder by name, as readers get them."""
     return {path.name: path for path in sorted(folder.iterdir())}
 
 

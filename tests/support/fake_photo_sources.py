@@ -1,7 +1,7 @@
-"""Tiny sources of photographs, in the formats of their authors: same names, same layout.
+"""Tiny sources of photographs, in the authors' formats: same names, same layout.
 
-Each function writes a source into a folder and returns what its reader must list: the split, the
-key and the class of each record. An image's bytes say which image it is.
+Each function writes a source into a folder and returns the records that its reader must list:
+split, key and class. Each image's bytes are unique to it.
 """
 
 import io

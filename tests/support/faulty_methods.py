@@ -1,4 +1,4 @@
-"""A plug-in of methods that fail in every way in which a cell can: for tests of what survives."""
+"""A plug-in of methods that fail in every way in which a cell can fail."""
 
 import os
 import signal

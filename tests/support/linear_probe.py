@@ -1,4 +1,4 @@
-"""What shows that a backbone is pretrained: simple classifiers on its frozen features."""
+"""Linear probes on frozen features, which show whether a backbone is pretrained."""
 
 from dataclasses import dataclass
 from pathlib import Path

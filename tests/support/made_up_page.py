@@ -1,4 +1,4 @@
-"""A claim, pictures and a request of a page made up."""
+"""A claim, figures and a request for a made-up HTML page."""
 
 CLAIM = {
     "paper": "2203.12119",

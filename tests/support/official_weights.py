@@ -1,7 +1,7 @@
-"""The tensors of official implementations, put into ours: which of theirs is which of ours.
+"""Tensors of official implementations, and the parameters of ours that correspond to them.
 
-The stored numbers lie beside some checkouts (see the `shared` fixture), one file a method: the
-tensors, with the layer as first axis, and the logits and gradients that the official code gives.
+The stored numbers are outside the project (see the `shared` fixture), one file per method: the
+tensors, with the layer as first axis, and the official code's logits and gradients.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Folders of the checkout that tests read."""
+"""Paths of the checkout that tests read."""
 
 from bench.utils.files import REPO_ROOT
 

@@ -1,4 +1,4 @@
-"""Bad ends of a process, in a module that takes no time to import."""
+"""Abnormal ends of a process, in a module that imports fast."""
 
 import os
 import signal
@@ -14,5 +14,5 @@ ENDS: dict[str, Callable[[], object]] = {
 
 
 def end(how: str, line: Connection) -> None:
-    """Come to that end, without a word."""
+    """End this process in that way, without output."""
     ENDS[how]()

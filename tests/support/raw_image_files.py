@@ -1,4 +1,4 @@
-"""Files of images that Pillow does not write, byte by byte."""
+"""Encoders of image files that Pillow does not write."""
 
 import struct
 import zlib

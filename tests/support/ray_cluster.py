@@ -1,6 +1,7 @@
-"""A Ray cluster of two nodes on the loopback interface: prints its address, kills one when told.
+"""A Ray cluster of two nodes on the loopback interface.
 
-It ends by itself when nobody can tell it anything any more, or after `LONGEST` seconds.
+As a script it prints the cluster's address and kills a node on request. It ends by itself when
+its standard input is closed, or after `LONGEST` seconds.
 """
 
 import signal

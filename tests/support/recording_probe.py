@@ -1,4 +1,4 @@
-"""A linear probe that notes what it is shown, image by image: for tests of whole runs."""
+"""A linear probe that records every image it is shown, in runs of whole cells."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,14 +23,14 @@ class Pass:
 
 @dataclass
 class Notes:
-    """What was shown, in order."""
+    """Recorded batches, passes and initial heads, in order."""
 
     prepared: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # batches, in `prepare`
     passes: list[Pass] = field(default_factory=list)
     heads: list[Tensor] = field(default_factory=list)  # weights at the start, (classes, D)
 
     def images(self, training: bool) -> Tensor:
-        """All that passed in that mode, (images, 3, H, W)."""
+        """All images that passed in training or evaluation mode, (images, 3, H, W)."""
         return torch.cat([one.images for one in self.passes if one.training == training])
 
 
@@ -63,7 +63,7 @@ def as_listed(folder: Path, *lists: str) -> tuple[Tensor, Tensor]:
 
 
 def places(images: Tensor, among: Tensor) -> list[int]:
-    """The number that each of some images has among others; -1: it is none of them."""
+    """The index of each image among others, or -1 if it is none of them."""
     apart = torch.cdist(images.flatten(1), among.flatten(1)) / images[0].numel() ** 0.5
     nearest = apart.min(1)
     # an unlike one is 0.8 away; products of matrices in float32 leave some 1e-3

@@ -1,4 +1,4 @@
-"""A local HTTP server that does to each request what a test's script says."""
+"""A local HTTP server that answers each request as a test scripts it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +9,7 @@ from threading import Event, Thread
 
 @dataclass(frozen=True)
 class Step:
-    """How one request is answered; unless told otherwise, as it should be."""
+    """How one request is answered; by default, correctly."""
 
     content: bytes = b""
     status: int = 200
@@ -42,7 +42,7 @@ class Server:
 
     @property
     def ranges(self) -> list[str]:
-        """What was asked with Range, a request."""
+        """The Range header of each request."""
         return [headers.get("Range", "") for headers in self.asked]
 
     def next_step(self) -> Step:

@@ -1,4 +1,4 @@
-"""A suite like the papers', of archives that tests fabricate: the real cards, cut to their size."""
+"""A small suite with the real task cards, on fabricated archives."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Copies of suites as the field shares them: a folder a task, with lists beside the images."""
+"""Copies of suites as people share them: a folder per task, with lists next to the images."""
 
 import io
 import json

@@ -38,7 +38,7 @@ def record(results: Path) -> dict[str, Any]:
 
 
 def events(results: Path) -> Any:
-    """What TensorBoard reads of the only cell."""
+    """The events of the only cell, as TensorBoard reads them."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     settings = Settings(**record(results)["settings"])
@@ -69,7 +69,9 @@ def test_tensorboard_reads_the_losses_and_accuracies_of_the_record(
 
 
 @needs_tensorboard
-def test_a_cell_that_runs_again_has_one_course(run: Callable[..., int], tmp_path: Path) -> None:
+def test_a_cell_that_runs_again_has_one_training_curve(
+    run: Callable[..., int], tmp_path: Path
+) -> None:
     for _ in range(2):
         assert run(tmp_path, "linear", "--tensorboard", "--force") == 0
     assert len(events(tmp_path).Scalars(callbacks.LOSS_TAG)) == 4

@@ -71,7 +71,7 @@ def kept(model, batches: BatchLoader | None = None, passes: int = 3, precision: 
 
 @pytest.mark.parametrize("pooling", ["token", "avg"])
 @pytest.mark.parametrize(("name", "first"), SPLITS.items())
-def test_a_model_is_split_at_the_first_stage_that_learns(name, first, pooling):
+def test_a_model_is_split_at_the_first_step_that_learns(name, first, pooling):
     assert frozen_trunk.split_at_first_trainable(adapted(name, pooling)).rest[0].name == first
 
 
@@ -276,7 +276,7 @@ def unfrozen(model):
 
 
 @pytest.mark.parametrize("change", [written_to, replaced, put_in, unfrozen])
-def test_a_change_of_what_is_fixed_makes_them_computed_anew(change):
+def test_a_change_of_what_is_fixed_makes_them_computed_again(change):
     model = adapted("linear")
     found = kept(model)
     change(model)
@@ -359,11 +359,11 @@ def packed(run, x: torch.Tensor) -> list[tuple[int, ...]]:
 def test_nothing_below_the_first_that_learns_keeps_activations(name):
     model = adapted(name).train()
     x = next(iter(shown()))[0]
-    for stage in frozen_trunk.forward_steps(model):
-        if any(tensor.requires_grad for tensor in stage.tensors()):
+    for step in frozen_trunk.forward_steps(model):
+        if any(tensor.requires_grad for tensor in step.tensors()):
             break
-        assert packed(stage.run, x) == [], stage.name
-        x = stage.run(x)
+        assert packed(step.run, x) == [], step.name
+        x = step.run(x)
 
 
 def test_a_linear_probe_keeps_only_what_its_head_reads():

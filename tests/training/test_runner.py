@@ -87,7 +87,7 @@ def test_a_cell_gives_the_same_first_and_last(told: list[list[str]]) -> None:
     assert told[0][2:] == told[50][2:]
 
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 THREE = ("--set", "epochs=3", "--set", "test_evaluations=3")
 
@@ -217,7 +217,7 @@ def test_the_time_of_training_is_without_that_of_scoring_and_observing(monkeypat
     assert monitor.train_seconds() == 63.0
 
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 RANDOM = "random_resized_crop_flip"
 
@@ -258,9 +258,7 @@ def views(train: str, test: str) -> tuple[str, ...]:
     return "--set", f"views.default.train={train}", "--set", f"views.default.test={test}"
 
 
-def test_what_is_learnt_is_seen_through_the_view_of_training_alone(
-    noted, train_images, eval_images
-):
+def test_only_training_images_get_the_training_transform(noted, train_images, eval_images):
     found = noted(*views(RANDOM, "squash"))
     assert set(places(found.images(training=True), train_images[0])) == {-1}
     assert places(found.images(training=False), eval_images[0]) == list(range(16))
@@ -268,7 +266,7 @@ def test_what_is_learnt_is_seen_through_the_view_of_training_alone(
     assert sorted(places(shown, train_images[0])) == list(range(40))
 
 
-def test_prepare_and_test_see_the_view_of_test(noted, train_images, eval_images):
+def test_prepare_and_test_use_the_test_transform(noted, train_images, eval_images):
     found = noted(*views("squash", "squash256_crop"))
     assert sorted(places(found.images(training=True), train_images[0])) == list(range(40))
     assert set(places(found.images(training=False), eval_images[0])) == {-1}

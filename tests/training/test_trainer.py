@@ -170,7 +170,7 @@ def test_the_rate_is_scaled_by_the_batch_where_the_recipe_says_for_which(
     assert Peak.rate == pytest.approx(peak)
 
 
-def test_each_epoch_is_told_with_its_mean_loss_and_training_lowers_it():
+def test_each_epoch_is_reported_with_its_mean_loss_and_training_lowers_it():
     told = []
     losses = fit(network(), methods.create("full"), lr=0.001, after_epoch=lambda *e: told.append(e))
     assert told == list(enumerate(losses, start=1))
@@ -191,7 +191,7 @@ def test_training_and_scoring_compute_in_the_precision_asked_for(precision):
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
-def test_the_method_is_told_of_each_epoch_that_has_ended():
+def test_the_method_is_called_after_each_epoch():
     told = []
 
     class Told(type(methods.create("linear"))):
@@ -270,7 +270,7 @@ def test_what_a_method_does_between_epochs_is_done_to_all_processes():
     assert told == [{id(p) for p in model.head.parameters()}] * RECIPE.epochs
 
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 EPOCHS, WARMUP, BATCH, SEED = 4, 1, 16, 2
 RISE, STEPS = WARMUP * 3, EPOCHS * 3  # 40 images make 3 batches, the last of 8

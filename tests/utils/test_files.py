@@ -1,4 +1,4 @@
-"""Hashes of files that are remembered, and never believed of a file that has changed."""
+"""Files: stored hashes, which are never trusted for a changed file, and atomic writes."""
 
 import hashlib
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.utils import files
+from bench.utils.files import write_atomically
 
 
 @pytest.fixture
@@ -66,12 +67,27 @@ def test_a_file_that_was_just_written_is_read_when_its_times_can_no_longer_repea
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"a": 1}', '{"a": [[1], 2]}'])
-def test_what_was_remembered_and_cannot_be_read_is_computed_anew(folder, content):
+def test_stored_hashes_that_cannot_be_read_are_computed_again(folder, content):
     before = of(folder)
     files._hash_cache_file(folder).write_text(content)
     assert of(folder) == before
 
 
-def test_without_a_place_to_remember_them_they_are_computed(folder, monkeypatch):
+def test_without_a_folder_to_store_them_they_are_computed(folder, monkeypatch):
     monkeypatch.setattr(files, "_hash_cache_file", lambda _: Path("/dev/null/nowhere"))
     assert len(set(of(folder))) == 3
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_write_that_is_cut_off_leaves_the_earlier_file_whole(tmp_path, monkeypatch, step):
+    path = tmp_path / "record.json"
+    write_atomically(path, b"earlier")
+
+    def cut_off(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, step, cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, b"later")
+    assert path.read_bytes() == b"earlier"
+    assert list(tmp_path.iterdir()) == [path]

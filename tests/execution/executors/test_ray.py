@@ -1,4 +1,4 @@
-"""Cells on a Ray cluster: of two nodes on this machine, or started by the run."""
+"""The Ray executor, on a cluster of two local nodes and on one that it starts itself."""
 
 import os
 import subprocess
@@ -53,7 +53,7 @@ def test_the_leaderboard_is_that_of_one_process(grid: Path, cards: Path, tmp_pat
     assert executor_runs.tables(grid, tmp_path / "b") == here
 
 
-def test_failures_are_told_with_their_cause(grid: Path) -> None:
+def test_failures_are_recorded_with_their_cause(grid: Path) -> None:
     assert executor_runs.causes(grid) == executor_runs.CAUSES
 
 
@@ -136,7 +136,7 @@ def test_a_node_s_own_data_serve_where_the_asker_s_folder_is_not(
     assert remote_job._with_local_data(replace(job, root="nowhere")).root == "own"
 
 
-def test_a_parcel_needs_nothing_but_itself(job: jobs.Job, tmp_path: Path) -> None:
+def test_a_packed_job_needs_nothing_but_itself(job: jobs.Job, tmp_path: Path) -> None:
     plugin = tmp_path / "mine.py"
     plugin.write_text(executor_runs.FAULTY.read_text())
     parcel = remote_job.pack_job(job, [plugin], {"OMP_NUM_THREADS": "1"}, None)

@@ -1,4 +1,4 @@
-"""Cells in bundles, through submitit's stand-in for Slurm."""
+"""The Slurm executor, through submitit's local stand-in for Slurm."""
 
 import signal
 import time
@@ -25,7 +25,7 @@ CHANGES = {"epochs": 1, "warmup_epochs": 0, "test_evaluations": 1, "precision": 
 
 @pytest.fixture(scope="module")
 def grid(cards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of the grid, run as two bundles at once."""
+    """The results of the grid, run as two batches at once."""
     results = tmp_path_factory.mktemp("grid") / "results"
     done = executor_runs.run_grid(cards, results, "--executor", "slurm-local", "--workers", "2")
     assert done.returncode == 1, done.stderr
@@ -62,22 +62,22 @@ def test_the_leaderboard_is_that_of_one_process(grid: Path, cards: Path, tmp_pat
     assert executor_runs.tables(grid, tmp_path / "b") == here
 
 
-def test_failures_are_told_with_their_cause(grid: Path) -> None:
+def test_failures_are_recorded_with_their_cause(grid: Path) -> None:
     assert executor_runs.causes(grid) == executor_runs.CAUSES
 
 
-def test_no_claim_is_left(grid: Path) -> None:
+def test_no_lease_is_left(grid: Path) -> None:
     assert not dict(Leases(grid).active())
 
 
-def test_a_bundle_that_is_queued_again_goes_on_with_what_is_left(
+def test_a_requeued_batch_goes_on_with_what_is_left(
     work: Callable[..., Job], executor: SlurmExecutor
 ) -> None:
     for job in (work("linear"), work("slow"), work("bias")):
         executor.submit(job)
     _until(executor, lambda event: event == JobStarted(work("slow")))
-    bundle = executor.submitted[0]
-    controller = psutil.Process(int(bundle.handle.job_id))
+    batch = executor.submitted[0]
+    controller = psutil.Process(int(batch.handle.job_id))
     controller.children()[0].send_signal(signal.SIGUSR2)  # as before Slurm's end of a job
     ended = [
         event
@@ -85,13 +85,13 @@ def test_a_bundle_that_is_queued_again_goes_on_with_what_is_left(
         if isinstance(event, JobFinished)
     ]
     assert ended == [JobFinished(work("slow")), JobFinished(work("bias"))]
-    messages, _ = bundle.batch_dir.read_log()
+    messages, _ = batch.batch_dir.read_log()
     begun = [message["begun"] for message in messages if "begun" in message]
     assert begun == [work(name).cell for name in ("linear", "slow", "slow", "bias")]
 
 
 @pytest.mark.parametrize("way", ["terminate", "kill"])
-def test_the_cells_of_a_bundle_that_dies_fail_with_its_cause(
+def test_the_cells_of_a_batch_that_dies_fail_with_its_cause(
     work: Callable[..., Job], executor: SlurmExecutor, way: str
 ) -> None:
     for job in (work("slow"), work("linear")):
@@ -105,7 +105,7 @@ def test_the_cells_of_a_bundle_that_dies_fail_with_its_cause(
     assert not dict(executor.leases.active())
 
 
-def test_a_second_run_waits_for_the_bundles_of_the_first(
+def test_a_second_run_waits_for_the_batches_of_the_first(
     work: Callable[..., Job], executor: SlurmExecutor
 ) -> None:
     executor.submit(work("slow"))
@@ -146,10 +146,10 @@ def test_a_cell_that_is_cancelled_is_left_out(
     assert list(executor_runs.records(executor.results)) == ["bias"]
 
 
-def test_bundles_hold_what_the_time_allows() -> None:
+def test_batches_hold_what_the_time_allows() -> None:
     made = [Job(str(seconds), {}, "", "cpu") for seconds in (5, 3, 20, 1, 1, 8)]
     found = pack_by_duration(made, lambda job: float(job.cell), target=10)
-    assert [[job.cell for job in bundle] for bundle in found] == [
+    assert [[job.cell for job in batch] for batch in found] == [
         ["5", "3"],
         ["20"],
         ["1", "1", "8"],

@@ -1,4 +1,4 @@
-"""The pictures show what the boards say; the records are made up, as in `test_report`."""
+"""The leaderboard's figures, on made-up records."""
 
 import io
 import re
@@ -72,7 +72,7 @@ def test_the_ground_is_white_and_opaque(draw: Draw) -> None:
 
 
 @every
-def test_without_complete_rows_there_is_no_picture(draw: Draw) -> None:
+def test_without_complete_rows_there_is_no_figure(draw: Draw) -> None:
     assert draw([]) is None
     assert draw(boards(row("lora", ["failed"] * 5))) is None
 
@@ -152,7 +152,7 @@ def test_ranks_need_three_methods_and_two_tasks() -> None:
     assert critical_difference.draw(boards(lonely)) is None
 
 
-def test_more_methods_make_the_pictures_higher() -> None:
+def test_more_methods_make_the_figures_taller() -> None:
     many = falling(*(f"adapter_{i}" for i in range(40)), "full")
     for draw in (pareto.draw, critical_difference.draw, difference_to_full.draw):
         few = pixels(draw, falling(*METHODS)).shape[0]

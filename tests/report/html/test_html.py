@@ -1,4 +1,4 @@
-"""The page says what the records say, in one file that loads nothing."""
+"""The HTML page: the records' values, in one self-contained file."""
 
 import argparse
 import random
@@ -179,7 +179,7 @@ def test_without_records_there_is_a_sentence_and_no_table() -> None:
     assert not [tag for tag, _ in Tags(text).found if tag in ("table", "figure")]
 
 
-def test_pictures_keep_their_names_and_their_style_to_themselves() -> None:
+def test_figures_keep_their_ids_and_their_style_to_themselves() -> None:
     element = inline_svg(SVG, "mine")
     assert element.startswith("<svg")
     assert "purl.org" not in element

@@ -1,4 +1,4 @@
-"""The page in a real browser: what a reader clicks, types and sees."""
+"""The HTML page in a real browser: clicks, typing and the resulting view."""
 
 import re
 import shutil
@@ -70,7 +70,7 @@ def visit(browser: Any, address: str) -> Iterator[Open]:
 
 
 def column(tab: Any, number: int, table: str = "standings") -> list[str]:
-    """What stands in a column, from top to bottom."""
+    """The text of a column, from top to bottom."""
     return tab.locator(f"#{table} tbody tr td:nth-child({number + 1})").all_inner_texts()
 
 

@@ -55,7 +55,7 @@ def directly(one, other, estimator="unbiased"):
 
 
 def cka(one, other):
-    """What the project computes, of two views, (n, d) and (n, e)."""
+    """The project's CKA of two views, (n, d) and (n, e)."""
     return pairwise_cka([linear_kernel(one)], [linear_kernel(other)]).item()
 
 

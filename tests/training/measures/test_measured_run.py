@@ -42,7 +42,7 @@ def cell(tmp_path_factory: pytest.TempPathFactory) -> Cell:
 
 
 def quiet(*_: object) -> None:
-    """Progress that nobody wants."""
+    """Discard progress."""
 
 
 def observed(cell: Cell, *names: str) -> Cell:
@@ -50,18 +50,18 @@ def observed(cell: Cell, *names: str) -> Cell:
 
 
 def result(record: Record) -> dict[str, object]:
-    """What a record found, but for times."""
+    """The outcome of a record, without times."""
     assert record.outcome, record.failure
     return {k: v for k, v in vars(record.outcome).items() if k not in TIMES}
 
 
-def test_a_cell_that_is_observed_ends_as_one_that_is_not(cell: Cell, tmp_path: Path) -> None:
+def test_a_cell_that_is_measured_ends_as_one_that_is_not(cell: Cell, tmp_path: Path) -> None:
     plain = runner.run(cell, Store(tmp_path / "plain"), CPU, quiet)
     seen = measured_run.run_and_measure(observed(cell, *ALL), Store(tmp_path / "seen"), CPU, quiet)
     assert result(seen) == result(plain)  # losses and the hash of all predictions among it
 
 
-def test_observers_leave_the_random_state_and_the_weights(cell: Cell) -> None:
+def test_measurements_leave_the_random_state_and_the_weights(cell: Cell) -> None:
     observers = MeasurementCallback(
         cell, measurements.filter_by_training(ALL, "final"), "trainval", CPU
     )
@@ -134,7 +134,7 @@ def changed(store: Store, cell: Cell, **environment: object) -> bytes:
     return path.read_bytes()
 
 
-def test_a_run_that_ends_elsewhere_without_a_cause_is_told_and_not_kept(
+def test_a_run_that_ends_elsewhere_without_a_cause_is_reported_and_not_kept(
     cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = {"commit": "0" * 40, "dirty": False}

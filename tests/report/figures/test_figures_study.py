@@ -1,4 +1,4 @@
-"""Pictures of studies show what was found; the values are made up."""
+"""The figures of studies, on made-up values."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -29,7 +29,7 @@ SPT = ("spt_deep", "spt_deep_unscaled", "spt_deep_shuffled", "spt_deep_gaussian"
 def summary(
     figure: StudyFigure, values: dict[tuple[Any, ...], float], half: float = 1.0
 ) -> pd.DataFrame:
-    """What `frames.summary` gives: a row a place, in the order of the figure's axes."""
+    """A frame as `summarise_over_seeds` returns it: a row per combination of the figure's axes."""
     return pd.DataFrame(
         [
             {**dict(zip(figure.axes(), place, strict=True)), "mean": mean, "low": mean - half,
@@ -88,7 +88,7 @@ EVERY = [
 
 
 @pytest.mark.parametrize(("figure", "values"), EVERY, ids=lambda one: getattr(one, "kind", ""))
-def test_no_word_lies_outside_the_picture_or_on_another(
+def test_no_word_is_outside_the_figure_or_on_another(
     figure: StudyFigure, values: dict[tuple[Any, ...], float]
 ) -> None:
     canvas = FigureCanvasAgg(drawn(figure, values).figure)
@@ -168,7 +168,7 @@ def test_members_of_a_family_look_different() -> None:
 
 
 @pytest.mark.parametrize(("figure", "values"), EVERY, ids=lambda one: getattr(one, "kind", ""))
-def test_without_values_there_is_no_picture(
+def test_without_values_there_is_no_figure(
     figure: StudyFigure, values: dict[tuple[Any, ...], float]
 ) -> None:
     assert draw_study(figure, summary(figure, values)[:0]) is None
