@@ -3,7 +3,7 @@
 import argparse
 
 import methods
-from bench.cli import options
+from bench.cli import common
 from bench.cli.common import FAILED, print_lines
 from bench.execution import selection
 from bench.models import method_checks
@@ -11,7 +11,7 @@ from bench.models import method_checks
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="a registered method's name")
-    options.add_plugins(parser)
+    common.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

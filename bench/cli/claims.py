@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import methods
-from bench.cli import options
+from bench.cli import common
 from bench.cli.common import print_lines, require_results
 from bench.cli.report import select_papers
 from bench.papers import claims
@@ -15,11 +15,11 @@ from bench.utils import files
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add_results(parser)
+    common.add_results(parser)
     add = parser.add_argument
-    add("--paper", type=options.names("paper"), default=[], dest="papers", metavar="A,B")
+    add("--paper", type=common.names("paper"), default=[], dest="papers", metavar="A,B")
     add("--recipe", help="compare with records under this recipe (default: the papers')")
-    options.add_plugins(parser)
+    common.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

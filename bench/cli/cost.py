@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from bench.cli import options
+from bench.cli import common
 from bench.cli.common import print_lines
 from bench.config import backbone, recipe
 from bench.execution import selection
@@ -18,15 +18,15 @@ from bench.utils.errors import UserError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add_results(parser)
-    add, names = parser.add_argument, options.names
+    common.add_results(parser)
+    add, names = parser.add_argument, common.names
     add("--methods", type=names("method"), required=True, metavar="A,B")
     add("--backbones", type=names("backbone"), default=["vit_mini_mae"], metavar="A,B")
     add("--recipe", default="quick", help="whose optimiser and precision (default: quick)")
     add("--batch", type=int, default=32, help="images (default: 32)")
     add("--rounds", type=int, default=10, help="turns that each method takes (default: 10)")
     add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
-    options.add_plugins(parser)
+    common.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich.console
 
-from bench.cli import options
+from bench.cli import common
 from bench.cli.common import FAILED, print_error, print_lines
 from bench.prepare import pipeline, status
 from bench.utils import progress_bars
@@ -17,8 +17,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for name, (sentence, add_own_options, run_own) in SUBCOMMANDS.items():
         command = commands.add_parser(name, help=sentence, description=sentence)
         add_own_options(command)
-        options.add_data_root(command)
-        options.add_debug(command)
+        common.add_data_root(command)
+        common.add_debug(command)
         command.set_defaults(run_own=run_own)
 
 
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
 def _add_status_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--suite",
-        type=options.names("suite"),
+        type=common.names("suite"),
         default=["vtab1k", "fgvc"],
         dest="suites",
         metavar="A,B",
@@ -45,7 +45,7 @@ def _add_prepare_options(parser: argparse.ArgumentParser) -> None:
     _add_tasks(parser, "default: all")
     parser.add_argument(
         "--accept-license",
-        type=options.names("source"),
+        type=common.names("source"),
         action="extend",
         default=[],
         metavar="A,B",
@@ -69,7 +69,7 @@ def _add_import_options(parser: argparse.ArgumentParser) -> None:
     _add_tasks(parser, "default: all it holds")
     parser.add_argument(
         "--variant",
-        choices=options.VARIANTS,
+        choices=common.VARIANTS,
         help="what its images are (default: as their files show)",
     )
 
@@ -86,7 +86,7 @@ def _add_check_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--deep", action="store_true", help="hash every byte and decode every image"
     )
-    options.add_variant(parser)
+    common.add_variant(parser)
 
 
 def _run_check(args: argparse.Namespace) -> int:
@@ -97,7 +97,7 @@ def _run_check(args: argparse.Namespace) -> int:
 def _add_tasks(parser: argparse.ArgumentParser, default: str) -> None:
     add = parser.add_argument
     add("--suite", default="vtab1k", help="name or card.toml (default: vtab1k)")
-    add("--tasks", type=options.names("task"), default=[], metavar="A,B", help=default)
+    add("--tasks", type=common.names("task"), default=[], metavar="A,B", help=default)
 
 
 def _print_progress(

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 
 import tabulate
 
-from bench.cli import options
+from bench.cli import common
 from bench.cli.common import print_lines
 from bench.records import store
 from bench.report import record_diff
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add_results(parser)
+    common.add_results(parser)
     for name in ("first", "second"):
         parser.add_argument(name, help="the first digits of a cell's name, or its record's file")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 import methods
-from bench.cli import options
+from bench.cli import common
 from bench.cli.common import print_lines
 from bench.execution import export
 from bench.records import store
@@ -18,15 +18,15 @@ from bench.utils.errors import UserError, unknown_name
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add_results(parser)
+    common.add_results(parser)
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--record", type=Path, help="a cell, by its record: write what it trains")
     what.add_argument("--format", help="write all results, as csv, parquet or latex")
     add("--out", type=Path, help="the file to write (default: named after the cell or the format)")
     add("--merged", type=Path, help="instead, a plain timm model with the method folded in")
-    options.add_computing(parser)
-    options.add_plugins(parser)
+    common.add_computing(parser)
+    common.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 
 import methods
-from bench.cli import options
+from bench.cli import common
 from bench.cli.common import print_lines
 from bench.config import backbone, loading, recipe, suite
 from bench.papers import study
@@ -13,7 +13,7 @@ from bench.papers import study
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=list(LISTS))
     parser.add_argument("--suite", help="list the tasks of this suite alone")
-    options.add_plugins(parser)
+    common.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

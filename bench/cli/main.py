@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from bench.utils.errors import UserError
 
 EAGER = (*sys.stdlib_module_names, "bench.cli")  # packages that `lazy_imports` leaves alone
-NOT_COMMANDS = {"__init__", "common", "main", "options"}  # of the files of this folder
+NOT_COMMANDS = {"__init__", "common", "main"}  # of the files of this folder
 
 
 class _LazyModule(ModuleType):
@@ -74,8 +74,7 @@ def _forget_in_parent(name: str, module: ModuleType) -> None:
 
 
 with lazy_imports():
-    from bench.cli.common import BAD_INPUT, FAILED, INTERRUPTED, print_error
-    from bench.cli.options import add_debug
+    from bench.cli.common import BAD_INPUT, FAILED, INTERRUPTED, add_debug, print_error
     from bench.execution import selection
 
 

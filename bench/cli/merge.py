@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-from bench.cli import options
+from bench.cli import common
 from bench.cli.common import print_lines, print_refused, write_tables
 from bench.records import store
 from bench.report import record_checks
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add_results(parser)
+    common.add_results(parser)
     parser.add_argument(
         "paths", type=Path, nargs="+", metavar="PATH", help="others' results folders or records"
     )

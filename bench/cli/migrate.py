@@ -2,15 +2,15 @@
 
 import argparse
 
-from bench.cli import options
+from bench.cli import common
 from bench.cli.common import print_lines, print_refused
 from bench.execution import migration
 from bench.utils.errors import UserError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add_results(parser)
-    options.add_plugins(parser)
+    common.add_results(parser)
+    common.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -2,15 +2,15 @@
 
 import argparse
 
-from bench.cli import options
+from bench.cli import common
 from bench.cli.common import print_lines
 from bench.performance import parameter_counts
 from bench.utils import files
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add_results(parser)
-    options.add_plugins(parser)
+    common.add_results(parser)
+    common.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

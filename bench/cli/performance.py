@@ -2,7 +2,7 @@
 
 import argparse
 
-from bench.cli import options
+from bench.cli import common
 from bench.cli.common import print_lines
 from bench.performance import page
 from bench.records import store
@@ -10,12 +10,12 @@ from bench.training import devices
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add_results(parser)
+    common.add_results(parser)
     add = parser.add_argument
     add("--device", help="cpu, cuda ... (default: a GPU if there is one)")
     add(
         "--only",
-        type=options.names("section"),
+        type=common.names("section"),
         default=[],
         metavar="A,B",
         help="sections of the page; the others stay as they are (default: all)",

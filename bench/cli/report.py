@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.cli import options
+from bench.cli import common
 from bench.cli.common import print_lines, require_results, write_tables
 from bench.config import recipe
 from bench.papers import claims, layouts
@@ -17,11 +17,11 @@ ALL = "all"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add_results(parser)
+    common.add_results(parser)
     add = parser.add_argument
     add(
         "--paper",
-        type=options.names("paper"),
+        type=common.names("paper"),
         default=[],
         dest="papers",
         metavar="A,B",

@@ -7,24 +7,24 @@ from pathlib import Path
 
 import rich.console
 
-from bench.cli import options, tune
+from bench.cli import common, tune
 from bench.cli.common import FAILED, print_error, print_lines, write_tables
-from bench.execution import progress, session, status
+from bench.execution import progress, session
 from bench.records import store
 from bench.report import study_page
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add_selection(parser)
-    options.add_study(parser)
-    options.add_results(parser)
-    options.add_tuning(parser)
-    options.add_run_options(parser)
-    options.add_plugins(parser)
+    common.add_selection(parser)
+    common.add_study(parser)
+    common.add_results(parser)
+    common.add_tuning(parser)
+    common.add_run_options(parser)
+    common.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    request, how, results = options.request_of(args), options.run_options_of(args), args.results
+    request, how, results = common.request_of(args), common.run_options_of(args), args.results
     write_pages = partial(_write_pages, results, args.study, args.quick)
     reporter = progress.Reporter(rich.console.Console(stderr=True), write_pages)
     if args.dry_run:
@@ -83,7 +83,7 @@ def _untuned_lines(
     yield from session.cell_lines(finals)
     yield from session.backbone_lines(finals.cells)
     cells = session.select_cells(finals, records, how)
-    duration = status.describe_duration(cells, records)
+    duration = progress.describe_duration(cells, records)
     yield f"{len(cells)} of {len(finals.cells)} cells to run; {duration}"
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import tabulate
 
-from bench.cli import options
+from bench.cli import common
 from bench.cli.common import print_lines
 from bench.config import backbone
-from bench.records import schema, store, trials
+from bench.records import description, schema, store
 from bench.report import record_diff
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add_results(parser)
+    common.add_results(parser)
     parser.add_argument("cell", help="the first digits of its name, or its record's file")
 
 
@@ -45,7 +45,7 @@ def _trial_lines(tuned: "schema.TuningResult") -> Iterator[str]:
     lines = [
         [
             trial.cell,
-            trials.format_point(trial.point),
+            description.format_point(trial.point),
             trial.epochs,
             "none" if trial.accuracy is None else f"{trial.accuracy:.2f}",
             f"{trial.seconds:.1f}",

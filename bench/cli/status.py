@@ -5,25 +5,25 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from bench.cli import options
+from bench.cli import common
 from bench.cli.common import print_lines
-from bench.execution import session, status, tuning
+from bench.execution import progress, session, tuning
 from bench.records import store
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add_selection(parser)
-    options.add_study(parser)
-    options.add_results(parser)
-    options.add_tuning(parser)
+    common.add_selection(parser)
+    common.add_study(parser)
+    common.add_results(parser)
+    common.add_tuning(parser)
     parser.add_argument(
         "--watch", action="store_true", help="say it again whenever it changes, until all is over"
     )
-    options.add_plugins(parser)
+    common.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    request, results = options.request_of(args), args.results
+    request, results = common.request_of(args), args.results
     records, last = store.Store(results), None if args.watch else 1
     records.require_current_schema()
     requests = session.tuned_requests(request)
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         searches = tuning.plan_all_searches(requests)
         return print_lines(_tuned_lines(searches, results, last))
     cells = session.plan_untuned(request, results).cells
-    for lines in islice(status.watch(cells, records), last):
+    for lines in islice(progress.watch(cells, records), last):
         print_lines(lines)
     return 0
 
@@ -43,11 +43,11 @@ def _tuned_lines(
     known, state = 0, session.tuning_state(searches, results)
     while len(state.trials.cells) > known:
         known = len(state.trials.cells)
-        for lines in islice(status.watch(state.trials.cells, tuning.trial_store(results)), last):
+        for lines in islice(progress.watch(state.trials.cells, tuning.trial_store(results)), last):
             yield from [f"trials: {lines[0]}", *lines[1:]]
         state = session.tuning_state(searches, results)
     finals = session.plan_finals(state, results).cells
-    for lines in islice(status.watch(finals, store.Store(results)), last) if finals else ():
+    for lines in islice(progress.watch(finals, store.Store(results)), last) if finals else ():
         yield from [f"final runs: {lines[0]}", *lines[1:]]
     waiting = session.tuning_state(searches, results).describe_waiting()
     yield f"{state.num_trials} trials in all{waiting}"

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import rich.console
 
-from bench.cli import options
+from bench.cli import common
 from bench.cli.common import FAILED, print_error, print_lines
-from bench.execution import progress, session, status, tuning
+from bench.execution import progress, session, tuning
 from bench.training import cell
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add_selection(parser)
-    options.add_results(parser)
-    options.add_halving(parser)
-    options.add_run_options(parser)
-    options.add_plugins(parser)
+    common.add_selection(parser)
+    common.add_results(parser)
+    common.add_halving(parser)
+    common.add_run_options(parser)
+    common.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    request, how, results = options.request_of(args), options.run_options_of(args), args.results
+    request, how, results = common.request_of(args), common.run_options_of(args), args.results
     if args.dry_run:
         state = session.tuning_state(session.plan_trials(request, results), results)
         return print_lines(trial_lines(state, results, how))
@@ -39,7 +39,7 @@ def trial_lines(
     """The trials that are known, how many are to be run, and the backbones."""
     yield from session.cell_lines(state.trials)
     due = due_trials(state, results, how)
-    duration = status.describe_duration(due, tuning.trial_store(results))
+    duration = progress.describe_duration(due, tuning.trial_store(results))
     yield f"{len(due)} of {state.num_trials} trials to run; {duration}"
     yield from session.backbone_lines(one.first_trial() for one, _ in state.searches)
 

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cli import options
+from bench.cli import common
 from bench.cli.common import FAILED, print_error, print_refused, require_results
 from bench.records import store
 from bench.report import generate, record_checks
@@ -13,7 +13,7 @@ from bench.utils.errors import UserError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add_results(parser)
+    common.add_results(parser)
     parser.add_argument(
         "paths", type=Path, nargs="*", metavar="PATH", help="others' records: files or folders"
     )

@@ -2,13 +2,13 @@
 
 import argparse
 
-from bench.cli import options
+from bench.cli import common
 from bench.execution import worker
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add_results(parser)
-    options.add_plugins(parser)
+    common.add_results(parser)
+    common.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,8 +11,15 @@ from itertools import product
 from typing import Any
 
 from bench.config.recipe import Recipe
-from bench.records.schema import Record, Trial
-from bench.records.trials import RATE_NAMES, SCORED_SPLIT_KEY, TUNING_KEY, GridPoint, extract_point
+from bench.records.schema import (
+    RATE_NAMES,
+    SCORED_SPLIT_KEY,
+    TUNING_KEY,
+    GridPoint,
+    Record,
+    Trial,
+    extract_point,
+)
 from bench.utils.errors import UserError
 from bench.utils.text import longest_prefix
 

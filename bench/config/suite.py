@@ -1,7 +1,8 @@
-"""Suite cards: tasks with their classes, and how splits and labels come from a source."""
+"""Suite cards: tasks, their splits and labels; and the cards of the sources they come from."""
 
 from dataclasses import field
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 from pydantic.dataclasses import dataclass
 
@@ -144,3 +145,61 @@ class Suite:
 def load_suite(name: str) -> Suite:
     """Load a suite by name, or from the card at that path."""
     return load_card(Suite, "suite", name, SUITES_DIR)
+
+
+SOURCES_DIR = SUITES_DIR / "sources"
+
+
+@dataclass(frozen=True, config=STRICT)
+class SourceFile:
+    """One archive or other file, as published."""
+
+    name: str  # in archives/<source>/; a folder of that name, extracted, also serves
+    bytes: int = 0  # 0: unknown
+    sha256: str = ""
+    md5: str = ""
+    urls: list[str] = field(default_factory=list)  # tried in turn
+    hub: str = ""  # on the Hugging Face hub: REPOSITORY@REVISION:PATH
+    replaces: str = ""  # a file that is not needed if this one is present
+    how: str = ""  # how to get it by hand, if it cannot be downloaded
+    repacked: bool = False  # any archive of the same files will do: they are checked by name
+
+
+@dataclass(frozen=True, config=STRICT)
+class Source:
+    """A data set as published."""
+
+    name: str
+    title: str
+    format: str  # its reader: a name of bench.prepare.readers
+    native: Literal["png", "jpeg"]  # storage of its images: published JPEG files, or lossless PNG
+    licence: str
+    home: str  # the data set's page, with its terms
+    access: Literal["open", "terms", "login", "dead"]
+    prepared_bytes: int  # approximate size of the prepared data
+    file: list[SourceFile]
+    options: dict[str, Any] = field(default_factory=dict)  # of the reader
+    scratch_bytes: int = 0  # approximate temporary space for unpacking
+    repeats: bool = False  # its own test images include byte-identical training images
+
+    def __post_init__(self) -> None:
+        names = {file.name for file in self.file}
+        for file in self.file:
+            if file.replaces and file.replaces not in names:
+                raise ValueError(f"{file.name} replaces {file.replaces!r}, which is no file here")
+            if not (file.urls or file.hub or file.how):
+                raise ValueError(f"{file.name} needs urls, hub or how")
+            if file.repacked and (file.bytes or file.sha256 or file.md5):
+                raise ValueError(f"{file.name} may be repacked, so it has no bytes and no hash")
+
+
+def load_source(name: str, place: Path = SOURCES_DIR) -> Source:
+    """Load a source by name; ``name.toml`` is a card in the folder `place`."""
+    return load_card(
+        Source, "source", str(place / name) if name.endswith(".toml") else name, SOURCES_DIR
+    )
+
+
+def card_folder(suite: str) -> Path:
+    """Return the folder of the source cards that a suite's card names by file."""
+    return Path(suite).parent if suite.endswith(".toml") else SOURCES_DIR

@@ -10,8 +10,7 @@ from torch.utils.data import Dataset
 
 from bench.data import image_cache
 from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
-from bench.data.image_cache import CachedImages, LazyImages
-from bench.data.prefetch import PrefetchLoader
+from bench.data.image_cache import CachedImages, LazyImages, PrefetchLoader
 from bench.data.splits import Examples
 from bench.data.transforms import Transform
 from bench.utils.errors import UserError

@@ -17,12 +17,12 @@ from bench.config import search_space
 from bench.config.backbone import canonical_name
 from bench.config.recipe import Recipe
 from bench.config.suite import Suite, Task
-from bench.execution import data_checks, selection
-from bench.execution.data_checks import CheckedData, SplitPair
+from bench.execution import selection
 from bench.execution.request import FINAL_SPLITS, Request, SearchPoint
+from bench.execution.selection import CheckedData, SplitPair
 from bench.models import backbones, compatibility, compilation
 from bench.models.backbones import Backbone
-from bench.records import trials
+from bench.records import description, schema
 from bench.records.schema import PROMPTS_FROM, Record, Settings
 from bench.records.store import Store
 from bench.training import devices, trainer
@@ -82,7 +82,7 @@ def is_done(record: Record | None) -> bool:
     if record is None or record.failure is None:
         return record is not None
     diverged = record.failure.error == trainer.Diverged.__name__
-    return record.failure.kind == "unsupported" or (diverged and trials.is_trial(record.settings))
+    return record.failure.kind == "unsupported" or (diverged and schema.is_trial(record.settings))
 
 
 def wants_tuning(request: Request) -> bool:
@@ -129,7 +129,7 @@ class ResolvedRequest:
         return devices.resolve_precision(self.recipe.precision, torch.device(self.request.device))
 
     def check_data(self, pair: SplitPair) -> None:
-        """Check these splits of every task; raises `UserError` as `data_checks.check_data` does."""
+        """Check these splits of every task; raises `UserError` as `selection.check_data` does."""
         for task in self.suite.task:
             if task in self.tasks or task == self.prompt_source:
                 self.data(task, pair)
@@ -138,12 +138,12 @@ class ResolvedRequest:
         """Return the digest of a task's splits, read and checked once; no other split is opened."""
         key = task.name, pair
         if key not in self._data:
-            self._data[key] = data_checks.check_data(self.suite, task, pair, self.request)
+            self._data[key] = selection.check_data(self.suite, task, pair, self.request)
         return self._data[key]
 
     def build_method(self, name: str, at: SearchPoint | None = None) -> Method:
         """Return a method with the fields that recipe, command line and search point give it."""
-        searched = trials.method_fields(at.point) if at else {}
+        searched = description.method_fields(at.point) if at else {}
         key = json.dumps([name, searched])
         if key not in self._methods:
             self._methods[key] = selection.build_method(
@@ -258,7 +258,7 @@ def resolve_request(request: Request) -> ResolvedRequest:
         selection.prompt_source(suite, overrides),
     )
     used = [task for task in suite.task if task in tasks or task == source]
-    data_checks.require_present(suite, used, request)
+    selection.require_present(suite, used, request)
     return ResolvedRequest(
         request=request,
         suite=suite,

@@ -1,9 +1,11 @@
-"""Progress of a run: a live display on a terminal, plain lines elsewhere, or nothing at all."""
+"""Progress of a run: its live display, its status as the results folder shows it, and estimates."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from time import perf_counter
+from statistics import mean
+from time import perf_counter, sleep
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -15,8 +17,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from bench.execution.plan import is_done
 from bench.records.description import Describable, describe_cell, describe_outcome
-from bench.records.schema import Record
+from bench.records.leases import Leases
+from bench.records.schema import Outcome, Record, Settings
+from bench.records.store import Store
+from bench.training.cell import Cell
 from bench.utils.text import format_duration
 
 
@@ -106,3 +112,116 @@ class Reporter:
 
 
 SILENT = Reporter()
+
+# Settings that similar cells share, the most similar first.
+SIMILARITY_KEYS = (("suite", "backbone", "method"), ("suite", "backbone"), ("suite",))
+POLL_SECONDS = 2.0  # seconds between two looks at the folder
+
+
+@dataclass(frozen=True)
+class DurationEstimates:
+    """Mean seconds of earlier cells, by the settings that they share with a cell."""
+
+    means: dict[tuple[str, ...], float]
+    count: int  # of the records of the suite
+
+    def total_seconds(self, cells: Iterable[Settings]) -> float:
+        """Estimate the seconds of cells that run one after another."""
+        return sum(self.cell_seconds(settings) or 0.0 for settings in cells)
+
+    def cell_seconds(self, settings: Any) -> float | None:
+        """Estimate the seconds of a cell; None where no similar cell has a record.
+
+        `settings` may be any object with a suite, a backbone and a method.
+        """
+        return next(filter(None, (self.means.get(key) for key in _similarity_keys(settings))), None)
+
+
+def estimate_durations(store: Store, suite: str) -> DurationEstimates:
+    """Estimate durations from the valid records of a suite."""
+    found: dict[tuple[str, ...], list[float]] = {}
+    ended = [r for _, r in store.read_all() if isinstance(r, Record) and r.settings.suite == suite]
+    for record in ended:
+        if record.outcome:
+            for key in _similarity_keys(record.settings):
+                found.setdefault(key, []).append(_outcome_seconds(record.outcome))
+    means = {key: mean(seconds) for key, seconds in found.items()}
+    return DurationEstimates(means, sum(record.outcome is not None for record in ended))
+
+
+def _similarity_keys(settings: Any) -> list[tuple[str, ...]]:
+    return [tuple(getattr(settings, name) for name in names) for names in SIMILARITY_KEYS]
+
+
+def _outcome_seconds(outcome: Outcome) -> float:
+    return outcome.init_seconds + outcome.train_seconds + outcome.test_seconds
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """Cells of a run by their status, at one time."""
+
+    done: int
+    failed: int
+    running: Sequence[dict[str, Any]]  # the content of each lease
+    pending: Sequence[Settings]  # neither done nor failed nor running
+
+    def lines(self, seconds: float, known: int) -> Iterator[str]:
+        """Describe the status; one worker may need `seconds` more, judged by `known` cells."""
+        counts = f"{self.done} done, {len(self.running)} running, {self.failed} failed"
+        yield f"{counts}, {len(self.pending)} left"
+        for lease in self.running:
+            of = f" of {lease['epochs']}" if "epochs" in lease else ""
+            epochs = f", epoch {lease['epoch']}{of}" if "epoch" in lease else ""
+            holder = f"{lease['host']}, process {lease['pid']}"
+            yield f"  {lease.get('cell', 'a cell')}{epochs} ({holder})"
+        if not known:
+            yield "no earlier cell of this suite to estimate the time from"
+        else:
+            workers = max(1, len(self.running))
+            at_once = f", {workers} at a time" if workers > 1 else ""
+            left = format_duration(seconds / workers)
+            yield f"about {left}{at_once}, as {known} earlier ones went"
+
+
+def snapshot(cells: Iterable[Cell], store: Store) -> RunStatus:
+    """Sort the cells by their status now."""
+    held = dict(Leases(store.root).active())
+    done, failed, running, pending = 0, 0, list[dict[str, Any]](), list[Settings]()
+    for cell in cells:
+        lease, record = held.get(cell.settings.digest()), store.find(cell.settings)
+        if lease is not None:
+            running.append(lease)
+        elif is_done(record):
+            done += 1
+        elif record is not None:
+            failed += 1
+        else:
+            pending.append(cell.settings)
+    return RunStatus(done, failed, running, pending)
+
+
+def watch(cells: Sequence[Cell], store: Store) -> Iterator[list[str]]:
+    """Yield the status whenever it has changed, until no cell is left and none runs."""
+    before: list[str] = []
+    while True:
+        status = snapshot(cells, store)
+        known = estimate_durations(store, cells[0].settings.suite)
+        lines = list(status.lines(known.total_seconds(status.pending), known.count))
+        if lines != before:
+            yield lines
+        if not status.pending and not status.running:
+            return
+        before = lines
+        sleep(POLL_SECONDS)
+
+
+def describe_duration(cells: Sequence[Cell], store: Store) -> str:
+    """Say how long cells may take, one after another."""
+    if not cells:
+        return "nothing is left"
+    known = estimate_durations(store, cells[0].settings.suite)
+    if not known.count:
+        return "no earlier cell of this suite to estimate the time from"
+    seconds = known.total_seconds(cell.settings for cell in cells)
+    return f"about {format_duration(seconds)}, as {known.count} earlier ones went"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.config.suite import Split
-from bench.records.trials import GridPoint
+from bench.records.schema import GridPoint
 
 FINAL_SPLITS: tuple[Split, Split] = ("trainval", "test")  # trained on, evaluated on
 TRIAL_SPLITS: tuple[Split, Split] = ("train", "val")

@@ -20,9 +20,9 @@ from bench.execution import plan, selection
 from bench.execution.plan import ResolvedRequest, is_done
 from bench.execution.request import FINAL_SPLITS, TRIAL_SPLITS, Request, SearchPoint
 from bench.models import compatibility
-from bench.records.schema import TRIALS_DIR, Record, Trial, TuningResult
+from bench.records.description import format_point, method_fields
+from bench.records.schema import RATE_NAMES, TRIALS_DIR, GridPoint, Record, Trial, TuningResult
 from bench.records.store import Store
-from bench.records.trials import RATE_NAMES, GridPoint, format_point, method_fields
 from bench.training.cell import Cell
 from bench.utils.errors import UserError
 from bench.utils.files import write_atomically

@@ -13,7 +13,6 @@ import torch
 
 from bench.performance import (
     epochs,
-    figure,
     initialisation,
     measurement,
     method_cost,
@@ -268,7 +267,7 @@ def markdown_page(lines: Sequence[PerformanceLine]) -> str:
     for name, section in SECTIONS.items():
         if name in found:
             parts.append(f"## {section.title}\n\n{section.description}")
-            parts += [FIGURE_MARKDOWN] if name == figure.SECTION else []
+            parts += [FIGURE_MARKDOWN] if name == scaling.SECTION else []
             for where, own in group_by(found[name], lambda line: line.machine).items():
                 parts.append(
                     f"{section.table([line.row for line in own])}\n\n{_describe_machine(where)}"
@@ -279,7 +278,7 @@ def markdown_page(lines: Sequence[PerformanceLine]) -> str:
 def _write_files(results: Path, lines: Sequence[PerformanceLine]) -> None:
     measurement.write_csv(results / CSV_FILE, lines)
     write_atomically(results / PAGE_FILE, markdown_page(lines).encode())
-    drawing = figure.draw(lines)
+    drawing = scaling.draw(lines)
     if drawing:
         write_atomically(results / f"{FIGURE_STEM}.svg", drawing.svg())
         write_atomically(results / f"{FIGURE_STEM}.png", drawing.png())

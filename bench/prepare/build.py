@@ -8,8 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench.config.source import Source, SourceFile
-from bench.config.suite import Split, Suite, Task
+from bench.config.suite import Source, SourceFile, Split, Suite, Task
 from bench.data import prepared
 from bench.data.prepared import SplitEntry
 from bench.data.splits import certificate, from_prepared

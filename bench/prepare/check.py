@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from bench.config.source import Source
-from bench.config.suite import DISJOINT_SPLITS, SPLITS, Split, Suite, Task
+from bench.config.suite import DISJOINT_SPLITS, SPLITS, Source, Split, Suite, Task
 from bench.data import images, prepared, splits
 from bench.data.locations import DataLocation
 from bench.data.prepared import SplitEntry

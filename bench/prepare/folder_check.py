@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from bench.config.source import Source, card_folder, load_source
-from bench.config.suite import Split, Suite, Task
+from bench.config.suite import Source, Split, Suite, Task, card_folder, load_source
 from bench.data import prepared
 from bench.data.locations import DataLocation
 from bench.data.prepared import SPLIT_PARTS

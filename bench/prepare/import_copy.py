@@ -12,8 +12,7 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-from bench.config.source import Source
-from bench.config.suite import DISJOINT_SPLITS, SPLITS, Split, Suite, Task
+from bench.config.suite import DISJOINT_SPLITS, SPLITS, Source, Split, Suite, Task
 from bench.data import locations, prepared
 from bench.data.prepared import SplitEntry
 from bench.prepare import archives, folder_check, jpeg_quality, sampling, writer

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from bench.config.source import Source
-from bench.config.suite import Split, Task
+from bench.config.suite import Source, Split, Task
 from bench.data import images, prepared, splits
 from bench.data.prepared import SplitEntry
 from bench.utils.errors import UserError

@@ -7,8 +7,15 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.config.source import Source, card_folder, load_source
-from bench.config.suite import DISJOINT_SPLITS, Suite, Task, load_suite
+from bench.config.suite import (
+    DISJOINT_SPLITS,
+    Source,
+    Suite,
+    Task,
+    card_folder,
+    load_source,
+    load_suite,
+)
 from bench.data import locations, prepared
 from bench.prepare import build, check, downloads, import_copy
 from bench.prepare.build import ImageProgress, PrepareJob

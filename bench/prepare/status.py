@@ -5,8 +5,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bench.config.source import Source, SourceFile, card_folder, load_source
-from bench.config.suite import Suite, Task, load_suite
+from bench.config.suite import Source, SourceFile, Suite, Task, card_folder, load_source, load_suite
 from bench.data import locations
 from bench.data.prepared import LOSSLESS, available_variants, find_prepared
 from bench.prepare import downloads

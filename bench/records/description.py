@@ -1,9 +1,34 @@
-"""Cells and their outcomes in words, for progress lines and lists."""
+"""Cells, grid points, searches and outcomes in words, for progress lines and tables."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from bench.records import trials
-from bench.records.schema import PROMPTS_FROM, Record, Settings
+from bench.records import schema
+from bench.records.schema import PROMPTS_FROM, RATE_NAMES, TUNING_KEY, GridPoint, Record, Settings
+
+
+def format_point(point: GridPoint) -> str:
+    """Format a grid point: ``lr 0.005, weight_decay 0.01``."""
+    ordered = [*RATE_NAMES, *sorted(point.keys() - RATE_NAMES)]
+    return ", ".join(f"{name} {point[name]}" for name in ordered)
+
+
+def method_fields(point: GridPoint) -> dict[str, Any]:
+    """Return a point's fields of the method, without the rates."""
+    return {name: value for name, value in point.items() if name not in RATE_NAMES}
+
+
+def describe_search(recipe: Mapping[str, Any]) -> str:
+    """Describe the search of a recorded recipe: equal for equal searches, empty if untuned."""
+    how = recipe.get(TUNING_KEY)
+    if not how:
+        return ""
+    text = json.dumps([how["grid"], how["grid_of"]], sort_keys=True)
+    grid_name = hashlib.sha256(text.encode()).hexdigest()[:6]
+    rule = ", halving" if "halving" in how else ""
+    return f"{how['trials']} trials, seed {how['seed']}, grid {grid_name}{rule}"
 
 
 class Describable(Protocol):
@@ -22,10 +47,10 @@ def describe_cell(one: Describable) -> str:
     source = s.fields.get(PROMPTS_FROM)
     prompts = f" with prompts from {source}" if source else ""
     where = f"{s.method}{prompts} on {s.backbone}, {s.task}"
-    if not trials.is_trial(s):
+    if not schema.is_trial(s):
         return f"{where}, seed {s.seed}"
     at = one.request["at"]
-    return f"trial of {where}, {trials.format_point(at['point'])}, epochs {at['epochs']}"
+    return f"trial of {where}, {format_point(at['point'])}, epochs {at['epochs']}"
 
 
 def describe_outcome(record: Record) -> str:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from bench.utils.text import longest_prefix
+
 SCHEMA_VERSION = 2  # 1 had neither the number of classes nor the hash of a plug-in's code
 TRIALS_DIR = "trials"  # a store of its own in a results folder
 STRICT = ConfigDict(extra="forbid")
@@ -132,3 +134,26 @@ def inconsistency(record: Record) -> str:
     if record.outcome and not 0 <= record.outcome.accuracy <= 100:
         return f"has accuracy {record.outcome.accuracy}; from 0 to 100 was expected"
     return ""
+
+
+RATE_NAMES = ("lr", "weight_decay")
+TUNING_KEY = "tuning"  # in a recorded recipe: how the search went
+SCORED_SPLIT_KEY = "scored"  # in a trial's recorded recipe: the split, which is not test
+GridPoint = dict[str, Any]  # learning rate, weight decay, and fields of the method
+
+
+def is_trial(settings: Settings) -> bool:
+    """Return whether a cell with these settings is scored on validation data."""
+    return SCORED_SPLIT_KEY in settings.recipe
+
+
+def searched_fields(settings: Settings) -> list[str]:
+    """Return the fields of a final run's method that trials chose."""
+    grids = settings.recipe.get(TUNING_KEY, {}).get("grid_of", {})
+    return list(grids.get(longest_prefix(settings.method, grids), {}))
+
+
+def extract_point(settings: Settings, like: GridPoint) -> GridPoint:
+    """Return the grid point a cell was run at, with the keys of the point `like`."""
+    known = {**settings.fields, **settings.rates}
+    return {name: known.get(name) for name in like}

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.records import trials
+from bench.records import schema
 from bench.records.schema import Record, Settings
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ def _frame_row(record: Record) -> tuple[Any, ...]:
 
 def _fixed_fields(s: Settings) -> dict[str, Any]:
     """Return the fields that no trial chose, and the code of a plug-in's method."""
-    searched = trials.searched_fields(s)
+    searched = schema.searched_fields(s)
     fields = {name: value for name, value in s.fields.items() if name not in searched}
     return {**fields, **({"code": s.code} if s.code else {})}
 
 
 def _tuned_point(s: Settings) -> dict[str, Any]:
     """Return the rates, and the fields that trials chose."""
-    return {**s.rates, **{name: s.fields.get(name) for name in trials.searched_fields(s)}}
+    return {**s.rates, **{name: s.fields.get(name) for name in schema.searched_fields(s)}}
 
 
 def canonical_json(value: Any) -> str:

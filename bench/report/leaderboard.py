@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from bench.config.suite import Suite
-from bench.records import trials
+from bench.records import description, schema
 from bench.records.schema import Settings
 from bench.report import statistics
 from bench.report.frame import canonical_json, differing_settings
@@ -181,8 +181,8 @@ def _board_order(part: "pd.DataFrame") -> tuple[tuple[str, int, str, str], str]:
 def _board_settings(settings: Settings) -> dict[str, Any]:
     """Return the settings that, with the names, all the records of a board share."""
     inputs = {f"input.{key}": value for key, value in settings.input.items()}
-    tuned = trials.describe_search(settings.recipe)
-    recipe = {**settings.recipe, **({trials.TUNING_KEY: tuned} if tuned else {})}
+    tuned = description.describe_search(settings.recipe)
+    recipe = {**settings.recipe, **({schema.TUNING_KEY: tuned} if tuned else {})}
     data = {"variant": settings.variant or "as found"}
     return {**recipe, **inputs, **data, "weights": settings.weights[:12]}
 

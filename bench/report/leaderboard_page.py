@@ -7,7 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.records import trials
+from bench.records import description
 from bench.records.schema import Record
 from bench.report import statistics
 from bench.report.frame import canonical_json, format_settings
@@ -143,7 +143,7 @@ def _footer(board: Board) -> str:
 
 def _describe_tuning(recipe: dict[str, Any]) -> str:
     """Describe how the rates of a board were chosen; empty: they are the recipe's own."""
-    words = trials.describe_search(recipe)
+    words = description.describe_search(recipe)
     return f"Rates and fields chosen for each task on validation data: {words}." if words else ""
 
 

@@ -7,8 +7,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from bench.records.schema import PROMPTS_FROM, Record, Settings, TuningResult
-from bench.records.trials import RATE_NAMES, extract_point
+from bench.records.schema import (
+    PROMPTS_FROM,
+    RATE_NAMES,
+    Record,
+    Settings,
+    TuningResult,
+    extract_point,
+)
 from bench.report import markdown
 from bench.report.frame import canonical_json
 from bench.report.leaderboard import Board

@@ -9,7 +9,7 @@ from typing import Any
 from bench.config import recipe, search_space, suite
 from bench.config.overrides import is_recipe_field, override_recipe
 from bench.config.recipe import Recipe
-from bench.records import measurements, schema, trials
+from bench.records import measurements, schema
 from bench.records.measurements import MEASUREMENTS
 from bench.records.schema import Record
 from bench.records.store import Store, read_predictions, read_record
@@ -110,7 +110,7 @@ def _note_duplicate(found: CheckedRecord, cells: Mapping[str, int]) -> CheckedRe
 
 
 def _check_outcome(record: Record, _: Path) -> str:
-    trial = "is a trial, scored on validation data" if trials.is_trial(record.settings) else ""
+    trial = "is a trial, scored on validation data" if schema.is_trial(record.settings) else ""
     return schema.inconsistency(record) or trial
 
 
@@ -141,7 +141,7 @@ def _check_recipe(record: Record, _: Path) -> str:
         changed = override_recipe(card, changes) if changes else card
     except UserError as error:
         return f"is of no recipe of this checkout: {error}"
-    tuned = trials.TUNING_KEY in s.recipe
+    tuned = schema.TUNING_KEY in s.recipe
     protocol = search_space.tuned_protocol if tuned else Recipe.protocol
     wanted = protocol(changed, s.suite, s.recipe.get("precision", ""))
     odd = [k for k in sorted({*wanted, *s.recipe}) if wanted.get(k) != s.recipe.get(k)]

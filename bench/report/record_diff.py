@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.config.recipe import load_recipe
 from bench.config.suite import load_suite
-from bench.records import trials
+from bench.records import schema
 from bench.records.schema import Record
 from bench.records.store import Store, read_predictions, read_record
 from bench.report import statistics
@@ -91,7 +91,7 @@ def rerun_command(record: Record) -> str:
     asked = record.request
     if not asked:
         return ""
-    trial = trials.is_trial(record.settings)
+    trial = schema.is_trial(record.settings)
     words = ["python", "-m", "bench", "tune" if trial else "run"]
     for option, name in REQUEST_OPTIONS.items():
         words += [option, str(asked[name])] if not (trial and name == "seed") else []
@@ -109,7 +109,7 @@ def rerun_command(record: Record) -> str:
 
 def _tuning_options(record: Record) -> list[str]:
     """Return the option that says whether to tune, where the recipe's default differs."""
-    tuned = trials.TUNING_KEY in record.settings.recipe
+    tuned = schema.TUNING_KEY in record.settings.recipe
     by_default = _tunes_by_default(record.request["suite"], record.request.get("recipe"))
     return [] if tuned == by_default else ["--tune" if tuned else "--no-tune"]
 

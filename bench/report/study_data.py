@@ -16,8 +16,7 @@ from bench.config.recipe import Recipe, load_recipe
 from bench.config.suite import Suite, load_suite
 from bench.papers.study import CELL_COLUMNS, OUTCOME_COLUMNS, Grid, Study
 from bench.records import measurements
-from bench.records.schema import PROMPTS_FROM, Record, Trial
-from bench.records.trials import extract_point
+from bench.records.schema import PROMPTS_FROM, Record, Trial, extract_point
 from bench.report.frame import canonical_json
 
 CONFIDENCE_LEVEL = 0.95  # of intervals

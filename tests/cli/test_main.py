@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 
-from bench.cli import main, options
+from bench.cli import common, main
 from bench.data import prepared
 from support import paths
 
@@ -104,7 +104,7 @@ else:
 
 
 def test_the_variants_that_options_offer_are_those_of_prepared_data():
-    assert options.VARIANTS == prepared.VARIANTS
+    assert common.VARIANTS == prepared.VARIANTS
 
 
 def test_a_command_is_needed(capsys):

@@ -16,7 +16,7 @@ from bench.config.suite import load_suite
 from bench.data import transforms
 from bench.execution import plan
 from bench.execution.plan import Request
-from bench.records import trials
+from bench.records import schema
 from bench.records.store import Store
 from bench.utils.errors import UserError
 from bench.utils.files import REPO_ROOT
@@ -49,7 +49,7 @@ def test_every_committed_record_is_named_as_a_plan_names_it_today():
         settings, asked = record["settings"], record["request"]
         recipe = asked["recipe"] or load_suite(asked["suite"]).recipe
         changes, precision = json.dumps(asked["changes"]), settings["recipe"]["precision"]
-        is_tuned = trials.TUNING_KEY in settings["recipe"]
+        is_tuned = schema.TUNING_KEY in settings["recipe"]
         named = protocol(recipe, changes, settings["suite"], precision, is_tuned)
         assert named == settings["recipe"]
     assert len(found) >= 437

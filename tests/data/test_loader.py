@@ -11,9 +11,9 @@ import torchvision.transforms.v2.functional as F
 from torch.utils.data import Dataset
 from torchvision.transforms import InterpolationMode
 
-from bench.data import image_cache, loader, prefetch, splits, transforms
+from bench.data import image_cache, loader, splits, transforms
+from bench.data.image_cache import PREFETCH_FACTOR, PrefetchLoader
 from bench.data.loader import BatchLoader
-from bench.data.prefetch import PREFETCH_FACTOR, PrefetchLoader
 from bench.data.splits import Examples
 from bench.data.transforms import Transform
 from support import tiny
@@ -206,7 +206,7 @@ def told(tmp_path: Path) -> Told:
 
 
 def stream(told: Told, monkeypatch: pytest.MonkeyPatch, workers: int = 2) -> PrefetchLoader:
-    monkeypatch.setattr(prefetch, "worker_count", lambda _: workers)
+    monkeypatch.setattr(image_cache, "worker_count", lambda _: workers)
     return PrefetchLoader(told, 80)
 
 

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 from bench.config.suite import Suite, load_suite
-from bench.data import image_cache, prefetch, splits, transforms
+from bench.data import image_cache, splits, transforms
 from bench.data.loader import BatchLoader
 from bench.data.splits import Examples
 from bench.data.transforms import Transform
-from bench.utils import files
+from bench.utils import files as utils_files
 from bench.utils.errors import UserError
 from support import tiny
 
@@ -300,7 +300,7 @@ def test_the_number_of_workers_changes_no_random_transform(suite, tmp_path, monk
     examples = read(suite, tmp_path)
     seen = []
     for workers in (0, 1, 2):
-        monkeypatch.setattr(prefetch, "worker_count", lambda _, workers=workers: workers)
+        monkeypatch.setattr(image_cache, "worker_count", lambda _, workers=workers: workers)
         seen.append(all_images(batches(examples, "random_crop_flip", order=5)))
     assert torch.equal(seen[0], seen[1])
     assert torch.equal(seen[0], seen[2])
@@ -380,7 +380,7 @@ def test_a_folder_that_is_moved_is_the_same(name, suite, root, tmp_path):
 
 def test_a_second_check_reads_no_image(name, monkeypatch):
     before = name()
-    monkeypatch.setattr(files, "sha256_of_file", lambda _: pytest.fail("was read again"))
+    monkeypatch.setattr(utils_files, "sha256_of_file", lambda _: pytest.fail("was read again"))
     assert name() == before
 
 

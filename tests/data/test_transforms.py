@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
 from bench.config.recipe import Views
-from bench.data import image_cache, prefetch, splits, transforms
+from bench.data import image_cache, splits, transforms
 from bench.data.loader import BatchLoader
 from bench.data.splits import Examples
 from bench.data.transforms import Transform, tf1_bilinear
@@ -158,7 +158,7 @@ def test_memory_files_and_workers_give_the_same(tmp_path, monkeypatch, interpola
     ways = [seen(Examples(torch.zeros(5), pixels=decoded), view), seen(examples, view)]
     monkeypatch.setattr(image_cache, "MAX_CACHE_BYTES", 0)
     for workers in (0, 2):
-        monkeypatch.setattr(prefetch, "worker_count", lambda _, workers=workers: workers)
+        monkeypatch.setattr(image_cache, "worker_count", lambda _, workers=workers: workers)
         ways.append(seen(examples, view))
     assert all(torch.equal(way, ways[0]) for way in ways)
 

@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 
-import methods as methods_
 from bench.cli import main
 from bench.config import search_space
 from bench.config.overrides import override_recipe
 from bench.config.recipe import Recipe, load_recipe
 from bench.config.suite import Split
-from bench.execution import data_checks, jobs, plan, tuning
+from bench.execution import jobs, plan, selection, tuning
 from bench.execution.request import FINAL_SPLITS, Request
-from bench.records.schema import Record, Trial
+from bench.records.description import format_point
+from bench.records.schema import Record, Trial, extract_point
 from bench.records.store import Store
-from bench.records.trials import extract_point, format_point
 from bench.report import leaderboard, ledgers
 from bench.report.frame import record_frame
 from bench.report.record_diff import rerun_command
 from bench.utils.errors import UserError
+from methods import create
 from methods.shared.registry import _methods
 from support import paths, tiny
 from support.made_up_records import make
@@ -329,7 +329,7 @@ def test_a_tuned_run_in_one_process_is_planned_once(
     cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The request is resolved once, and planning reads each split of a task once."""
-    resolve, read = plan.resolve_request, data_checks.load_split
+    resolve, read = plan.resolve_request, selection.load_split
     resolved, splits_read = list[Request](), list[tuple[str, Split]]()
 
     def counted(request: Request) -> plan.ResolvedRequest:
@@ -341,7 +341,7 @@ def test_a_tuned_run_in_one_process_is_planned_once(
         return read(suite, task, split, *where)
 
     monkeypatch.setattr(plan, "resolve_request", counted)
-    monkeypatch.setattr(data_checks, "load_split", noted)
+    monkeypatch.setattr(selection, "load_split", noted)
     assert run(cards, tmp_path, "linear", "--workers", "0") == 0
     assert len(kept(tmp_path)) + len(kept(tmp_path / "trials")) > 2
     assert len(resolved) == 1
@@ -641,4 +641,4 @@ def test_every_method_of_a_cards_grid_is_registered_and_has_its_fields() -> None
         for method, axes in load_recipe(name).grid_of.items():
             for field, values in axes.items():
                 for value in values:
-                    methods_.create(method, **{field: value})
+                    create(method, **{field: value})

@@ -7,7 +7,7 @@ import torch
 
 import methods
 from bench.cli import main
-from bench.performance import figure, measurement, method_cost, page, scaling
+from bench.performance import measurement, method_cost, page, scaling
 from bench.performance.measurement import (
     MIB,
     TEST_THROUGHPUT,
@@ -163,9 +163,9 @@ def test_what_grows_is_measured_once_a_setting(monkeypatch):
 
 def test_every_series_has_a_style():
     assert {name for series, _ in scaling.SERIES.values() for name in series} == set(
-        figure.SERIES_STYLES
+        scaling.SERIES_STYLES
     )
 
 
 def test_there_is_no_figure_without_growth():
-    assert figure.draw(lines("steps", PerformanceRow("a", 1.0))) is None
+    assert scaling.draw(lines("steps", PerformanceRow("a", 1.0))) is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
-from bench.config.source import SourceFile, load_source
+from bench.config.suite import SourceFile, load_source
 from bench.data import prepared
 from bench.prepare.archives import read_images_by_path_end
 from bench.utils.errors import UserError

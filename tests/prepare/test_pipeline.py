@@ -335,7 +335,7 @@ def test_another_tar_is_begun_when_one_is_full(tmp_path, monkeypatch):
 
 
 def test_every_format_is_a_source_s():
-    from bench.config.source import SOURCES_DIR, load_source
+    from bench.config.suite import SOURCES_DIR, load_source
     from bench.prepare.readers import READERS
 
     used = {load_source(path.stem).format for path in SOURCES_DIR.glob("*.toml")}

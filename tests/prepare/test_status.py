@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
-from bench.config.source import load_source
-from bench.config.suite import load_suite
+from bench.config.suite import load_source, load_suite
 from support import small_suite, suite_copies, tiny
 
 Capture = pytest.CaptureFixture[str]

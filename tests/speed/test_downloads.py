@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.config.source import Source, SourceFile
+from bench.config.suite import Source, SourceFile
 from bench.prepare.downloads import fetch
 from support.scripted_server import Server, Step, serving
 

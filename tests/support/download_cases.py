@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.config.source import Source, SourceFile
+from bench.config.suite import Source, SourceFile
 from bench.prepare.downloads import fetch
 from bench.utils.errors import UserError
 from support.scripted_server import Step

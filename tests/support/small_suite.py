@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.config.source import Source, load_source
-from bench.config.suite import Task, load_suite
+from bench.config.suite import Source, Task, load_source, load_suite
 from bench.prepare.build import open_reader
 from support import fake_archives, fake_array_sources, fake_photo_sources, tiny
 

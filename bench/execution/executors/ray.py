@@ -1,27 +1,118 @@
 """Ray execution: on an existing cluster, or on one of this machine alone, started for the run.
 
-Each job is a task that runs a worker process on its node, see `remote_job`. A node that is lost
-takes its tasks with it, and Ray runs them once more elsewhere; a worker that dies ends its job.
+Each job is a task that runs a worker process on its node, which may share no disk with this one:
+the job is sent with its plug-ins, and the files it writes are sent back. A node that is lost takes
+its tasks with it, and Ray runs them once more elsewhere; a worker that dies ends its job, and its
+death is reported with its cause.
 """
 
 import os
 import socket
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from tempfile import TemporaryDirectory
 from threading import Event as Signal
 from threading import Thread
 from time import sleep
 from typing import Any
 
-from bench.execution.executors import Event, JobFinished, remote_job
-from bench.execution.jobs import Job
+from bench.execution.executors import POLL_SECONDS, EpochFinished, Event, JobFinished
+from bench.execution.executors.local import LocalExecutor, worker_command
+from bench.execution.jobs import Job, parse_job
 from bench.execution.request import RunOptions
 from bench.records.schema import Failure
 from bench.training.cell import Cell
-from bench.utils import environment, parallel
+from bench.utils import parallel
+from bench.utils.environment import git_commit
 from bench.utils.errors import UserError, first_line
+from bench.utils.files import write_atomically
+
+
+@dataclass(frozen=True)
+class RemoteJob:
+    """A job packed with what it needs of the machine that sends it."""
+
+    job_json: str
+    plugins: Sequence[tuple[str, str]]  # name and content of each file
+    working_dir: str  # that relative names of cards start from, where it exists
+    environment: Mapping[str, str]  # of the worker
+    timeout: float | None  # seconds
+
+
+def pack_job(
+    job: Job, plugins: Sequence[Path], environment: Mapping[str, str], timeout: float | None
+) -> RemoteJob:
+    """Pack a job for another node."""
+    rooted = replace(job, root=str(Path(job.root).absolute()))
+    files = [(path.name, path.read_text()) for path in plugins]
+    return RemoteJob(rooted.to_json(), files, str(Path.cwd()), environment, timeout)
+
+
+def run_remote_job(packed: RemoteJob) -> Iterator[dict[str, Any]]:
+    """Run the job; yield a message for each epoch and, when it has ended, its failure and files.
+
+    Files are those that the worker wrote: content by path below the results folder.
+    """
+    if Path(packed.working_dir).is_dir():
+        os.chdir(packed.working_dir)
+    with TemporaryDirectory(prefix="bench-") as place:
+        results = Path(place) / "results"
+        argv = worker_command(results, list(_unpack_plugins(packed.plugins, Path(place))))
+        worker = LocalExecutor(argv, [packed.environment], packed.timeout)
+        try:
+            worker.submit(_with_local_data(parse_job(packed.job_json)))
+            for message in _poll_messages(worker):
+                yield message if "epoch" in message else message | {"files": _read_files(results)}
+        finally:
+            worker.close()
+
+
+def apply_message(
+    message: Mapping[str, Any], job: Job, results: Path
+) -> EpochFinished | JobFinished:
+    """Turn a message into an event, after writing the files that came with it."""
+    if "epoch" in message:
+        return EpochFinished(job, message["epoch"], message["loss"])
+    for name in sorted(message["files"]):  # a record comes last: with it, all is there
+        path = results / name
+        if not path.resolve().is_relative_to(results.resolve()):
+            raise UserError(f"{name!r} came back from a node, and is no path of results")
+        write_atomically(path, message["files"][name])
+    failure = message["failure"]
+    return JobFinished(job, Failure(**failure) if failure else None)
+
+
+def _poll_messages(worker: LocalExecutor) -> Iterator[dict[str, Any]]:
+    while True:
+        for event in worker.poll(POLL_SECONDS):
+            if isinstance(event, EpochFinished):
+                yield {"epoch": event.number, "loss": event.loss}
+            elif isinstance(event, JobFinished):
+                yield {"failure": event.failure and asdict(event.failure)}
+                return
+
+
+def _unpack_plugins(plugins: Sequence[tuple[str, str]], place: Path) -> Iterator[Path]:
+    """Write the plug-ins as files, each in a folder of its own: two may have one name."""
+    for number, (name, content) in enumerate(plugins):
+        path = place / "plugins" / str(number) / name
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+        yield path
+
+
+def _with_local_data(job: Job) -> Job:
+    """Point the job to this node's data: in `$BENCH_DATA`, unless its own folder exists here."""
+    own = os.environ.get("BENCH_DATA")
+    return replace(job, root=own) if own and not Path(job.root).is_dir() else job
+
+
+def _read_files(results: Path) -> dict[str, bytes]:
+    found = (path for path in results.rglob("*") if path.is_file())
+    return {path.relative_to(results).as_posix(): path.read_bytes() for path in found}
+
 
 CONNECT_SECONDS = 40.0
 PROBE_SECONDS = 5.0  # for a listener at the address
@@ -69,7 +160,7 @@ class RayExecutor:
         self.running: dict[str, tuple[Job, Any]] = {}  # by cell, with what gives its messages
         self.ray = connect(options.address or os.environ.get("RAY_ADDRESS"), options.workers)
         self.resources = self._available_resources()
-        self.task = self.ray.remote(remote_job.run_remote_job).options(
+        self.task = self.ray.remote(run_remote_job).options(
             num_cpus=self.resources.cpus,
             num_gpus=self.resources.gpus,
             max_retries=1,  # where its node is lost
@@ -82,10 +173,10 @@ class RayExecutor:
         return jobs if workers is None else min(jobs, workers)
 
     def submit(self, job: Job, cell: Cell | None = None) -> None:
-        commit = environment.git_commit()["commit"]
+        commit = git_commit()["commit"]
         sent = replace(job, device=self.device, commit=commit)
         threads = parallel.omp_env(max(1, int(self.resources.cpus)))
-        packed = remote_job.pack_job(sent, self.options.plugins, threads, self.options.timeout)
+        packed = pack_job(sent, self.options.plugins, threads, self.options.timeout)
         self.running[job.cell] = job, self.task.remote(packed)
 
     def poll(self, seconds: float) -> list[Event]:
@@ -112,7 +203,7 @@ class RayExecutor:
     def _next_event(self, job: Job, messages: Any) -> Event:
         """Return the event of the job's next message."""
         try:
-            event = remote_job.apply_message(self.ray.get(next(messages)), job, self.results)
+            event = apply_message(self.ray.get(next(messages)), job, self.results)
         except (self.ray.exceptions.RayError, StopIteration) as error:
             event = JobFinished(job, failure_from_error(error))
         if isinstance(event, JobFinished):

@@ -14,11 +14,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from bench.config import suite
-from bench.execution import status
+from bench.execution import progress
 from bench.execution.executors import POLL_SECONDS, EpochFinished, JobFinished
 from bench.execution.executors.local import LocalExecutor, worker_command
 from bench.execution.jobs import Job, parse_job, resolve_cell
-from bench.execution.status import DurationEstimates
+from bench.execution.progress import DurationEstimates
 from bench.execution.worker import write_failure
 from bench.records.leases import Leases
 from bench.records.schema import Failure
@@ -182,7 +182,7 @@ def duration_estimator(waiting: Sequence[Job], store: Store) -> Callable[[Job], 
     names: dict[str, str] = {}
     for card in {job.request["suite"] for job in waiting}:
         names[card] = suite.load_suite(card).name
-        estimates[card] = status.estimate_durations(store, names[card])
+        estimates[card] = progress.estimate_durations(store, names[card])
 
     def seconds(job: Job) -> float:
         card = job.request["suite"]

@@ -14,10 +14,11 @@ from pathlib import Path, PurePosixPath
 
 from filelock import FileLock, Timeout
 
-from bench.config.source import Source, SourceFile
+from bench.config.suite import Source, SourceFile
 from bench.prepare.downloads.checksums import (
     ByteProgress,
     FileMismatch,
+    PartialFile,
     ThrottledProgress,
     check_contents,
     disk_errors,
@@ -26,7 +27,6 @@ from bench.prepare.downloads.checksums import (
     verify,
 )
 from bench.prepare.downloads.http import Unavailable, download
-from bench.prepare.downloads.partial_file import PartialFile
 from bench.utils.errors import UserError, first_line
 
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")

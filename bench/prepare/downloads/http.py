@@ -9,18 +9,18 @@ from contextlib import contextmanager
 from itertools import chain
 from time import sleep
 
-from bench.config.source import SourceFile
+from bench.config.suite import SourceFile
 from bench.prepare.downloads.checksums import (
     CHUNK_BYTES,
     HEAD_BYTES,
     ByteProgress,
     FileMismatch,
+    PartialFile,
     ThrottledProgress,
     error_page_type,
     published_hash,
     require_size,
 )
-from bench.prepare.downloads.partial_file import PartialFile
 from bench.utils.errors import first_line
 
 TIMEOUT = 60.0  # seconds without a byte

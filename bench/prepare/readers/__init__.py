@@ -2,14 +2,13 @@
 
 from bench.prepare.readers.base import ReaderFactory
 from bench.prepare.readers.class_folders import ClassFolders, Inaturalist, Sun397
-from bench.prepare.readers.dsprites import Dsprites
+from bench.prepare.readers.dsprites_smallnorb import Dsprites, Smallnorb
 from bench.prepare.readers.fine_grained import Birds, StanfordCars, StanfordDogs
 from bench.prepare.readers.imagenet import Imagenet
 from bench.prepare.readers.medical import PatchCamelyon, Retinopathy
 from bench.prepare.readers.oxford import Dtd, Flowers, Pets
 from bench.prepare.readers.scenes import Clevr, Kitti
 from bench.prepare.readers.small_images import Cifar100, Svhn
-from bench.prepare.readers.smallnorb import Smallnorb
 from bench.prepare.readers.tfrecords import TFRecords
 
 READERS: dict[str, ReaderFactory] = {

@@ -11,7 +11,6 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 
 from bench.papers.study import StudyFigure
-from bench.report.figures.study_panels import column_label, join_columns, split_panels
 from bench.report.figures.style import (
     FAINT_COLOUR,
     GRID_COLOUR,
@@ -20,7 +19,10 @@ from bench.report.figures.style import (
     TEXT_COLOUR,
     FigurePanel,
     RenderedFigure,
+    column_label,
     compose_figure,
+    join_columns,
+    split_panels,
     style_context,
     text_extent,
     truncate,

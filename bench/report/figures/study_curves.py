@@ -15,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from bench.papers.study import StudyFigure
-from bench.report.figures.study_panels import column_label, join_columns, split_panels
 from bench.report.figures.style import (
     FAINT_COLOUR,
     GRID_COLOUR,
@@ -23,7 +22,10 @@ from bench.report.figures.style import (
     MAX_TITLE,
     FigurePanel,
     RenderedFigure,
+    column_label,
     compose_figure,
+    join_columns,
+    split_panels,
     style_context,
     truncate,
 )

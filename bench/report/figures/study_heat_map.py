@@ -20,13 +20,14 @@ from matplotlib.patches import Patch, Rectangle
 from bench.papers.study import StudyFigure
 from bench.report.figures.difference_to_full import DARK, LIGHT, contrasting_colour
 from bench.report.figures.label_placement import Floats
-from bench.report.figures.study_panels import column_label, split_panels
 from bench.report.figures.style import (
     HEADING_SIZE,
     MAX_TITLE,
     FigurePanel,
     RenderedFigure,
+    column_label,
     compose_figure,
+    split_panels,
     style_context,
     text_extent,
     truncate,

@@ -1,4 +1,7 @@
-"""The style of all figures: sizes, text extents, the layout of panels and legend, and saving."""
+"""The style of all figures: sizes, text extents, the layout of panels and legend, and saving.
+
+For a study's figures also the split of its values into panels, and the labels of its columns.
+"""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +12,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
@@ -17,6 +21,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 
 from bench.report.leaderboard import Board
+from bench.report.markdown import format_axis_value
 from bench.report.method_families import FAMILIES, OTHER_FAMILY, Family, method_family
 
 MAX_PANELS = (
@@ -195,3 +200,28 @@ def _add_panel(figure: Figure, panel: FigurePanel, left: float, top: float) -> N
         axes.set_xlim(0, panel.width)
         axes.set_ylim(panel.height, 0)
     panel.draw(axes)
+
+
+COLUMN_LABELS = {"cka": "CKA", "nmi": "NMI", "nmi_pooled": "NMI, pooled", "lr": "learning rate"}
+
+
+def split_panels(summary: pd.DataFrame, panels: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the rows of each panel, with its heading, in the order of the rows."""
+    for name, part in summary.groupby(join_columns(summary, panels), sort=False):
+        yield str(name), part
+
+
+def join_columns(summary: pd.DataFrame, names: list[str]) -> pd.Series:
+    """Return some columns as one text per row: a number with its column's name before it."""
+    columns = [[_named_value(name, value) for value in summary[name]] for name in names]
+    texts = map(", ".join, zip(*columns, strict=True)) if names else [""] * len(summary)
+    return pd.Series(list(texts), summary.index)
+
+
+def column_label(name: str) -> str:
+    """Return a column's name as a reader has it."""
+    return COLUMN_LABELS.get(name, name.replace("_", " "))
+
+
+def _named_value(name: str, value: object) -> str:
+    return value if isinstance(value, str) else f"{column_label(name)} {format_axis_value(value)}"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.records import trials
+from bench.records import description
 from bench.records.schema import Failure, Outcome, Record, Trial
 from bench.report.frame import canonical_json, format_settings
 from bench.report.html.leaderboard import LeaderboardRow
@@ -125,7 +125,7 @@ def _table_line(cell: PageRecord) -> list[TableCell]:
 
 def _describe_trial(trial: Trial) -> tuple[str, str]:
     found = "no outcome" if trial.accuracy is None else f"{trial.accuracy:.2f} %"
-    return trials.format_point(
+    return description.format_point(
         trial.point
     ), f"{found}, {trial.epochs} epochs, {trial.seconds:.1f} s"
 

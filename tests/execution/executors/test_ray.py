@@ -12,7 +12,7 @@ import pytest
 
 from bench.cli import main
 from bench.execution import jobs, plan
-from bench.execution.executors import factory, remote_job
+from bench.execution.executors import factory, ray
 from bench.execution.executors.ray import JobResources, failure_from_error, job_resources
 from bench.execution.plan import Request
 from bench.utils.errors import UserError
@@ -132,27 +132,25 @@ def test_a_node_s_own_data_serve_where_the_asker_s_folder_is_not(
     job: jobs.Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_DATA", "own")
-    assert remote_job._with_local_data(job).root == job.root
-    assert remote_job._with_local_data(replace(job, root="nowhere")).root == "own"
+    assert ray._with_local_data(job).root == job.root
+    assert ray._with_local_data(replace(job, root="nowhere")).root == "own"
 
 
 def test_a_packed_job_needs_nothing_but_itself(job: jobs.Job, tmp_path: Path) -> None:
     plugin = tmp_path / "mine.py"
     plugin.write_text(executor_runs.FAULTY.read_text())
-    parcel = remote_job.pack_job(job, [plugin], {"OMP_NUM_THREADS": "1"}, None)
+    parcel = ray.pack_job(job, [plugin], {"OMP_NUM_THREADS": "1"}, None)
     plugin.unlink()
-    *epochs, last = remote_job.run_remote_job(replace(parcel, working_dir="/nowhere"))
+    *epochs, last = ray.run_remote_job(replace(parcel, working_dir="/nowhere"))
     assert [message["epoch"] for message in epochs] == [1]
-    ended = remote_job.apply_message(last, job, tmp_path / "results")
-    assert ended == remote_job.JobFinished(job)
+    ended = ray.apply_message(last, job, tmp_path / "results")
+    assert ended == ray.JobFinished(job)
     assert list(executor_runs.records(tmp_path / "results")) == ["linear"]
 
 
 def test_nothing_is_written_outside_the_results(job: jobs.Job, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no path of results"):
-        remote_job.apply_message(
-            {"failure": None, "files": {"../out": b""}}, job, tmp_path / "results"
-        )
+        ray.apply_message({"failure": None, "files": {"../out": b""}}, job, tmp_path / "results")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.config.source import SourceFile
+from bench.config.suite import SourceFile
 from bench.prepare.downloads.checksums import FileMismatch, verify
 from bench.utils.errors import UserError
 from support.download_cases import CONTENT, FINE, NAME, OTHER, PAGE, a_file, brought, told

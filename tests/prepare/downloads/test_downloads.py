@@ -14,7 +14,7 @@ import huggingface_hub
 import pytest
 from rich.console import Console
 
-from bench.config.source import SourceFile
+from bench.config.suite import SourceFile
 from bench.prepare.downloads import checksums, fetch, fetch_all, present_files, required_files
 from bench.prepare.downloads.checksums import verify
 from bench.utils.errors import UserError

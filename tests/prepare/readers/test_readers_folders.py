@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.config.source import load_source
-from bench.config.suite import LabelRule, load_suite
+from bench.config.suite import LabelRule, load_source, load_suite
 from bench.prepare.readers import READERS
 from bench.prepare.readers.base import (
     Annotation,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.config.source import load_source
+from bench.config.suite import load_source
 from bench.prepare.readers import READERS
 from bench.prepare.readers.base import SourceReader
 from bench.utils.errors import UserError

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bench.cli import options
+from bench.cli import common
 from bench.records.schema import Failure, Record
 from bench.report import html
 from bench.report.html import inline_svg
@@ -225,8 +225,8 @@ def test_the_command_is_read_back_as_it_was_asked() -> None:
     words = shlex.split(rerun_command(replace(make("bias", "digits"), request=request)))
     assert words[:4] == ["python", "-m", "bench", "run"]
     parser = argparse.ArgumentParser()
-    options.add_selection(parser)
-    options.add_results(parser)
+    common.add_selection(parser)
+    common.add_results(parser)
     asked = parser.parse_args(words[4:])
     assert dict(asked.changes) == CHANGES
     assert asked.recipe == "my recipe.toml"

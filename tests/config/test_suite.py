@@ -10,8 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.config.source import SOURCES_DIR, Source, SourceFile, load_source
-from bench.config.suite import SPLITS, Task, load_suite
+from bench.config.suite import (
+    SOURCES_DIR,
+    SPLITS,
+    Source,
+    SourceFile,
+    Task,
+    load_source,
+    load_suite,
+)
 from bench.prepare.readers import READERS
 from bench.prepare.sampling import order_by_hash
 from support.source_keys import numbered_keys

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.execution import status
+from bench.execution import progress
 from bench.execution.plan import Request, plan_cells
 from bench.records.leases import Leases
 from bench.records.store import Store
@@ -49,7 +49,7 @@ def test_cells_are_counted_by_what_has_become_of_them(planned: list[Cell], resul
     claims.acquire(
         planned[1].settings.digest(), {"cell": "linear on small", "epoch": 3, "epochs": 9}
     )
-    seen = status.snapshot(planned, Store(results))
+    seen = progress.snapshot(planned, Store(results))
     assert (seen.done, len(seen.running), seen.failed, len(seen.pending)) == (1, 1, 0, 1)
     lines = list(seen.lines(90, 1))
     assert lines[0] == "1 done, 1 running, 0 failed, 1 left"
@@ -61,7 +61,7 @@ def test_more_workers_take_less_time(planned: list[Cell], tmp_path: Path) -> Non
     claims = Leases(tmp_path)
     for cell in planned[:2]:
         claims.acquire(cell.settings.digest(), {"cell": "linear"})
-    *_, last = status.snapshot(planned, Store(tmp_path)).lines(100, 4)
+    *_, last = progress.snapshot(planned, Store(tmp_path)).lines(100, 4)
     assert last == "about 50 s, 2 at a time, as 4 earlier ones went"
 
 
@@ -74,20 +74,20 @@ def test_watching_says_what_changes_and_ends_when_all_is_over(
             lambda: main.main(tiny.command("run", folder, results, "linear", "--seeds", "1,2")),
         ]
     )
-    monkeypatch.setattr(status, "sleep", lambda _: next(acts)())
-    said = [lines[0] for lines in status.watch(planned, Store(results))]
+    monkeypatch.setattr(progress, "sleep", lambda _: next(acts)())
+    said = [lines[0] for lines in progress.watch(planned, Store(results))]
     assert said == ["1 done, 0 running, 0 failed, 2 left", "3 done, 0 running, 0 failed, 0 left"]
 
 
 def test_a_cell_is_estimated_by_those_that_are_most_like_it(
     planned: list[Cell], results: Path
 ) -> None:
-    known = status.estimate_durations(Store(results), "tiny")
+    known = progress.estimate_durations(Store(results), "tiny")
     linear = known.cell_seconds(planned[1].settings)
     assert known.count == 1
     assert linear
     assert known.total_seconds(cell.settings for cell in planned) == pytest.approx(3 * linear)
     assert (
-        status.estimate_durations(Store(results), "vtab1k").cell_seconds(planned[1].settings)
+        progress.estimate_durations(Store(results), "vtab1k").cell_seconds(planned[1].settings)
         is None
     )
