@@ -10,8 +10,8 @@ Four shapes say "which cell, run how", each made from the one before:
 The way of a request:
 
     session     trials first where the recipe tunes, then the final cells          (tuning)
-    plan        reads the cards and checks names and data, once (selection,
-                data_checks), and builds the cells; a study's by study_plan
+    plan        reads the cards and checks names and data, once
+                (selection), and builds the cells; a study's by study_plan
     scheduler   leases cells, submits them as jobs, retries, counts
     executors   bring a job to where it runs: this process, a worker process, Ray, Slurm
     worker      rebuilds the cell from the job's names, which proves that its record can be
