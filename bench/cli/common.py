@@ -12,20 +12,20 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 def print_error(sentence: str, status: int) -> int:
-    """Print on standard error what is wrong; the status."""
+    """Print on standard error what is wrong; return the status."""
     print(f"bench: {sentence}", file=sys.stderr)
     return status
 
 
 def print_lines(lines: Iterable[object]) -> int:
-    """Print lines as they come; the status of success."""
+    """Print lines as they come; return the status of success."""
     for line in lines:
         print(line, flush=True)
     return 0
 
 
 def print_refused(refused: Sequence[str]) -> int:
-    """Print on standard error what was refused, and why; the status."""
+    """Print on standard error what was refused, and why; return the status."""
     for problem in refused:
         print_error(f"refused: {problem}", FAILED)
     return FAILED if refused else 0
