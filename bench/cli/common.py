@@ -19,20 +19,20 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 def print_error(sentence: str, status: int) -> int:
-    """Print on standard error what is wrong; the status."""
+    """Print on standard error what is wrong; return the status."""
     print(f"bench: {sentence}", file=sys.stderr)
     return status
 
 
 def print_lines(lines: Iterable[object]) -> int:
-    """Print lines as they come; the status of success."""
+    """Print lines as they come; return the status of success."""
     for line in lines:
         print(line, flush=True)
     return 0
 
 
 def print_refused(refused: Sequence[str]) -> int:
-    """Print on standard error what was refused, and why; the status."""
+    """Print on standard error what was refused, and why; return the status."""
     for problem in refused:
         print_error(f"refused: {problem}", FAILED)
     return FAILED if refused else 0
@@ -57,7 +57,7 @@ VARIANTS = ("lossless", "jpeg75")  # as `data.prepared` has them, which takes lo
 
 
 def names(kind: str) -> Callable[[str], list[str]]:
-    """The type of an option that takes names, with commas between them."""
+    """Return the type of an option that takes names, with commas between them."""
 
     def parse(text: str) -> list[str]:
         found = [name.strip() for name in text.split(",") if name.strip()]
@@ -87,7 +87,7 @@ def _change(text: str) -> tuple[str, Any]:
 
 
 def _whole(least: int) -> Callable[[str], int]:
-    """The type of an option that takes a whole number from `least`."""
+    """Return the type of an option that takes a whole number from `least`."""
 
     def parse(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
@@ -124,7 +124,7 @@ def add_results(parser: argparse.ArgumentParser) -> None:
 
 
 def add_plugins(parser: argparse.ArgumentParser) -> None:
-    """A user's own methods."""
+    """Add the option of a user's own methods."""
     parser.add_argument(
         "--plugin",
         type=Path,
@@ -137,7 +137,7 @@ def add_plugins(parser: argparse.ArgumentParser) -> None:
 
 
 def add_data_root(parser: argparse.ArgumentParser) -> None:
-    """Where the data are."""
+    """Add the option of where the data are."""
     parser.add_argument(
         "--data-root",
         type=Path,
@@ -147,7 +147,7 @@ def add_data_root(parser: argparse.ArgumentParser) -> None:
 
 
 def add_variant(parser: argparse.ArgumentParser) -> None:
-    """Which variant of prepared data."""
+    """Add the option of which variant of prepared data to read."""
     parser.add_argument(
         "--variant",
         choices=VARIANTS,
@@ -156,13 +156,13 @@ def add_variant(parser: argparse.ArgumentParser) -> None:
 
 
 def add_computing(parser: argparse.ArgumentParser) -> None:
-    """Where the data are, and what computes."""
+    """Add the options of where the data are, and which device computes."""
     add_data_root(parser)
     parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
-    """Which cells."""
+    """Add the options that select cells; `request_of` reads them."""
     add = parser.add_argument
     add("--suite", help="name or card.toml (default: the demo of mini)")
     add("--methods", type=names("method"), default=[], metavar="A,B", help="default: the suite's")
@@ -190,14 +190,14 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
-    """A paper's analysis, in place of the suite, methods and so on."""
+    """Add the options of a paper's study, in place of the suite, methods and so on."""
     add = parser.add_argument
     add("--study", metavar="PAPER/STUDY", help="name or card.toml: run its cells, and show them")
     add("--quick", action="store_true", help="the study over the suite mini and its backbones")
 
 
 def add_tuning(parser: argparse.ArgumentParser) -> None:
-    """Whether trials on validation data choose the rates, and how."""
+    """Add the options of whether trials on validation data choose the rates, and how."""
     parser.add_argument(
         "--tune",
         action=argparse.BooleanOptionalAction,
@@ -207,7 +207,7 @@ def add_tuning(parser: argparse.ArgumentParser) -> None:
 
 
 def add_halving(parser: argparse.ArgumentParser) -> None:
-    """How trials go."""
+    """Add the option of successive halving."""
     parser.add_argument(
         "--halving",
         action="store_true",
@@ -216,7 +216,7 @@ def add_halving(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Which of the cells run, where, and what becomes of those that fail."""
+    """Add the options of how cells are run; `run_options_of` reads them."""
     _add_choice_of_cells(parser)
     _add_executor(parser)
     add = parser.add_argument
@@ -269,7 +269,7 @@ def _add_executor(parser: argparse.ArgumentParser) -> None:
 
 
 def request_of(args: argparse.Namespace) -> "request.Request":
-    """The request that the options of `add_selection` and its companions make."""
+    """Return the request that the options make, of `add_selection`, `add_study`, `add_tuning`."""
     return request.Request(
         suite=args.suite,
         methods=args.methods,
@@ -289,12 +289,12 @@ def request_of(args: argparse.Namespace) -> "request.Request":
 
 
 def _device(name: str | None, executor: str) -> str:
-    """The device of this machine, unless it is named for others."""
+    """Return a device of this machine, unless it is named for the machines of a cluster."""
     return name if name and executor in ("ray", "slurm") else devices.resolve_device(name)
 
 
 def run_options_of(args: argparse.Namespace) -> "request.RunOptions":
-    """The run options that those of `add_run_options` make."""
+    """Return what the options of `add_run_options` say."""
     return request.RunOptions(
         executor=args.executor,
         workers=args.workers,

@@ -86,7 +86,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status."""
+    """Run a command; return the exit status."""
     words = sys.argv[1:] if argv is None else argv
     files = command_files()
     chosen = next((word for word in words if not word.startswith("-")), "")
@@ -112,19 +112,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command_files() -> dict[str, Path]:
-    """The file of each command, by the command's name."""
+    """Return the file of each command, by the command's name."""
     paths = sorted(Path(__file__).parent.glob("*.py"))
     return {path.stem.replace("_", "-"): path for path in paths if path.stem not in NOT_COMMANDS}
 
 
 def load_command(path: Path) -> ModuleType:
-    """Import a command's file: `add_options(parser)` and `run(args)`, which gives the status."""
+    """Import a command's file, which has `add_options(parser)` and `run(args) -> status`."""
     with lazy_imports():
         return import_module(f"bench.cli.{path.stem}")
 
 
 def help_line(path: Path) -> str:
-    """A command's line of help: the first sentence of its file, which is not imported for it."""
+    """Return a command's help: the first line of its docstring, read without importing it."""
     sentence = path.read_text().split('"""')[1].partition("\n")[0].rstrip(".")
     return sentence[0].lower() + sentence[1:]
 
@@ -132,7 +132,7 @@ def help_line(path: Path) -> str:
 def _parser(
     files: dict[str, Path], chosen: str, command: ModuleType | None
 ) -> argparse.ArgumentParser:
-    """The parser of all commands, with the options of the chosen one."""
+    """Build the parser of all commands, with the options of the chosen one."""
     parser = Parser(
         prog="python -m bench", description="Compare PEFT methods for Vision Transformers."
     )

@@ -233,7 +233,7 @@ class _Session:
         return SessionResult(len(planned.cells), failed_finals, state, failed)
 
     def run_trials(self, searches: Sequence[Search]) -> tuple[int, set[str]]:
-        """Run trials, one rung after another; how many failed, and the digests of all."""
+        """Run trials, one rung after another; return how many failed, and the digests of all."""
         store, failed, tried = tuning.trial_store(self.results), 0, set[str]()
         self._announce(data_warnings(one.first_trial() for one in searches))
         while not (failed and self.options.fail_fast):
@@ -253,7 +253,7 @@ class _Session:
     def run_finals(
         self, planned: Plan, executor: Executor, kind: str, tried: Collection[str] = ()
     ) -> int:
-        """Run the final cells that are to be run now; how many of them failed."""
+        """Run the final cells that are to be run now; return how many of them failed."""
         store = Store(self.results)
         self._announce(data_warnings(planned.cells))
         cells = select_cells(planned, store, self.options, tried)
@@ -266,7 +266,7 @@ class _Session:
 
     @contextmanager
     def executor(self, store: Store, device: str) -> Iterator[Executor]:
-        """An executor for cells whose records are kept in `store`; an interrupt names its jobs."""
+        """Open an executor that writes to `store`; an interrupt names the jobs that go on."""
         executor = factory.make_executor(store.root, device, self.options)
         try:
             yield executor
@@ -278,7 +278,7 @@ class _Session:
     def _run_cells(
         self, cells: Sequence[Cell], store: Store, executor: Executor, device: str
     ) -> int:
-        """Run cells; how many of them failed."""
+        """Run cells; return how many of them failed."""
         epochs = max((cell.recipe.epochs for cell in cells), default=1)
         with RunProgress(self.reporter.console, len(cells), epochs).live() as display:
             leases, start = Leases(store.root), self.start_time
