@@ -1,7 +1,6 @@
 """The training loop: schedule and groups; a whole run against a plain loop written out here."""
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import cos, pi
 
@@ -126,11 +125,16 @@ def test_a_methods_own_groups_have_their_own_factor_and_decay():
 def test_evaluation_mode_ends_with_every_module_in_its_own_mode_whatever_happens_within():
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout()).train()
     model[0].eval()
-    with suppress(RuntimeError), trainer.eval_mode(model):
-        assert not any(module.training for module in model.modules())
-        assert not torch.is_grad_enabled()
-        model[0].training = True
-        raise RuntimeError
+
+    def fail_within():
+        with trainer.eval_mode(model):
+            assert not any(module.training for module in model.modules())
+            assert not torch.is_grad_enabled()
+            model[0].training = True
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_within()
     assert [module.training for module in model.modules()] == [True, False, True]
     assert torch.is_grad_enabled()
 
