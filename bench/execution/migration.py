@@ -251,7 +251,8 @@ def _build_and_count(
         input_size=recorded["size"],
         architecture=recorded["architecture"],
     )
-    spec = InputSpec(recorded["size"], tuple(recorded["mean"]), tuple(recorded["std"]), recorded["pooling"])
+    mean, std = tuple(recorded["mean"]), tuple(recorded["std"])
+    spec = InputSpec(recorded["size"], mean, std, recorded["pooling"])
     with torch.device(device):
         model = backbones.build(Backbone(card, spec, None, RANDOM_WEIGHTS), classes)
         model.requires_grad_(False)

@@ -60,7 +60,7 @@ def plan_cells(request: Request) -> list[Cell]:
     backbones. A method that fits some, or none even as registered, is left to its cells to refuse.
     """
     at, resolved = request.at, resolve_request(request)
-    resolved.check_data((at.learnt, at.scored) if at else FINAL_SPLITS)
+    resolved.check_data(_splits(at))
     selected = {name: resolved.build_method(name, at) for name in resolved.methods}
     if not request.fields_checked:
         for name, method in selected.items():
@@ -155,22 +155,41 @@ class ResolvedRequest:
         self, card: str, task: Task, name: str, seed: int, at: SearchPoint | None = None
     ) -> Cell:
         """Build the cell of a method; `card` is the backbone as the request names it."""
-        pair = (at.learnt, at.scored) if at else FINAL_SPLITS
+        settings = self._settings(card, task, name, seed, at)
+        train_split, eval_split = splits = _splits(at)
+        method = self.build_method(name, at)
+        return Cell(
+            settings=settings,
+            suite=self.suite,
+            task=task,
+            method=method,
+            backbone=self.backbones[card],
+            recipe=self._recipe_at(at),
+            root=self.request.root,
+            variant=self.request.variant,
+            request=self._names_of_cell(card, task, settings, at),
+            prompt_task=selection.prompt_source_of_cell(self.prompt_source, task, method),
+            train_split=train_split,
+            eval_split=eval_split,
+            data_warnings=self.data(task, splits).warnings,
+        )
+
+    def _settings(
+        self, card: str, task: Task, name: str, seed: int, at: SearchPoint | None
+    ) -> Settings:
+        """Return everything that can change a cell's numbers, by which it is identified."""
         backbone, method, recipe = (
             self.backbones[card],
             self.build_method(name, at),
             self._recipe_at(at),
         )
-        data, source = (
-            self.data(task, pair),
-            selection.prompt_source_of_cell(self.prompt_source, task, method),
-        )
-        settings = Settings(
+        source = selection.prompt_source_of_cell(self.prompt_source, task, method)
+        return Settings(
             suite=self.suite.name,
             suite_version=self.suite.version,
             task=task.name,
             classes=task.classes,
-            split=data.digest,
+            split=self.data(task, _splits(at)).digest,
             method=name,
             fields={**asdict(method), **({PROMPTS_FROM: source.name} if source else {})},
             backbone=backbone.card.name,
@@ -179,23 +198,8 @@ class ResolvedRequest:
             recipe=self._protocol(recipe, at),
             rates=recipe.rates(name),
             seed=seed,
-            start_split=self.data(source, pair).train_digest if source else "",
+            start_split=self.data(source, _splits(at)).train_digest if source else "",
             code=methods.code(name),
-        )
-        return Cell(
-            settings=settings,
-            suite=self.suite,
-            task=task,
-            method=method,
-            backbone=backbone,
-            recipe=recipe,
-            root=self.request.root,
-            variant=self.request.variant,
-            request=self._names_of_cell(card, task, settings, at),
-            prompt_task=source,
-            train_split=pair[0],
-            eval_split=pair[1],
-            data_warnings=data.warnings,
         )
 
     def _recipe_at(self, at: SearchPoint | None) -> Recipe:
@@ -266,6 +270,11 @@ def resolve_request(request: Request) -> ResolvedRequest:
         tasks=tasks,
         prompt_source=source,
     )
+
+
+def _splits(at: SearchPoint | None) -> SplitPair:
+    """Return the splits that a cell is trained and evaluated on."""
+    return (at.learnt, at.scored) if at else FINAL_SPLITS
 
 
 def _select_tasks(suite: Suite, names: list[str]) -> list[Task]:

@@ -1,4 +1,4 @@
-"""What a request selects: cards loaded, overrides applied, plug-ins and methods found by name.
+"""Selection by name: a request's cards with their overrides, its methods, and their plug-ins.
 
 Prompts that start from another task's images than those they are trained on: Wang et al., 2024,
 section 4.3 and Figure 3(b), https://arxiv.org/abs/2402.02382.

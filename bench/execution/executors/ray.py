@@ -37,7 +37,7 @@ NODE_LOST_ERRORS = ("WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError
 
 @dataclass(frozen=True)
 class JobResources:
-    """What a job requires of its node, and how many jobs the cluster can hold at once."""
+    """Requirements of a job on its node, and how many jobs the cluster can hold at once."""
 
     cpus: float
     gpus: float
