@@ -245,7 +245,7 @@ def test_any_error_of_a_decoder_is_a_sentence(monkeypatch):
 
 
 def test_another_size_than_the_headers_is_refused(monkeypatch):
-    """What is kept of many images lies in one tensor: a size read wrong would shift all others."""
+    """Cached pixels of many images are in one tensor: a wrong size would shift all others."""
     convert = Image.Image.convert
     monkeypatch.setattr(Image.Image, "convert", lambda i, mode: convert(i, mode).crop((0, 0, 6, 4)))
     with pytest.raises(DECODE_ERRORS, match="it is 6 x 4, not 4 x 6"):

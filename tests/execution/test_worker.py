@@ -1,4 +1,4 @@
-"""What a worker is handed: a job to rebuild or, in the process that planned it, the cell itself."""
+"""Jobs in a worker: rebuilt from JSON or, in the process that planned them, the cell itself."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

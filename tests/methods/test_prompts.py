@@ -264,7 +264,7 @@ def test_with_replacement_a_token_may_start_two_prompts_and_without_it_none_does
 
 
 def test_without_replacement_nothing_more_is_drawn_than_the_tokens():
-    """What is recorded was drawn so: one more draw would move every number."""
+    """Recorded numbers were drawn so: one more draw would move every number."""
     model = bare()
     tokens = patch_tokens(copy.deepcopy(model))
     torch.manual_seed(4)
