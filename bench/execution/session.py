@@ -266,7 +266,7 @@ class _Session:
 
     @contextmanager
     def executor(self, store: Store, device: str) -> Iterator[Executor]:
-        """Open an executor that keeps records in `store`; an interrupt names the jobs that go on."""
+        """Open an executor with records in `store`; an interrupt names the jobs that go on."""
         executor = factory.make_executor(store.root, device, self.options)
         try:
             yield executor
