@@ -177,5 +177,5 @@ class Transform:
 
     @property
     def is_random(self) -> bool:
-        """Whether the transform draws random numbers."""
+        """True if the transform draws random numbers."""
         return self.geometry in RANDOM_GEOMETRIES

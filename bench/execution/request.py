@@ -24,7 +24,7 @@ class SearchPoint:
 
 @dataclass(frozen=True)
 class Request:
-    """Which cells to run: a suite's, a paper's study, or a choice of them.
+    """The cells to run: of a suite or of a paper's study, or a selection of them.
 
     None and empty mean the suite's own choice.
     """
@@ -49,7 +49,7 @@ class Request:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How cells are run, which changes none of their numbers."""
+    """Options of execution, which change no number of a cell."""
 
     executor: str = "local"  # or ray, slurm, slurm-local
     workers: int | None = None  # None: one per GPU, or one; 0: in this process

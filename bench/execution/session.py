@@ -32,7 +32,7 @@ PathName = str | Path
 
 @dataclass(frozen=True)
 class TuningState:
-    """How far the searches of a request are: the trials known so far, and those that are over."""
+    """The progress of a request's searches: the trials known so far, and those that are over."""
 
     searches: Sequence[tuple[Search, SearchState]]
     trials: Plan
@@ -40,7 +40,7 @@ class TuningState:
 
     @property
     def num_unfinished(self) -> int:
-        """How many searches have no final cells yet."""
+        """The number of searches without final cells so far."""
         return sum(state.best_point is None for _, state in self.searches)
 
     def describe_waiting(self) -> str:
@@ -60,7 +60,7 @@ class SessionPlan:
 
 @dataclass(frozen=True)
 class SessionResult:
-    """How a session ended: how many cells it had, and how many of them have no result."""
+    """The result of a session: the number of its cells, and of those without a result."""
 
     num_cells: int = 0  # final cells
     num_failed: int = 0
@@ -212,7 +212,7 @@ def backbone_lines(cells: Iterable[Cell]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Session:
-    """How and where the cells of a session run, and who is told."""
+    """The results folder, the options and the reporter of a session."""
 
     results: Path
     options: RunOptions

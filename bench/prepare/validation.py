@@ -42,7 +42,7 @@ class SplitImage(Protocol):
 
     @property
     def origin(self) -> str:
-        """Where it is listed, for messages."""
+        """The list entry of the image, for messages."""
         ...
 
 

@@ -74,7 +74,7 @@ class Outcome:
     peak_memory_mb: float  # of the device; of the process, on a CPU
     losses: list[float]  # mean training loss, an epoch
     test_accuracies: dict[str, float]  # epoch -> top-1 percent on test
-    predictions: str = ""  # sha256 of the file of predicted classes, kept beside
+    predictions: str = ""  # sha256 of the predicted classes, which have a file of their own
 
 
 @dataclass(frozen=True, config=STRICT)

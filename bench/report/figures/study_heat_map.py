@@ -87,7 +87,7 @@ class HeatMap:
 
     @property
     def upright(self) -> bool:
-        """Whether the names of columns are written upright."""
+        """True if the names of columns are written vertically."""
         return widest_text(self.columns) > self.cell[0] - NAME_GAP
 
     @property
