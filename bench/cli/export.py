@@ -11,7 +11,7 @@ from bench.cli import common
 from bench.cli.common import print_lines
 from bench.execution import export
 from bench.records import store
-from bench.report import frame, generate, leaderboard
+from bench.report import boards, frame, generate
 from bench.training import devices
 from bench.utils import files
 from bench.utils.errors import UserError, unknown_name
@@ -45,8 +45,8 @@ def _export_results(results: Path, kind: str, out: Path | None) -> Iterator[str]
     if not records:
         raise UserError(f"no record in {results} to export")
     path = out or results / f"results.{ending}"
-    boards = leaderboard.build_boards(frame.record_frame(records), generate.load_suites(records))
-    files.write_atomically(path, write(records, boards))
+    made = boards.build_boards(frame.record_frame(records), generate.load_suites(records))
+    files.write_atomically(path, write(records, made))
     yield f"{path}: {len(records)} records"
 
 

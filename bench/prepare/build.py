@@ -12,7 +12,7 @@ from bench.config.suite import Source, SourceFile, Split, Suite, Task
 from bench.data import prepared
 from bench.data.prepared import SplitEntry
 from bench.data.splits import certificate, from_prepared
-from bench.prepare import jpeg_quality, validation, writer
+from bench.prepare import integrity, jpeg_quality, writer
 from bench.prepare.readers import READERS
 from bench.prepare.readers.base import Files, ImageData, RecordKey, SourceReader
 from bench.prepare.splits import TaskSplits, select_all
@@ -123,15 +123,15 @@ def validate_written(
     """Check a task's written data; return warnings. Raises `UserError` for a broken rule."""
     require_rules(task, source, rows, copied)
     jpeg_quality.require_variant(jpeg_quality.native_encoding(source), variant, folder, task, rows)
-    return list(validation.data_warnings(task, rows))
+    return list(integrity.data_warnings(task, rows))
 
 
 def require_rules(
-    task: Task, source: Source | None, rows: validation.SplitImages, copied: bool
+    task: Task, source: Source | None, rows: integrity.SplitImages, copied: bool
 ) -> None:
     """Raise `UserError` for the first broken rule."""
     repeats = source is not None and source.repeats
-    for problem in validation.broken_rules(task, rows, repeats, copied):
+    for problem in integrity.broken_rules(task, rows, repeats, copied):
         raise UserError(problem)
 
 

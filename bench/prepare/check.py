@@ -12,7 +12,7 @@ from bench.data import images, prepared, splits
 from bench.data.locations import DataLocation
 from bench.data.prepared import SplitEntry
 from bench.data.splits import Examples
-from bench.prepare import folder_check, jpeg_quality, validation
+from bench.prepare import folder_check, integrity, jpeg_quality
 from bench.prepare.build import split_digests
 from bench.utils import files
 from bench.utils.errors import UserError
@@ -63,7 +63,7 @@ def _check_folder(
     if folder_check.is_trainval_of_parts(suite):
         complete.pop("trainval", None)
     rows = folder_check.folder_images(folder, complete)
-    yield from validation.findings(task, rows, folder_check.has_repeats(source), copied=True)
+    yield from integrity.findings(task, rows, folder_check.has_repeats(source), copied=True)
 
 
 def _damaged_images(examples: Examples, deep: bool) -> Iterator[str]:
@@ -134,7 +134,7 @@ def _check_rules(
     card: dict[str, object],
     folder: Path,
 ) -> Iterator[str]:
-    yield from validation.findings(
+    yield from integrity.findings(
         task, rows, folder_check.has_repeats(source), copied="imported" in card
     )
     try:

@@ -15,8 +15,8 @@ from bench.data import prepared
 from bench.data.locations import DataLocation
 from bench.data.prepared import SPLIT_PARTS
 from bench.data.splits import Examples, read_folder
-from bench.prepare import validation
-from bench.prepare.validation import SplitImages
+from bench.prepare import integrity
+from bench.prepare.integrity import SplitImages
 from bench.utils.errors import UserError
 from bench.utils.files import sha256_of_files
 
@@ -66,15 +66,15 @@ def _require_meaningful(
     `UserError` for the first broken rule that leaves the run's accuracy without a meaning.
     """
     broken = chain(
-        validation.broken_rules(task, used, repeats, copied=True),
-        validation.trainval_problems(task, known),
+        integrity.broken_rules(task, used, repeats, copied=True),
+        integrity.trainval_problems(task, known),
     )
     warnings = []
     for sentence in broken:
         if not sentence.startswith(TOLERATED_CODES):
             raise UserError(sentence)
         warnings.append(f"W{sentence[1:]}")
-    return warnings + list(validation.data_warnings(task, used))
+    return warnings + list(integrity.data_warnings(task, used))
 
 
 def has_repeats(source: Source | None) -> bool:

@@ -16,9 +16,9 @@ from bench.config.suite import Suite, load_suite
 from bench.records.schema import Record
 from bench.records.store import Store, read_valid
 from bench.report import figures, html, ledgers, paper_tables, paper_values
+from bench.report.boards import Board, build_boards
 from bench.report.frame import record_frame
-from bench.report.leaderboard import Board, build_boards
-from bench.report.leaderboard_page import (
+from bench.report.leaderboard import (
     complete_lines,
     records_csv,
     render_leaderboard,

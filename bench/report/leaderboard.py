@@ -1,248 +1,264 @@
-"""Records grouped into boards: tables whose numbers may be compared with one another."""
+"""The boards as text: the leaderboard and its statistics as Markdown, the records as CSV."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from bench.config.suite import Suite
-from bench.records import description, schema
-from bench.records.schema import Settings
+from tabulate import tabulate
+
+from bench.records import description
+from bench.records.schema import Record
 from bench.report import statistics
-from bench.report.frame import canonical_json, differing_settings
-from bench.report.rows import MethodRow, accuracy_table, build_rows
-from bench.report.statistics import Floats
+from bench.report.boards import SIGNIFICANCE_LEVEL, Board, Comparison, format_rank
+from bench.report.frame import canonical_json, format_settings
+from bench.report.markdown import (
+    MISSING,
+    REPORT_NOTICE,
+    SHA_DIGITS,
+    describe_input,
+    escape,
+    format_mean_sd,
+    format_number,
+    table_from_dicts,
+)
+from bench.report.rows import TUNED_PER_TASK, MethodRow, TaskResult
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-SIGNIFICANCE_LEVEL = 0.05
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The complete rows of a board compared over its tasks."""
-
-    rows: Sequence[MethodRow]
-
-    @cached_property
-    def table(self) -> Floats:
-        """Accuracy in percent, mean over seeds, (T, K)."""
-        return accuracy_table(self.rows)
-
-    @cached_property
-    def p(self) -> Floats:
-        """Holm-corrected p of each pair, (K, K)."""
-        return statistics.pairwise_p_values(self.table)
-
-    @cached_property
-    def ranks(self) -> list[tuple[int, int]]:
-        """The best and the worst rank that each row may hold."""
-        return statistics.shared_ranks(self.table, self.p, SIGNIFICANCE_LEVEL) if self.rows else []
-
-    @cached_property
-    def average_ranks(self) -> Floats:
-        """Over tasks, (K,)."""
-        return statistics.average_ranks(self.table)
-
-    def interval(self, row: MethodRow) -> tuple[float, float]:
-        """Return the interval of the row's mean over tasks, in percent."""
-        return statistics.bootstrap_interval(row.accuracies)
-
-    def interval_to_first(self, i: int) -> tuple[float, float]:
-        """Return the interval of the i-th row's mean less the first row's, over the same tasks."""
-        return statistics.bootstrap_interval(self.table[:, [i]] - self.table[:, [0]])
-
-    def summary(self) -> str:
-        """Return which differences these tasks could show, in a sentence or two."""
-        if len(self.rows) < 2:
-            return ""
-        tasks, methods = self.table.shape
-        pairs = methods * (methods - 1) // 2
-        found = int((self.p < SIGNIFICANCE_LEVEL).sum() // 2)
-        least = min(1.0, pairs * statistics.smallest_p(tasks))
-        cannot = f"; over {tasks} tasks the smallest that could be is {least:.2g}"
-        return (
-            f"Ranks are shared where a difference is not significant (Wilcoxon over tasks, Holm): "
-            f"{found} of {pairs} pairs have a corrected p below {SIGNIFICANCE_LEVEL}"
-            f"{cannot if least >= SIGNIFICANCE_LEVEL else ''}.{self._power()}"
-        )
-
-    def _power(self) -> str:
-        power = statistics.detectable_difference(self.table)
-        if power is None:
-            return ""
-        return (
-            f" A true difference of {power:.2f} points would have shown in four of five such "
-            "comparisons of two methods (paired t, uncorrected)."
-        )
+LEADERBOARD_NOTICE = "<!-- made by `python -m bench report` from results/records; do not edit -->"
+NO_RECORDS = "There is no record yet; `python -m bench run` makes some."
+EXPLANATION = (
+    "Accuracy: top-1 percent on test after the last epoch, mean ± sample sd over seeds; "
+    "params include the head; init: wall-clock of the method's prepare, mean over tasks and seeds."
+)
+CSV_COLUMNS = (
+    *("suite", "suite_version", "task", "group", "classes", "backbone", "weights", "method"),
+    *("fields", "rates", "recipe", "recipe_version", "seed", "status", "accuracy"),
+    *("best_epoch_accuracy", "method_params", "head_params", "init_seconds", "train_seconds"),
+    *("peak_memory_mb", "code", "cell"),
+)
+STATISTICS_EXPLANATION = (
+    "Of complete rows, each task counting by its mean over seeds. Intervals: 95 %, bootstrap over "
+    "tasks and, within each, over seeds; that of the difference to the first row is over the same "
+    "tasks for both, each with its mean over seeds. Average rank: over tasks, best is 1. Better "
+    "and worse: how many methods differ significantly by Wilcoxon's signed-rank test over tasks, "
+    f"Holm-corrected over all pairs of the board, at {SIGNIFICANCE_LEVEL}. Means over the same "
+    "tasks say nothing of other tasks: the intervals and tests do, as far as these tasks stand for "
+    "them."
+)
 
 
-def format_rank(span: tuple[int, int]) -> str:
-    """Return ``3``, or ``2–5`` where ranks are shared."""
-    best, worst = span
-    return str(best) if best == worst else f"{best}–{worst}"
+def render_leaderboard(boards: Sequence[Board], picture: str) -> str:
+    """Return the leaderboard; `picture` is the Markdown that shows one, or empty."""
+    parts = [LEADERBOARD_NOTICE, "# Leaderboard", picture, *map(_section, boards)]
+    if not boards:
+        parts.append(NO_RECORDS)
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-@dataclass(frozen=True)
-class Board:
-    """One table: one suite, backbone and recipe, every setting but method, task and seed alike."""
+def records_csv(records: Iterable[Record]) -> str:
+    """Return one line per record, also of those that failed, in an order of their own."""
+    lines = sorted((_csv_line(record) for record in records), key=_csv_sort_key)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
 
-    suite: str
-    suite_version: int
-    title: str
-    backbone: str
-    weights: str  # sha256
-    input: dict[str, Any]  # of the backbone: size, mean, std and pooling
-    recipe: dict[str, Any]
-    distinguishing_settings: (
-        str  # what tells it from boards of the same suite, backbone and recipe name
+
+def cell_text(cell: TaskResult, count: bool = False) -> str:
+    """Return ``71.20 ± 0.41``; with `count`, the number of seeds behind it."""
+    if not cell.accuracies:
+        return "failed" if cell.failed else "n/a" if cell.unsupported else MISSING
+    seeds = f" ({len(cell.accuracies)})" if count else ""
+    failed = f", {cell.failed} failed" if cell.failed else ""
+    return format_mean_sd(cell.mean, cell.sd) + seeds + failed
+
+
+def _section(board: Board) -> str:
+    parts = [f"## {escape(board.name)}"]
+    if board.rows:
+        parts.append(table_from_dicts(complete_lines(board)))
+    if board.incomplete:
+        parts += ["### Incomplete", table_from_dicts(_incomplete_lines(board))]
+    return "\n\n".join([*parts, _footer(board), _row_settings(board)])
+
+
+def complete_lines(board: Board) -> list[dict[str, str]]:
+    """Return the complete rows of a board, column by column."""
+    return [
+        {
+            "rank": format_rank(rank),
+            "method": row.label,
+            "params (M)": format_number(row.params_in_millions, 3),
+            **{task: cell_text(cell) for task, cell in row.cells.items()},
+            **_mean_columns(row),
+            "seeds": str(len(row.seeds)),
+            "init (s)": format_number(row.init_seconds, 2),
+        }
+        for rank, row in zip(board.comparison.ranks, board.rows, strict=True)
+    ]
+
+
+def _mean_columns(row: MethodRow) -> dict[str, str]:
+    """Return the means of a complete row; those of groups only where there are several."""
+    if row.means is None:
+        return {}
+    over_tasks = {"mean over tasks": format_mean_sd(row.means.over_tasks, row.means.sd)}
+    if len(row.means.by_group) == 1:
+        return over_tasks
+    groups = {f"mean {group}": f"{mean:.2f}" for group, mean in row.means.by_group.items()}
+    return {**groups, **over_tasks, "mean over groups": f"{row.means.over_groups:.2f}"}
+
+
+def _incomplete_lines(board: Board) -> list[dict[str, str]]:
+    return [
+        {
+            "method": row.label,
+            "params (M)": format_number(row.params_in_millions, 3),
+            **{task: cell_text(cell, count=True) for task, cell in row.cells.items()},
+            "tasks": f"{sum(bool(c.accuracies) for c in row.cells.values())}/{len(row.cells)}",
+            "init (s)": format_number(row.init_seconds, 2),
+        }
+        for row in board.incomplete
+    ]
+
+
+def _footer(board: Board) -> str:
+    recipe = board.recipe
+    data = f"; data {board.variant}" if board.variant else ""
+    made = (
+        f"{board.title} ({board.suite}, version {board.suite_version}){data}; "
+        f"backbone {board.backbone} ({describe_input(board.input, board.recipe)}), "
+        f"weights sha256 {board.weights[:SHA_DIGITS] or MISSING}; "
+        f"recipe {recipe.get('name')}, version {recipe.get('version')} "
+        f"(batch {recipe.get('batch')}, {recipe.get('epochs')} epochs); {board.records} records."
     )
-    variant: str  # of the data; empty: embedded, or read as found
-    splits: dict[str, str]  # task -> digest, where its records are of several; else empty
-    groups: dict[str, list[str]]  # group -> tasks shown
-    rows: list[MethodRow]  # complete, the best mean over tasks first
-    comparison: Comparison  # of `rows`
-    incomplete: list[MethodRow]
-    not_run: list[str]  # tasks of the suite without any record
-    records: int
-
-    @property
-    def tasks(self) -> list[str]:
-        """The tasks shown, in the order of the columns."""
-        return [task for tasks in self.groups.values() for task in tasks]
-
-    @property
-    def recipe_name(self) -> str:
-        """The recipe and its version, and what else tells the board from others with these."""
-        changed = f" [{self.distinguishing_settings}]" if self.distinguishing_settings else ""
-        return _recipe_name(self.recipe) + changed
-
-    @property
-    def name(self) -> str:
-        """The suite, the backbone and the recipe; no two boards share it."""
-        return f"{self.suite} v{self.suite_version}, {self.backbone}, {self.recipe_name}"
+    not_run = f" Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
+    splits = f" Splits: {format_settings(board.splits)}." if board.splits else ""
+    said = " ".join(
+        filter(None, (EXPLANATION, _describe_tuning(recipe), board.comparison.summary()))
+    )
+    return escape(f"{made}{not_run}{splits} {said}")
 
 
-def build_boards(frame: "pd.DataFrame", suites: Mapping[str, Suite]) -> list[Board]:
-    """Return the boards of the records of `frame`, a `frame.record_frame`.
-
-    A suite without a card of the records' version has its tasks in alphabetical order.
-    """
-    parts = sorted(split_comparable(_mark_ambiguous_tasks(frame)), key=_board_order)
-    boards = []
-    for _, alike in groupby(parts, key=lambda part: _board_order(part)[0]):
-        same = list(alike)
-        changes = differing_settings([_distinguishing_settings(part) for part in same])
-        for part, changed in zip(same, changes, strict=True):
-            boards.append(_build_board(part, _suite_card(_first_settings(part), suites), changed))
-    return boards
+def _describe_tuning(recipe: dict[str, Any]) -> str:
+    """Describe how the rates of a board were chosen; empty: they are the recipe's own."""
+    words = description.describe_search(recipe)
+    return f"Rates and fields chosen for each task on validation data: {words}." if words else ""
 
 
-def split_comparable(frame: "pd.DataFrame") -> list["pd.DataFrame"]:
-    """Split the records into parts that can share a table.
-
-    A part is of one suite, backbone, recipe, input and variant of the data, and has one split a
-    task. Where a task has records of several splits, the commonest stay with the other tasks.
-    """
-    if frame.empty:
-        return []
-    counts = frame.groupby(["board", "task", "split", "classes"]).size().reset_index(name="count")
-    splits = counts.sort_values("count", ascending=False, kind="stable").drop(columns="count")
-    splits["part"] = splits.groupby(["board", "task"]).cumcount()
-    return [part for _, part in frame.merge(splits).groupby(["board", "part"])]
-
-
-def _mark_ambiguous_tasks(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Add `ambiguous`: boards of a record's names and variant have its task on different data."""
-    names = ["suite", "suite_version", "backbone", "recipe", "recipe_version", "variant", "task"]
-    data = frame["split"] + " " + frame["classes"].astype(str)
-    of_task = data.groupby([frame[name] for name in names])
-    return frame.assign(ambiguous=of_task.transform("nunique") > 1)
+def _row_settings(board: Board) -> str:
+    """Return the fields and the rates of every row; the labels name only those that differ."""
+    rows = sorted([*board.rows, *board.incomplete], key=lambda row: row.label)
+    fields = [f"{row.label} ({format_settings(row.fields)})" for row in rows if row.fields]
+    by_rates: dict[str, list[str]] = {}
+    for row in rows:
+        by_rates.setdefault(format_settings(row.rates), []).append(row.label)
+    rates = [
+        f"{text or TUNED_PER_TASK} ({', '.join(labels)})"
+        for text, labels in sorted(by_rates.items())
+    ]
+    remarks = [f"{row.label}: {row.remark}" for row in rows if row.remark]
+    said = [
+        f"Remarks: {'; '.join(remarks)}." if remarks else "",
+        f"Rates: {'; '.join(rates)}.",
+        f"Fields: {'; '.join(fields)}." if fields else "",
+    ]
+    return escape(" ".join(said))
 
 
-def _first_settings(part: "pd.DataFrame") -> Settings:
-    settings: Settings = part["record"].iloc[0].settings
-    return settings
-
-
-def _recipe_name(recipe: dict[str, Any]) -> str:
-    return f"{recipe.get('name')} v{recipe.get('version')}"
-
-
-def _board_order(part: "pd.DataFrame") -> tuple[tuple[str, int, str, str], str]:
-    """Return the names of a part's board, and what tells it from boards of the same names."""
-    s = _first_settings(part)
-    names = s.suite, s.suite_version, s.backbone, _recipe_name(s.recipe)
-    return names, canonical_json(_board_settings(s))
-
-
-def _board_settings(settings: Settings) -> dict[str, Any]:
-    """Return the settings that, with the names, all the records of a board share."""
-    inputs = {f"input.{key}": value for key, value in settings.input.items()}
-    tuned = description.describe_search(settings.recipe)
-    recipe = {**settings.recipe, **({schema.TUNING_KEY: tuned} if tuned else {})}
-    data = {"variant": settings.variant or "as found"}
-    return {**recipe, **inputs, **data, "weights": settings.weights[:12]}
-
-
-def _ambiguous_splits(part: "pd.DataFrame") -> dict[str, str]:
-    """Return the data of the part's ambiguous tasks, by task: digest and classes."""
-    found = part[part["ambiguous"]].drop_duplicates("task").sort_values("task")
-    data = zip(found["task"], found["split"], found["classes"], strict=True)
+def _csv_line(record: Record) -> dict[str, Any]:
+    measured = vars(record.outcome) if record.outcome else {}
+    settings = record.settings
     return {
-        task: f"{split.rpartition(':')[2][:12]} of {classes} classes"
-        for task, split, classes in data
+        **vars(settings),
+        **measured,
+        "group": record.group,
+        "weights": settings.weights[:SHA_DIGITS],
+        "fields": canonical_json(settings.fields),
+        "rates": canonical_json(settings.rates),
+        "recipe": settings.recipe.get("name"),
+        "recipe_version": settings.recipe.get("version"),
+        "status": record.failure.kind if record.failure else "ok",
+        "cell": record.cell,
     }
 
 
-def _distinguishing_settings(part: "pd.DataFrame") -> dict[str, Any]:
-    splits = _ambiguous_splits(part)
-    return {**_board_settings(_first_settings(part)), **({"splits": splits} if splits else {})}
+def _csv_sort_key(line: dict[str, Any]) -> tuple[str | int, ...]:
+    names = ("backbone", "weights", "method", "fields", "task", "rates")
+    recipe = str(line["recipe"]), str(line["recipe_version"])
+    of_cell = tuple(str(line[name]) for name in names)
+    return line["suite"], line["suite_version"], *recipe, *of_cell, line["seed"], line["cell"]
 
 
-def _suite_card(settings: Settings, suites: Mapping[str, Suite]) -> Suite | None:
-    card = suites.get(settings.suite)
-    return card if card and card.version == settings.suite_version else None
+def render_statistics(boards: Sequence[Board]) -> str:
+    """Return the page of statistics: a section for each board with two complete rows or more."""
+    parts = [REPORT_NOTICE, "# Statistics", STATISTICS_EXPLANATION]
+    for board in boards:
+        if len(board.rows) > 1:
+            parts += [f"## {escape(board.name)}", *_statistics_section(board.comparison)]
+    return "\n\n".join(parts) + "\n"
 
 
-def _build_board(part: "pd.DataFrame", card: Suite | None, changed: str) -> Board:
-    settings = _first_settings(part)
-    groups = _task_groups(part, card)
-    rows = build_rows(part, groups)
-    complete = sorted(
-        (row for row in rows if row.means),
-        key=lambda row: (-row.means.over_tasks if row.means else 0.0, row.label),
+def _statistics_section(found: Comparison) -> list[str]:
+    tasks, methods = found.table.shape
+    whole = [_friedman_sentence(found), found.summary()]
+    if tasks > 1 and methods > 2:
+        cd = statistics.critical_difference(methods, tasks, SIGNIFICANCE_LEVEL)
+        whole.insert(1, f"Nemenyi's critical difference of average ranks is {cd:.2f}.")
+    lines = [_method_line(found, i) for i in range(methods)]
+    return [
+        " ".join(filter(None, whole)),
+        tabulate(lines, "keys", "pipe", disable_numparse=True),
+        *_significant_pairs(found),
+    ]
+
+
+def _friedman_sentence(found: Comparison) -> str:
+    tested = statistics.friedman(found.table)
+    if tested is None:
+        return ""
+    chi, p = tested
+    tasks, methods = found.table.shape
+    return (
+        f"Friedman's test of {methods} methods over {tasks} tasks: chi square {chi:.2f}, p {p:.2g}."
     )
-    run = set(part["task"])
-    return Board(
-        suite=settings.suite,
-        suite_version=settings.suite_version,
-        title=card.title if card else settings.suite,
-        backbone=settings.backbone,
-        weights=settings.weights,
-        input=settings.input,
-        recipe=settings.recipe,
-        distinguishing_settings=changed,
-        variant=settings.variant,
-        splits=_ambiguous_splits(part),
-        groups=groups,
-        rows=complete,
-        comparison=Comparison(complete),
-        incomplete=[row for row in rows if not row.means],
-        not_run=[task.name for task in card.task if task.name not in run] if card else [],
-        records=len(part),
-    )
 
 
-def _task_groups(part: "pd.DataFrame", card: Suite | None) -> dict[str, list[str]]:
-    """Return the groups and their tasks, the card's first and in its order."""
-    recorded = part.drop_duplicates("task", keep="last").sort_values("task")
-    group_of = {t.name: t.group for t in card.task if t.name in set(part["task"])} if card else {}
-    for task, group in zip(recorded["task"], recorded["group"], strict=True):
-        group_of.setdefault(task, group)
-    groups: dict[str, list[str]] = {}
-    for task, group in group_of.items():
-        groups.setdefault(group, []).append(task)
-    return groups
+def _method_line(found: Comparison, i: int) -> dict[str, str]:
+    row = found.rows[i]
+    assert row.means is not None  # complete
+    low, high = found.interval(row)
+    less, most = found.interval_to_first(i)
+    differs = found.p[i] < SIGNIFICANCE_LEVEL
+    more = found.table.mean(axis=0)[i] > found.table.mean(axis=0)
+    return {
+        "rank": format_rank(found.ranks[i]),
+        "method": escape(row.label),
+        "mean over tasks": f"{row.means.over_tasks:.2f}",
+        "interval": f"{low:.2f} to {high:.2f}",
+        "to the first": f"{less:.2f} to {most:.2f}" if i else "",
+        "average rank": f"{found.average_ranks[i]:.2f}",
+        "better than": str(int((differs & more).sum())),
+        "worse than": str(int((differs & ~more).sum())),
+        "seeds": str(len(row.seeds)),
+    }
+
+
+def _significant_pairs(found: Comparison) -> list[str]:
+    """Return the significant pairs, the surest first."""
+    methods, means = len(found.rows), found.table.mean(axis=0)
+    pairs = [(found.p[i, j], i, j) for i in range(methods) for j in range(i + 1, methods)]
+    sure = sorted((p, i, j) for p, i, j in pairs if p < SIGNIFICANCE_LEVEL)
+    if not sure:
+        return []
+    lines = [
+        {
+            "better": escape(found.rows[i].label),
+            "worse": escape(found.rows[j].label),
+            "difference": f"{means[i] - means[j]:.2f}",
+            "corrected p": f"{p:.2g}",
+        }
+        for p, i, j in sure
+    ]
+    return ["### Significant pairs", tabulate(lines, "keys", "pipe", disable_numparse=True)]

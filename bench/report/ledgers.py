@@ -16,8 +16,8 @@ from bench.records.schema import (
     extract_point,
 )
 from bench.report import markdown
+from bench.report.boards import Board
 from bench.report.frame import canonical_json
-from bench.report.leaderboard import Board
 from bench.report.markdown import MISSING, REPORT_NOTICE, describe_machine, table_from_dicts
 from bench.report.rows import MethodRow, machine_of
 from bench.utils.errors import UserError

@@ -19,7 +19,7 @@ from bench.papers.claims import (
 from bench.papers.layouts import Paper, load_layouts
 from bench.records.schema import Outcome, Record
 from bench.report import statistics
-from bench.report.leaderboard import split_comparable
+from bench.report.boards import split_comparable
 from bench.report.markdown import MISSING, format_mean_sd
 from bench.report.rows import machine_of, sample_sd
 

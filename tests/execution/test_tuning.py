@@ -20,7 +20,8 @@ from bench.execution.request import FINAL_SPLITS, Request
 from bench.records.description import format_point
 from bench.records.schema import Record, Trial, extract_point
 from bench.records.store import Store
-from bench.report import leaderboard, ledgers
+from bench.report import ledgers
+from bench.report.boards import build_boards
 from bench.report.frame import record_frame
 from bench.report.record_diff import rerun_command
 from bench.utils.errors import UserError
@@ -491,7 +492,7 @@ def test_halving_trains_fewer_and_fewer_for_longer_and_longer(cards: Path, tmp_p
 def test_tuned_and_untuned_finals_share_no_table(cards: Path, tuned: Path, tmp_path: Path) -> None:
     shutil.copytree(tuned, tmp_path / "results")
     assert main.main(tiny.command("run", cards, tmp_path / "results", "linear", "--no-tune")) == 0
-    boards = leaderboard.build_boards(record_frame(kept(tmp_path / "results")), {})
+    boards = build_boards(record_frame(kept(tmp_path / "results")), {})
     assert [len(board.rows) for board in boards] == [1, 2]
     assert "tuning=2 trials, seed 0, grid" in boards[1].recipe_name
     page = (tmp_path / "results" / "leaderboard.md").read_text()
@@ -561,9 +562,7 @@ def test_a_command_says_whether_to_tune_only_where_the_recipe_would_not_do_so() 
 
 def test_the_ledger_counts_the_trials_and_their_seconds(tuned: Path) -> None:
     records = kept(tuned)
-    lines = ledgers.search_costs(
-        leaderboard.build_boards(record_frame(records), {}), record_frame(records)
-    )
+    lines = ledgers.search_costs(build_boards(record_frame(records), {}), record_frame(records))
     assert [line["method"] for line in lines] == ["linear", "vpt_deep"]
     for line, record in zip(lines, records[::2], strict=True):
         assert record.tuned is not None
@@ -584,7 +583,7 @@ def final(task: str, lr: float, prompts: int, seed: int = 0) -> Record:
 
 def test_points_that_differ_by_task_stay_in_one_row() -> None:
     records = [final("digits", 1e-3, 5), final("digits", 1e-3, 5, 1), final("count", 1e-2, 9)]
-    [board] = leaderboard.build_boards(record_frame([*records, final("count", 1e-2, 9, 1)]), {})
+    [board] = build_boards(record_frame([*records, final("count", 1e-2, 9, 1)]), {})
     [row] = board.rows
     assert row.label == "vpt_deep"
     assert (row.rates, row.fields) == ({}, {"deep": True, "prompts": "chosen for each task"})
@@ -592,7 +591,7 @@ def test_points_that_differ_by_task_stay_in_one_row() -> None:
 
 def test_a_task_at_two_points_is_two_rows() -> None:
     records = [final("digits", 1e-3, 5), final("digits", 1e-3, 9), final("count", 1e-2, 9)]
-    [board] = leaderboard.build_boards(record_frame(records), {})
+    [board] = build_boards(record_frame(records), {})
     assert len([*board.rows, *board.incomplete]) > 1
 
 

@@ -15,7 +15,7 @@ from bench.data.prepared import CARD_FILE, MANIFEST_FILE, read_card, read_entrie
 from bench.prepare import archives, writer
 from bench.records.schema import Record
 from bench.records.store import Store
-from bench.report import leaderboard
+from bench.report import boards
 from bench.report.frame import record_frame
 from bench.report.record_diff import rerun_command
 from support import small_suite, suite_copies, tiny
@@ -234,7 +234,7 @@ def test_a_copy_never_shares_a_table_with_lossless_data(tmp_path: Path) -> None:
     assert run(tmp_path, "--variant", "jpeg75") == 0
     found = records(tmp_path)
     assert sorted(record.settings.variant for record in found) == ["jpeg75", "lossless"]
-    assert [len(part) for part in leaderboard.split_comparable(record_frame(found))] == [1, 1]
+    assert [len(part) for part in boards.split_comparable(record_frame(found))] == [1, 1]
     text = (tmp_path / "results" / "leaderboard.md").read_text()
     for variant in ("jpeg75", "lossless"):
         assert f"## copied v1, small, quick v1 [variant={variant}]\n" in text

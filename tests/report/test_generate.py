@@ -19,15 +19,15 @@ import numpy as np
 import pytest
 
 from bench.records.store import Store, read_valid
+from bench.report.boards import build_boards
 from bench.report.figures.label_placement import overlap_areas, place_labels
 from bench.report.figures.pareto import SECOND_UNITS, fit_scale
 from bench.report.frame import record_frame
 from bench.report.generate import regenerate, stale_files
-from bench.report.leaderboard import build_boards
-from bench.report.leaderboard_page import records_csv, render_leaderboard
+from bench.report.leaderboard import records_csv, render_leaderboard
 from bench.report.rows import accuracy_table
-from support import paths
 from support.made_up_records import boards, forty, make, row, write
+from support.paths import GOLDEN, REPO_ROOT
 
 TEXTS = ["leaderboard.md", "leaderboard.csv", "statistics.md", "ledgers.md"]
 PICTURES = [
@@ -54,7 +54,7 @@ def named(paths: Iterable[Path], results: Path) -> list[str]:
 @pytest.mark.parametrize("name", TEXTS)
 def test_the_text_is_the_golden_text(results: Path, name: str) -> None:
     regenerate(results)
-    assert (results / name).read_text() == (paths.GOLDEN / name).read_text()
+    assert (results / name).read_text() == (GOLDEN / name).read_text()
 
 
 def test_all_files_are_written(results: Path) -> None:
@@ -82,7 +82,7 @@ def test_another_process_writes_the_same_bytes_without_torch(results: Path, tmp_
     )
     random.Random(1).shuffle(shuffled := forty())
     write(results, shuffled)
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=paths.REPO_ROOT)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPO_ROOT)
     assert {path: digest(path) for path in written} == before
 
 
@@ -263,7 +263,7 @@ def test_an_unsound_record_is_named_and_skipped(results: Path) -> None:
     found = regenerate(results).problems
     assert len(found) == 1
     assert "broken.json is not a record" in found[0]
-    assert (results / "leaderboard.md").read_text() == (paths.GOLDEN / "leaderboard.md").read_text()
+    assert (results / "leaderboard.md").read_text() == (GOLDEN / "leaderboard.md").read_text()
 
 
 def test_a_copied_record_is_not_one_more_seed(results: Path) -> None:
@@ -319,4 +319,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), forty())
         for written in regenerate(Path(folder)).written[:2]:
-            (paths.GOLDEN / written.name).write_bytes(written.read_bytes())
+            (GOLDEN / written.name).write_bytes(written.read_bytes())

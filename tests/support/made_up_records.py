@@ -8,8 +8,8 @@ from typing import Any, Literal
 from bench.config.suite import load_suite
 from bench.records.schema import Failure, Outcome, Record, Settings
 from bench.records.store import Store
+from bench.report.boards import Board, build_boards
 from bench.report.frame import record_frame
-from bench.report.leaderboard import Board, build_boards
 
 Ending = Literal["failed", "unsupported"]
 SUITE = load_suite("mini")

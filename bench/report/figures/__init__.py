@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.report.leaderboard import Board
+from bench.report.boards import Board
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from bench.report.boards import Board
 from bench.report.figures.style import (
     HEADING_SIZE,
     MAX_PANELS,
@@ -25,8 +26,7 @@ from bench.report.figures.style import (
     truncate,
     widest_text,
 )
-from bench.report.leaderboard import Board
-from bench.report.method_families import Family, method_family
+from bench.report.method_colours import Family, method_family
 from bench.report.rows import accuracy_table
 from bench.report.statistics import Floats, average_ranks, cliques, critical_difference, friedman
 

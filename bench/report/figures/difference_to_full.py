@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.patches import Rectangle
 
+from bench.report.boards import Board
 from bench.report.figures.label_placement import Floats
 from bench.report.figures.style import (
     HEADING_SIZE,
@@ -23,7 +24,6 @@ from bench.report.figures.style import (
     truncate_to_width,
     widest_text,
 )
-from bench.report.leaderboard import Board
 from bench.report.rows import MethodRow, accuracy_table
 
 REFERENCE = "full"  # the method whose row the others are held against

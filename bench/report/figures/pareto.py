@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from bench.report.boards import Board
 from bench.report.figures import label_placement
 from bench.report.figures.label_placement import Floats
 from bench.report.figures.style import (
@@ -31,8 +32,7 @@ from bench.report.figures.style import (
     style_context,
     truncate,
 )
-from bench.report.leaderboard import Board
-from bench.report.method_families import Family, method_family
+from bench.report.method_colours import Family, method_family
 from bench.report.rows import MethodRow
 
 TICK_STEPS = ((1,), (1, 2, 5), (1, 2, 3, 4, 5, 6, 7, 8, 9))  # of a power of ten that carry a tick

@@ -29,7 +29,7 @@ from bench.report.figures.style import (
     widest_text,
 )
 from bench.report.markdown import format_axis_value
-from bench.report.method_families import method_family
+from bench.report.method_colours import method_family
 
 HEIGHT = 2.7  # inches of a panel
 MIN_AXES_WIDTH = 2.2  # inches of axes, at least

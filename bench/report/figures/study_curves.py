@@ -29,7 +29,7 @@ from bench.report.figures.style import (
     style_context,
     truncate,
 )
-from bench.report.method_families import method_family
+from bench.report.method_colours import method_family
 
 WIDTH, HEIGHT = 3.6, 2.7  # inches of a panel
 MARGINS = (0.62, 0.5, 0.15, 0.35)  # inches around the axes: left, bottom, right, top

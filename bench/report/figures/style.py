@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 
-from bench.report.leaderboard import Board
+from bench.report.boards import Board
 from bench.report.markdown import format_axis_value
-from bench.report.method_families import FAMILIES, OTHER_FAMILY, Family, method_family
+from bench.report.method_colours import FAMILIES, OTHER_FAMILY, Family, method_family
 
 MAX_PANELS = (
     4  # at most: a picture of more takes long to draw, and is small where a page shrinks it

@@ -9,10 +9,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from bench.records.schema import Record
+from bench.report.boards import Board
 from bench.report.html import cells, leaderboard
 from bench.report.html.table import claims_table
-from bench.report.leaderboard import Board
-from bench.report.leaderboard_page import EXPLANATION, NO_RECORDS
+from bench.report.leaderboard import EXPLANATION, NO_RECORDS
 
 NOT_THE_ELEMENT = re.compile(r"<\?.*?\?>|<!DOCTYPE[^>\[]*(?:\[.*?\])?[^>]*>|<!--.*?-->", re.DOTALL)
 INVISIBLE_ELEMENTS = re.compile(r"<(metadata|script)\b.*?</\1\s*>", re.DOTALL)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from bench.records.schema import Record
+from bench.report.boards import Board, format_rank
 from bench.report.frame import format_settings
 from bench.report.html.table import (
     SORTS_FIRST,
@@ -16,10 +17,9 @@ from bench.report.html.table import (
     decimal_cell,
     number_cell,
 )
-from bench.report.leaderboard import Board, format_rank
-from bench.report.leaderboard_page import cell_text
+from bench.report.leaderboard import cell_text
 from bench.report.markdown import MISSING
-from bench.report.method_families import method_family
+from bench.report.method_colours import method_family
 from bench.report.rows import TUNED_PER_TASK, MethodRow, TaskResult, sample_sd
 
 ALL_TASKS = "all tasks"

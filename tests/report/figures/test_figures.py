@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.report.boards import Board
 from bench.report.figures import critical_difference, difference_to_full, pareto
 from bench.report.figures.style import MAX_PANELS, RenderedFigure
-from bench.report.leaderboard import Board
 from support.made_up_records import TASKS, boards, row
 
 Draw = Callable[[list[Board]], RenderedFigure | None]

@@ -9,7 +9,7 @@ import pytest
 
 from bench.config.suite import HashRange, LabelRule, Split, Task
 from bench.data.prepared import SplitEntry
-from bench.prepare import validation
+from bench.prepare import integrity
 from bench.prepare.sampling import digest_of_keys, order_by_hash
 
 Splits = dict[Split, list[SplitEntry]]
@@ -44,12 +44,12 @@ def task(**changed: Any) -> Task:
 
 
 def broken(found: Splits, of: Task, repeats: bool = False, copied: bool = False) -> list[str]:
-    return list(validation.broken_rules(of, found, repeats, copied))
+    return list(integrity.broken_rules(of, found, repeats, copied))
 
 
 def test_a_sound_task_breaks_no_rule_and_gives_no_warning() -> None:
     assert broken(splits(), task()) == []
-    assert list(validation.data_warnings(task(), splits())) == []
+    assert list(integrity.data_warnings(task(), splits())) == []
     assert broken(splits(), task(counts={}, present={})) == []
 
 
@@ -171,7 +171,7 @@ def test_a_source_that_repeats_images_is_forgiven_with_a_warning() -> None:
     found = splits()
     same_bytes(found)
     assert broken(found, task(), repeats=True) == []
-    (said,) = validation.data_warnings(task(), found)
+    (said,) = integrity.data_warnings(task(), found)
     assert said == "W-DUP light: 1 images of test are those of train or val, byte for byte"
 
 
@@ -183,7 +183,7 @@ def test_data_sets_may_repeat_one_image_in_a_hundred(repeated: int, problems: in
         found["test"][i] = replace(found["test"][i], sha256=found["train"][0].sha256)
     loose = replace(task(counts={}), ranks={"train": HashRange("train", 0, 1)})
     assert len(broken(found, loose)) == problems
-    assert len(list(validation.data_warnings(loose, found))) == 1
+    assert len(list(integrity.data_warnings(loose, found))) == 1
 
 
 def test_repeats_within_a_split_are_no_leak() -> None:
@@ -197,14 +197,14 @@ def test_absent_classes_are_a_warning_where_the_card_knows_no_number() -> None:
     found = splits()
     wide = replace(task(present={"val": 2}), classes=5)
     assert broken(found, wide) == []
-    assert list(validation.data_warnings(wide, found)) == [
+    assert list(integrity.data_warnings(wide, found)) == [
         "W-COVERAGE light/train: 3 of 5 classes are absent",
         "W-COVERAGE light/test: 3 of 5 classes are absent",
     ]
     (said,) = broken(found, replace(wide, present={"trainval": 3}))
     assert said == "E-LABEL light/trainval: 2 classes; there must be 3"
     known = replace(task(present={"train": 2, "test": 2}), classes=5)
-    assert list(validation.data_warnings(known, found)) == []
+    assert list(integrity.data_warnings(known, found)) == []
     (said,) = broken(found, replace(known, present={"train": 3}))
     assert said == "E-LABEL light/train: 2 classes; there must be 3"
 
@@ -213,4 +213,4 @@ def test_splits_that_are_not_there_break_only_their_own_rules() -> None:
     found = splits()
     del found["val"], found["test"]
     assert broken(found, task()) == []
-    assert list(validation.data_warnings(task(), found)) == []
+    assert list(integrity.data_warnings(task(), found)) == []

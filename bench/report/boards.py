@@ -1,0 +1,248 @@
+"""Records grouped into boards: tables whose numbers may be compared with one another."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from bench.config.suite import Suite
+from bench.records import description, schema
+from bench.records.schema import Settings
+from bench.report import statistics
+from bench.report.frame import canonical_json, differing_settings
+from bench.report.rows import MethodRow, accuracy_table, build_rows
+from bench.report.statistics import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SIGNIFICANCE_LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The complete rows of a board compared over its tasks."""
+
+    rows: Sequence[MethodRow]
+
+    @cached_property
+    def table(self) -> Floats:
+        """Accuracy in percent, mean over seeds, (T, K)."""
+        return accuracy_table(self.rows)
+
+    @cached_property
+    def p(self) -> Floats:
+        """Holm-corrected p of each pair, (K, K)."""
+        return statistics.pairwise_p_values(self.table)
+
+    @cached_property
+    def ranks(self) -> list[tuple[int, int]]:
+        """The best and the worst rank that each row may hold."""
+        return statistics.shared_ranks(self.table, self.p, SIGNIFICANCE_LEVEL) if self.rows else []
+
+    @cached_property
+    def average_ranks(self) -> Floats:
+        """Over tasks, (K,)."""
+        return statistics.average_ranks(self.table)
+
+    def interval(self, row: MethodRow) -> tuple[float, float]:
+        """Return the interval of the row's mean over tasks, in percent."""
+        return statistics.bootstrap_interval(row.accuracies)
+
+    def interval_to_first(self, i: int) -> tuple[float, float]:
+        """Return the interval of the i-th row's mean less the first row's, over the same tasks."""
+        return statistics.bootstrap_interval(self.table[:, [i]] - self.table[:, [0]])
+
+    def summary(self) -> str:
+        """Return which differences these tasks could show, in a sentence or two."""
+        if len(self.rows) < 2:
+            return ""
+        tasks, methods = self.table.shape
+        pairs = methods * (methods - 1) // 2
+        found = int((self.p < SIGNIFICANCE_LEVEL).sum() // 2)
+        least = min(1.0, pairs * statistics.smallest_p(tasks))
+        cannot = f"; over {tasks} tasks the smallest that could be is {least:.2g}"
+        return (
+            f"Ranks are shared where a difference is not significant (Wilcoxon over tasks, Holm): "
+            f"{found} of {pairs} pairs have a corrected p below {SIGNIFICANCE_LEVEL}"
+            f"{cannot if least >= SIGNIFICANCE_LEVEL else ''}.{self._power()}"
+        )
+
+    def _power(self) -> str:
+        power = statistics.detectable_difference(self.table)
+        if power is None:
+            return ""
+        return (
+            f" A true difference of {power:.2f} points would have shown in four of five such "
+            "comparisons of two methods (paired t, uncorrected)."
+        )
+
+
+def format_rank(span: tuple[int, int]) -> str:
+    """Return ``3``, or ``2–5`` where ranks are shared."""
+    best, worst = span
+    return str(best) if best == worst else f"{best}–{worst}"
+
+
+@dataclass(frozen=True)
+class Board:
+    """One table: one suite, backbone and recipe, every setting but method, task and seed alike."""
+
+    suite: str
+    suite_version: int
+    title: str
+    backbone: str
+    weights: str  # sha256
+    input: dict[str, Any]  # of the backbone: size, mean, std and pooling
+    recipe: dict[str, Any]
+    distinguishing_settings: (
+        str  # what tells it from boards of the same suite, backbone and recipe name
+    )
+    variant: str  # of the data; empty: embedded, or read as found
+    splits: dict[str, str]  # task -> digest, where its records are of several; else empty
+    groups: dict[str, list[str]]  # group -> tasks shown
+    rows: list[MethodRow]  # complete, the best mean over tasks first
+    comparison: Comparison  # of `rows`
+    incomplete: list[MethodRow]
+    not_run: list[str]  # tasks of the suite without any record
+    records: int
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks shown, in the order of the columns."""
+        return [task for tasks in self.groups.values() for task in tasks]
+
+    @property
+    def recipe_name(self) -> str:
+        """The recipe and its version, and what else tells the board from others with these."""
+        changed = f" [{self.distinguishing_settings}]" if self.distinguishing_settings else ""
+        return _recipe_name(self.recipe) + changed
+
+    @property
+    def name(self) -> str:
+        """The suite, the backbone and the recipe; no two boards share it."""
+        return f"{self.suite} v{self.suite_version}, {self.backbone}, {self.recipe_name}"
+
+
+def build_boards(frame: "pd.DataFrame", suites: Mapping[str, Suite]) -> list[Board]:
+    """Return the boards of the records of `frame`, a `frame.record_frame`.
+
+    A suite without a card of the records' version has its tasks in alphabetical order.
+    """
+    parts = sorted(split_comparable(_mark_ambiguous_tasks(frame)), key=_board_order)
+    boards = []
+    for _, alike in groupby(parts, key=lambda part: _board_order(part)[0]):
+        same = list(alike)
+        changes = differing_settings([_distinguishing_settings(part) for part in same])
+        for part, changed in zip(same, changes, strict=True):
+            boards.append(_build_board(part, _suite_card(_first_settings(part), suites), changed))
+    return boards
+
+
+def split_comparable(frame: "pd.DataFrame") -> list["pd.DataFrame"]:
+    """Split the records into parts that can share a table.
+
+    A part is of one suite, backbone, recipe, input and variant of the data, and has one split a
+    task. Where a task has records of several splits, the commonest stay with the other tasks.
+    """
+    if frame.empty:
+        return []
+    counts = frame.groupby(["board", "task", "split", "classes"]).size().reset_index(name="count")
+    splits = counts.sort_values("count", ascending=False, kind="stable").drop(columns="count")
+    splits["part"] = splits.groupby(["board", "task"]).cumcount()
+    return [part for _, part in frame.merge(splits).groupby(["board", "part"])]
+
+
+def _mark_ambiguous_tasks(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Add `ambiguous`: boards of a record's names and variant have its task on different data."""
+    names = ["suite", "suite_version", "backbone", "recipe", "recipe_version", "variant", "task"]
+    data = frame["split"] + " " + frame["classes"].astype(str)
+    of_task = data.groupby([frame[name] for name in names])
+    return frame.assign(ambiguous=of_task.transform("nunique") > 1)
+
+
+def _first_settings(part: "pd.DataFrame") -> Settings:
+    settings: Settings = part["record"].iloc[0].settings
+    return settings
+
+
+def _recipe_name(recipe: dict[str, Any]) -> str:
+    return f"{recipe.get('name')} v{recipe.get('version')}"
+
+
+def _board_order(part: "pd.DataFrame") -> tuple[tuple[str, int, str, str], str]:
+    """Return the names of a part's board, and what tells it from boards of the same names."""
+    s = _first_settings(part)
+    names = s.suite, s.suite_version, s.backbone, _recipe_name(s.recipe)
+    return names, canonical_json(_board_settings(s))
+
+
+def _board_settings(settings: Settings) -> dict[str, Any]:
+    """Return the settings that, with the names, all the records of a board share."""
+    inputs = {f"input.{key}": value for key, value in settings.input.items()}
+    tuned = description.describe_search(settings.recipe)
+    recipe = {**settings.recipe, **({schema.TUNING_KEY: tuned} if tuned else {})}
+    data = {"variant": settings.variant or "as found"}
+    return {**recipe, **inputs, **data, "weights": settings.weights[:12]}
+
+
+def _ambiguous_splits(part: "pd.DataFrame") -> dict[str, str]:
+    """Return the data of the part's ambiguous tasks, by task: digest and classes."""
+    found = part[part["ambiguous"]].drop_duplicates("task").sort_values("task")
+    data = zip(found["task"], found["split"], found["classes"], strict=True)
+    return {
+        task: f"{split.rpartition(':')[2][:12]} of {classes} classes"
+        for task, split, classes in data
+    }
+
+
+def _distinguishing_settings(part: "pd.DataFrame") -> dict[str, Any]:
+    splits = _ambiguous_splits(part)
+    return {**_board_settings(_first_settings(part)), **({"splits": splits} if splits else {})}
+
+
+def _suite_card(settings: Settings, suites: Mapping[str, Suite]) -> Suite | None:
+    card = suites.get(settings.suite)
+    return card if card and card.version == settings.suite_version else None
+
+
+def _build_board(part: "pd.DataFrame", card: Suite | None, changed: str) -> Board:
+    settings = _first_settings(part)
+    groups = _task_groups(part, card)
+    rows = build_rows(part, groups)
+    complete = sorted(
+        (row for row in rows if row.means),
+        key=lambda row: (-row.means.over_tasks if row.means else 0.0, row.label),
+    )
+    run = set(part["task"])
+    return Board(
+        suite=settings.suite,
+        suite_version=settings.suite_version,
+        title=card.title if card else settings.suite,
+        backbone=settings.backbone,
+        weights=settings.weights,
+        input=settings.input,
+        recipe=settings.recipe,
+        distinguishing_settings=changed,
+        variant=settings.variant,
+        splits=_ambiguous_splits(part),
+        groups=groups,
+        rows=complete,
+        comparison=Comparison(complete),
+        incomplete=[row for row in rows if not row.means],
+        not_run=[task.name for task in card.task if task.name not in run] if card else [],
+        records=len(part),
+    )
+
+
+def _task_groups(part: "pd.DataFrame", card: Suite | None) -> dict[str, list[str]]:
+    """Return the groups and their tasks, the card's first and in its order."""
+    recorded = part.drop_duplicates("task", keep="last").sort_values("task")
+    group_of = {t.name: t.group for t in card.task if t.name in set(part["task"])} if card else {}
+    for task, group in zip(recorded["task"], recorded["group"], strict=True):
+        group_of.setdefault(task, group)
+    groups: dict[str, list[str]] = {}
+    for task, group in group_of.items():
+        groups.setdefault(group, []).append(task)
+    return groups
