@@ -73,14 +73,21 @@ def test_a_lease_that_cannot_be_read_is_ignored(content: str, tmp_path: Path) ->
 
 def test_of_many_that_acquire_a_lease_at_once_one_succeeds(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from bench.records.leases import Leases\n"
-        "mine = Leases(Path(sys.argv[1]))\n"
+        "import sys; from pathlib import Path; from bench.records.leases import Leases\n"
+        "mine = Leases(Path(sys.argv[1])); print('ready', flush=True); sys.stdin.readline()\n"
         "print(sum(mine.acquire(str(i), {}) for i in range(50)), flush=True); sys.stdin.read()"
     )
     words = [sys.executable, "-c", code, str(tmp_path)]
     root = paths.REPO_ROOT
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": root}
     many = [subprocess.Popen(words, **pipes) for _ in range(4)]
+    for process in many:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in many:  # all of them import first, and begin together
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
     counts = [process.stdout.readline() for process in many if process.stdout]
     for process in many:
         process.communicate("")
