@@ -236,7 +236,7 @@ def elsewhere(server: Server, tmp_path: Path) -> Iterator[subprocess.Popen[bytes
     """Another process, which has received the first bytes of a file and waits for the rest."""
     url = server.does(Step(CONTENT, stop=CUT, stalls=True))
     code = (
-        "import sys; from pathlib import Path; from bench.config.source import *; "
+        "import sys; from pathlib import Path; from bench.config.suite import *; "
         "from bench.prepare.downloads import fetch; "
         f"file = SourceFile({NAME!r}, bytes={len(CONTENT)}, urls=[{url!r}]); "
         "card = Source('a', 'A', 'f', 'png', 'l', 'h', 'open', 1, [file]); "
