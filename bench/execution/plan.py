@@ -141,6 +141,10 @@ class ResolvedRequest:
             self._data[key] = selection.check_data(self.suite, task, pair, self.request)
         return self._data[key]
 
+    def forget_data(self) -> None:
+        """Have data read again at the next use: they may change while trials run for hours."""
+        self._data.clear()
+
     def build_method(self, name: str, at: SearchPoint | None = None) -> Method:
         """Return a method with the fields that recipe, command line and search point give it."""
         searched = description.method_fields(at.point) if at else {}

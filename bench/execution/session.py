@@ -227,6 +227,8 @@ class _Session:
         state = tuning_state(searches, self.results)
         if failed and self.options.fail_fast:
             return SessionResult(tuning=state, num_failed_trials=failed, has_run_finals=False)
+        for search in searches if tried else ():
+            search.resolved.forget_data()
         planned = plan_finals(state, self.results)
         with self.executor(Store(self.results), planned.device) as executor:
             failed_finals = self.run_finals(planned, executor, "final runs", tried)

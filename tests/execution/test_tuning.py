@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from bench.config import search_space
 from bench.config.overrides import override_recipe
 from bench.config.recipe import Recipe, load_recipe
 from bench.config.suite import Split
-from bench.execution import jobs, plan, selection, tuning
+from bench.execution import jobs, plan, selection, session, tuning
 from bench.execution.request import FINAL_SPLITS, Request
 from bench.records.description import format_point
 from bench.records.schema import Record, Trial, extract_point
@@ -329,7 +330,7 @@ def test_no_trial_asks_for_the_test_split(
 def test_a_tuned_run_in_one_process_is_planned_once(
     cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The request is resolved once, and planning reads each split of a task once."""
+    """The request is resolved once; data are read once, those of finals again after the trials."""
     resolve, read = plan.resolve_request, selection.load_split
     resolved, splits_read = list[Request](), list[tuple[str, Split]]()
 
@@ -347,7 +348,28 @@ def test_a_tuned_run_in_one_process_is_planned_once(
     assert len(kept(tmp_path)) + len(kept(tmp_path / "trials")) > 2
     assert len(resolved) == 1
     assert {split for _, split in splits_read} == {"train", "val", "trainval", "test"}
-    assert len(splits_read) == len(set(splits_read))
+    assert Counter(split for _, split in splits_read) == {
+        "train": 1, "val": 1, "trainval": 2, "test": 2,
+    }  # fmt: skip
+
+
+def test_data_that_changed_during_the_trials_name_the_final_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny.write_all(tmp_path)
+    lists = folder / "data" / "light" / "test.txt"
+    run_trials = session._Session.run_trials
+
+    def changing(self: Any, searches: Any) -> Any:
+        ended = run_trials(self, searches)
+        lists.write_text("".join(reversed(lists.read_text().splitlines(keepends=True))))
+        return ended
+
+    monkeypatch.setattr(session._Session, "run_trials", changing)
+    assert run(folder, tmp_path / "results", "linear", "--workers", "0") == 0
+    capsys.readouterr()
+    assert run(folder, tmp_path / "results", "linear", "--dry-run") == 0
+    assert "0 of 1 final runs to run" in capsys.readouterr().out
 
 
 # Trials and finals
