@@ -22,7 +22,7 @@ from bench.execution.request import FINAL_SPLITS, Request, SearchPoint
 from bench.execution.selection import CheckedData, SplitPair
 from bench.models import backbones, compatibility, compilation
 from bench.models.backbones import Backbone
-from bench.records import description, schema
+from bench.records import description, measurements, schema
 from bench.records.schema import PROMPTS_FROM, Record, Settings
 from bench.records.store import Store
 from bench.training import devices, trainer
@@ -33,9 +33,8 @@ from methods import Method
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of a request, and which of them have a valid record already."""
+    """The cells of a request, and which of them have a result already."""
 
-    suite: Suite
     cells: list[Cell]
     done: set[str]  # digests
     device: str
@@ -47,9 +46,24 @@ class Plan:
 
 def make_plan(request: Request, store: Store) -> Plan:
     """Plan every cell of the request, and mark those that are done; raises as `plan_cells` does."""
-    cells = plan_cells(request)
-    done = {cell.settings.digest() for cell in cells if is_done(store.find(cell.settings))}
-    return Plan(cells[0].suite, cells, done, request.device)
+    return look_up(plan_cells(request), store, request.device)
+
+
+def look_up(cells: list[Cell], store: Store, device: str) -> Plan:
+    """Return the plan of cells: done are those with a record and all their measurements."""
+    return Plan(cells, {cell.settings.digest() for cell in cells if _has_all(cell, store)}, device)
+
+
+def _has_all(cell: Cell, store: Store) -> bool:
+    record = store.find(cell.settings)
+    return is_done(record) and not pending_measurements(record, cell, store)
+
+
+def pending_measurements(record: Record | None, cell: Cell, store: Store) -> list[str]:
+    """Return the measurements that a recorded cell lacks; none where it has no outcome."""
+    if record is None or not record.ok:
+        return []
+    return measurements.missing_measurements(store.root, record.cell, cell.measurements)
 
 
 def plan_cells(request: Request) -> list[Cell]:
@@ -182,11 +196,8 @@ class ResolvedRequest:
         self, card: str, task: Task, name: str, seed: int, at: SearchPoint | None
     ) -> Settings:
         """Return everything that can change a cell's numbers, by which it is identified."""
-        backbone, method, recipe = (
-            self.backbones[card],
-            self.build_method(name, at),
-            self._recipe_at(at),
-        )
+        backbone, recipe = self.backbones[card], self._recipe_at(at)
+        method = self.build_method(name, at)
         source = selection.prompt_source_of_cell(self.prompt_source, task, method)
         return Settings(
             suite=self.suite.name,
@@ -257,10 +268,8 @@ def resolve_request(request: Request) -> ResolvedRequest:
     names = selection.require_known_methods(selected.methods)
     built = {name: selection.build_method(name, recipe, overrides) for name in names}
     selection.require_overrides_used(recipe, overrides, built)
-    tasks, source = (
-        _select_tasks(suite, selected.tasks),
-        selection.prompt_source(suite, overrides),
-    )
+    tasks = _select_tasks(suite, selected.tasks)
+    source = selection.prompt_source(suite, overrides)
     used = [task for task in suite.task if task in tasks or task == source]
     selection.require_present(suite, used, request)
     return ResolvedRequest(

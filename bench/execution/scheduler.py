@@ -13,11 +13,10 @@ from bench.execution.executors import (
     JobStarted,
 )
 from bench.execution.jobs import DEFAULT_OPTIONS, Job, job_for
-from bench.execution.plan import is_done
+from bench.execution.plan import is_done, pending_measurements
 from bench.execution.progress import RunProgress
 from bench.execution.request import RunOptions
 from bench.execution.worker import write_failure
-from bench.records import measurements
 from bench.records.description import describe_cell
 from bench.records.leases import Leases
 from bench.records.schema import Record
@@ -150,9 +149,4 @@ class Scheduler:
         if not path.exists() or path.stat().st_mtime < self.start_time:
             return None
         record = self.store.find(cell.settings)
-        missing = (
-            record
-            and record.ok
-            and measurements.missing_measurements(self.store.root, record.cell, cell.measurements)
-        )
-        return None if missing else record
+        return None if pending_measurements(record, cell, self.store) else record

@@ -14,7 +14,7 @@ from bench.config import backbone
 from bench.execution import study_plan, tuning
 from bench.execution.executors import Executor, factory
 from bench.execution.jobs import DEFAULT_OPTIONS
-from bench.execution.plan import Plan, is_done, make_plan, wants_tuning
+from bench.execution.plan import Plan, look_up, make_plan, wants_tuning
 from bench.execution.progress import SILENT, Reporter, RunProgress
 from bench.execution.request import Request, RunOptions
 from bench.execution.scheduler import Scheduler
@@ -158,20 +158,19 @@ def plan_untuned(request: Request, results: Path, options: RunOptions = DEFAULT_
 
 def tuning_state(searches: Sequence[Search], results: Path) -> TuningState:
     """Look up how far searches are; no test data are read."""
-    store, resolved = tuning.trial_store(results), searches[0].resolved
+    store, device = tuning.trial_store(results), searches[0].resolved.request.device
     states = [(search, search.state(store)) for search in searches]
     cells = [cell for _, state in states for cell, _ in state.known_trials]
     pending = {cell.settings.digest() for _, state in states for cell in state.pending()}
     done = {cell.settings.digest() for cell in cells} - pending
-    trials = Plan(resolved.suite, cells, done, resolved.request.device)
-    return TuningState(states, trials, sum(search.num_trials() for search in searches))
+    return TuningState(
+        states, Plan(cells, done, device), sum(search.num_trials() for search in searches)
+    )
 
 
 def plan_finals(state: TuningState, results: Path) -> Plan:
     """Plan the final cells of the searches whose trials are over; reads test data."""
-    store, cells = Store(results), tuning.plan_finals(state.searches)
-    done = {cell.settings.digest() for cell in cells if is_done(store.find(cell.settings))}
-    return Plan(state.trials.suite, cells, done, state.trials.device)
+    return look_up(tuning.plan_finals(state.searches), Store(results), state.trials.device)
 
 
 def select_cells(

@@ -8,7 +8,6 @@ from bench.execution.plan import Plan
 from bench.execution.request import Request
 from bench.papers.study import Study, load_study, with_stand_ins
 from bench.records import measurements
-from bench.records.schema import Record
 from bench.records.store import Store
 from bench.training.cell import Cell
 from bench.utils.errors import UserError
@@ -23,8 +22,7 @@ def plan_study(study: Study, common: Request, store: Store) -> Plan:
     require_valid_study(study, common)
     found = {cell.settings.digest(): cell for cell in _study_cells(study, common)}
     cells = [replace(cell, measurements=tuple(study.measure)) for cell in found.values()]
-    done = {cell.settings.digest() for cell in cells if _is_done(cell, store)}
-    return Plan(cells[0].suite, cells, done, common.device)
+    return plan.look_up(cells, store, common.device)
 
 
 def require_valid_study(study: Study, common: Request) -> None:
@@ -54,18 +52,6 @@ def study_requests(study: Study, common: Request) -> Iterator[Request]:
                 changes=study.overrides(changes),
                 tune=study.tune,
             )
-
-
-def _is_done(cell: Cell, store: Store) -> bool:
-    record = store.find(cell.settings)
-    return plan.is_done(record) and not pending_measurements(record, cell, store)
-
-
-def pending_measurements(record: Record | None, cell: Cell, store: Store) -> list[str]:
-    """Return the measurements that a recorded cell lacks; none where it has no outcome."""
-    if record is None or not record.ok:
-        return []
-    return measurements.missing_measurements(store.root, cell.settings.digest(), cell.measurements)
 
 
 def _require_seeds(study: Study, seeds: list[int]) -> None:
