@@ -35,12 +35,12 @@ def _check_lines(results: Path, papers: Sequence[str], recipe: str | None) -> It
     records, _ = store.read_valid(store.Store(results))
     checks = paper_values.check_papers(frame.record_frame(records), papers, recipe)
     is_first = not (results / generate.CLAIMS_FILE).is_file()
-    for name, content in paper_tables.claims_files(checks).items():
-        files.write_atomically(results / name, content.encode())
+    texts = paper_tables.claims_files(checks)
+    files.write_files(results, {name: text.encode() for name, text in texts.items()})
     if is_first:  # the HTML page shows the claims from now on
         generate.refresh_page(results)
     yield paper_tables.summary_table(checks)
     for paper in dict.fromkeys(check.claim.paper for check in checks):
         own = [check for check in checks if check.claim.paper == paper]
         yield f"{paper}: {len(own)} claims: {paper_tables.count_statuses(own)}"
-    yield str(results / "claims.md")
+    yield str(results / generate.CLAIMS_FILE)

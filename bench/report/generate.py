@@ -25,7 +25,7 @@ from bench.report.leaderboard import (
     render_statistics,
 )
 from bench.utils.errors import UserError
-from bench.utils.files import write_atomically
+from bench.utils.files import FileContents, write_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,9 +65,6 @@ EXPORT_FORMATS: dict[str, tuple[str, Callable[[Sequence[Record], Sequence[Board]
     "latex": ("tex", as_latex),
 }
 
-FileContents = dict[
-    str, bytes | None
-]  # by name below the folder; None: there should be no such file
 PAGE_FILE, CLAIMS_FILE = "index.html", "claims.md"
 
 
@@ -87,23 +84,14 @@ def regenerate(results: Path | str) -> RegeneratedFiles:
     """
     results = Path(results)
     records, problems = read_valid(Store(results))
-    written = []
-    for name, content in _render_all(records, results).items():
-        if content is None:
-            (results / name).unlink(missing_ok=True)
-        else:
-            write_atomically(results / name, content)
-            written.append(results / name)
-    return RegeneratedFiles(written, problems)
+    return RegeneratedFiles(write_files(results, _render_all(records, results)), problems)
 
 
 def refresh_page(results: Path) -> None:
     """Rewrite the page, if there is one: it has claims as soon as the folder has a claims page."""
     if (results / PAGE_FILE).is_file():
         records, _ = read_valid(Store(results))
-        content = _render_all(records, results)[PAGE_FILE]
-        assert content is not None  # a page is always due
-        write_atomically(results / PAGE_FILE, content)
+        write_files(results, {PAGE_FILE: _render_all(records, results)[PAGE_FILE]})
 
 
 def stale_files(results: Path) -> list[Path]:

@@ -30,7 +30,7 @@ from bench.report.markdown import (
     table_from_rows,
 )
 from bench.report.study_data import RecordsByCell, StudyCell
-from bench.utils.files import write_atomically
+from bench.utils.files import FileContents, write_files
 
 STUDIES_FOLDER, QUICK_SUFFIX = "studies", ".quick"
 CONVERGENCE_SUFFIX, TRIALS_SUFFIX = ".convergence", ".trials"  # of further figures
@@ -47,7 +47,6 @@ FOOTER = (
 MAX_X_VALUES = 8  # values of x at most; the CSV has all
 DECIMALS = {"accuracy": 2, "validation_accuracy": 2, "test_accuracy": 2, "init_seconds": 2,
             "train_seconds": 1, "init_images": 0, "method_params": 0}  # fmt: skip
-FileContents = dict[str, bytes | None]
 
 
 def render_files(
@@ -113,11 +112,7 @@ def write_study_by_name(name: str, is_quick: bool, results: Path) -> None:
     contents = render_files(named, is_quick, study_data.records_by_cell(frame), results)
     for file_name, text in _paper_table_files(named, is_quick, frame).items():
         contents[f"{paper_tables.FOLDER}/{file_name}"] = text.encode()
-    for file_name, content in contents.items():
-        if content is None:
-            (results / file_name).unlink(missing_ok=True)
-        else:
-            write_atomically(results / file_name, content)
+    write_files(results, contents)
 
 
 def study_path_by_name(name: str, is_quick: bool, results: Path) -> Path:

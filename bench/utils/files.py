@@ -18,6 +18,8 @@ REPO_ROOT = Path(__file__).parent.parent.parent
 CLOCK_TICK = 0.02  # seconds: the coarsest resolution of file times to reckon with
 HASH_CACHE_FORMAT = 1  # raised when the meaning of the cached hashes changes
 FileStamp = list[int]  # size, mtime and ctime in ns, inode
+# by name below a folder; None: there should be no such file
+FileContents = dict[str, bytes | None]
 
 
 def sha256_of_file(path: Path) -> str:
@@ -41,6 +43,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         except BaseException:
             Path(f.name).unlink(missing_ok=True)
             raise
+
+
+def write_files(folder: Path, contents: FileContents) -> list[Path]:
+    """Write files atomically, and remove those that should not be there; return the written."""
+    written = []
+    for name, content in contents.items():
+        if content is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            write_atomically(folder / name, content)
+            written.append(folder / name)
+    return written
 
 
 def sha256_of_files(folder: Path, files: Sequence[Path]) -> list[str]:
