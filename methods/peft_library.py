@@ -20,12 +20,7 @@ from methods.shared.registry import refuse, register
 LINEAR_LAYERS = r"blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2))"  # without patch_embed.proj
 NORM_LAYERS = r"blocks\.\d+\.norm[12]|norm|fc_norm"
 FLOAT32_INITS = {"PsoftConfig", "pissa", "olora"}  # can only decompose float32 weights
-NO_META_INIT = {
-    "AdamssConfig",
-    "BOFTConfig",
-    "ShiraConfig",
-    "UniLoraConfig",
-}  # fail on meta
+NO_META_INIT = {"AdamssConfig", "BOFTConfig", "ShiraConfig", "UniLoraConfig"}  # fail on meta
 EXPECTED_WARNINGS = (  # of effects that these options are meant to have
     "Failed to load the CUDA extension",  # BOFT then computes the same with torch alone
     "Setting boft_n_butterfly_factor to 1",

@@ -150,7 +150,7 @@ def _parser(
 def _load_plugins(files: Sequence[Path]) -> None:
     """Load the user's methods; a file that fails is named on standard error, and the rest works."""
     for problem in selection.load_plugins(files) if files else ():
-        print(f"bench: {problem}", file=sys.stderr)
+        print_error(problem, BAD_INPUT)
 
 
 def _end_as_interrupted() -> None:

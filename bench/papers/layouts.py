@@ -21,10 +21,8 @@ from bench.records.schema import STRICT
 from bench.utils.errors import UserError, unknown_name
 
 EACH_TASK, EACH_GROUP = "tasks", "groups"  # columns that expand to all of a suite's
-METRIC_LABELS = {
-    "params": "Params (M)",
-    "total_params": "Total params",
-}  # labels; else what it is on
+# of columns; another metric's label is what it is on
+METRIC_LABELS = {"params": "Params (M)", "total_params": "Total params"}
 MAX_TITLE = 20  # characters: a longer title of a task gives way to its name
 
 
@@ -116,9 +114,8 @@ class ExpandedTable:
     title: str
     footer: str
     columns: list[str]
-    sections: list[
-        tuple[str, list[tuple[str, list[PaperEntry | None]]]]
-    ]  # title, rows of label, cells
+    # title, and rows of a label and its cells
+    sections: list[tuple[str, list[tuple[str, list[PaperEntry | None]]]]]
 
     def entries(self) -> Iterator[PaperEntry]:
         """Yield the entry of every cell, row by row."""

@@ -21,13 +21,8 @@ from bench.records.schema import STRICT
 from bench.utils.errors import UserError, unknown_name
 
 STUDIES_FOLDER = "studies"  # below a paper's
-CELL_COLUMNS = (
-    "suite",
-    "task",
-    "backbone",
-    "method",
-    "seed",
-)  # that tell cells apart, besides fields
+# by which cells differ, besides fields
+CELL_COLUMNS = ("suite", "task", "backbone", "method", "seed")
 OUTCOME_COLUMNS = ("accuracy", "init_seconds", "init_images", "train_seconds", "method_params")
 
 

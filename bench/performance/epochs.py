@@ -28,10 +28,8 @@ from bench.training import devices, trainer
 from bench.training.feature_cache import FeatureCache
 
 CLASSES, RATE, RECIPE = 10, 1e-3, "unified"
-MAX_OVERHEAD, MIN_CACHE_SPEEDUP = (
-    0.15,
-    30.0,
-)  # at most this share of an epoch; at least so many times as fast
+MAX_OVERHEAD = 0.15  # share of an epoch
+MIN_CACHE_SPEEDUP = 30.0  # times as fast
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class Board:
     def recipe_name(self) -> str:
         """The recipe and its version, and what else tells the board from others with these."""
         changed = f" [{self.distinguishing_settings}]" if self.distinguishing_settings else ""
-        return _recipe_name(self.recipe) + changed
+        return versioned_recipe(self.recipe) + changed
 
     @property
     def name(self) -> str:
@@ -167,14 +167,15 @@ def _first_settings(part: "pd.DataFrame") -> Settings:
     return settings
 
 
-def _recipe_name(recipe: dict[str, Any]) -> str:
+def versioned_recipe(recipe: Mapping[str, Any]) -> str:
+    """Return a recorded recipe's name and version: ``quick v1``."""
     return f"{recipe.get('name')} v{recipe.get('version')}"
 
 
 def _board_order(part: "pd.DataFrame") -> tuple[tuple[str, int, str, str], str]:
     """Return the names of a part's board, and what tells it from boards of the same names."""
     s = _first_settings(part)
-    names = s.suite, s.suite_version, s.backbone, _recipe_name(s.recipe)
+    names = s.suite, s.suite_version, s.backbone, versioned_recipe(s.recipe)
     return names, canonical_json(_board_settings(s))
 
 

@@ -244,7 +244,7 @@ def train_images(cards):
 
 @pytest.fixture
 def eval_images(cards):
-    """Those of test."""
+    """The test images and their labels."""
     return as_listed(cards / "data" / "light", "test.txt")
 
 

@@ -169,9 +169,8 @@ def _draw_headers(axes: Axes, shape: DifferenceMap) -> None:
         )
     first = 0
     for group, tasks in shape.groups.items():
-        text = truncate_to_width(
-            group, len(tasks) * CELL_SIZE[0], HEADING_SIZE
-        )  # a size up, for being bold
+        width = len(tasks) * CELL_SIZE[0]
+        text = truncate_to_width(group, width, HEADING_SIZE)  # a size up, for being bold
         axes.text(
             shape.columns[first], HEAD_HEIGHT + GROUP_HEIGHT / 2, text, va="center", weight="bold"
         )

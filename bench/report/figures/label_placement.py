@@ -16,9 +16,7 @@ Floats = NDArray[np.float64]  # boxes (N, 4) are left, bottom, right, top; lines
 
 ANGLES = np.arange(16) / 16 * 2 * np.pi
 LABEL_GAPS = (5.0, 8.0, 13.0, 20.0, 29.0, 40.0, 53.0, 68.0, 85.0)  # from point to label, 1/72 inch
-OUTSIDE_COST = (
-    10.0  # cost of an area outside the frame, where a covered one costs 1 and a distance 1
-)
+OUTSIDE_COST = 10.0  # of an area outside the frame, where a covered one costs 1 and a distance 1
 OVERLAP_COST = 60.0  # of two labels that cover one another, besides the area
 THROUGH_COST = 40.0  # of a line through a label or a mark, for each of its samples inside
 CROSSING_COST = 80.0  # of two lines that cross

@@ -24,17 +24,11 @@ from bench.report.boards import Board
 from bench.report.markdown import format_axis_value
 from bench.report.method_colours import FAMILIES, OTHER_FAMILY, Family, method_family
 
-MAX_PANELS = (
-    4  # at most: a picture of more takes long to draw, and is small where a page shrinks it
-)
-MAX_COLUMNS = (
-    2  # at most, of leaderboards: more would be too small to read where a page shrinks them
-)
+MAX_PANELS = 4  # more take long to draw, and are small where a page shrinks the picture
+MAX_COLUMNS = 2  # of leaderboards: more would be too small to read where a page shrinks them
 WIDE_PANEL = 6.5  # inches: with a panel wider than that there is one column
 DPI = 120  # an inch
-DOTS_PER_POINT = (
-    DPI / 72
-)  # dots in 1/72 inch, the unit of fonts and of `bench.report.figures.label_placement`
+DOTS_PER_POINT = DPI / 72  # a point, 1/72 inch, is the unit of fonts and of label_placement
 LEGEND_SIZES = (0.12, 0.2, 1.0)  # inches: room below, height of a line, width of a column at least
 HANDLE_WIDTH = 0.5  # inches of a column besides its words
 MAX_TITLE = 68  # characters of a line, at most

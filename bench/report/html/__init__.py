@@ -30,9 +30,7 @@ def inline_svg(svg: str, name: str) -> str:
 
 
 DATATABLES_BUNDLE = "itables/html/dt_bundle.js"  # read, not imported: itables imports all of pandas
-MAX_RECORDS = (
-    2_000  # records, above which the page has none of them one by one: it would be slow to open
-)
+MAX_RECORDS = 2_000  # with more, the page shows none one by one: it would be slow to open
 DATATABLES_OPTIONS = {  # of DataTables, by the names that they have as attributes of a table
     "order": [],
     "auto-width": False,

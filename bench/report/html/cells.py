@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.records import description
 from bench.records.schema import Failure, Outcome, Record, Trial
+from bench.report.boards import versioned_recipe
 from bench.report.frame import canonical_json, format_settings
 from bench.report.html.leaderboard import LeaderboardRow
 from bench.report.html.table import DataTable, TableCell, TableColumn, decimal_cell
@@ -100,8 +101,8 @@ def _page_record(record: Record, standing: LeaderboardRow | None) -> PageRecord:
     if standing:
         return PageRecord(record, standing.place, standing.row.label, standing.anchor)
     settings = record.settings
-    recipe = f"{settings.recipe.get('name')} v{settings.recipe.get('version')}"
-    place = f"{settings.suite} v{settings.suite_version}", settings.backbone, recipe
+    suite, recipe = f"{settings.suite} v{settings.suite_version}", versioned_recipe(settings.recipe)
+    place = suite, settings.backbone, recipe
     return PageRecord(record, place, settings.method, "")
 
 
