@@ -46,7 +46,7 @@ INSIDE = sorted(MODULES.keys() - FACES)  # the modules that are in a folder
 
 @cache
 def tree(module: str) -> ast.Module:
-    return ast.parse(MODULES[module].read_text())
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
 
 
 def imported(node: ast.AST) -> Iterator[str]:
@@ -137,7 +137,9 @@ def test_nothing_shadows_or_imports_hugging_faces_datasets():
 
 
 def test_every_package_is_named_in_pyproject():
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "setuptools"
+    ]
     packages = {name for name, path in MODULES.items() if path.name == "__init__.py"}
     assert set(settings["packages"]) == packages
     assert {path.parent for path in MODULES.values()} == {MODULES[p].parent for p in packages}

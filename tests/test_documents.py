@@ -14,7 +14,7 @@ from bench.cli.main import main
 from bench.utils.files import REPO_ROOT
 from methods.shared import registry
 
-README = (REPO_ROOT / "README.md").read_text()
+README = (REPO_ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = sorted([*REPO_ROOT.glob("*.md"), *(REPO_ROOT / "docs").glob("*.md")])
 SOURCES = sorted(path for top in ("bench", "methods") for path in (REPO_ROOT / top).rglob("*.py"))
 ENTRY_POINT_GROUP = "bench.methods"  # looks like a module and is none
@@ -22,12 +22,12 @@ ENTRY_POINT_GROUP = "bench.methods"  # looks like a module and is none
 
 def test_the_readme_fits_two_screens_and_contributing_one():
     assert len(README.splitlines()) <= 110
-    assert len((REPO_ROOT / "CONTRIBUTING.md").read_text().splitlines()) <= 80
+    assert len((REPO_ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()) <= 80
 
 
 def test_the_readme_s_leaderboard_is_the_committed_one():
     board = re.findall(r"^\|.*\|$", README, re.MULTILINE)
-    committed = (REPO_ROOT / "results" / "leaderboard.md").read_text()
+    committed = (REPO_ROOT / "results" / "leaderboard.md").read_text(encoding="utf-8")
     assert board
     for line in board:
         assert line in committed, line
@@ -35,13 +35,13 @@ def test_the_readme_s_leaderboard_is_the_committed_one():
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 def test_links_and_pictures_of_a_document_exist(document):
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text()):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text(encoding="utf-8")):
         assert (document.parent / target).exists(), target
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 def test_paths_and_modules_that_a_document_names_exist(document):
-    text = document.read_text()
+    text = document.read_text(encoding="utf-8")
     paths = re.findall(r"(?<![\w/.-])(?:bench|methods|datasets|tests|docs)/[\w./*-]*\w/?", text)
     for path in paths:
         if not re.search(r"[A-Z]{2}", path):  # a placeholder such as PAPER
@@ -54,7 +54,7 @@ def test_paths_and_modules_that_a_document_names_exist(document):
 def docstrings(path: Path) -> Iterator[str]:
     """The docstrings of a module, its classes and its functions."""
     kinds = ast.Module | ast.ClassDef | ast.FunctionDef
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, kinds) and (text := ast.get_docstring(node)):
             yield text
 
@@ -71,7 +71,7 @@ def test_docstrings_are_not_riddles():
 
 
 def test_ci_runs_the_readme_s_test_command():
-    script = (REPO_ROOT / ".ci" / "run").read_text()
+    script = (REPO_ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "README.md" in script
     assert re.search(r"<!-- tests -->\n```bash\n.+tox\n```", README)
 
@@ -82,21 +82,23 @@ def test_no_document_names_a_path_of_the_machine_it_was_written_on():
         *REPO_ROOT.glob("results/*.md"),
         *REPO_ROOT.glob("results/records/**/*.json"),
     ]:
-        assert not re.search(r"/(work|tmp|root|home)/", Path(path).read_text()), path
+        assert not re.search(r"/(work|tmp|root|home)/", Path(path).read_text(encoding="utf-8")), (
+            path
+        )
 
 
 def test_the_walk_through_s_method_keeps_the_contract(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("methods.shared.registry._methods", dict(registry._methods))
-    page = (REPO_ROOT / "docs" / "adding_a_method.md").read_text()
+    page = (REPO_ROOT / "docs" / "adding_a_method.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(.+?)```", page, re.DOTALL).group(1)
     assert len(code.splitlines()) < 42
-    (tmp_path / "scaled.py").write_text(code)
+    (tmp_path / "scaled.py").write_text(code, encoding="utf-8")
     assert main(["check-method", "vpt_scaled", "--plugin", str(tmp_path / "scaled.py")]) == 0
 
 
 def test_the_example_in_python_runs_as_it_is_written(tmp_path, monkeypatch, capsys, no_figures):
     monkeypatch.chdir(tmp_path)
-    page = (REPO_ROOT / "docs" / "api.md").read_text()
+    page = (REPO_ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     assert len(page.splitlines()) < 40
     exec(re.search(r"```python\n(.+?)```", page, re.DOTALL).group(1), {})
     lines = capsys.readouterr().out.splitlines()
@@ -106,8 +108,10 @@ def test_the_example_in_python_runs_as_it_is_written(tmp_path, monkeypatch, caps
 
 
 def test_the_committed_ledger_holds_the_golden_count_of_every_method():
-    page = (REPO_ROOT / "results" / "parameters.md").read_text()
-    golden = json.loads((REPO_ROOT / "tests" / "golden" / "trainable.json").read_text())
+    page = (REPO_ROOT / "results" / "parameters.md").read_text(encoding="utf-8")
+    golden = json.loads(
+        (REPO_ROOT / "tests" / "golden" / "trainable.json").read_text(encoding="utf-8")
+    )
     rows = dict(re.findall(r"^\| (\w+) .*?\| +([\d,]+) \|$", page, re.MULTILINE))
     grows = {"mp", "mp_plus", "vqt"}  # with the classes: the golden count has none
     for name in set(methods.names()) - grows:

@@ -17,7 +17,7 @@ SUBJECTS = {
 @pytest.mark.parametrize("subject", catalogue.subjects())
 def test_every_fault_applies_and_its_tests_are_there(subject):
     for fault in catalogue.faults(subject):
-        assert fault.applied() != (catalogue.ROOT / fault.file).read_text()
+        assert fault.applied() != (catalogue.ROOT / fault.file).read_text(encoding="utf-8")
         assert fault.tests
         assert fault.lacking() == [], fault.says
 

@@ -125,7 +125,7 @@ def load_command(path: Path) -> ModuleType:
 
 def help_line(path: Path) -> str:
     """Return a command's help: the first line of its docstring, read without importing it."""
-    sentence = path.read_text().split('"""')[1].partition("\n")[0].rstrip(".")
+    sentence = path.read_text(encoding="utf-8").split('"""')[1].partition("\n")[0].rstrip(".")
     return sentence[0].lower() + sentence[1:]
 
 

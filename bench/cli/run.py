@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     if not ended.has_run_finals:
         write_tables(results)
         return print_error(f"{ended.num_failed_trials} trials failed; no final was run", FAILED)
-    print(_page(results, args.study, args.quick).read_text())
+    print(_page(results, args.study, args.quick).read_text(encoding="utf-8"))
     if ended.num_failed:
         print_error(f"{ended.num_failed} of {ended.num_cells} cells have no result", FAILED)
     if ended.tuning:

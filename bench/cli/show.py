@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lines(record: "schema.Record", path: Path) -> Iterator[str]:
-    yield path.read_text().rstrip()
+    yield path.read_text(encoding="utf-8").rstrip()
     if record.tuned:
         yield from _trial_lines(record.tuned)
     s = record.settings

@@ -112,7 +112,7 @@ def _parse_entries(path: Path, text: str) -> Iterator[SplitEntry]:
 def read_manifest(folder: Path) -> dict[str, str]:
     """Read the manifest: file name -> SHA-256."""
     try:
-        lines = (folder / MANIFEST_FILE).read_text().splitlines()
+        lines = (folder / MANIFEST_FILE).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UserError(f"E-MANIFEST {folder / MANIFEST_FILE} cannot be read: {why}") from None

@@ -99,7 +99,9 @@ class Migration:
             os.replace(predictions, store.predictions_path(record.settings))
         measures = store.root / "measures" / before
         for file in sorted(measures.glob("*.json")):
-            text = file.read_text().replace(f'"cell": "{before}"', f'"cell": "{record.cell}"', 1)
+            text = file.read_text(encoding="utf-8").replace(
+                f'"cell": "{before}"', f'"cell": "{record.cell}"', 1
+            )
             write_atomically(store.root / "measures" / record.cell / file.name, text.encode())
             file.unlink()
         with suppress(OSError):
@@ -113,14 +115,16 @@ class Migration:
         path = self.results / MAP_FILE
         if not path.is_file():
             write_atomically(path, f"{MAP_HEADER}\n".encode())
-        with path.open("a", newline="") as file:
+        with path.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerow(line)
 
     def _sort_map(self) -> None:
         """Sort the map file under its header, each cell once."""
         path = self.results / MAP_FILE
         if path.is_file():
-            heads, *lines = sorted(set(path.read_text().splitlines()), key=_map_sort_key)
+            heads, *lines = sorted(
+                set(path.read_text(encoding="utf-8").splitlines()), key=_map_sort_key
+            )
             write_atomically(path, "\n".join([heads, *lines, ""]).encode())
 
 
@@ -158,7 +162,7 @@ def _read_map(results: Path) -> dict[str, str]:
     path = results / MAP_FILE
     if not path.is_file():
         return {}
-    lines = csv.DictReader(path.read_text().splitlines())
+    lines = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
     return {line["before"]: line["cell"] for line in lines}
 
 

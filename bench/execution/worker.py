@@ -126,7 +126,10 @@ def isolate_stdio() -> tuple[TextIO, TextIO]:
     process, such as those that read images, begins by closing `sys.stdin`: it would wait for ever
     if a thread that reads it held its lock.
     """
-    requests, replies = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    requests, replies = (
+        os.fdopen(os.dup(0), encoding="utf-8"),
+        os.fdopen(os.dup(1), "w", encoding="utf-8"),
+    )
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

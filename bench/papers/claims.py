@@ -100,7 +100,7 @@ def load_claims(paper: str) -> list[Claim]:
 def read_claims(paper: str, path: Path) -> list[Claim]:
     """Return the claims in the file at `path`."""
     try:
-        with path.open(newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             lines = csv.DictReader(file)
             if tuple(lines.fieldnames or ()) != CSV_COLUMNS:
                 raise UserError(f"{path} should begin with the line {','.join(CSV_COLUMNS)}")

@@ -129,13 +129,13 @@ def load_layouts(paper: str) -> Layouts:
     if paper not in paper_names():
         raise unknown_name("paper", paper, paper_names())
     path = PAPERS_FOLDER / paper / "layouts.toml"
-    return validate(Layouts, str(path), tomllib.loads(path.read_text()))
+    return validate(Layouts, str(path), tomllib.loads(path.read_text(encoding="utf-8")))
 
 
 def load_stand_ins(suite: str) -> StandIns:
     """Return the stand-ins that a suite offers; raises `UserError` where it offers none."""
     path = PAPERS_FOLDER / "stand_ins.toml"
-    known = tomllib.loads(path.read_text())
+    known = tomllib.loads(path.read_text(encoding="utf-8"))
     if suite not in known:
         raise unknown_name("suite that can stand in for a paper's", suite, known)
     return validate(StandIns, str(path), known[suite])

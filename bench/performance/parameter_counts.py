@@ -103,7 +103,7 @@ def mean_millions(name: str, suite: str) -> float:
 
 def read_published() -> list[dict[str, str]]:
     """Read the published rows: method, label, the two columns, and a remark."""
-    with PUBLISHED_FILE.open() as file:
+    with PUBLISHED_FILE.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

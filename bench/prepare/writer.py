@@ -131,16 +131,18 @@ def write_lists(folder: Path, rows: TaskRows) -> None:
     for task, splits in rows.items():
         for split, listed in splits.items():
             text = "".join(row.to_tsv() for row in listed)
-            (folder / prepared.list_name(task, split)).write_text(text)
+            (folder / prepared.list_name(task, split)).write_text(text, encoding="utf-8")
 
 
 def write_card(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write the folder's card, and the manifest of all its files."""
     tars = {path.name: path.stat().st_size for path in sorted(folder.glob("images-*.tar"))}
     card = {"format": prepared.FORMAT, **facts, "tars": tars}
-    (folder / prepared.CARD_FILE).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
+    (folder / prepared.CARD_FILE).write_text(
+        json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+    )
     lines = [f"{files.sha256_of_file(p)}  {p.name}\n" for p in sorted(folder.iterdir())]
-    (folder / prepared.MANIFEST_FILE).write_text("".join(lines))
+    (folder / prepared.MANIFEST_FILE).write_text("".join(lines), encoding="utf-8")
 
 
 @contextmanager

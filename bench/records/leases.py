@@ -111,7 +111,7 @@ def _is_held(path: Path, now: float) -> bool:
 
 def _read_lease(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

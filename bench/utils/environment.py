@@ -27,7 +27,7 @@ _CODE_PATHS = ("bench", "methods", "datasets", "pyproject.toml")
 
 def _git(*words: str) -> str:
     done = subprocess.run(
-        ["git", *words], cwd=REPO_ROOT, capture_output=True, text=True, check=True
+        ["git", *words], cwd=REPO_ROOT, capture_output=True, encoding="utf-8", check=True
     )
     return done.stdout.strip()
 

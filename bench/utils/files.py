@@ -122,7 +122,7 @@ def _hash_cache_file(folder: Path) -> Path:
 def _read_hash_cache(folder: Path) -> dict[str, tuple[FileStamp, str]]:
     """Read the cached stamps and hashes by path; an unreadable cache is an empty one."""
     with suppress(OSError, ValueError, TypeError, AttributeError):
-        found = json.loads(_hash_cache_file(folder).read_text())
+        found = json.loads(_hash_cache_file(folder).read_text(encoding="utf-8"))
         return {str(name): (list(stamp), str(sha)) for name, (stamp, sha) in found.items()}
     return {}
 

@@ -21,7 +21,7 @@ def free_memory(device: torch.device) -> float:
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()  # Linux only
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()  # Linux only
     except OSError:
         return float("inf")
     known = {name: value for name, _, value in (line.partition(":") for line in lines)}
@@ -32,8 +32,13 @@ def _cgroup_free_memory() -> float:
     """Return the bytes left within the container's limit, counting file caches as free."""
     group = Path("/sys/fs/cgroup")
     try:
-        limit, used = ((group / name).read_text() for name in ("memory.max", "memory.current"))
-        kept = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        limit, used = (
+            (group / name).read_text(encoding="utf-8") for name in ("memory.max", "memory.current")
+        )
+        kept = dict(
+            line.split()
+            for line in (group / "memory.stat").read_text(encoding="utf-8").splitlines()
+        )
     except OSError:
         return float("inf")
     return float("inf") if limit.startswith("max") else int(limit) - int(used) + int(kept["file"])

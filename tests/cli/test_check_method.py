@@ -43,13 +43,13 @@ register("{name}", Norms())
 
 def test_a_plug_in_s_method_is_run_and_checked_like_any(cards, tmp_path, capsys):
     file = tmp_path / "norms.py"
-    file.write_text(PLUGIN.format(name="my_norms"))
+    file.write_text(PLUGIN.format(name="my_norms"), encoding="utf-8")
     assert main(["check-method", "my_norms", "--plugin", str(file)]) == 0
 
 
 def test_a_plug_in_s_method_gets_a_record(cards, tmp_path):
     file = tmp_path / "norms.py"
-    file.write_text(PLUGIN.format(name="other_norms"))
+    file.write_text(PLUGIN.format(name="other_norms"), encoding="utf-8")
     words = command("run", cards, tmp_path / "results", "other_norms", "--plugin", str(file))
     assert main(words) == 0
     assert list((tmp_path / "results").rglob("other_norms-seed0-*.json"))
@@ -67,6 +67,6 @@ def test_a_plug_in_s_method_gets_a_record(cards, tmp_path):
 def test_a_broken_plug_in_is_named_and_the_rest_works(content, sentence, tmp_path, capsys):
     file = tmp_path / "broken.py"
     if content:
-        file.write_text(content)
+        file.write_text(content, encoding="utf-8")
     assert main(["check-method", "linear", "--plugin", str(file)]) == 0
     assert sentence in capsys.readouterr().err

@@ -38,7 +38,7 @@ def test_an_export_holds_what_was_trained_alone_and_scores_as_the_record_says(
     capsys.readouterr()
     assert export(folder, record, "--out", out) == 0
     said = capsys.readouterr().out
-    accuracy = json.loads(record.read_text())["outcome"]["accuracy"]
+    accuracy = json.loads(record.read_text(encoding="utf-8"))["outcome"]["accuracy"]
     assert f"read back, {accuracy:.2f} % on test" in said
     assert f"the record says {accuracy:.2f} %" in said
     tensors = load_file(out)
@@ -52,7 +52,7 @@ def test_an_export_of_projected_prompts_holds_the_shared_map_once(folder, tmp_pa
     assert main(words) == 0
     (record,) = tmp_path.rglob("vpt_deep-seed0-*.json")
     assert export(folder, record, "--out", tmp_path / "s.safetensors") == 0
-    accuracy = json.loads(record.read_text())["outcome"]["accuracy"]
+    accuracy = json.loads(record.read_text(encoding="utf-8"))["outcome"]["accuracy"]
     assert f"read back, {accuracy:.2f} % on test" in capsys.readouterr().out
     names = load_file(tmp_path / "s.safetensors")
     assert sum("project.weight" in name for name in names) == 1
@@ -63,7 +63,7 @@ def test_a_merged_export_loads_into_plain_timm(folder, tmp_path, capsys):
     out = tmp_path / "merged.safetensors"
     assert export(folder, record, "--out", tmp_path / "s.safetensors", "--merged", out) == 0
     said = capsys.readouterr().out
-    accuracy = json.loads(record.read_text())["outcome"]["accuracy"]
+    accuracy = json.loads(record.read_text(encoding="utf-8"))["outcome"]["accuracy"]
     assert f"merged.safetensors: {out.stat().st_size:,} bytes; read back, {accuracy:.2f} %" in said
     plain = timm.create_model("vit_tiny_patch16_224", num_classes=2, **ARCHITECTURE)
     plain.load_state_dict(load_file(out))
@@ -74,7 +74,7 @@ def test_a_merged_export_scores_as_the_record_says(name, folder, tmp_path, capsy
     record = run(folder, tmp_path / "results", name)
     out = tmp_path / "new" / "m.safetensors"
     assert export(folder, record, "--out", tmp_path / "s.safetensors", "--merged", out) == 0
-    accuracy = json.loads(record.read_text())["outcome"]["accuracy"]
+    accuracy = json.loads(record.read_text(encoding="utf-8"))["outcome"]["accuracy"]
     said = capsys.readouterr().out
     assert f"m.safetensors: {out.stat().st_size:,} bytes; read back, {accuracy:.2f} %" in said
 

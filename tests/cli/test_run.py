@@ -27,7 +27,7 @@ def test_a_run_writes_records_predictions_and_the_leaderboard(run, tmp_path, cap
     with np.load(results / "predictions" / f"{digest}.npz", allow_pickle=False) as file:
         right = (file["classes"] == np.arange(16) % 2).mean()
     assert 100 * right == pytest.approx(outcome["accuracy"])
-    board = (results / "leaderboard.md").read_text()
+    board = (results / "leaderboard.md").read_text(encoding="utf-8")
     assert "bias" in board
     assert board.strip() in capsys.readouterr().out
 
@@ -53,7 +53,7 @@ def test_a_results_folder_that_cannot_be_written_to_is_refused_before_any_cell(
     run, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(runner, "run", None)
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     assert run("linear", results="file/below") == 2
     assert "cannot be written to" in one_sentence(capsys)
 
@@ -161,9 +161,9 @@ def test_a_weights_file_of_another_network_is_refused_before_any_compute(run, tm
     ],
 )
 def test_a_suites_card_that_cannot_be_run_is_refused(cards, tmp_path, capsys, old, new, says):
-    text = (cards / "tiny.toml").read_text()
+    text = (cards / "tiny.toml").read_text(encoding="utf-8")
     assert old in text
-    (tmp_path / "own.toml").write_text(text.replace(old, new, 1))
+    (tmp_path / "own.toml").write_text(text.replace(old, new, 1), encoding="utf-8")
     assert main.main(["run", "--suite", str(tmp_path / "own.toml"), "--device", "cpu",
                      "--results", str(tmp_path / "results")]) == 2  # fmt: skip
     assert says in one_sentence(capsys)

@@ -14,7 +14,7 @@ from bench.config.suite import SPLITS, load_suite
 from bench.utils.errors import UserError
 from support import paths
 
-TABLE_S1 = json.loads((paths.GOLDEN / "table_s1.json").read_text())
+TABLE_S1 = json.loads((paths.GOLDEN / "table_s1.json").read_text(encoding="utf-8"))
 SUITE_NAMES, RECIPE_NAMES = card_names(SUITES_DIR), card_names(RECIPES_DIR)
 PAPERS_SUITES = [load_suite("vtab1k"), load_suite("fgvc")]
 PAPERS_TASKS = [task for suite in PAPERS_SUITES for task in suite.task]
@@ -22,10 +22,10 @@ PAPERS_TASKS = [task for suite in PAPERS_SUITES for task in suite.task]
 
 def edited(path: Path, folder: Path, old: str, new: str) -> str:
     """The path of a copy of the card with the first `old` as `new`."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert old in text, f"{path} no longer says {old!r}; this test must say something else"
     copy = folder / path.name
-    copy.write_text(text.replace(old, new, 1))
+    copy.write_text(text.replace(old, new, 1), encoding="utf-8")
     return str(copy)
 
 
@@ -171,7 +171,9 @@ def test_a_misspelt_key_is_refused_by_its_name_and_the_files(tmp_path, path, loa
 
 def test_a_misspelt_key_of_a_backbone_is_refused_by_its_name_and_the_files(tmp_path):
     card = tmp_path / "own.toml"
-    card.write_text('name = "own"\ntimm = "vit_base_patch16_224"\npoling = "avg"\n')
+    card.write_text(
+        'name = "own"\ntimm = "vit_base_patch16_224"\npoling = "avg"\n', encoding="utf-8"
+    )
     with pytest.raises(UserError, match=r"own\.toml: poling: "):
         load_backbone(str(card))
 

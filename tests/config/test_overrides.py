@@ -31,7 +31,7 @@ def test_the_vpt_code_resizes_vtab_as_tensorflow_and_fgvc_as_torchvision():
 
 def committed() -> Iterator[dict[str, Any]]:
     for path in sorted((REPO_ROOT / "results" / "records").rglob("*.json")):
-        yield json.loads(path.read_text())
+        yield json.loads(path.read_text(encoding="utf-8"))
 
 
 @cache
@@ -113,12 +113,12 @@ def test_a_changed_view_is_trained_with_and_written_down(tmp_path):
     first, second = (found for _, found in Store(results).read_all())
     said = {record.settings.recipe["view"].get("interpolation") for record in (first, second)}
     assert said == {None, "tf1_bilinear"}
-    board = (results / "leaderboard.md").read_text()
+    board = (results / "leaderboard.md").read_text(encoding="utf-8")
     assert "tf1_bilinear" in board
 
 
 def test_the_page_on_preprocessing_names_every_view_and_what_can_be_set():
-    page = (REPO_ROOT / "docs" / "preprocessing.md").read_text()
+    page = (REPO_ROOT / "docs" / "preprocessing.md").read_text(encoding="utf-8")
     for name in (
         *transforms.DETERMINISTIC_GEOMETRIES,
         *transforms.RANDOM_GEOMETRIES,

@@ -58,7 +58,7 @@ def test_a_run_is_at_the_rate_that_its_record_says(cards, tmp_path):
         words = tiny.command("run", cards, tmp_path / name, "linear", "--set", "epochs=3", *more)
         assert main.main(words) == 0
         [path] = (tmp_path / name / "records").rglob("*.json")
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         losses[name] = record["outcome"]["losses"]
         assert record["settings"]["rates"]["lr"] == (0.005 if name == "all" else 0.02)
     assert losses["own"] == losses["set"] != losses["all"]

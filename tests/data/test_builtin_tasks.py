@@ -15,7 +15,7 @@ from bench.data.builtin_tasks import TASKS
 from support import paths
 
 CARDS = load_suite("mini").task
-GOLDEN = json.loads((paths.GOLDEN / "embedded.json").read_text())
+GOLDEN = json.loads((paths.GOLDEN / "embedded.json").read_text(encoding="utf-8"))
 every_task = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 
 

@@ -392,7 +392,7 @@ def tiff_task(folder: Path, kind: str) -> Path:
         path.unlink()
         image.save(path.with_suffix(".tif"))
     for path in (folder / "data" / "light").glob("*.txt"):
-        path.write_text(path.read_text().replace(".png", ".tif"))
+        path.write_text(path.read_text(encoding="utf-8").replace(".png", ".tif"), encoding="utf-8")
     return folder
 
 
@@ -401,7 +401,10 @@ def learnt(folder: Path) -> tuple[int, float | None]:
     results = folder / "results"
     more = ("--set", "epochs=20", "--set", "lr=0.02")
     status = main.main(tiny.command("run", folder, results, "linear", *more))
-    found = [json.loads(path.read_text()) for path in (results / "records").rglob("*.json")]
+    found = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (results / "records").rglob("*.json")
+    ]
     return status, found[0]["outcome"]["accuracy"] if found else None
 
 

@@ -104,6 +104,6 @@ def test_an_image_of_two_classes_in_json_is_refused_by_an_import(
     copy = suite_copies.write_fgvc(tmp_path / "fgvc", ["dark"])
     path = copy / "pets" / "val.json"
     first = json.dumps({"val/000000.jpg": 300})[:-1]
-    path.write_text(f"{first}, {path.read_text()[1:]}")
+    path.write_text(f"{first}, {path.read_text(encoding='utf-8')[1:]}", encoding="utf-8")
     assert suite_copies.bring(tmp_path, copy) == 1
     assert "1 images have two labels: val/000000.jpg is 1 (" in capsys.readouterr().err

@@ -58,7 +58,7 @@ def write_fgvc(root, train, val, test, images=True):
     for split, ids in (("train", train), ("val", val), ("test", test)):
         names = [f"{split}/{name}" for name in tiny.write_images(folder / split, len(ids))]
         listed = dict(zip(names, ids, strict=True))
-        (folder / f"{split}.json").write_text(json.dumps(listed))
+        (folder / f"{split}.json").write_text(json.dumps(listed), encoding="utf-8")
 
 
 @pytest.fixture
@@ -121,9 +121,9 @@ def test_trainval_of_fgvc_is_train_then_val(fgvc, tmp_path):
 )
 def test_a_wrong_line_is_refused_by_file_and_line(suite, root, line, says):
     path = root / "light" / "train.txt"
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     lines[3] = line
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(UserError) as error:
         read(suite, root)
     assert f"{path}:4: {says}" in str(error.value)
@@ -144,7 +144,7 @@ def test_more_classes_than_the_card_has_are_refused(fgvc, tmp_path):
 @pytest.mark.parametrize(("text", "says"), [("[1, 2]", "holds a list"), ("{", "cannot be read")])
 def test_json_that_is_no_list_of_images_is_refused(fgvc, tmp_path, text, says):
     write_fgvc(tmp_path, train=[0, 1], val=[1], test=[0])
-    (tmp_path / "light" / "val.json").write_text(text)
+    (tmp_path / "light" / "val.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=rf"the list file .*val\.json {says}"):
         read(fgvc, tmp_path, "val")
 
@@ -167,13 +167,13 @@ def test_a_wrong_number_of_images_is_refused(suite, written):
 
 
 def test_an_empty_split_is_refused(suite, root):
-    (root / "light" / "train.txt").write_text("")
+    (root / "light" / "train.txt").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="0 images in the train split of light"):
         read(suite, root)
 
 
 def test_a_file_that_is_no_image_is_refused_by_list_and_line(suite, root):
-    (root / "light" / "images" / "train" / "2.png").write_text("<html>")
+    (root / "light" / "images" / "train" / "2.png").write_text("<html>", encoding="utf-8")
     with pytest.raises(UserError, match=r"train\.txt:3: .*2\.png is not an image"):
         splits.require_images(read(suite, root))
 
@@ -308,7 +308,10 @@ def test_the_number_of_workers_changes_no_random_transform(suite, tmp_path, monk
 
 def test_an_embedded_task_that_is_not_there_names_near_ones(suite, tmp_path):
     card = tmp_path / "tiny.toml"
-    card.write_text(card.read_text().replace("classes = 2", 'classes = 2\nembedded = "digit"'))
+    card.write_text(
+        card.read_text(encoding="utf-8").replace("classes = 2", 'classes = 2\nembedded = "digit"'),
+        encoding="utf-8",
+    )
     with pytest.raises(UserError, match="no embedded task 'digit'; did you mean digits"):
         read(load_suite(str(card)), tmp_path)
 
@@ -321,12 +324,12 @@ def name(suite, root):
 
 def test_a_split_of_other_images_or_labels_has_another_identity(name, root):
     before, path = name(), root / "light" / "train.txt"
-    text = path.read_text()
-    path.write_text(text.replace("0.png 0", "0.png 1"))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("0.png 0", "0.png 1"), encoding="utf-8")
     assert name() != before
-    path.write_text("\n".join(reversed(text.splitlines())))
+    path.write_text("\n".join(reversed(text.splitlines())), encoding="utf-8")
     assert name() != before
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     assert name() == before
 
 

@@ -80,14 +80,16 @@ def test_images_outside_the_folder_count(folder: Path, where: str) -> None:
     outside = folder / "data" / "elsewhere"
     shutil.copytree(light(folder) / "images" / "test", outside)
     path, line = light(folder) / "test.txt", where.format(folder / "data")
-    path.write_text(path.read_text().replace("images/test/0.png", line))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("images/test/0.png", line), encoding="utf-8"
+    )
     before = digest(folder)
     replace(outside / "0.png")
     assert digest(folder) != before
 
 
 def lists(folder: Path) -> list[str]:
-    return (light(folder) / "test.txt").read_text().splitlines(keepends=True)
+    return (light(folder) / "test.txt").read_text(encoding="utf-8").splitlines(keepends=True)
 
 
 CHANGES = {
@@ -103,7 +105,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_the_list_counts(folder: Path, change) -> None:
     before = digest(folder)
-    (light(folder) / "test.txt").write_text("".join(change(lists(folder))))
+    (light(folder) / "test.txt").write_text("".join(change(lists(folder))), encoding="utf-8")
     assert digest(folder) != before
 
 

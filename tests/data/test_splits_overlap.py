@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
     """The suite `tiny`, whose task `light` has a list of its own for train and val together."""
     tiny.write_task(light(tmp_path), **COUNT)
     together = text(tmp_path, "train") + text(tmp_path, "val")
-    (light(tmp_path) / "trainval.txt").write_text(together)
+    (light(tmp_path) / "trainval.txt").write_text(together, encoding="utf-8")
     tiny.suite_card(
         tmp_path / "tiny.toml", tiny.backbone_card(tmp_path / "small.toml"), lists=LISTS
     )
@@ -41,7 +41,7 @@ def light(folder: Path) -> Path:
 
 
 def text(folder: Path, split: str) -> str:
-    return (light(folder) / f"{split}.txt").read_text()
+    return (light(folder) / f"{split}.txt").read_text(encoding="utf-8")
 
 
 def said_by(act: str, folder: Path, *more: str) -> list[str]:
@@ -74,7 +74,9 @@ def add(*splits: str, lines: str) -> Change:
 
     def change(folder: Path) -> None:
         for split in splits:
-            (light(folder) / f"{split}.txt").write_text(text(folder, split) + lines)
+            (light(folder) / f"{split}.txt").write_text(
+                text(folder, split) + lines, encoding="utf-8"
+            )
 
     return change
 
@@ -85,7 +87,9 @@ def put(*splits: str, old: str, new: str) -> Change:
     def change(folder: Path) -> None:
         for split in splits:
             assert old in text(folder, split)
-            (light(folder) / f"{split}.txt").write_text(text(folder, split).replace(old, new))
+            (light(folder) / f"{split}.txt").write_text(
+                text(folder, split).replace(old, new), encoding="utf-8"
+            )
 
     return change
 
@@ -106,7 +110,7 @@ def relabelled(split: str, label: int) -> Change:
 
     def change(folder: Path) -> None:
         lines = [f"{line.split()[0]} {label}" for line in text(folder, split).splitlines()]
-        (light(folder) / f"{split}.txt").write_text("\n".join(lines) + "\n")
+        (light(folder) / f"{split}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     return change
 
@@ -115,7 +119,7 @@ def untaught(folder: Path) -> None:
     """No image of class 1 to learn from."""
     for split in ("train", "val", "trainval"):
         lines = [line for line in text(folder, split).splitlines() if line.endswith(" 0")]
-        (light(folder) / f"{split}.txt").write_text("\n".join(lines) + "\n")
+        (light(folder) / f"{split}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 TEST = "images/test/0.png 0\n"
@@ -242,7 +246,9 @@ def test_a_line_twice_is_a_warning_that_the_record_keeps_and_a_broken_rule_of_th
 
 def test_a_class_that_test_lacks_is_a_warning(folder: Path, capsys: Capture) -> None:
     card = folder / "tiny.toml"
-    card.write_text(card.read_text().replace("classes = 2", "classes = 3"))
+    card.write_text(
+        card.read_text(encoding="utf-8").replace("classes = 2", "classes = 3"), encoding="utf-8"
+    )
     assert run(folder) == 0
     warned = [f"W-COVERAGE light/{s}: 1 of 3 classes are absent" for s in ("trainval", "test")]
     assert kept(folder).environment["data_warnings"] == warned
@@ -253,7 +259,9 @@ def test_a_class_that_test_lacks_is_a_warning(folder: Path, capsys: Capture) -> 
 def test_one_repeat_in_a_hundred_is_a_warning(folder: Path) -> None:
     shutil.rmtree(light(folder))
     tiny.write_task(light(folder), **(COUNT | {"test": 100}))
-    (light(folder) / "trainval.txt").write_text(text(folder, "train") + text(folder, "val"))
+    (light(folder) / "trainval.txt").write_text(
+        text(folder, "train") + text(folder, "val"), encoding="utf-8"
+    )
     images = light(folder) / "images"
     shutil.copyfile(images / "test" / "0.png", images / "train" / "0.png")
     [cell] = cells(folder)
@@ -274,7 +282,10 @@ def test_what_was_published_so_is_said_on_the_card(folder: Path, change: Change,
     with pytest.raises(UserError, match=f"say {says}"):
         cells(folder)
     card = folder / "tiny.toml"
-    card.write_text(card.read_text().replace("classes = 2", f"classes = 2\n{says}"))
+    card.write_text(
+        card.read_text(encoding="utf-8").replace("classes = 2", f"classes = 2\n{says}"),
+        encoding="utf-8",
+    )
     assert cells(folder)
 
 
@@ -300,7 +311,7 @@ def second_copies(folder: Path) -> None:
         name = f"images/trainval/{number}.png"
         shutil.copyfile(light(folder) / path, light(folder) / name)
         lines.append(f"{name} {label}\n")
-    (light(folder) / "trainval.txt").write_text("".join(lines))
+    (light(folder) / "trainval.txt").write_text("".join(lines), encoding="utf-8")
 
 
 def test_trainval_may_hold_its_images_under_names_of_its_own(folder: Path, capsys: Capture) -> None:

@@ -23,7 +23,7 @@ def as_before(results: Path) -> None:
     names: dict[str, str] = {}
     for root in (results / "trials", results):
         for path in Store(root).files():
-            table = json.loads(path.read_text())
+            table = json.loads(path.read_text(encoding="utf-8"))
             new, settings = table["cell"], dict(table["settings"])
             del settings["classes"]
             names[new] = old = migration.settings_digest(settings)
@@ -31,14 +31,14 @@ def as_before(results: Path) -> None:
             for trial in (table["tuned"] or {}).get("trials", []):
                 trial["cell"] = names[trial["cell"]]
             named = path.with_name(path.name.replace(new, old))
-            named.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
+            named.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", encoding="utf-8")
             path.unlink()
             predictions = root / "predictions" / f"{new}.npz"
             if predictions.is_file():
                 predictions.rename(predictions.with_name(f"{old}.npz"))
             measure = root / "measures" / old / "convergence.json"
             measure.parent.mkdir(parents=True, exist_ok=True)
-            measure.write_text(f'{{"cell": "{old}", "rows": []}}')
+            measure.write_text(f'{{"cell": "{old}", "rows": []}}', encoding="utf-8")
 
 
 def content(results: Path) -> dict[str, bytes]:
@@ -71,7 +71,7 @@ def migrate(results: Path) -> int:
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in Store(folder).files()]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in Store(folder).files()]
 
 
 def test_they_become_what_this_version_would_have_written(ran, old):
@@ -81,7 +81,7 @@ def test_they_become_what_this_version_would_have_written(ran, old):
     cells = {record["cell"] for folder in (old, old / "trials") for record in records(folder)}
     measured = {path.parent.name: path for path in old.rglob("convergence.json")}
     assert measured.keys() == cells
-    assert all(cell in path.read_text() for cell, path in measured.items())
+    assert all(cell in path.read_text(encoding="utf-8") for cell, path in measured.items())
 
 
 def test_twice_is_as_once(old):
@@ -108,19 +108,27 @@ def test_an_interrupted_one_is_taken_up_where_it_was(old, step, monkeypatch, tmp
         migrate(old)
     assert migrate(old) == 0
     assert content(old) == content(whole)
-    assert (old / migration.MAP_FILE).read_text() == (whole / migration.MAP_FILE).read_text()
+    assert (old / migration.MAP_FILE).read_text(encoding="utf-8") == (
+        whole / migration.MAP_FILE
+    ).read_text(encoding="utf-8")
 
 
 def test_the_classes_are_those_that_were_trained_whatever_the_card_says_now(old, capsys):
     for path in Store(old).files():
-        path.write_text(path.read_text().replace('"head_params": 130', '"head_params": 650'))
+        path.write_text(
+            path.read_text(encoding="utf-8").replace('"head_params": 130', '"head_params": 650'),
+            encoding="utf-8",
+        )
     assert migrate(old) == 0
     assert {record["settings"]["classes"] for record in records(old)} == {10}
 
 
 def test_a_count_that_fits_no_number_of_classes_is_left_with_a_sentence(old, capsys):
     path = Store(old).files()[0]
-    path.write_text(path.read_text().replace('"head_params": 130', '"head_params": 131'))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"head_params": 130', '"head_params": 131'),
+        encoding="utf-8",
+    )
     assert migrate(old) == 1
     assert "fit no number of classes" in capsys.readouterr().err
     assert path.is_file()
@@ -150,10 +158,10 @@ def test_a_record_whose_method_is_registered_otherwise_now_asks_for_what_it_was(
 )
 def test_what_is_no_record_is_named_and_left(old, capsys, text):
     path = Store(old).files()[0]
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     assert migrate(old) == 1
     assert str(path) in capsys.readouterr().err
-    assert path.read_text() == text
+    assert path.read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize("act", ["run", "tune", "report", "verify", "status"])
@@ -175,7 +183,9 @@ def test_records_of_others_are_refused_by_the_same_sentence(old, tmp_path, capsy
 def test_committed_records_came_over_with_their_numbers(folder):
     """Without what schema 2 added, a record's settings have the hash that named it before."""
     found = {r["cell"]: r for f in (folder, folder / "trials") for r in records(f)}
-    lines = list(csv.DictReader((folder / migration.MAP_FILE).read_text().splitlines()))
+    lines = list(
+        csv.DictReader((folder / migration.MAP_FILE).read_text(encoding="utf-8").splitlines())
+    )
     there = [line for line in lines if line["cell"] in found]
     assert len(there) > 0.9 * len(lines)  # what was run again since has a record of its own
     for line in there:

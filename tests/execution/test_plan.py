@@ -41,7 +41,10 @@ def here(cards: Path, tmp_path: Path) -> Path:
     """The cards of the small suite, to be changed."""
     shutil.copytree(cards, tmp_path / "cards")
     card = tmp_path / "cards" / "tiny.toml"
-    card.write_text(card.read_text().replace(str(cards), str(tmp_path / "cards")))
+    card.write_text(
+        card.read_text(encoding="utf-8").replace(str(cards), str(tmp_path / "cards")),
+        encoding="utf-8",
+    )
     return tmp_path
 
 
@@ -50,13 +53,15 @@ def run(here: Path, methods: str = "linear", *more: str) -> int:
 
 
 def records(here: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in Store(here / "results").files()]
+    return [
+        json.loads(path.read_text(encoding="utf-8")) for path in Store(here / "results").files()
+    ]
 
 
 def change(path: Path, before: str, after: str) -> None:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert before in text
-    path.write_text(text.replace(before, after))
+    path.write_text(text.replace(before, after), encoding="utf-8")
 
 
 def test_another_number_of_classes_is_another_cell(here, capsys):
@@ -72,7 +77,7 @@ def test_other_numbers_of_classes_never_share_a_row_or_a_board(here):
     run(here, "linear", "--seeds", "0,1")
     change(here / "cards" / "tiny.toml", "classes = 2", "classes = 7")
     run(here, "linear", "--seeds", "0,1")
-    text = (here / "results" / "leaderboard.md").read_text()
+    text = (here / "results" / "leaderboard.md").read_text(encoding="utf-8")
     boards = text.split("\n## ")[1:]
     assert len(boards) == 2
     assert ["of 2 classes" in board for board in boards] == [True, False]
@@ -81,7 +86,7 @@ def test_other_numbers_of_classes_never_share_a_row_or_a_board(here):
 
 def load(path: Path, body: str = "model.norm.requires_grad_(True)", imports: str = "") -> str:
     """The code of the method of a plug-in with that body."""
-    path.write_text(PLUGIN.format(body=body, imports=imports))
+    path.write_text(PLUGIN.format(body=body, imports=imports), encoding="utf-8")
     registry._methods.pop("scale", None)
     assert selection.load_plugins([path]) == []
     return registry.code("scale")
@@ -112,11 +117,11 @@ def test_what_a_plug_in_imports_of_a_users_own_is_part_of_its_code(
     body = "pass" if imports else lazily
     helper = tmp_path / "helper_x" / "__init__.py" if package else tmp_path / "helper_x.py"
     helper.parent.mkdir(exist_ok=True)
-    helper.write_text("value = 1")
+    helper.write_text("value = 1", encoding="utf-8")
     deep = helper.with_name("deep.py") if package else helper
     codes = set()
     for text in ("value = 1", "value = 2", "value = 2\nmore = 3"):
-        deep.write_text(text)
+        deep.write_text(text, encoding="utf-8")
         codes.add(load(tmp_path / "mine.py", body, imports))
         sys.modules.pop("helper_x", None)
     assert len(codes) == 3
@@ -125,7 +130,8 @@ def test_what_a_plug_in_imports_of_a_users_own_is_part_of_its_code(
 def test_libraries_and_the_project_itself_are_not_part_of_it(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
-        "import torch, json, os\nfrom methods import Method\nimport bench.utils.errors\n"
+        "import torch, json, os\nfrom methods import Method\nimport bench.utils.errors\n",
+        encoding="utf-8",
     )
     assert source_hash._transitive_sources(path) == {path}
 
@@ -133,7 +139,7 @@ def test_libraries_and_the_project_itself_are_not_part_of_it(tmp_path):
 def test_an_edited_plug_in_makes_its_cells_others_and_their_numbers_stand_apart(here):
     plugin = here / "mine.py"
     for body in ("model.norm.requires_grad_(True)", "model.blocks[0].requires_grad_(True)"):
-        plugin.write_text(PLUGIN.format(body=body, imports=""))
+        plugin.write_text(PLUGIN.format(body=body, imports=""), encoding="utf-8")
         words = tiny.command("run", here / "cards", here / "results", "scale,linear")
         done = subprocess.run(
             [sys.executable, "-m", "bench", *words, "--plugin", str(plugin)],
@@ -145,7 +151,7 @@ def test_an_edited_plug_in_makes_its_cells_others_and_their_numbers_stand_apart(
     assert "1 cells to run, 1 done before" in done.stderr
     codes = {r["settings"].get("code", "") for r in records(here)}
     assert len(codes) == 3
-    text = (here / "results" / "leaderboard.md").read_text()
+    text = (here / "results" / "leaderboard.md").read_text(encoding="utf-8")
     labels = [f"scale[code={code[:12]}]" for code in codes if code]
     assert len(labels) == 2
     assert all(f"| {label} " in text for label in labels)
@@ -153,7 +159,9 @@ def test_an_edited_plug_in_makes_its_cells_others_and_their_numbers_stand_apart(
 
 def test_show_prints_a_command_that_names_the_plug_in_and_the_data(here, capsys):
     plugin = here / "my methods.py"
-    plugin.write_text(PLUGIN.format(body="model.norm.requires_grad_(True)", imports=""))
+    plugin.write_text(
+        PLUGIN.format(body="model.norm.requires_grad_(True)", imports=""), encoding="utf-8"
+    )
     run(here, "scale", "--plugin", str(plugin))
     (record,) = records(here)
     capsys.readouterr()
@@ -165,7 +173,9 @@ def test_show_prints_a_command_that_names_the_plug_in_and_the_data(here, capsys)
 
 def test_the_command_that_show_prints_asks_for_the_same_cell(here, capsys, monkeypatch):
     plugin = here / "mine.py"
-    plugin.write_text(PLUGIN.format(body="model.norm.requires_grad_(True)", imports=""))
+    plugin.write_text(
+        PLUGIN.format(body="model.norm.requires_grad_(True)", imports=""), encoding="utf-8"
+    )
     run(here, "scale", "--plugin", str(plugin))
     (record,) = records(here)
     capsys.readouterr()
@@ -174,7 +184,7 @@ def test_the_command_that_show_prints_asks_for_the_same_cell(here, capsys, monke
     monkeypatch.chdir(here)
     registry._methods.pop("scale")
     assert main.main([*words[3:], "--workers", "0", "--device", "cpu"]) == 0
-    again = [json.loads(path.read_text()) for path in Store(here / "again").files()]
+    again = [json.loads(path.read_text(encoding="utf-8")) for path in Store(here / "again").files()]
     assert [r["cell"] for r in again] == [record["cell"]]
 
 
@@ -190,12 +200,14 @@ def test_a_packages_code_is_its_sources_name_and_version(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     package = tmp_path / "my_methods"
     package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "scale.py").write_text("a = 1")
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    (package / "scale.py").write_text("a = 1", encoding="utf-8")
     first = source_hash.hash_entry_point(Entry("my_methods.scale", "1.0"))
     assert first.endswith(" my-methods 1.0")
     assert source_hash.hash_entry_point(Entry("my_methods.scale", "1.1")) != first
-    (package / "scale.py").write_text("a = 2")  # an editable install keeps its version
+    (package / "scale.py").write_text(
+        "a = 2", encoding="utf-8"
+    )  # an editable install keeps its version
     assert source_hash.hash_entry_point(Entry("my_methods.scale", "1.0")) != first
 
 
@@ -237,8 +249,8 @@ def test_other_images_in_any_split_are_another_cell(folder, split):
 def test_another_label_of_any_split_is_another_cell(folder, split):
     before = cell(folder)
     path = folder / "data" / "light" / f"{split}.txt"
-    first, *rest = path.read_text().splitlines()
-    path.write_text("\n".join([first[:-1] + "1", *rest]) + "\n")
+    first, *rest = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([first[:-1] + "1", *rest]) + "\n", encoding="utf-8")
     assert cell(folder).split != before.split
 
 

@@ -160,7 +160,10 @@ def test_one_command_trains_a_cell_on_two_processes_and_writes_one_record(
     methods = "fault_second,linear"
     words = tiny.command("run", cards, tmp_path, methods, *plugin, "--processes", "2")
     assert main.main(words) == 1
-    found = [json.loads(path.read_text()) for path in (tmp_path / "records").rglob("*.json")]
+    found = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (tmp_path / "records").rglob("*.json")
+    ]
     by_method = {record["settings"]["method"]: record for record in found}
     assert len(found) == len(by_method) == 2
     assert by_method["linear"]["outcome"]["test_images"] == 16

@@ -46,7 +46,10 @@ def words(cards: Path, results: Path, methods: str, *more: str) -> list[str]:
 
 def kept(results: Path) -> dict[str, dict]:
     """Every record by its cell's method, task and seed."""
-    found = [json.loads(path.read_text()) for path in (results / "records").rglob("*.json")]
+    found = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (results / "records").rglob("*.json")
+    ]
     return {
         "{method} {task} {seed}".format(**record["settings"]): record for record in found
     }  # one a cell, or keys would be fewer than files
@@ -238,12 +241,12 @@ def test_two_runs_at_once_run_no_cell_twice(
 ) -> None:
     results, log = tmp_path / "results", tmp_path / "log"
     counting = tmp_path / "counting.py"
-    counting.write_text(COUNTING)
+    counting.write_text(COUNTING, encoding="utf-8")
     argv = words(cards, results, "counted", "--seeds", "0,1,2,3,4,5", "--workers", "1")
     monkeypatch.setenv("COUNTED", str(log))
     both = [start([*argv, "--plugin", str(counting)]) for _ in range(2)]
     assert [process.wait(120) for process in both] == [0, 0]
-    lines = log.read_text().splitlines()
+    lines = log.read_text(encoding="utf-8").splitlines()
     assert len(lines) == 6  # once each
     assert len({line.split()[0] for line in lines}) == 2  # and both had a share
     assert len(kept(results)) == len(runs(results)) == 6
@@ -290,7 +293,7 @@ def test_workers_end_with_who_started_them(cards: Path, tmp_path: Path) -> None:
 
 def children(parent: int) -> list[int]:
     tasks = Path(f"/proc/{parent}/task").glob("*/children")
-    return [int(child) for path in tasks for child in path.read_text().split()]
+    return [int(child) for path in tasks for child in path.read_text(encoding="utf-8").split()]
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"what": "is this"}'])
@@ -300,7 +303,7 @@ def test_rubbish_among_the_records_is_named_and_the_run_goes_on(
     results = tmp_path / "results"
     main.main(words(cards, results, "linear"))
     rubbish = runs(results)[0].with_name("rubbish.json")
-    rubbish.write_text(content)
+    rubbish.write_text(content, encoding="utf-8")
     capsys.readouterr()
     assert main.main(words(cards, results, "linear,bias")) == 0
     assert "rubbish.json" in capsys.readouterr().err

@@ -92,7 +92,9 @@ def test_a_run_records_the_source_and_the_table_shows_it(cards, tmp_path, capsys
 
     assert run() == run("--set", "prompts_from=dark") == 0
     assert "spt_deep with prompts from dark on small, light, seed 0" in capsys.readouterr().err
-    found = [json.loads(p.read_text()) for p in (tmp_path / "records").rglob("*.json")]
+    found = [
+        json.loads(p.read_text(encoding="utf-8")) for p in (tmp_path / "records").rglob("*.json")
+    ]
     sources = {r["settings"]["fields"].get("prompts_from"): r for r in found}
     assert set(sources) == {None, "dark"}
     assert ["start_split" in sources[source]["settings"] for source in (None, "dark")] == [
@@ -100,7 +102,7 @@ def test_a_run_records_the_source_and_the_table_shows_it(cards, tmp_path, capsys
         True,
     ]
     assert sources["dark"]["request"]["changes"]["prompts_from"] == "dark"
-    board = (tmp_path / "leaderboard.md").read_text()
+    board = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
     assert "| spt_deep " in board
     assert "spt_deep[prompts_from=dark]" in board
 

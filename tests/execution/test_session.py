@@ -137,7 +137,7 @@ def test_a_method_that_cannot_serve_the_backbone_is_n_a(run, tmp_path, monkeypat
     assert run("linear,unfit") == 0
     assert by_method(tmp_path / "results")["unfit"]["failure"]["kind"] == "unsupported"
     assert "n/a: no way" in capsys.readouterr().err
-    assert "n/a" in (tmp_path / "results" / "leaderboard.md").read_text()
+    assert "n/a" in (tmp_path / "results" / "leaderboard.md").read_text(encoding="utf-8")
     before = write_times(tmp_path / "results")
     assert run("linear,unfit") == 0
     assert write_times(tmp_path / "results") == before
@@ -207,7 +207,9 @@ def test_a_record_whose_settings_were_edited_is_found_and_its_cell_runs_again(
 ):
     run("linear")
     path = record_path(tmp_path / "results", "linear")
-    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"seed": 0', '"seed": 1'), encoding="utf-8"
+    )
     assert main.main(["verify", "--results", str(tmp_path / "results")]) == 1
     assert str(path) in capsys.readouterr().err
     assert run("linear") == 0

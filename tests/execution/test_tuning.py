@@ -261,12 +261,12 @@ def poison(data: Path) -> None:
 def as_json(folder: Path) -> None:
     """Lists as FGVC has them: classes by image, with gaps."""
     for path in folder.glob("data/*/*.txt"):
-        lines = [line.rpartition(" ") for line in path.read_text().splitlines()]
+        lines = [line.rpartition(" ") for line in path.read_text(encoding="utf-8").splitlines()]
         listed = {name: 3 + 4 * int(label) for name, _, label in lines}
-        path.with_suffix(".json").write_text(json.dumps(listed))
+        path.with_suffix(".json").write_text(json.dumps(listed), encoding="utf-8")
         path.unlink()
     card = folder / "tiny.toml"
-    card.write_text(card.read_text().replace(".txt", ".json"))
+    card.write_text(card.read_text(encoding="utf-8").replace(".txt", ".json"), encoding="utf-8")
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -297,8 +297,8 @@ def test_finals_that_could_not_be_run_are_refused_before_the_first_trial(
     """Of a test set that stands in training, too: days of trials would come to nothing."""
     folder = tiny.write_all(tmp_path)
     place = folder / "data" / "light"
-    with (place / "train.txt").open("a") as file:
-        file.write((place / "test.txt").read_text())
+    with (place / "train.txt").open("a", encoding="utf-8") as file:
+        file.write((place / "test.txt").read_text(encoding="utf-8"))
     assert run(folder, tmp_path / "results", "linear") == 2
     assert "E-OVERLAP light" in capsys.readouterr().err
     assert not kept(tmp_path / "results" / "trials")
@@ -362,7 +362,10 @@ def test_data_that_changed_during_the_trials_name_the_final_cells(
 
     def changing(self: Any, searches: Any) -> Any:
         ended = run_trials(self, searches)
-        lists.write_text("".join(reversed(lists.read_text().splitlines(keepends=True))))
+        lists.write_text(
+            "".join(reversed(lists.read_text(encoding="utf-8").splitlines(keepends=True))),
+            encoding="utf-8",
+        )
         return ended
 
     monkeypatch.setattr(session._Session, "run_trials", changing)
@@ -517,7 +520,7 @@ def test_tuned_and_untuned_finals_share_no_table(cards: Path, tuned: Path, tmp_p
     boards = build_boards(record_frame(kept(tmp_path / "results")), {})
     assert [len(board.rows) for board in boards] == [1, 2]
     assert "tuning=2 trials, seed 0, grid" in boards[1].recipe_name
-    page = (tmp_path / "results" / "leaderboard.md").read_text()
+    page = (tmp_path / "results" / "leaderboard.md").read_text(encoding="utf-8")
     assert "Rates and fields chosen for each task on validation data: 2 trials, seed 0" in page
 
 
@@ -647,9 +650,9 @@ def test_a_trial_is_no_record_to_be_shared(tuned: Path, capsys) -> None:
 
 def test_a_record_of_before_there_were_trials_still_reads(tuned: Path, tmp_path: Path) -> None:
     path = Store(tuned).files()[0]
-    whole = json.loads(path.read_text())
+    whole = json.loads(path.read_text(encoding="utf-8"))
     del whole["tuned"]
-    (tmp_path / "old.json").write_text(json.dumps(whole))
+    (tmp_path / "old.json").write_text(json.dumps(whole), encoding="utf-8")
     from bench.records import store
 
     assert store.read_record(tmp_path / "old.json").tuned is None

@@ -36,7 +36,7 @@ def test_a_trial_has_the_rates_of_its_point_whatever_the_recipe_has_for_its_meth
 
 def settings(folder: Path) -> list[dict]:
     paths = (folder / "records").rglob("*.json")
-    return [json.loads(path.read_text())["settings"] for path in paths]
+    return [json.loads(path.read_text(encoding="utf-8"))["settings"] for path in paths]
 
 
 @pytest.mark.parametrize(("more", "seed"), [((), 0), (("--set", "tuning.seed=5"), 5)])

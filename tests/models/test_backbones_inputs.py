@@ -276,7 +276,10 @@ def run(cards: Path, tmp_path: Path) -> Any:
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted((folder / "records").rglob("*.json"))]
+    return [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted((folder / "records").rglob("*.json"))
+    ]
 
 
 SET = ("--set", "backbone.pooling=avg", "--set", "backbone.mean=[0.1, 0.2, 0.3]",
@@ -388,7 +391,7 @@ def test_a_pooling_that_is_timm_s_own_is_named(tmp_path: Path) -> None:
 
 def test_the_footer_of_a_table_says_what_its_backbone_sees(run: Any, tmp_path: Path) -> None:
     assert run(*SET) == 0
-    board = (tmp_path / "results" / "leaderboard.md").read_text()
+    board = (tmp_path / "results" / "leaderboard.md").read_text(encoding="utf-8")
     assert (
         f"backbone {NAMED} (pooling avg, 32 pixels, mean (0.1, 0.2, 0.3), std (1, 1, 1))" in board
     )
@@ -407,7 +410,9 @@ def test_two_files_of_one_stem_share_no_table(cards: Path, tmp_path: Path) -> No
     words = tiny.command("run", cards, results, "linear", "--backbones", ",".join(names))
     assert main.main(words) == 0
     assert [record["settings"]["backbone"] for record in records(results)] == ["small@w"] * 2
-    titles = re.findall(r"^## (.*)", (results / "leaderboard.md").read_text(), re.MULTILINE)
+    titles = re.findall(
+        r"^## (.*)", (results / "leaderboard.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert len(titles) == len(set(titles)) == 2
     assert all("small@w" in title and "weights=" in title for title in titles)
 

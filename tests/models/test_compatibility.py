@@ -59,7 +59,10 @@ def run(cards: Path, results: Path, names: str, *more: str) -> int:
 
 def endings(results: Path) -> dict[tuple[str, str], str]:
     """How each cell ended, by backbone and method."""
-    found = [json.loads(path.read_text()) for path in (results / "records").rglob("*.json")]
+    found = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (results / "records").rglob("*.json")
+    ]
     return {
         (record["settings"]["backbone"], record["settings"]["method"]): ended(record)
         for record in found
@@ -87,7 +90,7 @@ def test_one_tuner_s_refusal_on_one_backbone_leaves_the_other_cells_of_the_sweep
     assert set(found.values()) == {"ok"}
     said = capsys.readouterr()
     assert "n/a: it cannot be attached to this backbone: ValueError: The block size" in said.err
-    assert "n/a" in (tmp_path / "results" / "leaderboard.md").read_text()
+    assert "n/a" in (tmp_path / "results" / "leaderboard.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("error", ["KeyError", "ValueError", "AttributeError", "AssertionError"])
@@ -97,7 +100,7 @@ def test_whatever_attach_raises_is_n_a_with_its_sentence_and_its_place(
     register("aa_raising", Raising(error))
     assert run(cards, tmp_path, "aa_raising,linear") == 0
     assert endings(tmp_path) == {("small", "aa_raising"): "unsupported", ("small", "linear"): "ok"}
-    record = json.loads(next(tmp_path.rglob("aa_raising-*.json")).read_text())
+    record = json.loads(next(tmp_path.rglob("aa_raising-*.json")).read_text(encoding="utf-8"))
     failure = record["failure"]
     assert failure["error"] == error
     assert failure["message"].startswith("it cannot be attached to this backbone: " + error)

@@ -92,7 +92,11 @@ def test_a_compiled_run_is_another_cell_and_says_so(traced, run, tmp_path):
     assert len(records) == 2
     assert by_method(tmp_path / "results")["bias"]["outcome"]
     assert (
-        sum('"compile": true' in path.read_text().split('"settings"')[1] for path in records) == 1
+        sum(
+            '"compile": true' in path.read_text(encoding="utf-8").split('"settings"')[1]
+            for path in records
+        )
+        == 1
     )
 
 

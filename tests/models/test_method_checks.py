@@ -18,7 +18,7 @@ EXPECTED_FAILURES: dict[tuple[str, str], str] = {
         "trainable_parameters",
     ): "as released: all starts at zero, only the upper biases learn",
 }
-GOLDEN = json.loads((paths.GOLDEN / "trainable.json").read_text())
+GOLDEN = json.loads((paths.GOLDEN / "trainable.json").read_text(encoding="utf-8"))
 
 
 def marks(name, check):

@@ -25,7 +25,7 @@ class Fault:
     def applied(self, root: Path = ROOT) -> str:
         """The file's text with the fault; raises `ValueError` where it cannot be put in."""
         path = root / self.file
-        text = path.read_text() if path.is_file() else ""
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
         count = text.count(self.find)
         if count != 1:
             raise ValueError(f"{self.file} has the text {count} times, not once: {self.find!r}")
@@ -52,7 +52,7 @@ def subjects() -> list[str]:
 
 def faults(subject: str) -> list[Fault]:
     """Those of a subject, in the order of its file, whose `tests` serve where a fault has none."""
-    table = tomllib.loads((HERE / f"{subject}.toml").read_text())
+    table = tomllib.loads((HERE / f"{subject}.toml").read_text(encoding="utf-8"))
     usual = table.get("tests", [])
     return [
         Fault(subject, one["says"], one["file"], one["find"], one["put"], tuple(named))

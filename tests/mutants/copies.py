@@ -85,9 +85,11 @@ class Run:
         if hung:
             os.waitpid(self.process, 0)
         if self.job.file:
-            (self.copy / self.job.file).write_text(self.whole)
+            (self.copy / self.job.file).write_text(self.whole, encoding="utf-8")
         code = FAILED if hung else os.waitstatus_to_exitcode(status)
-        return Result(FAILED if code < 0 else code, _output(self.copy).read_text(), seconds)
+        return Result(
+            FAILED if code < 0 else code, _output(self.copy).read_text(encoding="utf-8"), seconds
+        )
 
     def kill(self) -> None:
         """End it, and what it has started: all in a session of its own."""
@@ -137,9 +139,9 @@ def done(jobs: Sequence[Job], copies: Sequence[Path]) -> Iterator[tuple[int, Res
 
 
 def _started(number: int, job: Job, copy: Path) -> Run:
-    whole = (copy / job.file).read_text() if job.file else ""
+    whole = (copy / job.file).read_text(encoding="utf-8") if job.file else ""
     if job.file:
-        (copy / job.file).write_text(job.text)
+        (copy / job.file).write_text(job.text, encoding="utf-8")
     sys.stdout.flush()
     process = os.fork()
     if process == 0:

@@ -48,7 +48,7 @@ BORROWED_OTHERWISE = {
 
 
 def claims(paper):
-    with (FOLDER / paper / "claims.csv").open(newline="") as file:
+    with (FOLDER / paper / "claims.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -104,7 +104,7 @@ def written(recomputed):
 
 @pytest.mark.parametrize("paper", PAPERS)
 def test_a_file_has_the_header(paper):
-    assert (FOLDER / paper / "claims.csv").read_text().splitlines()[0] == HEADER
+    assert (FOLDER / paper / "claims.csv").read_text(encoding="utf-8").splitlines()[0] == HEADER
 
 
 @pytest.mark.parametrize("paper", PAPERS)
@@ -233,7 +233,7 @@ def cells(layout):
 
 
 def layouts(paper):
-    return tomllib.loads((FOLDER / paper / "layouts.toml").read_text())["table"]
+    return tomllib.loads((FOLDER / paper / "layouts.toml").read_text(encoding="utf-8"))["table"]
 
 
 @pytest.mark.parametrize("paper", PAPERS)

@@ -51,7 +51,7 @@ def test_another_s_file_is_refused_in_a_sentence(tmp_path):
     measurement.write_csv(
         path, lines("steps", PerformanceRow("a", 1.0), PerformanceRow("b", 1.0, n=3))
     )
-    path.write_text(path.read_text().replace(",3,", ",many,"))
+    path.write_text(path.read_text(encoding="utf-8").replace(",3,", ",many,"), encoding="utf-8")
     with pytest.raises(UserError, match=r"performance.csv, line 3: n: .*; a file that"):
         measurement.read_csv(path)
 

@@ -111,7 +111,7 @@ def test_sections_are_measured_one_by_one_and_none_is_lost(tiny, tmp_path, monke
     assert main.main([*words, "growth,throughput"]) == 0
     before = [line for line in measurement.read_csv(file) if line.section == "growth"]
     assert (tmp_path / "pictures/performance.svg").read_bytes().startswith(b"<?xml")
-    assert "pictures/performance.png" in text.read_text()
+    assert "pictures/performance.png" in text.read_text(encoding="utf-8")
     monkeypatch.setattr(
         method_cost,
         "measure_throughput",
@@ -121,7 +121,7 @@ def test_sections_are_measured_one_by_one_and_none_is_lost(tiny, tmp_path, monke
     after = measurement.read_csv(file)
     assert [line for line in after if line.section == "growth"] == before
     assert [line.row.name for line in after if line.section == "throughput"] == ["new"]
-    assert "vpt_deep" not in text.read_text()
+    assert "vpt_deep" not in text.read_text(encoding="utf-8")
 
 
 def test_what_was_measured_before_a_failure_is_kept(tiny, tmp_path, monkeypatch):

@@ -93,7 +93,7 @@ def test_an_image_that_does_not_decode_is_named(
     archives: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = next(iter(fake_archives.SUN397)).lstrip("/")
-    (tmp_path / "images" / broken).write_text("<html>quota</html>")
+    (tmp_path / "images" / broken).write_text("<html>quota</html>", encoding="utf-8")
     (tmp_path / "images").rename(archives / "SUN397")
     assert prepare(tmp_path) == 1
     assert broken in capsys.readouterr().err

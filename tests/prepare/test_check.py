@@ -47,7 +47,7 @@ def check(suite: Path, *more: str) -> int:
 
 def resign(folder: Path, **facts: object) -> None:
     """Change the card, and write a manifest that matches it and all other files."""
-    card = json.loads((folder / CARD_FILE).read_text())
+    card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
     (folder / MANIFEST_FILE).unlink()
     writer.write_card(folder, card | facts)
 
@@ -55,11 +55,13 @@ def resign(folder: Path, **facts: object) -> None:
 def vouch(folder: Path, content: str) -> None:
     """Write a card, with a manifest that matches it."""
     resign(folder)
-    (folder / CARD_FILE).write_text(content)
+    (folder / CARD_FILE).write_text(content, encoding="utf-8")
     manifest = folder / MANIFEST_FILE
-    lines = [line for line in manifest.read_text().splitlines() if CARD_FILE not in line]
+    lines = [
+        line for line in manifest.read_text(encoding="utf-8").splitlines() if CARD_FILE not in line
+    ]
     lines.append(f"{files.sha256_of_file(folder / CARD_FILE)}  {CARD_FILE}")
-    manifest.write_text("\n".join(lines) + "\n")
+    manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 @pytest.mark.parametrize("deep", [(), ("--deep",)], ids=["", "deep"])
@@ -84,13 +86,15 @@ def flipped(folder: Path) -> None:
 
 def edited(folder: Path) -> None:
     path = folder / "cifar.train.tsv"
-    label, _, rest = path.read_text().partition("\t")
-    path.write_text(f"{(int(label) + 1) % 100}\t{rest}")
+    label, _, rest = path.read_text(encoding="utf-8").partition("\t")
+    path.write_text(f"{(int(label) + 1) % 100}\t{rest}", encoding="utf-8")
 
 
 def card_changed(folder: Path) -> None:
     path = folder / CARD_FILE
-    path.write_text(path.read_text().replace("lossless", "jpeg75"))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("lossless", "jpeg75"), encoding="utf-8"
+    )
 
 
 def cut(folder: Path) -> None:
@@ -100,8 +104,12 @@ def cut(folder: Path) -> None:
 
 def unsigned(folder: Path) -> None:
     manifest = folder / MANIFEST_FILE
-    lines = [line for line in manifest.read_text().splitlines() if "cifar.val" not in line]
-    manifest.write_text("\n".join(lines) + "\n")
+    lines = [
+        line
+        for line in manifest.read_text(encoding="utf-8").splitlines()
+        if "cifar.val" not in line
+    ]
+    manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 FAULTS: dict[str, tuple[Change, str]] = {
@@ -201,9 +209,12 @@ def test_a_card_that_certifies_no_split_is_named(suite: Path, capsys: Capture) -
 
 def test_rules_are_held_to_what_lies_there(suite: Path, capsys: Capture) -> None:
     """The suite's card has rules that the data break: here, other counts."""
-    text = suite.read_text()
-    suite.write_text(text.replace("counts = {  }", "counts = { train = [800], test = [10000] }"))
-    assert suite.read_text() != text
+    text = suite.read_text(encoding="utf-8")
+    suite.write_text(
+        text.replace("counts = {  }", "counts = { train = [800], test = [10000] }"),
+        encoding="utf-8",
+    )
+    assert suite.read_text(encoding="utf-8") != text
     assert check(suite) == 1
     said = capsys.readouterr().err
     assert "E-COUNT cifar/train: " in said
@@ -225,7 +236,7 @@ def test_jpeg_files_in_a_lossless_variant_are_found(tmp_path: Path, capsys: Capt
 def test_other_pixels_than_where_it_was_prepared_are_a_warning(
     suite: Path, capsys: Capture
 ) -> None:
-    card = json.loads((prepared(suite) / CARD_FILE).read_text())
+    card = json.loads((prepared(suite) / CARD_FILE).read_text(encoding="utf-8"))
     card["certificates"]["cifar"]["test"] = "0" * 16
     resign(prepared(suite), **card)
     assert check(suite, "--deep") == 0
@@ -254,7 +265,7 @@ def test_a_folder_as_found_is_checked_too(tmp_path: Path, capsys: Capture) -> No
     card = tmp_path / "tiny.toml"
     assert check(card, "--deep") == 0
     assert capsys.readouterr().out == "light (as found): sound\ndark (as found): sound\n"
-    (tmp_path / "data" / "light" / "val.txt").write_text("images/val/9.png 0\n")
+    (tmp_path / "data" / "light" / "val.txt").write_text("images/val/9.png 0\n", encoding="utf-8")
     assert check(card) == 1
     said = capsys.readouterr()
     assert "val.txt:1: no image " in said.err
@@ -270,7 +281,7 @@ def test_an_image_as_found_that_cannot_be_decoded_is_found_by_a_deep_check(
     assert check(tmp_path / "tiny.toml") == 0
     assert check(tmp_path / "tiny.toml", "--deep") == 1
     assert f"test.txt:6: {image} cannot be decoded" in capsys.readouterr().err
-    image.write_text("<html>")
+    image.write_text("<html>", encoding="utf-8")
     assert check(tmp_path / "tiny.toml") == 1
     assert f"test.txt:6: {image} is not an image" in capsys.readouterr().err
 

@@ -150,7 +150,10 @@ def test_a_class_that_one_split_of_vpts_lists_lacks_shifts_no_label(tmp_path: Pa
     suite = load_suite(str(suite_copies.suite(tmp_path, suite_copies.FGVC)))
     copy = suite_copies.write_fgvc(tmp_path / "fgvc", ["dark"])
     val = copy / "pets" / "val.json"
-    val.write_text(json.dumps(dict.fromkeys(json.loads(val.read_text()), 300)))
+    val.write_text(
+        json.dumps(dict.fromkeys(json.loads(val.read_text(encoding="utf-8")), 300)),
+        encoding="utf-8",
+    )
     assert bring(tmp_path, copy) == 0
     found = splits.load_split(suite, suite.task[1], "val", tmp_path / "data", "jpeg75")
     assert found.labels.tolist() == [1] * 4
@@ -190,7 +193,7 @@ def test_a_copy_never_takes_the_place_of_what_was_made_from_the_source(
 
 def rewrite(folder: Path, imported: str | None) -> None:
     """Make the card say that the folder was made from a copy, or from its source."""
-    card = json.loads((folder / CARD_FILE).read_text()) | {"imported": imported}
+    card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8")) | {"imported": imported}
     (folder / MANIFEST_FILE).unlink()
     writer.write_card(folder, {k: v for k, v in card.items() if v is not None})
 
@@ -235,7 +238,7 @@ def test_a_copy_never_shares_a_table_with_lossless_data(tmp_path: Path) -> None:
     found = records(tmp_path)
     assert sorted(record.settings.variant for record in found) == ["jpeg75", "lossless"]
     assert [len(part) for part in boards.split_comparable(record_frame(found))] == [1, 1]
-    text = (tmp_path / "results" / "leaderboard.md").read_text()
+    text = (tmp_path / "results" / "leaderboard.md").read_text(encoding="utf-8")
     for variant in ("jpeg75", "lossless"):
         assert f"## copied v1, small, quick v1 [variant={variant}]\n" in text
         assert f"copied (copied, version 1); data {variant}; backbone small" in text
@@ -265,8 +268,8 @@ def test_lists_of_a_copy_are_read_once_and_before_any_image(
     monkeypatch.setattr(archives.FolderArchive, "read", counted)
     assert bring(tmp_path, noah, "--tasks", "light") == 0
     assert len(asked) == 3  # the lists, some images, all images
-    lines = (noah / "cifar" / "test.txt").read_text().splitlines(keepends=True)
-    (noah / "cifar" / "test.txt").write_text("".join(lines[1:]))
+    lines = (noah / "cifar" / "test.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+    (noah / "cifar" / "test.txt").write_text("".join(lines[1:]), encoding="utf-8")
     asked.clear()
     assert bring(tmp_path, noah, "--tasks", "light") == 1
     assert len(asked) == 1  # no image was read to find that there are too few

@@ -27,8 +27,8 @@ def edited(name: str, old: str, new: str) -> Change:
 
     def edit(copy: Path) -> None:
         path = copy / "cifar" / name
-        assert old in path.read_text()
-        path.write_text(path.read_text().replace(old, new, 1))
+        assert old in path.read_text(encoding="utf-8")
+        path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
 
     return edit
 
@@ -67,11 +67,15 @@ FAULTS: dict[str, tuple[Change, str]] = {
         "E-DUP light: 8 images of test are those of train or val, byte for byte",
     ),
     "a page instead of an image": (
-        lambda copy: (copy / "cifar/images/test/000003.jpg").write_text("<html>quota</html>"),
+        lambda copy: (copy / "cifar/images/test/000003.jpg").write_text(
+            "<html>quota</html>", encoding="utf-8"
+        ),
         "E-DECODE cifar/images/test/000003.jpg",
     ),
     "a page instead of a training image": (
-        lambda copy: (copy / "cifar/images/train800/000003.jpg").write_text("<html>quota</html>"),
+        lambda copy: (copy / "cifar/images/train800/000003.jpg").write_text(
+            "<html>quota</html>", encoding="utf-8"
+        ),
         "E-DECODE cifar/images/train800/000003.jpg",
     ),
     "a JPEG that is only its first bytes": (
@@ -124,7 +128,10 @@ def test_class_ids_that_are_not_the_tasks_are_refused(
     suite_copies.suite(tmp_path, suite_copies.FGVC)
     copy = suite_copies.write_fgvc(tmp_path / "fgvc", ["dark"])
     val = copy / "pets" / "val.json"
-    val.write_text(json.dumps(json.loads(val.read_text()) | {"val/000000.jpg": number}))
+    val.write_text(
+        json.dumps(json.loads(val.read_text(encoding="utf-8")) | {"val/000000.jpg": number}),
+        encoding="utf-8",
+    )
     assert bring(tmp_path, copy) == 1
     assert says in capsys.readouterr().err
     assert not brought_in(tmp_path)

@@ -81,7 +81,7 @@ def test_a_run_reads_what_was_prepared_and_its_record_says_so(tmp_path):
     test = splits.load_split(suite, suite.task[0], "test", tmp_path / "data")
     assert record.settings.variant == "lossless"
     assert record.settings.split.endswith(splits.fingerprint(test))
-    assert "lossless" in (results / "leaderboard.md").read_text()
+    assert "lossless" in (results / "leaderboard.md").read_text(encoding="utf-8")
 
 
 def test_images_that_changed_under_the_same_size_are_refused_before_compute(tmp_path, capsys):
@@ -110,7 +110,7 @@ def test_every_prepared_image_stands_in_the_name_of_its_split(tmp_path):
 
 def card(folder: Path) -> dict:
     place = folder / "data" / "prepared" / "small" / "cifar100" / "lossless"
-    return json.loads((place / "card.json").read_text())
+    return json.loads((place / "card.json").read_text(encoding="utf-8"))
 
 
 def test_pixels_are_kept_without_loss_and_files_as_published(tmp_path):
@@ -171,8 +171,12 @@ def test_a_source_that_must_be_had_by_hand_is_named_and_the_others_go_on(tmp_pat
     small_suite.write(tmp_path, "cifar100", make=False)
     for path in ("data/archives/svhn", "svhn.toml"):
         shutil.move(tmp_path / "other" / path, tmp_path / path)
-    both = (tmp_path / "suite.toml").read_text() + "[[task]]" + second(tmp_path / "other")
-    (tmp_path / "suite.toml").write_text(both)
+    both = (
+        (tmp_path / "suite.toml").read_text(encoding="utf-8")
+        + "[[task]]"
+        + second(tmp_path / "other")
+    )
+    (tmp_path / "suite.toml").write_text(both, encoding="utf-8")
     assert prepare(tmp_path) == 1
     said = capsys.readouterr()
     assert "svhn: " in said.out
@@ -180,7 +184,7 @@ def test_a_source_that_must_be_had_by_hand_is_named_and_the_others_go_on(tmp_pat
 
 
 def second(folder: Path) -> str:
-    return (folder / "suite.toml").read_text().split("[[task]]")[1]
+    return (folder / "suite.toml").read_text(encoding="utf-8").split("[[task]]")[1]
 
 
 def damage(path: Path) -> None:
@@ -207,7 +211,9 @@ def left(folder: Path) -> list[str]:
 
 def test_wrong_labels_are_refused(tmp_path, capsys):
     path = small_suite.write(tmp_path, "cifar100")
-    path.write_text(path.read_text().replace("classes = 100", "classes = 3"))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("classes = 100", "classes = 3"), encoding="utf-8"
+    )
     assert prepare(tmp_path) == 1
     assert "E-LABEL cifar/" in capsys.readouterr().err
     assert left(tmp_path) == []
@@ -225,16 +231,20 @@ def test_a_source_that_is_not_what_the_card_says_is_refused(entry, says, tmp_pat
     path = small_suite.write(tmp_path, "cifar100")
     name = entry.split(" ")[0]
     lines = [
-        entry if line.startswith(f"{name} =") else line for line in path.read_text().split("\n")
+        entry if line.startswith(f"{name} =") else line
+        for line in path.read_text(encoding="utf-8").split("\n")
     ]
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join(lines), encoding="utf-8")
     assert prepare(tmp_path) == 1
     assert says in capsys.readouterr().err
 
 
 def test_another_selection_than_the_known_one_is_told_from_another_order(tmp_path, capsys):
     path = small_suite.write(tmp_path, "cifar100")
-    path.write_text(path.read_text().replace('digest = ""', 'digest = "0123456789abcdef"', 1))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('digest = ""', 'digest = "0123456789abcdef"', 1),
+        encoding="utf-8",
+    )
     assert prepare(tmp_path) == 1
     assert "E-SELECTION cifar/train: other images than VTAB's" in capsys.readouterr().err
 
@@ -261,7 +271,7 @@ def test_a_disk_that_fills_leaves_nothing_half_made(tmp_path, capsys, monkeypatc
 
 def test_a_root_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
     small_suite.write(tmp_path, "cifar100")
-    (tmp_path / "data" / "prepared").write_text("in the way")
+    (tmp_path / "data" / "prepared").write_text("in the way", encoding="utf-8")
     assert prepare(tmp_path) in (1, 2)
     assert capsys.readouterr().err.count("\n") <= 3
 
@@ -307,10 +317,16 @@ def test_an_interrupted_prepare_is_never_taken_for_a_whole_one(sent, tmp_path):
 def test_options_that_a_format_does_not_have_are_named(tmp_path, capsys):
     small_suite.write(tmp_path, "cifar100")
     path = tmp_path / "cifar100.toml"
-    path.write_text(path.read_text().replace("options = {  }", "options = { colour = 1 }"))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("options = {  }", "options = { colour = 1 }"),
+        encoding="utf-8",
+    )
     assert prepare(tmp_path) == 1
     assert "the card of the source cifar100: options: " in capsys.readouterr().err
-    path.write_text(path.read_text().replace('format = "cifar100"', 'format = "cifar"'))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('format = "cifar100"', 'format = "cifar"'),
+        encoding="utf-8",
+    )
     assert prepare(tmp_path) == 1
     assert "did you mean cifar100?" in capsys.readouterr().err
 

@@ -69,7 +69,9 @@ def test_resisc45_s_selection_follows_from_its_class_counts(shared: Path) -> Non
 
 
 def selections(shared: Path) -> dict[str, dict[str, list[str]]]:
-    found = json.loads((shared / "golden" / "vtab1k_selection_keys.json").read_text())
+    found = json.loads(
+        (shared / "golden" / "vtab1k_selection_keys.json").read_text(encoding="utf-8")
+    )
     return {
         task: {split: list(map(str, found[task][split])) for split in ("train800", "val200")}
         for task in found

@@ -69,7 +69,9 @@ def test_published_counts_give_the_histograms_of_two_test_splits() -> None:
 
 
 def keys_of(shared: Path, task: Task, split: Split) -> list[str]:
-    golden = json.loads((shared / "golden" / "vtab1k_selection_keys.json").read_text())
+    golden = json.loads(
+        (shared / "golden" / "vtab1k_selection_keys.json").read_text(encoding="utf-8")
+    )
     keys = golden[task.name]["train800" if split == "train" else "val200"]
     return order_by_hash(task.ranks[split].source, keys)
 
@@ -94,7 +96,7 @@ def test_labels_follow_from_keys_that_name_the_class(name: str, shared: Path) ->
 def test_the_labels_of_flowers_are_those_of_vpts_lists(shared: Path) -> None:
     task, folder = VTAB.find("oxford_flowers102"), shared / "golden" / "fgvc" / "oxfordflowers"
     for split in ("train", "val", "test"):
-        listed = json.loads((folder / f"{split}.json").read_text())
+        listed = json.loads((folder / f"{split}.json").read_text(encoding="utf-8"))
         classes = {path.rpartition("/")[2]: int(number) - 1 for path, number in listed.items()}
         keys = classes if split == "test" else keys_of(shared, task, split)
         stand(task, split, [classes[key] for key in keys])
@@ -166,11 +168,11 @@ def suite_that_knows(folder: Path, **labels: Sequence[int]) -> None:
     """Write the suite of `suite_copies`, with digests of labels for its task `light`."""
     path = suite_copies.suite(folder)
     ranks = {split: known_ranks(found) for split, found in labels.items()}
-    light, dark = path.read_text().split('[[task]]\nname = "dark"')
+    light, dark = path.read_text(encoding="utf-8").split('[[task]]\nname = "dark"')
     plain = tiny.toml({"ranks": suite_copies.RANKS})
     assert plain in light
     light = light.replace(plain, tiny.toml({"ranks": suite_copies.RANKS | ranks}))
-    path.write_text(f'{light}[[task]]\nname = "dark"{dark}')
+    path.write_text(f'{light}[[task]]\nname = "dark"{dark}', encoding="utf-8")
 
 
 def known_ranks(labels: Sequence[int]) -> dict[str, object]:
@@ -190,8 +192,10 @@ FAULTS: dict[str, tuple[Sequence[int], str]] = {
 
 def relist(copy: Path, name: str, labels: Sequence[int]) -> None:
     path = copy / "cifar" / name
-    lines = [line.split()[0] for line in path.read_text().splitlines()]
-    path.write_text("".join(f"{p} {n}\n" for p, n in zip(lines, labels, strict=True)))
+    lines = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines()]
+    path.write_text(
+        "".join(f"{p} {n}\n" for p, n in zip(lines, labels, strict=True)), encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -218,7 +222,7 @@ def test_a_copy_is_held_to_the_labels_of_what_was_made_from_the_source(
     copy = suite_copies.write_noah(tmp_path / "vtab-1k", ["light"], format="PNG")
     assert suite_copies.bring(tmp_path, copy) == 0
     folder = tmp_path / "data" / "prepared" / "copied" / "light" / "lossless"
-    card = json.loads((folder / prepared.CARD_FILE).read_text())
+    card = json.loads((folder / prepared.CARD_FILE).read_text(encoding="utf-8"))
     (folder / prepared.MANIFEST_FILE).unlink()
     writer.write_card(folder, {name: of for name, of in card.items() if name != "imported"})
     lossy = suite_copies.write_noah(tmp_path / "lossy", ["light"])

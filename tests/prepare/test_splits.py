@@ -54,7 +54,7 @@ def listed(folder: Path, ids: dict[str, dict[str, int]], classes: dict[str, int]
     files = {}
     for split in ("train", "val", "test"):
         files[f"{split}.json"] = folder / f"{split}.json"
-        files[f"{split}.json"].write_text(json.dumps(ids.get(split, {})))
+        files[f"{split}.json"].write_text(json.dumps(ids.get(split, {})), encoding="utf-8")
     entries = [SourceRecord("train", key, {"class": c}) for key, c in classes.items()]
     select_all([task], entries, files)
 
@@ -76,7 +76,7 @@ def test_two_ids_that_are_one_class_of_the_source_are_refused(tmp_path: Path) ->
         listed(tmp_path, {"train": {"a": 7, "b": 9}, "test": {"c": 8}}, SOURCE)
 
 
-TABLE_S1 = json.loads((paths.GOLDEN / "table_s1.json").read_text())
+TABLE_S1 = json.loads((paths.GOLDEN / "table_s1.json").read_text(encoding="utf-8"))
 SUITE = load_suite("fgvc")
 LISTED = [task for task in SUITE.task if task.name != "stanfordcars"]  # whose lists at hand differ
 
@@ -85,7 +85,10 @@ def lists(shared: Path, task: Task) -> dict[str, dict[str, int]]:
     """The class of each image, by its path, in each list."""
     folder = shared / "golden" / "fgvc" / task.name
     return {
-        split: {path: int(label) for path, label in json.loads((folder / name).read_text()).items()}
+        split: {
+            path: int(label)
+            for path, label in json.loads((folder / name).read_text(encoding="utf-8")).items()
+        }
         for split, name in (("train", "train.json"), ("val", "val.json"), ("test", "test.json"))
     }
 

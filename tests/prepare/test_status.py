@@ -64,11 +64,11 @@ def test_a_size_that_is_not_published_is_not_said_to_be_none(
     suite_copies.suite(tmp_path)
     card = tmp_path / "light.toml"
     hand, urls = 'how = "put it there"', 'urls = ["http://127.0.0.1/a"]'
-    card.write_text(card.read_text().replace(hand, urls))
+    card.write_text(card.read_text(encoding="utf-8").replace(hand, urls), encoding="utf-8")
     assert status(tmp_path, str(tmp_path / "suite.toml")) == 0
     assert "download (its size is not published), prepare" in line_of(capsys, "light")
     more = f'[[file]]\nname = "more.tar"\nbytes = 5000000\n{urls}\n'
-    card.write_text(card.read_text() + more)
+    card.write_text(card.read_text(encoding="utf-8") + more, encoding="utf-8")
     assert status(tmp_path, str(tmp_path / "suite.toml")) == 0
     assert "0 of 2 download 5.0 MB or more, prepare" in line_of(capsys, "light")
 

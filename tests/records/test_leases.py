@@ -34,7 +34,7 @@ def test_all_leases_are_listed_with_the_information_of_their_holders(tmp_path: P
 def of_another_machine(folder: Path, cell: str) -> Path:
     path = folder / leases.LEASES_DIR / f"{cell}.json"
     path.parent.mkdir()
-    path.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
+    path.write_text(json.dumps({"host": "elsewhere", "pid": 1}), encoding="utf-8")
     return path
 
 
@@ -61,13 +61,15 @@ def test_a_lease_of_a_process_of_this_machine_that_ended_expires(tmp_path: Path)
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
                            capture_output=True, text=True, check=True)  # fmt: skip
     path = of_another_machine(tmp_path, "a")
-    path.write_text(json.dumps({"host": platform.node(), "pid": int(ended.stdout)}))
+    path.write_text(
+        json.dumps({"host": platform.node(), "pid": int(ended.stdout)}), encoding="utf-8"
+    )
     assert Leases(tmp_path).acquire("a", {})
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]"])
 def test_a_lease_that_cannot_be_read_is_ignored(content: str, tmp_path: Path) -> None:
-    of_another_machine(tmp_path, "a").write_text(content)
+    of_another_machine(tmp_path, "a").write_text(content, encoding="utf-8")
     assert Leases(tmp_path).acquire("a", {})
 
 

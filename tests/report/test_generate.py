@@ -54,7 +54,9 @@ def named(paths: Iterable[Path], results: Path) -> list[str]:
 @pytest.mark.parametrize("name", TEXTS)
 def test_the_text_is_the_golden_text(results: Path, name: str) -> None:
     regenerate(results)
-    assert (results / name).read_text() == (GOLDEN / name).read_text()
+    assert (results / name).read_text(encoding="utf-8") == (GOLDEN / name).read_text(
+        encoding="utf-8"
+    )
 
 
 def test_all_files_are_written(results: Path) -> None:
@@ -101,7 +103,7 @@ def test_a_reader_s_matplotlib_style_changes_nothing(results: Path) -> None:
 def test_what_was_edited_or_is_missing_is_stale(results: Path) -> None:
     assert named(stale_files(results), results) == [name for name in FILES if name != "index.html"]
     regenerate(results)
-    (results / "leaderboard.md").write_text("| 1 | mine | 99.9 |")
+    (results / "leaderboard.md").write_text("| 1 | mine | 99.9 |", encoding="utf-8")
     (results / "leaderboard.png").unlink()
     assert named(stale_files(results), results) == ["leaderboard.md", "leaderboard.png"]
 
@@ -109,7 +111,7 @@ def test_what_was_edited_or_is_missing_is_stale(results: Path) -> None:
 def test_the_page_may_be_missing_but_not_edited(results: Path) -> None:
     regenerate(results)
     page = results / "index.html"
-    page.write_text(page.read_text() + "<p>mine</p>")
+    page.write_text(page.read_text(encoding="utf-8") + "<p>mine</p>", encoding="utf-8")
     assert named(stale_files(results), results) == ["index.html"]
     page.unlink()
     assert stale_files(results) == []
@@ -121,7 +123,7 @@ def test_without_records_there_is_a_sentence_and_no_figure(results: Path) -> Non
         path.unlink()
     assert named(stale_files(results), results) == FILES
     assert named(regenerate(results).written, results) == [*TEXTS, "index.html"]
-    assert "There is no record yet" in (results / "leaderboard.md").read_text()
+    assert "There is no record yet" in (results / "leaderboard.md").read_text(encoding="utf-8")
     assert not (results / "leaderboard.png").exists()
     assert stale_files(results) == []
 
@@ -259,11 +261,13 @@ def test_a_column_s_end_in_a_name_does_not_break_the_table() -> None:
 def test_an_unsound_record_is_named_and_skipped(results: Path) -> None:
     regenerate(results)
     broken = results / "records" / "mini" / "broken.json"
-    broken.write_text("{")
+    broken.write_text("{", encoding="utf-8")
     found = regenerate(results).problems
     assert len(found) == 1
     assert "broken.json is not a record" in found[0]
-    assert (results / "leaderboard.md").read_text() == (GOLDEN / "leaderboard.md").read_text()
+    assert (results / "leaderboard.md").read_text(encoding="utf-8") == (
+        GOLDEN / "leaderboard.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_a_copied_record_is_not_one_more_seed(results: Path) -> None:

@@ -143,7 +143,7 @@ def test_cost_is_measured_and_written_for_every_method(
     words = ["cost", "--methods", "linear,vpt_deep", "--backbones", str(card), "--batch", "4"]
     assert main([*words, "--rounds", "2", "--device", "cpu", "--results", str(tmp_path)]) == 0
     assert "vpt_deep on" in capsys.readouterr().out
-    with (tmp_path / "cost.csv").open() as file:
+    with (tmp_path / "cost.csv").open(encoding="utf-8") as file:
         lines = {line["method"]: line for line in csv.DictReader(file)}
     head = 4 * (64 * 10 + 10)
     assert int(lines["linear"]["stored_bytes"]) == head

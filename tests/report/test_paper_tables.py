@@ -28,7 +28,9 @@ def tables() -> dict[str, str]:
 
 
 def test_every_table_of_every_paper_is_the_golden_one(tables: dict[str, str]) -> None:
-    golden = {str(p.relative_to(GOLDEN)): p.read_text() for p in GOLDEN.rglob("*.*")}
+    golden = {
+        str(p.relative_to(GOLDEN)): p.read_text(encoding="utf-8") for p in GOLDEN.rglob("*.*")
+    }
     assert sorted(tables) == sorted(golden)
     for name, content in tables.items():
         assert content == golden[name], f"{name}: see tests/support/synthetic_records.py"
@@ -233,7 +235,7 @@ GOOD = f"t,l,vpt_deep,,{MAE},fgvc,cub,accuracy,80.1,%,own,"
 )
 def test_a_claim_that_cannot_be_used_is_one_sentence(tmp_path: Path, line: str, said: str) -> None:
     path = tmp_path / "claims.csv"
-    path.write_text(f"{HEAD}\n{line}\n")
+    path.write_text(f"{HEAD}\n{line}\n", encoding="utf-8")
     with pytest.raises(UserError) as caught:
         claims.read_claims("p", path)
     assert said in str(caught.value)
@@ -253,7 +255,8 @@ def test_a_layout_row_without_a_method_is_one_sentence(
     (folder / "layouts.toml").write_text(
         '[paper]\ntitle="T"\nshort="T"\nurl="u"\nyear=2024\nrecipe="spt2024"\n'
         'column="accuracy"\nruns=3\n[[table]]\nid="t"\ntitle="t"\n'
-        'columns=[{suite="fgvc", on="cub"}]\n[[table.section]]\nrows=[{label="Full"}]\n'
+        'columns=[{suite="fgvc", on="cub"}]\n[[table.section]]\nrows=[{label="Full"}]\n',
+        encoding="utf-8",
     )
     monkeypatch.setattr(claims, "PAPERS_FOLDER", tmp_path)
     monkeypatch.setattr(layouts, "PAPERS_FOLDER", tmp_path)
@@ -290,12 +293,12 @@ def test_a_paper_s_tables_are_written_refreshed_and_verified(
     words = ["--results", str(tmp_path)]
     assert main(["report", "--paper", "spt2024", "--suite", "mini", *words]) == 0
     table = tmp_path / "papers" / "spt2024" / "mini" / "table2.md"
-    assert "stands in for the paper's data" in table.read_text()
-    assert "60.00" in table.read_text()
+    assert "stands in for the paper's data" in table.read_text(encoding="utf-8")
+    assert "60.00" in table.read_text(encoding="utf-8")
     assert main(["claims", *words]) == 0
     assert "908 claims" not in capsys.readouterr().out
     assert main(["verify", *words]) == 0
-    table.write_text(table.read_text().replace("60.00", "90.00"))
+    table.write_text(table.read_text(encoding="utf-8").replace("60.00", "90.00"), encoding="utf-8")
     assert main(["verify", *words]) == 1
     assert f"{table} is not what the records give" in capsys.readouterr().err
     assert main(["report", *words]) == 0
@@ -311,7 +314,7 @@ def test_the_page_has_claims_as_soon_as_the_folder_has_a_claims_page(
     with monkeypatch.context() as patched:
         patched.setattr(paper_values, "check_papers", None)  # nothing is checked that is not shown
         assert main(["report", *words]) == 0
-    assert 'id="claims"' not in page.read_text()
+    assert 'id="claims"' not in page.read_text(encoding="utf-8")
     assert main(["claims", *words]) == 0
-    assert 'id="claims"' in page.read_text()
+    assert 'id="claims"' in page.read_text(encoding="utf-8")
     assert main(["verify", *words]) == 0

@@ -51,14 +51,14 @@ def theirs(tmp_path: Path) -> Store:
 def edited(store: Store, change: dict[str, Any]) -> Path:
     """The first record's file with some of its entries overwritten, by dotted names."""
     path = store.files()[0]
-    whole = json.loads(path.read_text())
+    whole = json.loads(path.read_text(encoding="utf-8"))
     for name, value in change.items():
         *outer, last = name.split(".")
         table = whole
         for key in outer:
             table = table[key]
         table[last] = value
-    path.write_text(json.dumps(whole))
+    path.write_text(json.dumps(whole), encoding="utf-8")
     return path
 
 
@@ -221,7 +221,7 @@ def test_results_leave_in_other_formats(
 
         assert pd.read_parquet(path)["accuracy"].tolist() == [90.0, 75.0]
     else:
-        assert "75.0" in path.read_text()
+        assert "75.0" in path.read_text(encoding="utf-8")
 
 
 def test_an_unknown_format_names_near_ones(
@@ -263,7 +263,7 @@ def test_measures_come_after_the_record_but_not_to_one_that_ended_elsewhere(
 def test_a_record_whose_measures_cannot_be_read_is_refused(
     theirs: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    measured(theirs).write_text("{}")
+    measured(theirs).write_text("{}", encoding="utf-8")
     assert main(["merge", str(theirs.root), "--results", str(tmp_path / "ours")]) == 1
     assert "has measures that cannot be used" in capsys.readouterr().err
     assert len(Store(tmp_path / "ours").files()) == 1
@@ -346,9 +346,9 @@ def test_predictions_of_a_few_more_hits_than_the_record_says_are_reported(
     record, kept = scored("vpt_deep", 30)
     store = written(tmp_path, (record, kept))
     [path] = store.files()
-    whole = json.loads(path.read_text())
+    whole = json.loads(path.read_text(encoding="utf-8"))
     whole["outcome"]["accuracy"] = 100 * 31 / 40
-    path.write_text(json.dumps(whole))
+    path.write_text(json.dumps(whole), encoding="utf-8")
     assert main(["verify", str(tmp_path)]) == 1
     assert "says 77.50 %, but its predictions score 75.00 %" in capsys.readouterr().err
 

@@ -37,9 +37,9 @@ def test_a_study_runs_its_cells_once_and_shows_them(folder: Path, tmp_path: Path
     assert list(zip(table["method"], table["prompts"], table["seeds"], strict=True)) == [
         (method, prompts, 2) for prompts in (2, 3) for method in ("vpt_deep", "spt_deep")
     ]
-    page = (tmp_path / "studies" / "own.md").read_text()
+    page = (tmp_path / "studies" / "own.md").read_text(encoding="utf-8")
     assert "8 of 8 cells have what is shown" in page
-    assert (tmp_path / "studies" / "own.svg").read_text().startswith("<?xml")
+    assert (tmp_path / "studies" / "own.svg").read_text(encoding="utf-8").startswith("<?xml")
     assert run_study(folder, tmp_path, card) == 0
     assert {path: path.stat().st_mtime_ns for path in Store(tmp_path).files()} == records
 
@@ -57,7 +57,7 @@ def test_a_study_with_measures_is_done_when_both_are_there(folder: Path, tmp_pat
     assert len(study_plan.plan_study(loaded, asked, Store(tmp_path)).pending()) == 1
     assert run_study(folder, tmp_path, card, "--seeds", "0") == 0
     assert found[0].is_file()
-    page = (tmp_path / "studies" / "seen.md").read_text()
+    page = (tmp_path / "studies" / "seen.md").read_text(encoding="utf-8")
     assert "reaches the last accuracy of" in page
     assert "(seen.convergence.png)" in page
     assert (tmp_path / "studies" / "seen.convergence.png").is_file()
@@ -93,7 +93,7 @@ def test_a_study_that_tunes_has_trials_first_and_shows_what_they_chose(
     assert len(records) == 4
     assert all(record.tuned and len(record.tuned.trials) == 2 for record in records)
     assert {record.settings.rates["lr"] for record in records} <= {0.01, 0.1}
-    page = (tmp_path / "studies" / "tuned.md").read_text()
+    page = (tmp_path / "studies" / "tuned.md").read_text(encoding="utf-8")
     assert "4 of 4 cells have what is shown" in page
     rates = {record.settings.method: record.settings.rates["lr"] for record in records}
     for method, rate in rates.items():

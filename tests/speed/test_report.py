@@ -36,7 +36,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Confi
         made = record(method, backbone, suite, task, seed)
         path = store.path(made.settings)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(made), indent=1, sort_keys=True))
+        path.write_text(json.dumps(asdict(made), indent=1, sort_keys=True), encoding="utf-8")
     return store.root
 
 

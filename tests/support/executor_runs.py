@@ -83,7 +83,7 @@ def records(results: Path) -> dict[str, list[dict]]:
     """The records by method."""
     found: dict[str, list[dict]] = {}
     for path in sorted((results / "records").rglob("*.json")):
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         found.setdefault(record["settings"]["method"], []).append(record)
     return found
 
@@ -100,8 +100,13 @@ def tables(results: Path, place: Path) -> tuple[str, list[dict[str, str]]]:
     for path in (place / "records").rglob("fault_*.json"):
         path.unlink()
     generate.regenerate(place)
-    text = re.sub(r"[0-9.]+ \|$", "|", (place / "leaderboard.md").read_text(), flags=re.MULTILINE)
-    with (place / "leaderboard.csv").open() as lines:
+    text = re.sub(
+        r"[0-9.]+ \|$",
+        "|",
+        (place / "leaderboard.md").read_text(encoding="utf-8"),
+        flags=re.MULTILINE,
+    )
+    with (place / "leaderboard.csv").open(encoding="utf-8") as lines:
         rows = [{k: v for k, v in row.items() if k not in TIMED} for row in csv.DictReader(lines)]
     return text, rows
 

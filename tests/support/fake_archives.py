@@ -200,8 +200,10 @@ def _eye_file(radius: int, wave: int) -> bytes:
 
 def diabetic_retinopathy(folder: Path) -> Files:
     solution = "image,level,Usage\n1_left,0,Private\n1_right,3,Public\n"
-    (folder / "trainLabels.csv").write_text("image,level\n10_left,0\n10_right,4\n")
-    (folder / "retinopathy_solution.csv").write_text(solution)
+    (folder / "trainLabels.csv").write_text(
+        "image,level\n10_left,0\n10_right,4\n", encoding="utf-8"
+    )
+    (folder / "retinopathy_solution.csv").write_text(solution, encoding="utf-8")
     train = {f"train/10_{side}.jpeg": _eye_file(100, wave) for side, wave in EYES.items()}
     test = {f"1_{side}.jpeg": _eye_file(110, wave) for side, wave in EYES.items()}
     return {

@@ -55,7 +55,7 @@ class Noting(Linear):
 
 def as_listed(folder: Path, *lists: str) -> tuple[Tensor, Tensor]:
     """The images of list files, normalised by hand with mean and deviation 0.5, and labels."""
-    text = "".join((folder / name).read_text() for name in lists)
+    text = "".join((folder / name).read_text(encoding="utf-8") for name in lists)
     lines = [line.rpartition(" ") for line in text.splitlines()]
     pixels = [np.asarray(Image.open(folder / name)) for name, _, _ in lines]
     images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2) / 255

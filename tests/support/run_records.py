@@ -26,7 +26,8 @@ class Raising(Linear):
 def records(folder: Path) -> dict[str, dict]:
     """All records of a results folder, by file name."""
     return {
-        path.name: json.loads(path.read_text()) for path in (folder / "records").rglob("*.json")
+        path.name: json.loads(path.read_text(encoding="utf-8"))
+        for path in (folder / "records").rglob("*.json")
     }
 
 

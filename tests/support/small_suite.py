@@ -38,13 +38,14 @@ def write(folder: Path, source: str, make: bool = True) -> Path:
         _write_lists(archives, load_source(source))
     tasks = [task for task in TASKS.values() if task.source == source]
     tasks = tasks[:1] if tasks[0].shares else tasks  # the others differ in percentages alone
-    (folder / f"{source}.toml").write_text(_source_card(load_source(source)))
+    (folder / f"{source}.toml").write_text(_source_card(load_source(source)), encoding="utf-8")
     backbone = tiny.backbone_card(folder / "small.toml")
     path = folder / "suite.toml"
     path.write_text(
         f'name = "small"\ntitle = "Small"\nversion = 1\nrecipe = "quick"\n[default]\n'
         f'methods = ["linear"]\nbackbones = [{json.dumps(str(backbone))}]\nseeds = [0]\n'
-        + "".join(f"[[task]]\n{tiny.toml(_small(task))}" for task in tasks)
+        + "".join(f"[[task]]\n{tiny.toml(_small(task))}" for task in tasks),
+        encoding="utf-8",
     )
     return path
 
@@ -66,7 +67,7 @@ def _write_lists(archives: Path, source: Source) -> None:
     entries = list(open_reader(source, here).entries())
     for split, (first, last) in SLICES.items():
         listed = {entry.key: entry.facts["class"] for entry in entries[first:last]}
-        (archives / f"{split}.json").write_text(json.dumps(listed))
+        (archives / f"{split}.json").write_text(json.dumps(listed), encoding="utf-8")
 
 
 def _plain(file: Mapping[str, object]) -> dict[str, object]:

@@ -19,12 +19,12 @@ FIGURE = '{ kind = "curves", x = "epoch", value = "nmi", lines = ["method"] }'
 def write_cards(folder: Path) -> Path:
     """Write the tiny suite, and a recipe of two epochs for it."""
     tiny.write_all(folder)
-    text = (RECIPES_DIR / "quick.toml").read_text()
+    text = (RECIPES_DIR / "quick.toml").read_text(encoding="utf-8")
     changes = {"epochs        ": 2, "warmup_epochs ": 0}
     for name, value in changes.items():
         before = next(line for line in text.splitlines() if line.startswith(name.strip()))
         text = text.replace(before, f"{name.strip()} = {value}")
-    (folder / "short.toml").write_text(text.replace('"auto"', '"fp32"'))
+    (folder / "short.toml").write_text(text.replace('"auto"', '"fp32"'), encoding="utf-8")
     return folder
 
 
@@ -49,7 +49,9 @@ def study_card(folder: Path, name: str = "own", **changed: str) -> Path:
     below = {k: v for k, v in {**grid, **changed}.items() if k not in top}
     path = folder / f"{name}.toml"
     text = "\n".join(f"{k} = {v}" for k, v in top.items())
-    path.write_text(text + "\n[[grid]]\n" + "\n".join(f"{k} = {v}" for k, v in below.items()))
+    path.write_text(
+        text + "\n[[grid]]\n" + "\n".join(f"{k} = {v}" for k, v in below.items()), encoding="utf-8"
+    )
     return path
 
 

@@ -37,7 +37,8 @@ def suite(folder: Path, lists: Mapping[str, Sequence[str]] = NOAH) -> Path:
         (folder / f"{task}.toml").write_text(
             tiny.toml({"name": task, "title": task, "format": "none", "native": native})
             + tiny.toml({"licence": "none", "home": "none", "access": "open", "prepared_bytes": 1})
-            + '[[file]]\nname = "archive.tar"\nhow = "put it there"\n'
+            + '[[file]]\nname = "archive.tar"\nhow = "put it there"\n',
+            encoding="utf-8",
         )
     backbone = json.dumps(str(tiny.backbone_card(folder / "small.toml")))
     path = folder / "suite.toml"
@@ -45,7 +46,8 @@ def suite(folder: Path, lists: Mapping[str, Sequence[str]] = NOAH) -> Path:
         'name = "copied"\ntitle = "Copied"\nversion = 1\nrecipe = "quick"\nfolder = "copies"\n'
         f"[lists]\n{tiny.toml(dict(lists))}"
         f'[default]\nmethods = ["linear"]\nbackbones = [{backbone}]\nseeds = [0]\n'
-        + "".join(_task(task, lists) for task in FOLDERS)
+        + "".join(_task(task, lists) for task in FOLDERS),
+        encoding="utf-8",
     )
     return path
 
@@ -69,9 +71,9 @@ def write_noah(folder: Path, tasks: Sequence[str] = ("light", "dark"), **saved: 
             part = Path(NOAH[split][0]).stem
             names = _images(of_task / "images" / part, count, 3 * number, split, **saved)
             text = "".join(f"images/{part}/{name} {i % 2}\n" for i, name in enumerate(names))
-            (of_task / f"{part}.txt").write_text(text)
+            (of_task / f"{part}.txt").write_text(text, encoding="utf-8")
             both += text if split != "test" else ""
-        (of_task / "train800val200.txt").write_text(both)
+        (of_task / "train800val200.txt").write_text(both, encoding="utf-8")
     return folder
 
 
@@ -82,7 +84,7 @@ def write_fgvc(folder: Path, tasks: Sequence[str] = ("light", "dark"), **saved: 
         for split, count in COUNTS.items():
             names = _images(of_task / "images" / split, count, 3 * number, split, **saved)
             ids = {f"{split}/{name}": (7, 300)[i % 2] for i, name in enumerate(names)}
-            (of_task / f"{split}.json").write_text(json.dumps(ids))
+            (of_task / f"{split}.json").write_text(json.dumps(ids), encoding="utf-8")
     return folder
 
 

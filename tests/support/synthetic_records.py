@@ -143,4 +143,4 @@ if __name__ == "__main__":
     for name, text in tables().items():
         path = GOLDEN / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")

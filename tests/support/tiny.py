@@ -35,7 +35,7 @@ def write_task(folder: Path, train: int = 12, val: int = 4, test: int = 16, seed
         seed += 1
         names = write_images(folder / "images" / split, count, seed)
         lines = [f"images/{split}/{name} {i % 2}" for i, name in enumerate(names)]
-        (folder / f"{split}.txt").write_text("\n".join(lines) + "\n")
+        (folder / f"{split}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def suite_card(
@@ -46,7 +46,8 @@ def suite_card(
         'name = "tiny"\ntitle = "Tiny"\nversion = 1\nrecipe = "quick"\n'
         f"[lists]\n{toml(lists or LISTS)}\n"
         f'[default]\nmethods = ["linear"]\nbackbones = [{json.dumps(str(backbone))}]\nseeds = [0]\n'
-        + "".join(f'[[task]]\nname = "{t}"\ngroup = "Natural"\nclasses = 2\n' for t in tasks)
+        + "".join(f'[[task]]\nname = "{t}"\ngroup = "Natural"\nclasses = 2\n' for t in tasks),
+        encoding="utf-8",
     )
     return path
 
@@ -61,7 +62,7 @@ def backbone_card(path: Path, **changed: object) -> Path:
         "pooling": "token",
         "architecture": ARCHITECTURE,
     }
-    path.write_text(toml({**plain, **changed}))
+    path.write_text(toml({**plain, **changed}), encoding="utf-8")
     return path
 
 

@@ -34,7 +34,7 @@ def run(cards: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 def record(results: Path) -> dict[str, Any]:
     """The only one."""
     (path,) = (results / "records").rglob("*.json")
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def events(results: Path) -> Any:

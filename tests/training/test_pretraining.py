@@ -32,7 +32,7 @@ NAMES = ["vit_micro_mae", "vit_mini_mae", "vit_mini_sup"]
 
 
 def probed(card, shared, tmp_path):
-    (tmp_path / "real.toml").write_text(CARD)
+    (tmp_path / "real.toml").write_text(CARD, encoding="utf-8")
     suite = load_suite(str(tmp_path / "real.toml"))
     found = backbones.resolve(card)
     root = shared / "data" / "real"

@@ -99,7 +99,7 @@ def run(cards, tmp_path):
     def act(method: str, *more: str) -> dict:
         assert main.main(tiny.command("run", cards, tmp_path, method, *more)) == 0
         [path] = (tmp_path / "records").rglob(f"{method}-*.json")
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
 
     return act
 

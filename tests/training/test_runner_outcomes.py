@@ -113,5 +113,7 @@ def test_a_record_says_what_did_not_fit_into_memory(run, tmp_path, monkeypatch):
 def test_a_method_s_footnote_goes_into_its_record_and_below_its_table(run, tmp_path):
     assert run("adapter_vpt2022") == 0
     (record,) = tmp_path.rglob("adapter_vpt2022-seed0-*.json")
-    assert "9,216 of 230,544" in json.loads(record.read_text())["remark"]
-    assert "9,216 of 230,544" in (tmp_path / "results" / "leaderboard.md").read_text()
+    assert "9,216 of 230,544" in json.loads(record.read_text(encoding="utf-8"))["remark"]
+    assert "9,216 of 230,544" in (tmp_path / "results" / "leaderboard.md").read_text(
+        encoding="utf-8"
+    )

@@ -347,7 +347,7 @@ def test_a_run_is_the_plain_loop(cards, tmp_path, method, optimiser, per_batch):
     words = tiny.command("run", cards, tmp_path, method, "--seeds", str(SEED), *says(**changes))
     assert main.main(words) == 0
     [path] = (tmp_path / "records").rglob("*.json")
-    record = json.loads(path.read_text())
+    record = json.loads(path.read_text(encoding="utf-8"))
 
     model = start(cards / "small.toml", method)
     images, labels = as_listed(cards / "data" / "light", "train.txt", "val.txt")

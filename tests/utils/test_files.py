@@ -69,7 +69,7 @@ def test_a_file_that_was_just_written_is_read_when_its_times_can_no_longer_repea
 @pytest.mark.parametrize("content", ["", "[1]", '{"a": 1}', '{"a": [[1], 2]}'])
 def test_stored_hashes_that_cannot_be_read_are_computed_again(folder, content):
     before = of(folder)
-    files._hash_cache_file(folder).write_text(content)
+    files._hash_cache_file(folder).write_text(content, encoding="utf-8")
     assert of(folder) == before
 
 

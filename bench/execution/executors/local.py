@@ -128,7 +128,7 @@ class WorkerProcess:
             stdout=subprocess.PIPE,
             stderr=self.stderr,
             env={**os.environ, **self.environment},
-            text=True,
+            encoding="utf-8",
             start_new_session=True,  # an interrupt is this process's to pass on
         )
         self.listener = Thread(target=self._listen, daemon=True)

@@ -46,7 +46,7 @@ def pack_job(
 ) -> RemoteJob:
     """Pack a job for another node."""
     rooted = replace(job, root=str(Path(job.root).absolute()))
-    files = [(path.name, path.read_text()) for path in plugins]
+    files = [(path.name, path.read_text(encoding="utf-8")) for path in plugins]
     return RemoteJob(rooted.to_json(), files, str(Path.cwd()), environment, timeout)
 
 
@@ -99,7 +99,7 @@ def _unpack_plugins(plugins: Sequence[tuple[str, str]], place: Path) -> Iterator
     for number, (name, content) in enumerate(plugins):
         path = place / "plugins" / str(number) / name
         path.parent.mkdir(parents=True)
-        path.write_text(content)
+        path.write_text(content, encoding="utf-8")
         yield path
 
 

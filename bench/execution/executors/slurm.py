@@ -147,7 +147,7 @@ class SlurmExecutor:
         except submitit.core.utils.FailedJobError as error:
             raise UserError(f"Slurm refused the cells: {first_line(error)}") from None
         for handle, (batch_dir, part) in zip(handles, batches, strict=True):
-            (batch_dir.path / "id").write_text(f"{self.cluster} {handle.job_id}")
+            (batch_dir.path / "id").write_text(f"{self.cluster} {handle.job_id}", encoding="utf-8")
             jobs = {job.cell: job for job in part}
             self.submitted.append(SubmittedBatch(batch_dir, handle, jobs))
 
@@ -186,7 +186,7 @@ class SlurmExecutor:
         """Yield the batches of earlier runs that are queued or run."""
         for path in sorted((self.results / "slurm").glob("*/*/id")):
             batch_dir = BatchDir(path.parent)
-            cluster, number = path.read_text().split()
+            cluster, number = path.read_text(encoding="utf-8").split()
             left = {job.cell for job in batch_dir.jobs()} - batch_dir.finished_cells()
             handle = JOB_CLASSES[cluster](path.parents[1], number)
             if left and not _is_finished(cluster, handle):

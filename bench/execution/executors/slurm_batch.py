@@ -43,7 +43,9 @@ class BatchDir:
     def write(self, jobs: Iterable[Job]) -> None:
         """Create the folder with these jobs."""
         self.path.mkdir(parents=True)
-        (self.path / "jobs.jsonl").write_text("".join(job.to_json() + "\n" for job in jobs))
+        (self.path / "jobs.jsonl").write_text(
+            "".join(job.to_json() + "\n" for job in jobs), encoding="utf-8"
+        )
 
     def created_at(self) -> float:
         """Return when the folder was created, by the disk's clock."""
@@ -51,11 +53,14 @@ class BatchDir:
 
     def jobs(self) -> list[Job]:
         """Return the jobs in their order."""
-        return [parse_job(line) for line in (self.path / "jobs.jsonl").read_text().splitlines()]
+        return [
+            parse_job(line)
+            for line in (self.path / "jobs.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
 
     def append_log(self, **message: Any) -> None:
         """Append a message to the log; only the running batch does."""
-        with (self.path / "log.jsonl").open("a") as log:
+        with (self.path / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(message) + "\n")
 
     def read_log(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
@@ -77,13 +82,13 @@ class BatchDir:
 
     def drop(self, cell: str) -> None:
         """Ask the batch to leave a cell out, or to stop it."""
-        with (self.path / "dropped").open("a") as dropped:
+        with (self.path / "dropped").open("a", encoding="utf-8") as dropped:
             dropped.write(cell + "\n")
 
     def dropped_cells(self) -> set[str]:
         """Return the cells that are to be left out."""
         path = self.path / "dropped"
-        return set(path.read_text().split()) if path.exists() else set()
+        return set(path.read_text(encoding="utf-8").split()) if path.exists() else set()
 
 
 @dataclass

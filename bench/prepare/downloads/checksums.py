@@ -141,7 +141,8 @@ def is_verified(file: SourceFile, path: Path) -> bool:
     """Return whether this file, unchanged since, was verified against the card's hash."""
     with suppress(OSError, ValueError):
         return bool(
-            json.loads(_verified_path(path).read_text()) == _verified_state(file, path.stat())
+            json.loads(_verified_path(path).read_text(encoding="utf-8"))
+            == _verified_state(file, path.stat())
         )
     return False
 
@@ -149,7 +150,9 @@ def is_verified(file: SourceFile, path: Path) -> bool:
 def mark_verified(file: SourceFile, path: Path, state: os.stat_result) -> None:
     """Record that the file at `path`, in this `state`, has the card's hash."""
     with suppress(OSError):  # in a read-only folder, files are hashed each time
-        _verified_path(path).write_text(json.dumps(_verified_state(file, state)) + "\n")
+        _verified_path(path).write_text(
+            json.dumps(_verified_state(file, state)) + "\n", encoding="utf-8"
+        )
 
 
 def _verified_path(path: Path) -> Path:
@@ -215,7 +218,7 @@ class PartialFile:
     def origin(self) -> dict[str, str]:
         """Return the url, etag and modification date of the bytes' origin; empty if unknown."""
         try:
-            origin = json.loads(self.origin_path.read_text())
+            origin = json.loads(self.origin_path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return origin if isinstance(origin, dict) else {}
@@ -261,7 +264,7 @@ class PartialFile:
 
     def _append(self, rest: memoryview, origin: dict[str, str]) -> None:
         if self.recorded_origin != origin:
-            self.origin_path.write_text(json.dumps(origin) + "\n")
+            self.origin_path.write_text(json.dumps(origin) + "\n", encoding="utf-8")
             self.recorded_origin = origin
         while rest:
             count = self.stream.write(rest)

@@ -101,7 +101,7 @@ def _load_arrays(content: bytes, origin: str) -> Any:
         raise UserError(f"{origin} is refused: {error}") from None
 
 
-class ArrayUnpickler(pickle.Unpickler):
+class ArrayUnpickler(pickle.Unpickler):  # noqa: S301  (of arrays alone)
     """Unpickler of NumPy arrays that refuses all other globals."""
 
     def find_class(self, module: str, name: str) -> Any:

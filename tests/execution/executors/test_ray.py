@@ -138,7 +138,7 @@ def test_a_node_s_own_data_serve_where_the_asker_s_folder_is_not(
 
 def test_a_packed_job_needs_nothing_but_itself(job: jobs.Job, tmp_path: Path) -> None:
     plugin = tmp_path / "mine.py"
-    plugin.write_text(executor_runs.FAULTY.read_text())
+    plugin.write_text(executor_runs.FAULTY.read_text(encoding="utf-8"), encoding="utf-8")
     parcel = ray.pack_job(job, [plugin], {"OMP_NUM_THREADS": "1"}, None)
     plugin.unlink()
     *epochs, last = ray.run_remote_job(replace(parcel, working_dir="/nowhere"))
@@ -182,7 +182,7 @@ def test_memory_that_ray_ends_a_cell_for_has_its_usual_name() -> None:
 def _traced(folder: Path, *more: str) -> list[str]:
     """Options for cells that leave traces in a folder."""
     (folder / "traces").mkdir()
-    (folder / "traced.py").write_text(executor_runs.TRACED)
+    (folder / "traced.py").write_text(executor_runs.TRACED, encoding="utf-8")
     return ["--plugin", str(folder / "traced.py"), "--set", f"traces={folder / 'traces'}", *more]
 
 

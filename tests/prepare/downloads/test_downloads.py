@@ -68,7 +68,7 @@ def test_a_disk_that_fills_up_is_said(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_said(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "occupied").write_text("no folder")
+    (tmp_path / "occupied").write_text("no folder", encoding="utf-8")
     folder = tmp_path / "occupied" / "digits"
     with pytest.raises(UserError, match=r"images\.zip cannot be written: Not a directory"):
         brought(a_file(server.does(FINE)), folder)

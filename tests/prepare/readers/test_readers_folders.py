@@ -415,7 +415,7 @@ def clevr_of_half_a_scene(folder: Path) -> Files:
 
 def solution_without_levels(folder: Path) -> Files:
     files = fake_archives.diabetic_retinopathy(folder)
-    files["retinopathy_solution.csv"].write_text("image,grade\n1_left,2\n")
+    files["retinopathy_solution.csv"].write_text("image,grade\n1_left,2\n", encoding="utf-8")
     return files
 
 

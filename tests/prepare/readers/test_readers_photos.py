@@ -126,7 +126,9 @@ def test_a_bird_without_a_class_is_named(tmp_path: Path) -> None:
     with tarfile.open(path) as file:
         file.extractall(tmp_path / "out", filter="data")
     labels = tmp_path / "out" / "CUB_200_2011" / "image_class_labels.txt"
-    labels.write_text("".join(labels.read_text().splitlines(keepends=True)[:-1]))
+    labels.write_text(
+        "".join(labels.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]), encoding="utf-8"
+    )
     path.unlink()
     shutil.move(tmp_path / "out", path)
     refused("cub", tmp_path, r"CUB_200_2011\.tgz: no class and split of image 12")
@@ -185,7 +187,7 @@ def test_a_training_archive_that_holds_no_classes_is_told(tmp_path: Path) -> Non
 
 def test_an_image_outside_of_a_folder_of_a_class_is_told(tmp_path: Path) -> None:
     classes = fake_photo_sources.imagenet1k_folders(tmp_path)
-    (tmp_path / "train" / "readme.txt").write_text("no image")
+    (tmp_path / "train" / "readme.txt").write_text("no image", encoding="utf-8")
     assert len(list(opened("imagenet1k", files_in(tmp_path)).entries())) == len(classes)
     fake_photo_sources.write(tmp_path / "train" / "n01440764_1.JPEG")
     refused("imagenet1k", tmp_path, r"train: n01440764_1\.JPEG is in no folder of a class")

@@ -42,7 +42,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     records += row("long", [60.0] * 5, fields={"init": "x" * 200}, backbone="b" * 90)
     records = [replace(record, request=REQUEST) for record in records]
     path = tmp_path_factory.mktemp("page") / "index.html"
-    path.write_text(html.render(boards(records), records, [CLAIM], PICTURES))
+    path.write_text(html.render(boards(records), records, [CLAIM], PICTURES), encoding="utf-8")
     return path.as_uri()
 
 

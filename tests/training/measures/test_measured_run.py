@@ -127,10 +127,10 @@ def test_a_record_that_is_there_is_kept_and_what_is_missing_measured(
 def changed(store: Store, cell: Cell, **environment: object) -> bytes:
     """Another accuracy, and other entries of the environment, in the cell's record; its bytes."""
     path = store.path(cell.settings)
-    text = json.loads(path.read_text())
+    text = json.loads(path.read_text(encoding="utf-8"))
     text["outcome"]["accuracy"] = 12.5
     text["environment"] |= environment
-    path.write_text(json.dumps(text))
+    path.write_text(json.dumps(text), encoding="utf-8")
     return path.read_bytes()
 
 
