@@ -1,8 +1,10 @@
-"""Files: atomic writes, and SHA-256 hashes cached by size, modification times and inode."""
+"""Files: bounded reads of regular files, atomic writes, and cached SHA-256 hashes."""
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +28,45 @@ def sha256_of_file(path: Path) -> str:
     """Hash a file's bytes, read in chunks."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class UnsafeFile(OSError):
+    """A path that is no regular file, or a file beyond the limit of its kind."""
+
+    def __init__(self, message: str):
+        super().__init__(errno.EINVAL, message)  # so that `strerror` is the message
+
+
+def read_regular_file(path: Path, limit: int, follow_links: bool = False) -> bytes:
+    """Read a regular file of at most `limit` bytes.
+
+    Opening never waits (a FIFO does, when opened plainly) and reading never goes beyond the limit,
+    whatever size the file claims. Raises `UnsafeFile` for anything else, a link included unless
+    `follow_links`, and `OSError` for a file that cannot be read.
+    """
+    with open(path, "rb", opener=_regular_file_opener(follow_links)) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise UnsafeFile(f"it is larger than {limit:,} bytes")
+    return content
+
+
+def _regular_file_opener(follow_links: bool) -> Callable[[str, int], int]:
+    flags = os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW)
+
+    def opener(path: str, mode: int) -> int:
+        try:
+            file = os.open(path, mode | flags)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise UnsafeFile("it is a link") from None
+            raise
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise UnsafeFile("it is not a regular file")
+        return file
+
+    return opener
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -91,3 +91,36 @@ def test_a_write_that_is_cut_off_leaves_the_earlier_file_whole(tmp_path, monkeyp
         write_atomically(path, b"later")
     assert path.read_bytes() == b"earlier"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", ["a link", "a FIFO", "a folder", "a device"])
+def test_only_regular_files_are_read_and_nothing_waits(tmp_path, kind):
+    path = tmp_path / "file"
+    if kind == "a link":
+        (tmp_path / "other").write_bytes(b"x")
+        path.symlink_to(tmp_path / "other")
+    elif kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(OSError, match=r"link|regular|directory"):
+        files.read_regular_file(path, 10)
+    if kind != "a link":
+        with pytest.raises(OSError, match=r"regular|directory"):
+            files.read_regular_file(path, 10, follow_links=True)
+
+
+def test_a_file_beyond_the_limit_is_refused_and_one_at_the_limit_is_read(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    assert files.read_regular_file(path, 10) == b"0123456789"
+    with pytest.raises(files.UnsafeFile, match="larger than 9 bytes"):
+        files.read_regular_file(path, 9)
+
+
+def test_a_link_to_a_regular_file_is_followed_on_request(tmp_path):
+    (tmp_path / "other").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("other")
+    assert files.read_regular_file(tmp_path / "link", 10, follow_links=True) == b"x"
