@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
 
+from methods.shared import families  # noqa: F401  (registers the structure of each family)
 from methods.shared.base import Method, Unsupported
 from methods.shared.registry import (
     code,

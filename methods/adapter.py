@@ -19,10 +19,12 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import init
 
-from methods.shared.backbone import replace_modules, require_pre_norm
+from methods.shared.attention import attention_update, mlp_update
+from methods.shared.backbone import require_pre_norm
 from methods.shared.base import Method
 from methods.shared.hyperparameters import require_choice, require_dropout_rate, require_size
 from methods.shared.registry import register
+from methods.shared.structure import block_width, blocks_of
 
 ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "quick_gelu": QuickGELU}
 PLACES = {"mlp": ("mlp",), "attn_and_mlp": ("attn", "mlp")}
@@ -86,8 +88,8 @@ class ParallelAdapterBlock(nn.Module):
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         block = self.block
-        x = x + block.drop_path1(block.ls1(block.attn(block.norm1(x), **kwargs)))
-        mlp = block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+        x = x + attention_update(block, block.attn(block.norm1(x), **kwargs))
+        mlp = mlp_update(block, block.mlp(block.norm2(x)))
         return x + mlp + self.scale * self.adapter(x)
 
 
@@ -128,9 +130,12 @@ class Adapter(Method):
 
     def attach(self, model: VisionTransformer) -> None:
         require_pre_norm(model)
-        how = model.embed_dim, self.width, self.activation, self.init, self.dropout
+        how = self.width, self.activation, self.init, self.dropout
+        widths = [block_width(block) for block in blocks_of(model)]
         for place in PLACES[self.place]:
-            replace_modules(model, place, lambda layer: SequentialAdapter(layer, Bottleneck(*how)))
+            for block, width in zip(blocks_of(model), widths, strict=True):
+                adapter = Bottleneck(width, *how)
+                block.set_submodule(place, SequentialAdapter(block.get_submodule(place), adapter))
 
 
 @dataclass(frozen=True)
@@ -153,9 +158,11 @@ class AdaptFormer(Method):
 
     def attach(self, model: VisionTransformer) -> None:
         require_pre_norm(model)
-        how = model.embed_dim, self.width, "relu", "identity", self.dropout, self.bias
-        for i, block in enumerate(model.blocks):
-            model.blocks[i] = ParallelAdapterBlock(block, Bottleneck(*how), self.scale)
+        how = self.width, "relu", "identity", self.dropout, self.bias
+        blocks = blocks_of(model)
+        for i, block in enumerate(blocks):
+            adapter = Bottleneck(block_width(block), *how)
+            blocks[i] = ParallelAdapterBlock(block, adapter, self.scale)
 
 
 @dataclass(frozen=True)
@@ -171,10 +178,11 @@ class AdapterPlus(Method):
 
     def attach(self, model: VisionTransformer) -> None:
         require_pre_norm(model)
-        for i, block in enumerate(model.blocks):
-            bottleneck = Bottleneck(model.embed_dim, self.width, "gelu", "houlsby", 0.0)
-            scaled = ScaledAdapter(bottleneck, model.embed_dim, self.drop_path)
-            model.blocks[i] = SequentialAdapter(block, scaled)
+        blocks = blocks_of(model)
+        for i, block in enumerate(blocks):
+            width = block_width(block)
+            bottleneck = Bottleneck(width, self.width, "gelu", "houlsby", 0.0)
+            blocks[i] = SequentialAdapter(block, ScaledAdapter(bottleneck, width, self.drop_path))
 
 
 register("adapter", Adapter())

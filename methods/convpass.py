@@ -10,9 +10,10 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from methods.shared.backbone import replace_modules, require_pre_norm
-from methods.shared.base import Method, Unsupported
+from methods.shared.base import Method
 from methods.shared.hyperparameters import require_dropout_rate, require_size
 from methods.shared.registry import register
+from methods.shared.structure import patch_grid, prefix_tokens
 
 
 class Bypass(nn.Module):
@@ -74,10 +75,7 @@ class Convpass(Method):
 
     def attach(self, model: VisionTransformer) -> None:
         require_pre_norm(model)
-        grid = model.patch_embed.grid_size
-        if grid is None or not isinstance(model.patch_drop, nn.Identity):
-            raise Unsupported("Convpass needs the whole map of patches, of a size known beforehand")
-        how = model.embed_dim, self.rank, grid, model.num_prefix_tokens, self.dropout
+        how = model.embed_dim, self.rank, patch_grid(model), prefix_tokens(model), self.dropout
         for place in ("attn", "mlp"):
             replace_modules(
                 model, place, lambda layer: BypassedLayer(layer, Bypass(*how), self.scale)

@@ -15,7 +15,7 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from methods.shared.attention import attend, finish_block, keys_and_values, require_timm_blocks
+from methods.shared.attention import attend, finish_block, keys_and_values, require_stepwise_blocks
 from methods.shared.base import Batches, Method
 from methods.shared.hyperparameters import require_choice, require_size
 from methods.shared.prompts import (
@@ -25,6 +25,7 @@ from methods.shared.prompts import (
     uniform_prompts,
 )
 from methods.shared.registry import register
+from methods.shared.structure import blocks_of, prefix_tokens
 
 PIECES = 16
 
@@ -71,18 +72,18 @@ class E2VPTBlock(nn.Module):
         self.prompts.copy_(self.first_prompts)
         self.pairs.copy_(self.first_pairs)
 
-    def forward(self, x: Tensor, **_: Any) -> Tensor:
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         block, prompts = self.block, self.seen()
         if self.fast:
-            return self.run_block(x, keys_and_values(block.attn, block.norm1(prompts)))
+            return self.run_block(x, keys_and_values(block.attn, block.norm1(prompts)), **kwargs)
         prompts = self.dropout(prompts.expand(len(x), -1, -1))  # (B, P, D)
         x = self.run_block(torch.cat([x[:, : self.start], prompts, x[:, self.start :]], 1))
         return x if self.keep else remove_tokens(x, self.start, len(self.prompts))
 
-    def run_block(self, x: Tensor, *more: tuple[Tensor, Tensor]) -> Tensor:
+    def run_block(self, x: Tensor, *more: tuple[Tensor, Tensor], **positions: Any) -> Tensor:
         """Run the block on `x`, (B, N, D), with the pairs and `more` as extra keys and values."""
         block, pairs = self.block, (self.pairs, self.pairs)
-        return finish_block(block, x, attend(block.attn, block.norm1(x), *more, pairs))
+        return finish_block(block, x, attend(block.attn, block.norm1(x), *more, pairs, **positions))
 
 
 def kaiming_pairs(attn: Attention, count: int) -> Tensor:
@@ -111,14 +112,15 @@ class E2VPT(Method):
         require_prompt_form(self.form)
 
     def attach(self, model: VisionTransformer) -> None:
-        require_timm_blocks(model)
-        start, last = model.num_prefix_tokens, len(model.blocks) - 1
-        for i, block in enumerate(model.blocks):
+        require_stepwise_blocks(model)
+        blocks = blocks_of(model)
+        start, last = prefix_tokens(model), len(blocks) - 1
+        for i, block in enumerate(blocks):
             keep = self.pool_prompts and i == last
             fast = self.form == "keys_and_values" and not keep and not self.dropout
             prompts = uniform_prompts(model, self.prompts)
             pairs = kaiming_pairs(block.attn, self.pairs)
-            model.blocks[i] = E2VPTBlock(block, prompts, pairs, start, fast, keep, self.dropout)
+            blocks[i] = E2VPTBlock(block, prompts, pairs, start, fast, keep, self.dropout)
 
 
 register("e2vpt", E2VPT())
@@ -232,7 +234,7 @@ def mask_lowest(scores: Tensor, share: float, least: int) -> Tensor:
 
 
 def _e2vpt_blocks(model: VisionTransformer) -> list[E2VPTBlock]:
-    return [block for block in model.blocks if isinstance(block, E2VPTBlock)]
+    return [block for block in blocks_of(model) if isinstance(block, E2VPTBlock)]
 
 
 def _mask_gradients(

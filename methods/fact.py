@@ -11,6 +11,7 @@ from methods.shared.backbone import BLOCK_LINEARS, replace_modules, require_laye
 from methods.shared.base import Method, Unsupported
 from methods.shared.hyperparameters import require_choice, require_dropout_rate, require_size
 from methods.shared.registry import register
+from methods.shared.structure import blocks_of
 
 
 class Factors(nn.Module):
@@ -146,15 +147,15 @@ class FacT(Method):
         for name in BLOCK_LINEARS:
             middle = of_mlp if name.startswith("mlp.") else of_attention
             replace_modules(model, name, partial(adapted, middle=middle))
-        model.blocks[0].attn.qkv.factors = shared  # so that the backbone holds the shared factors
+        first = blocks_of(model)[0]
+        first.attn.qkv.factors = shared  # so that the backbone holds the shared factors
 
 
 def _count_tiles(model: VisionTransformer) -> int:
     """Count the D × D tiles of all weights; raise `Unsupported` if a weight cannot be cut."""
     dim = model.embed_dim
-    shapes = [
-        block.get_submodule(name).weight.shape for block in model.blocks for name in BLOCK_LINEARS
-    ]
+    blocks = blocks_of(model)
+    shapes = [block.get_submodule(name).weight.shape for block in blocks for name in BLOCK_LINEARS]
     for height, width in shapes:
         if height % dim or width % dim:
             raise Unsupported(

@@ -8,7 +8,7 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from methods.shared.attention import require_timm_blocks
+from methods.shared.attention import require_stepwise_blocks, run_with_prompts
 from methods.shared.backbone import replace_modules
 from methods.shared.base import Method
 from methods.shared.prompts import (
@@ -18,6 +18,7 @@ from methods.shared.prompts import (
     uniform_prompts,
 )
 from methods.shared.registry import register
+from methods.shared.structure import blocks_of, prefix_tokens
 
 TEMPERATURE_BOUNDS = 0.01, 10.0
 
@@ -31,7 +32,8 @@ class GatedBlock(nn.Module):
         self.gate = nn.Parameter(torch.full((), gate))
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
-        y, start, stop = self.block(x, **kwargs), self.start, self.stop
+        start, stop = self.start, self.stop
+        y = run_with_prompts(self.block, x, start, stop - start, **kwargs)
         prompts = x[:, start:stop].lerp(y[:, start:stop], self.gate.sigmoid())  # (B, P, D)
         return torch.cat([y[:, :start], prompts, y[:, stop:]], 1)
 
@@ -70,10 +72,10 @@ class GateVPT(Method):
         require_prompt_count(self.prompts)
 
     def attach(self, model: VisionTransformer) -> None:
-        require_timm_blocks(model)
+        require_stepwise_blocks(model)
         replace_modules(model, "attn.q_norm", TemperatureScaledNorm)
-        prompts, blocks = uniform_prompts(model, self.prompts), model.blocks
-        start, last = model.num_prefix_tokens, len(blocks) - 1
+        prompts, blocks = uniform_prompts(model, self.prompts), blocks_of(model)
+        start, last = prefix_tokens(model), len(blocks) - 1
         for i in range(last):
             blocks[i] = GatedBlock(blocks[i], start, self.prompts, self.gate)
         if not self.pool_prompts:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from methods.shared.base import Method
 from methods.shared.hyperparameters import require_size
 from methods.shared.registry import register
+from methods.shared.structure import feature_width, map_feature
 
 
 class BatchNormOfAnyBatch(nn.BatchNorm1d):
@@ -33,8 +34,8 @@ class MLP(Method):
         require_size("the number of hidden layers", self.hidden)
 
     def attach(self, model: VisionTransformer) -> None:
-        layers = [self._layer(model.embed_dim) for _ in range(self.hidden)]
-        model.head_drop = nn.Sequential(*layers, model.head_drop)
+        width = feature_width(model)
+        map_feature(model, *(self._layer(width) for _ in range(self.hidden)))
 
     def _layer(self, width: int) -> nn.Sequential:
         linear = nn.Linear(width, width)

@@ -8,9 +8,10 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from methods.shared.attention import require_timm_blocks
+from methods.shared.attention import attention_update, mlp_update, require_stepwise_blocks
 from methods.shared.base import Method
 from methods.shared.registry import register
+from methods.shared.structure import block_width, blocks_of, prefix_tokens
 from methods.shared.tensor_slot import TensorSlot
 
 
@@ -89,10 +90,10 @@ class RecalibratedBlock(nn.Module):
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         block = self.block
-        x = x + block.drop_path1(block.ls1(block.attn(block.norm1(x), **kwargs)))
+        x = x + attention_update(block, block.attn(block.norm1(x), **kwargs))
         hidden = F.relu(self.down(x))  # (B, N, rank)
         changed = self.shift(hidden) + (1 + self.scale(hidden)) * block.mlp(block.norm2(x))
-        return x + block.drop_path2(block.ls2(changed))
+        return x + mlp_update(block, changed)
 
 
 def truncated_normal_linear(inside: int, outside: int, bias: bool = True) -> nn.Linear:
@@ -137,13 +138,14 @@ class MomentProbing(Method):
     def attach(self, model: VisionTransformer) -> None:
         tokens, scores = TensorSlot(), TensorSlot()
         dims = model.embed_dim, self.width, model.num_classes
-        model.norm = PatchTokenCapture(model.norm, model.num_prefix_tokens, tokens)
+        model.norm = PatchTokenCapture(model.norm, prefix_tokens(model), tokens)
         model.fc_norm = MomentHead(model.fc_norm, dims, self.heads, tokens, scores)
         model.head = AveragedHead(model.head, scores)
         if self.rank:
-            require_timm_blocks(model)
-            for i, block in enumerate(model.blocks):
-                model.blocks[i] = RecalibratedBlock(block, model.embed_dim, self.rank)
+            require_stepwise_blocks(model)
+            blocks = blocks_of(model)
+            for i, block in enumerate(blocks):
+                blocks[i] = RecalibratedBlock(block, block_width(block), self.rank)
 
 
 register("mp", MomentProbing())

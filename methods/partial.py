@@ -7,6 +7,7 @@ from timm.models import VisionTransformer
 from methods.shared.base import Method
 from methods.shared.hyperparameters import require_size
 from methods.shared.registry import register
+from methods.shared.structure import blocks_of, final_norms
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Partial(Method):
         require_size("the number of blocks", self.blocks)
 
     def attach(self, model: VisionTransformer) -> None:
-        for module in (*model.blocks[-self.blocks :], model.norm, model.fc_norm):
+        for module in (*blocks_of(model)[-self.blocks :], *final_norms(model)):
             module.requires_grad_(True)
 
 

@@ -11,10 +11,12 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from methods.shared.attention import attention_update, mlp_update
 from methods.shared.backbone import require_pre_norm
 from methods.shared.base import Method
 from methods.shared.hyperparameters import require_size
 from methods.shared.registry import register
+from methods.shared.structure import block_width, blocks_of
 
 
 class PlanarFlow(nn.Module):
@@ -52,9 +54,9 @@ class FlowBlock(nn.Module):
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         block = self.block
-        attended = block.drop_path1(block.ls1(block.attn(block.norm1(x), **kwargs)))
+        attended = attention_update(block, block.attn(block.norm1(x), **kwargs))
         x = self.attn_flow(x) + attended
-        return self.mlp_flow(x) + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+        return self.mlp_flow(x) + mlp_update(block, block.mlp(block.norm2(x)))
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,9 @@ class SNF(Method):
 
     def attach(self, model: VisionTransformer) -> None:
         require_pre_norm(model)
-        for i, block in enumerate(model.blocks):
-            model.blocks[i] = FlowBlock(block, model.embed_dim, self.flow_length)
+        blocks = blocks_of(model)
+        for i, block in enumerate(blocks):
+            blocks[i] = FlowBlock(block, block_width(block), self.flow_length)
 
 
 register("snf", SNF())

@@ -26,6 +26,7 @@ from methods.shared.prompt_initialisation import (
 )
 from methods.shared.prompts import prompts_of, require_prompt_count, require_prompt_form
 from methods.shared.registry import register
+from methods.shared.structure import blocks_of
 from methods.vpt import VPT
 
 
@@ -88,8 +89,9 @@ class SPT(Method):
         self, model: VisionTransformer, batches: Batches, choose: Callable[[Tensor], Tensor]
     ) -> None:
         """Attach prompts, (prompts, D), that `choose` makes from a layer's tokens, (B, N, D)."""
-        count = len(model.blocks) if self.deep else 1
-        wanted = {"own": set(range(count)), "first": {0}, "last": {len(model.blocks)}}[self.layers]
+        depth = len(blocks_of(model))
+        count = depth if self.deep else 1
+        wanted = {"own": set(range(count)), "first": {0}, "last": {depth}}[self.layers]
         shown = 1 if self.share is None else ceil(self.share * len(batches))  # type: ignore[arg-type]
         chosen = initial_prompts(model, batches, choose, wanted, shown, self.positions)
         self.attach(model)

@@ -16,6 +16,7 @@ from methods.shared.prompts import (
     uniform_prompts,
 )
 from methods.shared.registry import register
+from methods.shared.structure import blocks_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class VPT(Method):
         require_prompt_form(self.form)
 
     def attach(self, model: VisionTransformer) -> None:
-        count = len(model.blocks) if self.deep else 1
+        count = len(blocks_of(model)) if self.deep else 1
         starts = [uniform_prompts(model, self.prompts, self.projection) for _ in range(count)]
         project = self._projection_layer(model.embed_dim)
         if self.deep:

@@ -11,15 +11,17 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from methods.shared.attention import (
-    attention_output,
+    attention_bias,
     finish_block,
+    mix_values,
     project_qkv,
-    require_timm_blocks,
+    require_stepwise_blocks,
 )
 from methods.shared.base import Method
 from methods.shared.hyperparameters import require_choice, require_size
 from methods.shared.prompts import uniform_prompts
 from methods.shared.registry import register
+from methods.shared.structure import blocks_of
 from methods.shared.tensor_slot import TensorSlot
 
 
@@ -31,15 +33,16 @@ class QueryTunedBlock(nn.Module):
         self.block, self.queries = block, nn.Parameter(queries)
         self.dropout, self.answers = nn.Dropout(dropout), answers
 
-    def forward(self, x: Tensor, **_: Any) -> Tensor:
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         attn, norm = self.block.attn, self.block.norm1
         seen = norm(x)
-        q, k, v = project_qkv(attn, seen)  # (B, H, N, D / H) each
+        q, k, v = project_qkv(attn, seen, **kwargs)  # (B, H, N, D / H) each
         queries = self.dropout(self.queries.expand(len(x), -1, -1))  # (B, Q, D)
         asking = norm(queries)
-        answers = attention_output(attn, asking, project_qkv(attn, asking)[0], k, v)  # (B, Q, D)
+        answers = mix_values(attn, asking, project_qkv(attn, asking)[0], k, v)  # (B, Q, D)
         self.answers.put(finish_block(self.block, queries, answers))
-        return finish_block(self.block, x, attention_output(attn, seen, q, k, v))
+        bias = attention_bias(attn, **kwargs)
+        return finish_block(self.block, x, mix_values(attn, seen, q, k, v, bias))
 
 
 def weighted_sum(answers: Tensor, weights: Tensor | None) -> Tensor:
@@ -94,11 +97,12 @@ class VQT(Method):
         require_choice("what VQT's answers are gathered as", self.gathered, AGGREGATIONS)
 
     def attach(self, model: VisionTransformer) -> None:
-        require_timm_blocks(model)
-        answers = [TensorSlot() for _ in model.blocks]
-        for i, block in enumerate(model.blocks):
+        require_stepwise_blocks(model)
+        blocks = blocks_of(model)
+        answers = [TensorSlot() for _ in blocks]
+        for i, block in enumerate(blocks):
             queries = uniform_prompts(model, self.queries)
-            model.blocks[i] = QueryTunedBlock(block, queries, self.dropout, answers[i])
+            blocks[i] = QueryTunedBlock(block, queries, self.dropout, answers[i])
         model.head_drop = FeatureConcat(model.head_drop, answers, self.queries, self.gathered)
         if isinstance(model.head, nn.Linear):
             each = self.queries if self.gathered == "concatenated" else 1

@@ -23,8 +23,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from methods.shared.attention import attend_first_token, finish_block, keys_and_values
-from methods.shared.backbone import embed_images
 from methods.shared.prompts import KeyValuePromptBlock, PromptRemovalBlock
+from methods.shared.structure import embed_images
 from methods.shared.tensor_slot import TensorSlot
 
 FORWARD_METHODS = ("forward", "forward_features", "forward_head", "pool", "_pos_embed")

@@ -24,8 +24,8 @@ from bench.performance import measurement
 from bench.performance.measurement import MEMORY_RATIO, PerformanceRow, Usage, measure_usage
 from bench.training import devices
 from methods import Method
-from methods.shared.backbone import embed_images
 from methods.shared.kmeans import cluster_centres
+from methods.shared.structure import embed_images
 
 METHODS = {  # by strategy
     "random": "spt_deep",

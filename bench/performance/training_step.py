@@ -23,8 +23,8 @@ from bench.performance.measurement import (
     Usage,
     measure_usage,
 )
-from methods.shared.backbone import embed_images
 from methods.shared.prompts import FORMS
+from methods.shared.structure import embed_images
 
 CLASSES = 10
 # Prompts -> time of keys and values, at most, relative to concatenation and to the floor.

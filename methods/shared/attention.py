@@ -1,34 +1,97 @@
-"""timm's attention and block computed step by step, so that methods can change single steps."""
+"""A block computed step by step, so that methods can change single steps.
+
+The steps are generic: each family of backbones (`families/`) registers its blocks and attentions.
+"""
 
 from collections.abc import Sequence
+from functools import singledispatch
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import Attention
-from timm.models import VisionTransformer
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from methods.shared.base import Unsupported
+from methods.shared.structure import Positions, blocks_of, unknown_block
+
+# ---- the steps that a family registers
 
 
-def attend(attn: Attention, x: Tensor, *more: tuple[Tensor, Tensor]) -> Tensor:
-    """Apply timm's attention to `x`, (B, N, D), with `more` keys and values, (H, P, D / H) each."""
-    q, k, v = _project_with_extra(attn, x, more)
-    return attention_output(attn, x, q, k, v)
+@singledispatch
+def project_qkv(attn: nn.Module, x: Tensor, **positions: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Project `x`, (B, N, D), to queries, keys and values, (B, H, N, D / H) each.
+
+    `positions` belong to the last tokens of `x`: tokens before those of the backbone have none.
+    """
+    raise unknown_block(attn)
 
 
-def attend_first_token(attn: Attention, x: Tensor, *more: tuple[Tensor, Tensor]) -> Tensor:
+@singledispatch
+def attention_bias(attn: nn.Module, **positions: Any) -> Tensor | None:
+    """Return what the attention adds to its logits for its own tokens, (1, H, N, N)."""
+    return None
+
+
+@singledispatch
+def attention_output(attn: nn.Module, x: Tensor, mixed: Tensor) -> Tensor:
+    """Compute the output for `x`, (B, N, D), from the mixed values, (B, N, D)."""
+    raise unknown_block(attn)
+
+
+@singledispatch
+def attention_update(block: nn.Module, attended: Tensor) -> Tensor:
+    """Return what the block adds to its tokens, given its attention's output: scaled, dropped."""
+    raise unknown_block(block)
+
+
+@singledispatch
+def mlp_update(block: nn.Module, changed: Tensor) -> Tensor:
+    """Return what the block adds to its tokens, given its MLP's output: scaled, dropped."""
+    raise unknown_block(block)
+
+
+@singledispatch
+def run_with_prompts(
+    block: nn.Module, x: Tensor, start: int, count: int, **positions: Any
+) -> Tensor:
+    """Run a block on tokens, (B, N, D), of which `count` from `start` on are prompts.
+
+    Prompts have no position: positions that the backbone gives its own tokens stay theirs.
+    """
+    return block(x, **positions)
+
+
+# ---- what methods call
+
+
+def attend(attn: nn.Module, x: Tensor, *more: tuple[Tensor, Tensor], **positions: Any) -> Tensor:
+    """Apply attention to `x`, (B, N, D), with `more` keys and values, (H, P, D / H) each."""
+    q, k, v = _project_with_extra(attn, x, more, positions)
+    return mix_values(attn, x, q, k, v, _padded_bias(attn, more, positions))
+
+
+def attend_first_token(
+    attn: nn.Module, x: Tensor, *more: tuple[Tensor, Tensor], **positions: Any
+) -> Tensor:
     """Compute the output of `attend` for the first token only, (B, 1, D)."""
-    q, k, v = _project_with_extra(attn, x, more)
-    return attention_output(attn, x[:, :1], q[:, :, :1], k, v)
+    q, k, v = _project_with_extra(attn, x, more, positions)
+    bias = _padded_bias(attn, more, positions)
+    bias = None if bias is None else bias[:, :, :1]
+    return mix_values(attn, x[:, :1], q[:, :, :1], k, v, bias)
+
+
+def mix_values(
+    attn: Any, x: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Compute the output of `attn` for `x`, (B, N, D), from its queries, keys and values."""
+    mixed = _dot_product_attention(attn, q, k, v, bias).transpose(1, 2).flatten(2)  # (B, N, D)
+    return attention_output(attn, x, mixed)
 
 
 def _project_with_extra(
-    attn: Attention, x: Tensor, more: Sequence[tuple[Tensor, Tensor]]
+    attn: nn.Module, x: Tensor, more: Sequence[tuple[Tensor, Tensor]], positions: Positions
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Project `x` to queries, keys and values, (B, H, N, D / H) each; `more` precede the latter."""
-    q, k, v = project_qkv(attn, x)
+    q, k, v = project_qkv(attn, x, **positions)
     if more:
         q = q.contiguous()  # a view would keep the shorter keys and values in memory
     for keys, values in more:
@@ -37,52 +100,51 @@ def _project_with_extra(
     return q, k, v
 
 
-def keys_and_values(attn: Attention, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Project `x`, (P, D), to keys and values, (H, P, D / H) each."""
+def _padded_bias(
+    attn: nn.Module, more: Sequence[tuple[Tensor, Tensor]], positions: Positions
+) -> Tensor | None:
+    """Return the attention's bias with zeros for the keys of `more`, (1, H, N, P + N)."""
+    bias = attention_bias(attn, **positions)
+    return None if bias is None else F.pad(bias, (sum(k.shape[1] for k, _ in more), 0))
+
+
+def keys_and_values(attn: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Project `x`, (P, D), to keys and values without positions, (H, P, D / H) each."""
     _, k, v = project_qkv(attn, x[None])
     return k[0], v[0]
 
 
-def project_qkv(attn: Attention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Project `x`, (B, N, D), to queries, keys and values, (B, H, N, D / H) each."""
-    B, N, _ = x.shape
-    split = attn.qkv(x).reshape(B, N, 3, attn.num_heads, attn.head_dim).permute(2, 0, 3, 1, 4)
-    return attn.q_norm(split[0]), attn.k_norm(split[1]), split[2]
-
-
-def attention_output(attn: Attention, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Compute the output of `attn` for `x`, (B, N, D), from its queries, keys and values."""
-    mixed = _dot_product_attention(attn, q, k, v).transpose(1, 2).flatten(2)  # (B, N, D)
-    mixed = attn.norm(mixed)
-    if attn.gate is not None:
-        mixed = mixed * attn.gate(x).sigmoid()
-    return attn.proj_drop(attn.proj(mixed))
-
-
-def _dot_product_attention(attn: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _dot_product_attention(
+    attn: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None
+) -> Tensor:
     """Scaled dot-product attention, fused or not as in `attn` itself."""
     if attn.fused_attn:
         dropped = attn.attn_drop.p if attn.training else 0.0
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropped)
-    return attn.attn_drop((q * attn.scale @ k.transpose(-2, -1)).softmax(-1)) @ v
+        return F.scaled_dot_product_attention(q, k, v, bias, dropout_p=dropped)
+    logits = q * attn.scale @ k.transpose(-2, -1)
+    logits = logits if bias is None else logits + bias
+    return attn.attn_drop(logits.softmax(-1)) @ v
 
 
-def finish_block(block: Block, x: Tensor, attended: Tensor) -> Tensor:
-    """Compute the rest of timm's block: both residuals and the MLP, given the attention output."""
-    x = x + block.drop_path1(block.ls1(attended))
-    return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+def finish_block(block: Any, x: Tensor, attended: Tensor) -> Tensor:
+    """Compute the rest of a block: both residuals and the MLP, given the attention output."""
+    x = x + attention_update(block, attended)
+    return x + mlp_update(block, block.mlp(block.norm2(x)))
 
 
-def is_timm_block(block: nn.Module) -> bool:
+def is_stepwise(block: nn.Module) -> bool:
     """Return whether `attend` and `finish_block` reproduce this block."""
-    return isinstance(getattr(block, "attn", None), Attention) and hasattr(block, "ls1")
+    return _is_registered(attention_update, block) and _is_registered(
+        project_qkv, getattr(block, "attn", None)
+    )
 
 
-def require_timm_blocks(model: VisionTransformer) -> None:
-    """Raise `Unsupported` unless every block can be computed step by step (see `is_timm_block`)."""
-    for block in model.blocks:
-        if not is_timm_block(block):
-            raise Unsupported(
-                f"this method computes timm's Block with its Attention; these are "
-                f"{type(block).__name__} with {type(getattr(block, 'attn', None)).__name__}"
-            )
+def require_stepwise_blocks(model: nn.Module) -> None:
+    """Raise `Unsupported` unless every block can be computed step by step (see `is_stepwise`)."""
+    for block in blocks_of(model):
+        if not is_stepwise(block):
+            raise unknown_block(block)
+
+
+def _is_registered(step: Any, module: object) -> bool:
+    return step.dispatch(type(module)) is not step.dispatch(object)

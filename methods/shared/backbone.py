@@ -4,37 +4,25 @@ import copy
 from collections.abc import Callable
 from typing import TypeVar
 
-from timm.models import VisionTransformer
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from methods.shared.base import Unsupported
+from methods.shared.structure import blocks_of, expose_layers, is_pre_norm
 
 
-def replace_modules(
-    model: VisionTransformer, pattern: str, build: Callable[..., nn.Module]
-) -> None:
+def replace_modules(model: nn.Module, pattern: str, build: Callable[..., nn.Module]) -> None:
     """Replace the module called `pattern` in every block by ``build(old)``.
 
     >>> replace_modules(model, "mlp", Halved)  # Halved(mlp) is a module that halves the output
     """
-    for block in model.blocks:
+    for block in blocks_of(model):
+        expose_layers(block)
         block.set_submodule(pattern, build(block.get_submodule(pattern)))
 
 
-def embed_images(model: VisionTransformer, images: Tensor) -> Tensor:
-    """Compute the first block's input: prefix tokens, then patches with positions, (B, N, D)."""
-    return add_positions(model, model.patch_embed(images))
-
-
-def add_positions(model: VisionTransformer, patches: Tensor) -> Tensor:
-    """Turn the output of the patch embedding into the input of the first block, (B, N, D)."""
-    return model.norm_pre(model.patch_drop(model._pos_embed(patches)))
-
-
-def require_fused_qkv(model: VisionTransformer) -> None:
+def require_fused_qkv(model: nn.Module) -> None:
     """Raise `Unsupported` unless every block has a ``norm1`` and a fused ``attn.qkv``."""
-    for block in model.blocks:
+    for block in blocks_of(model):
         if not (hasattr(block, "norm1") and hasattr(getattr(block, "attn", None), "qkv")):
             kind = type(block).__name__
             raise Unsupported(f"prompts need blocks with norm1 and a fused attn.qkv, not {kind}")
@@ -46,9 +34,9 @@ BLOCK_LINEARS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
-def require_layers(model: VisionTransformer, kind: type[nn.Module], *names: str) -> None:
+def require_layers(model: nn.Module, kind: type[nn.Module], *names: str) -> None:
     """Raise `Unsupported` unless every block has layers of a `kind`, with weights, at `names`."""
-    for block in model.blocks:
+    for block in blocks_of(model):
         children = dict(block.named_modules())
         for name in names:
             found = children.get(name)
@@ -59,10 +47,10 @@ def require_layers(model: VisionTransformer, kind: type[nn.Module], *names: str)
                 )
 
 
-def require_pre_norm(model: VisionTransformer) -> None:
-    """Raise `Unsupported` unless every block is timm's pre-norm `Block`, not a subclass."""
-    for block in model.blocks:
-        if type(block) is not Block:
+def require_pre_norm(model: nn.Module) -> None:
+    """Raise `Unsupported` unless every block is a plain pre-norm block (see `is_pre_norm`)."""
+    for block in blocks_of(model):
+        if not is_pre_norm(block):
             raise Unsupported(
                 f"this method needs timm's plain pre-norm blocks; these are {type(block).__name__}"
             )

@@ -16,8 +16,8 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor
 
-from methods.shared.backbone import add_positions
 from methods.shared.memory import SpillWarning, free_memory
+from methods.shared.structure import add_positions, blocks_of, positions_by_block, prefix_tokens
 
 MAX_MEMORY_SHARE = 0.8  # of the free memory; blocks need some for their activations
 
@@ -46,10 +46,12 @@ def block_inputs(
         prefixes = _first_block_inputs(model, parts, grid)
         if positions:
             yield 0, tokens
-        for i, block in enumerate(model.blocks[:last], start=1):
+        blocks, passed = blocks_of(model), positions_by_block(model)
+        for i in range(last):
             for prefix, part in zip(prefixes, parts, strict=True):
-                _store(block(torch.cat([prefix, _to_device(model, part)], 1)), prefix, part)
-            yield i, tokens
+                x = torch.cat([prefix, _to_device(model, part)], 1)  # (b, P + N, D)
+                _store(blocks[i](x, **passed[i]), prefix, part)
+            yield i + 1, tokens
     finally:
         model.train(was_training)
 
@@ -79,7 +81,7 @@ def _first_block_inputs(
     """Turn patches into the first block's input, in place; return its prefix tokens in batches."""
     sizes, width = [len(part) for part in parts], parts[0].shape[2]
     # one tensor: many small ones would fragment the allocator's memory
-    shape = (sum(sizes), model.num_prefix_tokens, width)
+    shape = (sum(sizes), prefix_tokens(model), width)
     prefixes = parts[0].new_empty(shape, device=_device(model)).split(sizes)
     for prefix, part in zip(prefixes, parts, strict=True):
         _store(add_positions(model, _to_device(model, part).unflatten(1, grid)), prefix, part)

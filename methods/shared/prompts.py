@@ -14,10 +14,17 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from methods.shared.attention import attend, finish_block, is_timm_block, keys_and_values
+from methods.shared.attention import (
+    attend,
+    finish_block,
+    is_stepwise,
+    keys_and_values,
+    run_with_prompts,
+)
 from methods.shared.backbone import require_fused_qkv
 from methods.shared.base import Unsupported
 from methods.shared.hyperparameters import require_size
+from methods.shared.structure import blocks_of, prefix_tokens
 
 FORMS = ("keys_and_values", "concatenation")
 
@@ -56,7 +63,8 @@ class ConcatenatedPromptBlock(nn.Module):
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         prompts = self.dropout(self.seen().expand(len(x), -1, -1))  # (B, P, D)
-        x = self.block(torch.cat([x[:, : self.start], prompts, x[:, self.start :]], 1), **kwargs)
+        x = torch.cat([x[:, : self.start], prompts, x[:, self.start :]], 1)  # (B, P + N, D)
+        x = run_with_prompts(self.block, x, self.start, len(self.prompts), **kwargs)
         return x if self.keep else remove_tokens(x, self.start, len(self.prompts))
 
 
@@ -71,10 +79,10 @@ class KeyValuePromptBlock(nn.Module):
     def seen(self) -> Tensor:
         return self.project(self.prompts)
 
-    def forward(self, x: Tensor, **_: Any) -> Tensor:
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         attn, norm = self.block.attn, self.block.norm1
         prompts = norm(self.seen())  # (P, D)
-        attended = attend(attn, norm(x), keys_and_values(attn, prompts))
+        attended = attend(attn, norm(x), keys_and_values(attn, prompts), **kwargs)
         return finish_block(self.block, x, attended)
 
 
@@ -86,7 +94,8 @@ class PromptRemovalBlock(nn.Module):
         self.block, self.start, self.count = block, start, count
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
-        return remove_tokens(self.block(x, **kwargs), self.start, self.count)
+        x = run_with_prompts(self.block, x, self.start, self.count, **kwargs)
+        return remove_tokens(x, self.start, self.count)
 
 
 def remove_tokens(x: Tensor, start: int, count: int) -> Tensor:
@@ -109,11 +118,12 @@ def add_deep_prompts(
     one mask per image: both use the concatenation, whatever the `form`.
     """
     require_fused_qkv(model)
-    start, last = model.num_prefix_tokens, len(model.blocks) - 1
-    for i, block in enumerate(model.blocks):
+    blocks = blocks_of(model)
+    start, last = prefix_tokens(model), len(blocks) - 1
+    for i, block in enumerate(blocks):
         keep = pool_prompts and i == last
-        fast = form == "keys_and_values" and not keep and not dropout and is_timm_block(block)
-        model.blocks[i] = (
+        fast = form == "keys_and_values" and not keep and not dropout and is_stepwise(block)
+        blocks[i] = (
             KeyValuePromptBlock(block, prompts[i], project)
             if fast
             else ConcatenatedPromptBlock(block, prompts[i], start, keep, dropout, project)
@@ -129,7 +139,7 @@ def add_shallow_prompts(
 ) -> None:
     """Insert `prompts`, (P, D) once projected, before the first block; they pass through all."""
     require_fused_qkv(model)
-    start, count, blocks = model.num_prefix_tokens, len(prompts), model.blocks
+    start, count, blocks = prefix_tokens(model), len(prompts), blocks_of(model)
     if not pool_prompts:
         blocks[-1] = PromptRemovalBlock(blocks[-1], start, count)
     blocks[0] = ConcatenatedPromptBlock(blocks[0], prompts, start, True, dropout, project)
@@ -139,7 +149,7 @@ def prompts_of(model: VisionTransformer) -> list[nn.Parameter]:
     """Return the prompts of every prompted block, in order."""
     return [
         m.prompts
-        for m in model.blocks
+        for m in blocks_of(model)
         if isinstance(m, ConcatenatedPromptBlock | KeyValuePromptBlock)
     ]
 

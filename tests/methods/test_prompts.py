@@ -7,10 +7,10 @@ import torch
 
 import methods
 from bench.models import method_checks
-from methods.shared.backbone import embed_images
 from methods.shared.patch_tokens import block_inputs
 from methods.shared.prompt_initialisation import STRATEGIES, bootstrap_fn
 from methods.shared.prompts import prompts_of
+from methods.shared.structure import embed_images
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 

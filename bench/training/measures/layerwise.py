@@ -14,8 +14,8 @@ from bench.training.measures import cka
 from bench.training.measures.nmi import RunningNMI
 from bench.training.trainer import eval_mode
 from bench.utils.errors import UserError, unknown_name
-from methods.shared.backbone import embed_images
 from methods.shared.prompts import HoldsPrompts
+from methods.shared.structure import blocks_of, embed_images, positions_by_block, prefix_tokens
 
 ImageBatches = Iterable[tuple[Tensor, Tensor]]
 """Normalised images, (B, 3, H, W), and labels, (B,), in batches."""
@@ -33,7 +33,7 @@ def layer_inputs(
     the model as it was. A `BatchLoader` is read in the order of the split, which leaves the order
     of the next epoch unchanged.
     """
-    prompted = prompted_blocks(model)
+    prompted, blocks, passed = prompted_blocks(model), blocks_of(model), positions_by_block(model)
     for images in _iterate_images(batches):
         # the mode is changed only for the model's computations, never while the caller runs
         with eval_mode(model):
@@ -41,11 +41,11 @@ def layer_inputs(
         for i in range(max(prompted, default=-1) + 1):
             if i in prompted:
                 with eval_mode(model):
-                    prompts = model.blocks[i].seen().detach()  # (P, D)
-                yield i, prompts, x[:, model.num_prefix_tokens :]
+                    prompts = blocks[i].seen().detach()  # (P, D)
+                yield i, prompts, x[:, prefix_tokens(model) :]
             if i < max(prompted):
                 with eval_mode(model):
-                    x = model.blocks[i](x)
+                    x = blocks[i](x, **passed[i])
 
 
 def _iterate_images(batches: ImageBatches) -> Iterator[Tensor]:
@@ -57,7 +57,7 @@ def _iterate_images(batches: ImageBatches) -> Iterator[Tensor]:
 
 def prompted_blocks(model: VisionTransformer) -> set[int]:
     """Return the indices of the blocks that hold prompts."""
-    return {i for i, block in enumerate(model.blocks) if isinstance(block, HoldsPrompts)}
+    return {i for i, block in enumerate(blocks_of(model)) if isinstance(block, HoldsPrompts)}
 
 
 def require_prompts(measure: str, method: str) -> None:

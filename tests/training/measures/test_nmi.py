@@ -15,8 +15,8 @@ from bench.models import method_checks
 from bench.training.measures import layerwise
 from bench.training.measures.nmi import RunningNMI, entropy_sums
 from bench.utils.errors import UserError
-from methods.shared.backbone import embed_images
 from methods.shared.prompts import prompts_of
+from methods.shared.structure import embed_images
 
 CPU, VIEW = torch.device("cpu"), Transform("squash", "bilinear")
 

@@ -1,0 +1,5 @@
+"""Families of timm's backbones: one file each says what their structure is. None names a method."""
+
+from methods.shared.families import vit
+
+__all__ = ["vit"]

@@ -1,0 +1,95 @@
+"""timm's VisionTransformer: ViT, DeiT, CLIP, DINO and DINOv2, MAE, MoCo-v3, SigLIP and others."""
+
+from collections.abc import MutableSequence, Sequence
+from typing import Any
+
+from timm.layers import Attention
+from timm.models import VisionTransformer
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from methods.shared.attention import (
+    attention_output,
+    attention_update,
+    mlp_update,
+    project_qkv,
+)
+from methods.shared.base import Unsupported
+from methods.shared.structure import (
+    add_positions,
+    block_width,
+    blocks_of,
+    final_norms,
+    is_pre_norm,
+    map_feature,
+    patch_grid,
+    prefix_tokens,
+)
+
+
+@blocks_of.register
+def _(model: VisionTransformer) -> MutableSequence[Any]:
+    return model.blocks
+
+
+@prefix_tokens.register
+def _(model: VisionTransformer) -> int:
+    return model.num_prefix_tokens
+
+
+@add_positions.register
+def _(model: VisionTransformer, patches: Tensor) -> Tensor:
+    return model.norm_pre(model.patch_drop(model._pos_embed(patches)))
+
+
+@patch_grid.register
+def _(model: VisionTransformer) -> tuple[int, int]:
+    grid = model.patch_embed.grid_size
+    if grid is None or not isinstance(model.patch_drop, nn.Identity):
+        raise Unsupported("this method needs the whole map of patches, of a size known beforehand")
+    return grid
+
+
+@final_norms.register
+def _(model: VisionTransformer) -> Sequence[nn.Module]:
+    return model.norm, model.fc_norm
+
+
+@map_feature.register
+def _(model: VisionTransformer, *modules: nn.Module) -> None:
+    model.head_drop = nn.Sequential(*modules, model.head_drop)
+
+
+@block_width.register
+def _(block: Block) -> int:
+    return block.attn.proj.out_features
+
+
+@is_pre_norm.register
+def _(block: Block) -> bool:
+    return type(block) is Block
+
+
+@project_qkv.register
+def _(attn: Attention, x: Tensor, **_positions: Any) -> tuple[Tensor, Tensor, Tensor]:
+    B, N, _ = x.shape
+    split = attn.qkv(x).reshape(B, N, 3, attn.num_heads, attn.head_dim).permute(2, 0, 3, 1, 4)
+    return attn.q_norm(split[0]), attn.k_norm(split[1]), split[2]
+
+
+@attention_output.register
+def _(attn: Attention, x: Tensor, mixed: Tensor) -> Tensor:
+    mixed = attn.norm(mixed)
+    if attn.gate is not None:
+        mixed = mixed * attn.gate(x).sigmoid()
+    return attn.proj_drop(attn.proj(mixed))
+
+
+@attention_update.register
+def _(block: Block, attended: Tensor) -> Tensor:
+    return block.drop_path1(block.ls1(attended))
+
+
+@mlp_update.register
+def _(block: Block, changed: Tensor) -> Tensor:
+    return block.drop_path2(block.ls2(changed))

@@ -1,0 +1,111 @@
+"""The structure of a backbone, as methods see it: its blocks, tokens, layers and head.
+
+Methods call these functions and never name a family of backbones; each family (`families/`)
+registers what they mean for timm's classes, and never names a method. What a family does not
+register is unsupported, in one sentence.
+"""
+
+from collections.abc import MutableSequence, Sequence
+from functools import singledispatch
+from typing import Any
+
+from torch import Tensor, nn
+
+from methods.shared.base import Unsupported
+
+Positions = dict[str, Any]
+"""Keyword arguments that a model passes to a block beside its tokens, such as ``rope``."""
+
+
+@singledispatch
+def blocks_of(model: nn.Module) -> MutableSequence[Any]:
+    """Return the blocks in the order of the forward pass; assigning to an item replaces a block."""
+    raise Unsupported(
+        f"this method works on the blocks of a backbone, and {type(model).__name__} has none "
+        "that it knows"
+    )
+
+
+@singledispatch
+def prefix_tokens(model: nn.Module) -> int:
+    """Return the number of tokens before the patches: class and register tokens."""
+    raise _no_tokens(model)
+
+
+@singledispatch
+def add_positions(model: nn.Module, patches: Tensor) -> Tensor:
+    """Turn the output of the patch embedding into the input of the first block, (B, N, D)."""
+    raise _no_tokens(model)
+
+
+@singledispatch
+def positions_by_block(model: nn.Module) -> Sequence[Positions]:
+    """Return what the model passes to each of its blocks beside the tokens."""
+    return [{} for _ in blocks_of(model)]
+
+
+@singledispatch
+def patch_grid(model: nn.Module) -> tuple[int, int]:
+    """Return height and width of the grid of patches that every block sees."""
+    raise _no_tokens(model)
+
+
+@singledispatch
+def final_norms(model: nn.Module) -> Sequence[nn.Module]:
+    """Return the norms between the last block and the head."""
+    raise Unsupported(f"the final norm of {type(model).__name__} is not known to this method")
+
+
+@singledispatch
+def map_feature(model: nn.Module, *modules: nn.Module) -> None:
+    """Let `modules` map the pooled feature, (B, D), before the head's dropout and linear layer."""
+    raise Unsupported(f"the head of {type(model).__name__} is not known to this method")
+
+
+def feature_width(model: Any) -> int:
+    """Return the number of channels of the pooled feature."""
+    return int(model.num_features)
+
+
+@singledispatch
+def block_width(block: nn.Module) -> int:
+    """Return the number of channels of a block's tokens."""
+    raise unknown_block(block)
+
+
+@singledispatch
+def is_pre_norm(block: nn.Module) -> bool:
+    """Return whether a block is ``x + attn(norm1(x))``, then ``x + mlp(norm2(x))``, scaled or not.
+
+    Its two updates are `attention_update` and `mlp_update`.
+    """
+    return False
+
+
+@singledispatch
+def expose_layers(block: nn.Module) -> None:
+    """Make the block call each of its linear layers as a module, so that it can be replaced.
+
+    The outputs do not change. Some of timm's blocks otherwise read the weight of a layer.
+    """
+
+
+def embed_images(model: Any, images: Tensor) -> Tensor:
+    """Compute the first block's input: prefix tokens, then patches with positions, (B, N, D)."""
+    return add_positions(model, model.patch_embed(images))
+
+
+def unknown_block(block: nn.Module) -> Unsupported:
+    """Return the error for a block whose steps are not known."""
+    attention = type(getattr(block, "attn", None)).__name__
+    return Unsupported(
+        f"this method computes timm's Block with its Attention; these are {type(block).__name__} "
+        f"with {attention}"
+    )
+
+
+def _no_tokens(model: nn.Module) -> Unsupported:
+    return Unsupported(
+        f"this method works on a sequence of patch tokens, and {type(model).__name__} has none "
+        "that it knows"
+    )
