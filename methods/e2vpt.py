@@ -77,7 +77,8 @@ class E2VPTBlock(nn.Module):
         if self.fast:
             return self.run_block(x, keys_and_values(block.attn, block.norm1(prompts)), **kwargs)
         prompts = self.dropout(prompts.expand(len(x), -1, -1))  # (B, P, D)
-        x = self.run_block(torch.cat([x[:, : self.start], prompts, x[:, self.start :]], 1))
+        x = torch.cat([x[:, : self.start], prompts, x[:, self.start :]], 1)  # (B, P + N, D)
+        x = self.run_block(x, prompts=(self.start, len(self.prompts)), **kwargs)
         return x if self.keep else remove_tokens(x, self.start, len(self.prompts))
 
     def run_block(self, x: Tensor, *more: tuple[Tensor, Tensor], **positions: Any) -> Tensor:

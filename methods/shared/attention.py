@@ -63,10 +63,19 @@ def run_with_prompts(
 # ---- what methods call
 
 
-def attend(attn: nn.Module, x: Tensor, *more: tuple[Tensor, Tensor], **positions: Any) -> Tensor:
-    """Apply attention to `x`, (B, N, D), with `more` keys and values, (H, P, D / H) each."""
+def attend(
+    attn: nn.Module,
+    x: Tensor,
+    *more: tuple[Tensor, Tensor],
+    prompts: tuple[int, int] = (0, 0),
+    **positions: Any,
+) -> Tensor:
+    """Apply attention to `x`, (B, N, D), with `more` keys and values, (H, P, D / H) each.
+
+    `prompts` are the first of the tokens in `x` that are not the backbone's, and their number.
+    """
     q, k, v = _project_with_extra(attn, x, more, positions)
-    return mix_values(attn, x, q, k, v, _padded_bias(attn, more, positions))
+    return mix_values(attn, x, q, k, v, _padded_bias(attn, more, positions, prompts))
 
 
 def attend_first_token(
@@ -101,11 +110,21 @@ def _project_with_extra(
 
 
 def _padded_bias(
-    attn: nn.Module, more: Sequence[tuple[Tensor, Tensor]], positions: Positions
+    attn: nn.Module,
+    more: Sequence[tuple[Tensor, Tensor]],
+    positions: Positions,
+    prompts: tuple[int, int] = (0, 0),
 ) -> Tensor | None:
-    """Return the attention's bias with zeros for the keys of `more`, (1, H, N, P + N)."""
-    bias = attention_bias(attn, **positions)
-    return None if bias is None else F.pad(bias, (sum(k.shape[1] for k, _ in more), 0))
+    """Return the attention's bias with zeros for prompts and for the keys of `more`."""
+    bias = attention_bias(attn, **positions)  # (1, H, N, N)
+    if bias is None:
+        return None
+    start, count = prompts
+    for axis in (2, 3) if count else ():
+        zeros = torch.zeros_like(bias.narrow(axis, 0, 1)).expand_as(bias.narrow(axis, 0, 1))
+        before, after = bias.split([start, bias.shape[axis] - start], axis)
+        bias = torch.cat([before, *[zeros] * count, after], axis)
+    return F.pad(bias, (sum(k.shape[1] for k, _ in more), 0))
 
 
 def keys_and_values(attn: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,6 +149,11 @@ def finish_block(block: Any, x: Tensor, attended: Tensor) -> Tensor:
     """Compute the rest of a block: both residuals and the MLP, given the attention output."""
     x = x + attention_update(block, attended)
     return x + mlp_update(block, block.mlp(block.norm2(x)))
+
+
+def tells_prompts_apart(block: nn.Module) -> bool:
+    """Return whether the block must know which of its tokens are prompts."""
+    return _is_registered(run_with_prompts, block)
 
 
 def is_stepwise(block: nn.Module) -> bool:

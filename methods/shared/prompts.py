@@ -20,6 +20,7 @@ from methods.shared.attention import (
     is_stepwise,
     keys_and_values,
     run_with_prompts,
+    tells_prompts_apart,
 )
 from methods.shared.backbone import require_fused_qkv
 from methods.shared.base import Unsupported
@@ -86,6 +87,17 @@ class KeyValuePromptBlock(nn.Module):
         return finish_block(self.block, x, attended)
 
 
+class PromptPassingBlock(nn.Module):
+    """A block that gives positions to the backbone's own tokens alone, not to the prompts."""
+
+    def __init__(self, block: nn.Module, start: int, count: int):
+        super().__init__()
+        self.block, self.start, self.count = block, start, count
+
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        return run_with_prompts(self.block, x, self.start, self.count, **kwargs)
+
+
 class PromptRemovalBlock(nn.Module):
     """The last block; removes its outputs at the prompts' positions."""
 
@@ -140,6 +152,9 @@ def add_shallow_prompts(
     """Insert `prompts`, (P, D) once projected, before the first block; they pass through all."""
     require_fused_qkv(model)
     start, count, blocks = prefix_tokens(model), len(prompts), blocks_of(model)
+    for i in range(1, len(blocks)):
+        if tells_prompts_apart(blocks[i]):
+            blocks[i] = PromptPassingBlock(blocks[i], start, count)
     if not pool_prompts:
         blocks[-1] = PromptRemovalBlock(blocks[-1], start, count)
     blocks[0] = ConcatenatedPromptBlock(blocks[0], prompts, start, True, dropout, project)

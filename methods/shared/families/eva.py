@@ -1,0 +1,155 @@
+"""timm's Eva: EVA-02, DINOv3, Perception Encoder and other ViTs with rotary positions."""
+
+from collections.abc import MutableSequence, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers import AttentionRope, apply_rot_embed_cat
+from timm.models.eva import Eva, EvaAttention, EvaBlock
+from torch import Tensor, nn
+
+from methods.shared.attention import (
+    attention_output,
+    attention_update,
+    mlp_update,
+    project_qkv,
+    run_with_prompts,
+)
+from methods.shared.structure import (
+    Positions,
+    add_positions,
+    block_width,
+    blocks_of,
+    expose_layers,
+    final_norms,
+    is_pre_norm,
+    map_feature,
+    patch_grid,
+    positions_by_block,
+    prefix_tokens,
+)
+
+
+@blocks_of.register
+def _(model: Eva) -> MutableSequence[Any]:
+    return model.blocks
+
+
+@prefix_tokens.register
+def _(model: Eva) -> int:
+    return model.num_prefix_tokens
+
+
+@add_positions.register
+def _(model: Eva, patches: Tensor) -> Tensor:
+    return model.norm_pre(model._pos_embed(patches)[0])
+
+
+@positions_by_block.register
+def _(model: Eva) -> Sequence[Positions]:
+    if model.rope is None:
+        return [{} for _ in model.blocks]
+    fixed = hasattr(model.rope, "feat_shape")
+    rope = model.rope.get_embed(*(() if fixed else (model.patch_embed.grid_size,)))
+    each = rope if model.rope_mixed else [rope] * len(model.blocks)
+    return [{"rope": of_block} for of_block in each]
+
+
+@patch_grid.register
+def _(model: Eva) -> tuple[int, int]:
+    return model.patch_embed.grid_size
+
+
+@final_norms.register
+def _(model: Eva) -> Sequence[nn.Module]:
+    return model.norm, model.fc_norm
+
+
+@map_feature.register
+def _(model: Eva, *modules: nn.Module) -> None:
+    model.head_drop = nn.Sequential(*modules, model.head_drop)
+
+
+@block_width.register
+def _(block: EvaBlock) -> int:
+    return block.attn.proj.out_features
+
+
+@is_pre_norm.register
+def _(block: EvaBlock) -> bool:
+    return type(block) is EvaBlock
+
+
+@expose_layers.register
+def _(block: EvaBlock) -> None:
+    if getattr(block.attn, "q_bias", None) is not None:
+        block.attn.qkv_bias_separate = True  # or it reads the weight, never calling the layer
+
+
+@project_qkv.register(EvaAttention)
+@project_qkv.register(AttentionRope)
+def _(attn: Any, x: Tensor, rope: Tensor | None = None, **_: Any) -> tuple[Tensor, Tensor, Tensor]:
+    q, k, v = (split_heads(attn, part) for part in _project(attn, x))
+    q, k = attn.q_norm(q), attn.k_norm(k)
+    if rope is not None:
+        q, k = (_rotate(attn, part, rope).type_as(v) for part in (q, k))
+    groups = getattr(attn, "num_kv_groups", 1)
+    if groups > 1:
+        k, v = (part.repeat_interleave(groups, 1) for part in (k, v))
+    return q, k, v
+
+
+def _project(attn: Any, x: Tensor) -> Sequence[Tensor]:
+    """Project `x` to queries, keys and values, (B, N, D) each, as the attention itself does."""
+    if attn.qkv is None:
+        return attn.q_proj(x), attn.k_proj(x), attn.v_proj(x)
+    if getattr(attn, "q_bias", None) is None:
+        return attn.qkv(x).chunk(3, -1)
+    bias = torch.cat([attn.q_bias, attn.k_bias, attn.v_bias])
+    if attn.qkv_bias_separate:
+        return (attn.qkv(x) + bias).chunk(3, -1)
+    return F.linear(x, attn.qkv.weight, bias).chunk(3, -1)
+
+
+def split_heads(attn: Any, x: Tensor) -> Tensor:
+    """Split channels into heads: (B, N, D) to (B, H, N, D / H)."""
+    return x.unflatten(-1, (-1, attn.head_dim)).transpose(1, 2)
+
+
+def _rotate(attn: Any, x: Tensor, rope: Tensor) -> Tensor:
+    """Rotate the last tokens of `x`, (B, H, N, D / H), as many as `rope` has positions."""
+    start = x.shape[2] - rope.shape[-2]
+    rotated = apply_rot_embed_cat(x[:, :, start:], rope, half=attn.rotate_half)
+    return torch.cat([x[:, :, :start], rotated], 2)
+
+
+@attention_output.register(EvaAttention)
+@attention_output.register(AttentionRope)
+def _(attn: Any, x: Tensor, mixed: Tensor) -> Tensor:
+    mixed = attn.norm(mixed)
+    if attn.gate is not None:
+        mixed = mixed * attn.gate(x).sigmoid()
+    return attn.proj_drop(attn.proj(mixed))
+
+
+@attention_update.register
+def _(block: EvaBlock, attended: Tensor) -> Tensor:
+    scaled = attended if block.gamma_1 is None else block.gamma_1 * attended
+    return block.drop_path1(scaled)
+
+
+@mlp_update.register
+def _(block: EvaBlock, changed: Tensor) -> Tensor:
+    scaled = changed if block.gamma_2 is None else block.gamma_2 * changed
+    return block.drop_path2(scaled)
+
+
+@run_with_prompts.register
+def _(
+    block: EvaBlock, x: Tensor, start: int, count: int, rope: Tensor | None = None, **more: Any
+) -> Tensor:
+    if rope is not None:
+        rope = F.pad(rope, (0, 0, count, 0))  # sine and cosine of the prompts, which stand first
+        rope[..., :count, rope.shape[-1] // 2 :] = 1.0  # a rotation by nothing
+    return block(x, rope=rope, **more)
