@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import field, fields
+from dataclasses import asdict, field, fields
 from typing import Any, Literal
 
 from pydantic import ConfigDict
@@ -13,6 +13,10 @@ from bench.utils.text import longest_prefix
 SCHEMA_VERSION = 2  # 1 had neither the number of classes nor the hash of a plug-in's code
 TRIALS_DIR = "trials"  # a store of its own in a results folder
 STRICT = ConfigDict(extra="forbid")
+# STATED: brought in from others, by their word alone: it is listed and never ranks. Empty: a run of
+# one's own, or merged because its predictions give its number.
+Evidence = Literal["", "stated"]
+STATED: Evidence = "stated"
 PROMPTS_FROM = "prompts_from"  # in Settings.fields: the task whose images initialise the prompts
 
 
@@ -121,6 +125,13 @@ class Record:
     cell: str = ""
     tuned: TuningResult | None = None  # for a final run whose rates were chosen by trials
     schema: int = SCHEMA_VERSION
+    evidence: Evidence = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as its file has it; an empty `evidence` is left out."""
+        named = {"settings": self.settings.to_json(), "cell": self.settings.digest()}
+        whole = {**asdict(self), **named}
+        return {k: v for k, v in whole.items() if v or k != "evidence"}
 
     @property
     def ok(self) -> bool:

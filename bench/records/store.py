@@ -6,7 +6,6 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from bench.records.schema import SCHEMA_VERSION, TRIALS_DIR, Record, Settings, inconsistency
+from bench.records import transaction
+from bench.records.schema import (
+    SCHEMA_VERSION,
+    STATED,
+    TRIALS_DIR,
+    Record,
+    Settings,
+    inconsistency,
+)
 from bench.utils.errors import UserError
 from bench.utils.files import write_atomically
 
@@ -38,7 +45,15 @@ class Store:
         return self.root / "predictions" / f"{settings.digest()}.npz"
 
     def find(self, settings: Settings) -> Record | None:
-        """Return the cell's record, or None if there is no valid one."""
+        """Return the cell's record, or None if there is no valid one.
+
+        What others stated of a cell is none: the cell is run here as if nobody had.
+        """
+        record = self.find_any(settings)
+        return None if record and record.evidence == STATED else record
+
+    def find_any(self, settings: Settings) -> Record | None:
+        """Return the cell's record, one that others stated included."""
         path = self.path(settings)
         try:
             return read_record(path) if path.exists() else None
@@ -48,9 +63,7 @@ class Store:
     def write(self, record: Record) -> Path:
         """Write `record` atomically, in place of an earlier one of the same cell."""
         path = self.path(record.settings)
-        settings = record.settings
-        whole = {**asdict(record), "settings": settings.to_json(), "cell": settings.digest()}
-        write_atomically(path, json.dumps(whole, indent=1, sort_keys=True).encode() + b"\n")
+        write_atomically(path, record_bytes(record))
         return path
 
     def files(self) -> list[Path]:
@@ -68,8 +81,10 @@ class Store:
     def require_current_schema(self) -> None:
         """Raise `UserError` if there are records of schema 1, whose cells a run would repeat.
 
-        The files are searched as text, not parsed: 10,000 take a fraction of a second.
+        First, a merge that was cut short is undone. The files are searched as text, not parsed:
+        10,000 take a fraction of a second.
         """
+        transaction.undo_interrupted(self.root)
         every = [*self.files(), *Store(self.root / TRIALS_DIR).files()]
         old = [path for path in every if b'\n "schema": 1,' in path.read_bytes()]
         if old:
@@ -90,6 +105,11 @@ class Store:
                 f"the results folder {self.root} cannot be written to ({error.strerror}); "
                 "choose another with --results"
             ) from None
+
+
+def record_bytes(record: Record) -> bytes:
+    """Return the content of a record's file."""
+    return json.dumps(record.to_json(), indent=1, sort_keys=True).encode() + b"\n"
 
 
 _record_adapter = TypeAdapter(Record)
@@ -161,18 +181,32 @@ def read_predictions(path: Path) -> Predictions | None:
         return None
 
 
+class FolderRecords(NamedTuple):
+    """The records of a results folder."""
+
+    records: list[Record]  # valid, and of known evidence: these rank
+    stated: list[Record]  # valid, by the word of others alone: these never rank
+    problems: list[str]  # a sentence for each file that is not a valid record
+
+
 def read_valid(store: Store) -> tuple[list[Record], list[str]]:
-    """Return the valid records, and a sentence for each file that is not one."""
-    records, problems = [], []
+    """Return the valid records that may rank, and a sentence for each file that is not valid."""
+    found = read_folder(store)
+    return found.records, found.problems
+
+
+def read_folder(store: Store) -> FolderRecords:
+    """Read all the records of a results folder."""
+    found = FolderRecords([], [], [])
     for path, record in store.read_all():
         problem = (
             str(record) if isinstance(record, UserError) else _record_problem(path, record, store)
         )
         if problem:
-            problems.append(problem)
+            found.problems.append(problem)
         elif isinstance(record, Record):
-            records.append(record)
-    return records, problems
+            (found.stated if record.evidence == STATED else found.records).append(record)
+    return found
 
 
 def load_records(results: Path | str = "results") -> list[Record]:
