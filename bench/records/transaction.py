@@ -86,6 +86,7 @@ def open_transaction(root: Path) -> Iterator[Transaction]:
     try:
         with FileLock(staging / LOCK_FILE, timeout=0):
             _take_back(root)
+            _remove_staged(staging)
             transaction = Transaction(root)
             try:
                 yield transaction
@@ -123,15 +124,21 @@ def _take_back(root: Path) -> None:
             with suppress(OSError):  # not empty: another process has written there
                 (root / name).rmdir()
         journal.unlink()
-    for folder in ("new", "old"):
-        shutil.rmtree(root / STAGING_DIR / folder, ignore_errors=True)
 
 
 def _remove(staging: Path) -> None:
     """Remove the folder, unless another process has begun to use it."""
+    _remove_staged(staging)
     (staging / LOCK_FILE).unlink(missing_ok=True)
     with suppress(OSError):
         staging.rmdir()
+
+
+def _remove_staged(staging: Path) -> None:
+    for folder in ("new", "old"):
+        shutil.rmtree(staging / folder, ignore_errors=True)
+    for unfinished in staging.glob(".*.part"):
+        unfinished.unlink(missing_ok=True)
 
 
 def _restore(root: Path, name: str, staged: list[int]) -> None:
