@@ -6,9 +6,10 @@
         journal.json          there while files are being moved: the paths, and the folders made
         lock                  held by the process that writes
 
-Files are staged first. With the journal they begin to move; when all have, the journal is removed,
-and that commits them. After an error the moved files are taken back at once; after a crash, by the
-next command on this results folder. Each file is complete at every moment.
+Files are staged first. With the journal, they begin to move in the order in which they were added;
+when all have, the journal is removed, and that commits them. After an error the moved files are
+taken back at once; after a crash, by the next command on this results folder. Each file is complete
+at every moment.
 """
 
 import json
@@ -22,6 +23,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from bench.records import folders
 from bench.utils.errors import UserError
 from bench.utils.files import read_regular_file, write_atomically
 
@@ -37,11 +39,16 @@ class Transaction:
     root: Path
     stamps: dict[str, Stamp] = field(default_factory=dict)  # of the files there, by their paths
 
-    def write(self, path: Path, content: bytes) -> None:
-        """Stage the content of a file; a later one of the same path takes its place."""
-        name = path.relative_to(self.root).as_posix()
-        self.stamps.setdefault(name, _stamp(path))
-        write_atomically(self._staged(name), content)
+    @property
+    def folder(self) -> Path:
+        """The folder to write files to, at the paths that they will have below the root."""
+        return self.root / STAGING_DIR / "new"
+
+    def add(self, written: Path) -> None:
+        """Add a file of `folder`; one added before at the same path is written in its place."""
+        name = written.relative_to(self.folder).as_posix()
+        folders.require_inside(self.root, self.root / name)
+        self.stamps.setdefault(name, _stamp(self.root / name))
 
     def commit(self) -> None:
         """Move the staged files to their places."""
@@ -50,7 +57,7 @@ class Transaction:
             kept.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(self.root / name, kept, follow_symlinks=False)
         journal = self.root / STAGING_DIR / JOURNAL_FILE
-        staged = {name: _stamp(self._staged(name)) for name in self.stamps}
+        staged = {name: _stamp(self.folder / name) for name in self.stamps}
         content = {"files": staged, "folders": self._missing_folders()}
         write_atomically(journal, json.dumps(content).encode())
         for name in self.stamps:
@@ -62,10 +69,7 @@ class Transaction:
         if _stamp(target) != self.stamps[name]:
             raise UserError(f"{target} was written meanwhile, by a run perhaps; try it again")
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(self._staged(name), target)
-
-    def _staged(self, name: str) -> Path:
-        return self.root / STAGING_DIR / "new" / name
+        os.replace(self.folder / name, target)
 
     def _missing_folders(self) -> list[str]:
         """List the folders that the files need and that are not there, outermost first."""

@@ -16,6 +16,7 @@ import pytest
 
 from bench.records import transaction
 from bench.utils.errors import UserError
+from bench.utils.files import write_atomically
 
 NEW = {"predictions/a.npz": b"A", "records/x/y/a.json": b"a", "records/old.json": b"new"}
 # whatever changes a folder: of `os`, and of modules that have their own names for it
@@ -40,10 +41,15 @@ def tree(folder: Path) -> dict[str, bytes | None]:
     }
 
 
+def stage(files: transaction.Transaction, name: str, content: bytes) -> None:
+    write_atomically(files.folder / name, content)
+    files.add(files.folder / name)
+
+
 def write_all(results: Path) -> None:
     with transaction.open_transaction(results) as files:
         for name, content in NEW.items():
-            files.write(results / name, content)
+            stage(files, name, content)
 
 
 class Crash(BaseException):
@@ -108,7 +114,7 @@ def test_an_error_within_leaves_the_folder_as_it_was(results: Path) -> None:
 
     def interrupted() -> None:
         with transaction.open_transaction(results) as files:
-            files.write(results / "records/old.json", b"new")
+            stage(files, "records/old.json", b"new")
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -133,6 +139,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from bench.records import transaction
+from bench.utils.files import write_atomically
 results, step, plain = Path(sys.argv[1]), int(sys.argv[2]), os.replace
 moved = []
 def replace(old, new):
@@ -143,7 +150,8 @@ def replace(old, new):
 os.replace = replace
 with transaction.open_transaction(results) as files:
     for name in "ab":
-        files.write(results / "records" / name, name.encode())
+        write_atomically(files.folder / name, name.encode())
+        files.add(files.folder / name)
 """
 
 
@@ -177,8 +185,8 @@ def crash() -> None:
 def test_a_file_that_was_written_meanwhile_stops_the_transaction(results: Path) -> None:
     def overtaken() -> None:
         with transaction.open_transaction(results) as files:
-            files.write(results / "predictions/a.npz", b"A")
-            files.write(results / "records/old.json", b"new")
+            stage(files, "predictions/a.npz", b"A")
+            stage(files, "records/old.json", b"new")
             (results / "records/old.json").write_bytes(b"by a run")
 
     with pytest.raises(UserError, match="was written meanwhile"):
@@ -191,7 +199,7 @@ def test_a_second_transaction_in_the_same_folder_is_a_sentence_and_the_first_goe
     results: Path,
 ) -> None:
     with transaction.open_transaction(results) as files:
-        files.write(results / "records/old.json", b"new")
+        stage(files, "records/old.json", b"new")
         with (
             pytest.raises(UserError, match="another merge into"),
             transaction.open_transaction(results),
