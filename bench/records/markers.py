@@ -6,7 +6,7 @@ making, who refuse bad input before any compute.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import core_schema
@@ -64,10 +64,11 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """Dictionaries with these entries and no others."""
+    """Dictionaries with these entries; others are refused, or left out."""
 
     required: Mapping[str, Any] = field(default_factory=dict)
     optional: Mapping[str, Any] = field(default_factory=dict)
+    others: Literal["forbid", "ignore"] = "forbid"
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -78,7 +79,7 @@ class Table:
             )
             for name, kind in {**self.required, **self.optional}.items()
         }
-        table = core_schema.typed_dict_schema(entries, extra_behavior="forbid")
+        table = core_schema.typed_dict_schema(entries, extra_behavior=self.others)
         return _in_json(table, source, handler)
 
 

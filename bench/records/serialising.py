@@ -28,6 +28,11 @@ def record_to_json(record: Record) -> bytes:
     return json.dumps(whole, indent=1, sort_keys=True).encode() + b"\n"
 
 
+def lease_to_json(info: Mapping[str, Any]) -> bytes:
+    """Return the file of a lease."""
+    return json.dumps(_plain_values(info)).encode()
+
+
 def _plain_values(table: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _plain_value(value) for name, value in table.items()}
 

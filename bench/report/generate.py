@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from bench.config.loading import SUITES_DIR, card_names
 from bench.config.suite import Suite, load_suite
+from bench.records.measurements import unreadable_measurements
 from bench.records.schema import Record
 from bench.records.store import FolderRecords, Store, read_folder
 from bench.report import figures, html, ledgers, paper_tables, paper_values
@@ -84,7 +85,8 @@ def regenerate(results: Path | str) -> RegeneratedFiles:
     """
     results = Path(results)
     found = read_folder(Store(results))
-    return RegeneratedFiles(write_files(results, _render_all(found, results)), found.problems)
+    problems = [*found.problems, *unreadable_measurements(results)]
+    return RegeneratedFiles(write_files(results, _render_all(found, results)), problems)
 
 
 def refresh_page(results: Path) -> None:
