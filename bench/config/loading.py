@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from bench.utils import files, text, toml
+from bench.utils.collector import paused_collector
 from bench.utils.errors import UserError, first_line, unknown_name
 from bench.utils.files import REPO_ROOT
 
@@ -30,19 +31,36 @@ def load_card(cls: type[T], kind: str, name: str, folder: Path) -> T:
     path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
     if not name.endswith(".toml") and not path.exists():
         raise unknown_name(kind, name, card_names(folder))
-    return validate(cls, f"the card {path}", read_toml(path, kind))
+    return _parse_card(cls, kind, path, _read_card(path, kind))
+
+
+@lru_cache(maxsize=16)
+@paused_collector()
+def _parse_card(cls: type[T], kind: str, path: Path, content: bytes) -> T:
+    """Parse a card; what was read a moment ago, while a request was planned, is not parsed anew."""
+    return validate(cls, f"the card {path}", _parse_toml(path, kind, content))
 
 
 def read_toml(path: Path, kind: str) -> dict[str, Any]:
     """Read a card's table; a link to a card is one, too. Raises `UserError`."""
+    return _parse_toml(path, kind, _read_card(path, kind))
+
+
+def _read_card(path: Path, kind: str) -> bytes:
     try:
-        content = files.read_regular_file(path, MAX_CARD, follow_links=True)
-        return toml.parse(text.decode_utf8(content))
+        return files.read_regular_file(path, MAX_CARD, follow_links=True)
     except FileNotFoundError:
         raise UserError(f"no {kind} card at {path}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         why = getattr(error, "strerror", None) or first_line(error)
         raise UserError(f"the {kind} card {path} cannot be read: {why}") from None
+
+
+def _parse_toml(path: Path, kind: str, content: bytes) -> dict[str, Any]:
+    try:
+        return toml.parse(text.decode_utf8(content))
+    except (text.NotText, toml.NotToml) as error:
+        raise UserError(f"the {kind} card {path} cannot be read: {error}") from None
 
 
 def validate(cls: type[T], origin: str, table: dict[str, Any]) -> T:

@@ -10,6 +10,7 @@ from bench.config.recipe import Recipe
 from bench.utils.errors import UserError, unknown_name
 
 BACKBONE_FIELDS = tuple(f"backbone.{name}" for name in ("pooling", "input_size", "mean", "std"))
+RECIPE_FIELDS = frozenset(f.name for f in fields(Recipe))
 POOLINGS = ("token", "avg", "backbone")
 
 
@@ -28,7 +29,7 @@ def override_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
 
 def is_recipe_field(name: str) -> bool:
     """Return whether an override is of the recipe rather than of a method's fields."""
-    return name.partition(".")[0] in {f.name for f in fields(Recipe)}
+    return name.partition(".")[0] in RECIPE_FIELDS
 
 
 def is_backbone_field(name: str) -> bool:

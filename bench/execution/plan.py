@@ -4,7 +4,7 @@ The calls in order: `make_plan`, `plan_cells`, `resolve_request`, `ResolvedReque
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -27,6 +27,7 @@ from bench.records.schema import PROMPTS_FROM, Record, Settings
 from bench.records.store import Store
 from bench.training import devices, trainer
 from bench.training.cell import Cell
+from bench.utils.collector import paused_collector
 from bench.utils.errors import UserError
 from methods import Method
 
@@ -41,7 +42,11 @@ class Plan:
 
     def pending(self) -> list[Cell]:
         """Return the cells without a result."""
-        return [cell for cell in self.cells if cell.settings.digest() not in self.done]
+        return [cell for cell in self.cells if not self.is_done(cell)]
+
+    def is_done(self, cell: Cell) -> bool:
+        """Return whether a cell of the plan has a result."""
+        return bool(self.done) and cell.digest in self.done  # digests take a third of planning
 
 
 def make_plan(request: Request, store: Store) -> Plan:
@@ -51,7 +56,16 @@ def make_plan(request: Request, store: Store) -> Plan:
 
 def look_up(cells: list[Cell], store: Store, device: str) -> Plan:
     """Return the plan of cells: done are those with a record and all their measurements."""
-    return Plan(cells, {cell.settings.digest() for cell in cells if _has_all(cell, store)}, device)
+    found = recorded_of(cells, store)
+    return Plan(cells, {cell.digest for cell in found if _has_all(cell, store)}, device)
+
+
+def recorded_of(cells: Sequence[Cell], store: Store) -> list[Cell]:
+    """Return the cells that have a file in the store; the others need not be looked up."""
+    suites = dict.fromkeys(cell.settings.suite for cell in cells)
+    recorded = {suite: store.recorded_cells(suite) for suite in suites}
+    known = ((cell, recorded[cell.settings.suite]) for cell in cells)
+    return [cell for cell, digests in known if digests and cell.digest in digests]
 
 
 def _has_all(cell: Cell, store: Store) -> bool:
@@ -66,6 +80,7 @@ def pending_measurements(record: Record | None, cell: Cell, store: Store) -> lis
     return measurements.missing_measurements(store.root, record.cell, cell.measurements)
 
 
+@paused_collector()
 def plan_cells(request: Request) -> list[Cell]:
     """Build every cell of the request, in a fixed order whatever the order of the names.
 
@@ -79,13 +94,13 @@ def plan_cells(request: Request) -> list[Cell]:
     if not request.fields_checked:
         for name, method in selected.items():
             compatibility.require_fields_attachable(resolved.backbones.values(), name, [method])
-    axes = product(sorted(resolved.backbones), resolved.tasks, sorted(selected), resolved.seeds)
-    return unique_cells(resolved.build_cell(*point, at) for point in axes)
+    axes = product(resolved.cards(), resolved.tasks, sorted(selected), resolved.seeds)
+    return [resolved.build_cell(*point, at) for point in axes]
 
 
 def unique_cells(cells: Iterable[Cell]) -> list[Cell]:
     """Return each cell once: a card may have been requested by two names."""
-    return list({cell.settings.digest(): cell for cell in cells}.values())
+    return list({cell.digest: cell for cell in cells}.values())
 
 
 def is_done(record: Record | None) -> bool:
@@ -129,13 +144,25 @@ class ResolvedRequest:
     _data: dict[tuple[str, SplitPair], CheckedData] = field(
         default_factory=dict, init=False, repr=False
     )
-    _methods: dict[str, Method] = field(default_factory=dict, init=False, repr=False)
+    _made: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def used_tasks(self) -> list[Task]:
+        """The tasks whose data are read, in the order of the card."""
+        return _used_tasks(self.suite, self.tasks, self.prompt_source)
 
     @cached_property
     def backbones(self) -> dict[str, Backbone]:
         """The backbones by their names in the request; raises `UserError` for missing weights."""
         changes = self.request.changes
         return {canonical_name(name): backbones.find(name, changes) for name in self.backbone_names}
+
+    def cards(self) -> list[str]:
+        """Return the names of the backbones, sorted, and each backbone once: one may have two."""
+        found = {}
+        for name, one in sorted(self.backbones.items()):
+            found[repr((one.card.name, one.sha256, one.input, _architecture(one)))] = name
+        return list(found.values())
 
     @cached_property
     def precision(self) -> str:
@@ -144,16 +171,28 @@ class ResolvedRequest:
 
     def check_data(self, pair: SplitPair) -> None:
         """Check these splits of every task; raises `UserError` as `selection.check_data` does."""
-        for task in self.suite.task:
-            if task in self.tasks or task == self.prompt_source:
-                self.data(task, pair)
+        for task in self.used_tasks:
+            self.data(task, pair)
 
     def data(self, task: Task, pair: SplitPair) -> CheckedData:
         """Return the digest of a task's splits, read and checked once; no other split is opened."""
         key = task.name, pair
         if key not in self._data:
-            self._data[key] = selection.check_data(self.suite, task, pair, self.request)
+            self._data[key] = self._check_data(task, pair)
         return self._data[key]
+
+    def _check_data(self, task: Task, pair: SplitPair) -> CheckedData:
+        """Check a task's data; built-in tasks that differ in their names alone are looked at once.
+
+        Warnings name the task: where there are any, each task is looked at.
+        """
+        twin = _content_of_builtin(task), pair
+        if twin in self._data:
+            return self._data[twin]
+        found = selection.check_data(self.suite, task, pair, self.request)
+        if task.embedded and not found.warnings:
+            self._data[twin] = found
+        return found
 
     def forget_data(self) -> None:
         """Have data read again at the next use: they may change while trials run for hours."""
@@ -162,12 +201,17 @@ class ResolvedRequest:
     def build_method(self, name: str, at: SearchPoint | None = None) -> Method:
         """Return a method with the fields that recipe, command line and search point give it."""
         searched = description.method_fields(at.point) if at else {}
-        key = json.dumps([name, searched])
-        if key not in self._methods:
-            self._methods[key] = selection.build_method(
-                name, self.recipe, self.method_overrides, searched
-            )
-        return self._methods[key]
+        built: Method = self._once(
+            ("method", name, json.dumps(searched) if searched else ""),
+            lambda: selection.build_method(name, self.recipe, self.method_overrides, searched),
+        )
+        return built
+
+    def _once(self, key: tuple[object, ...], make: Callable[[], Any]) -> Any:
+        """Return what cells share, made once however many cells a plan has."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def build_cell(
         self, card: str, task: Task, name: str, seed: int, at: SearchPoint | None = None
@@ -206,11 +250,14 @@ class ResolvedRequest:
             classes=task.classes,
             split=self.data(task, _splits(at)).digest,
             method=name,
-            fields={**asdict(method), **({PROMPTS_FROM: source.name} if source else {})},
+            fields=self._once(("fields", id(method)), lambda: asdict(method))
+            | ({PROMPTS_FROM: source.name} if source else {}),
             backbone=backbone.card.name,
             weights=backbone.sha256,
-            input={**asdict(backbone.input), **_architecture(backbone)},
-            recipe=self._protocol(recipe, at),
+            input=self._once(
+                ("input", card), lambda: {**asdict(backbone.input), **_architecture(backbone)}
+            ),
+            recipe=self._once(("protocol", _key(at)), lambda: self._protocol(recipe, at)),
             rates=recipe.rates(name),
             seed=seed,
             start_split=self.data(source, _splits(at)).train_digest if source else "",
@@ -221,8 +268,8 @@ class ResolvedRequest:
         """Return the recipe at a search point; a trial is evaluated after its last epoch alone."""
         if at is None:
             return self.recipe
-        recipe = search_space.recipe_at_point(self.recipe, at.point, at.epochs)
-        return recipe if at.scored == "test" else replace(recipe, test_evaluations=1)
+        found: Recipe = self._once(("recipe", _key(at)), lambda: _recipe_at(self.recipe, at))
+        return found
 
     def _protocol(self, recipe: Recipe, at: SearchPoint | None) -> dict[str, Any]:
         """Return the part of a cell's recipe that its settings record."""
@@ -270,8 +317,7 @@ def resolve_request(request: Request) -> ResolvedRequest:
     selection.require_overrides_used(recipe, overrides, built)
     tasks = _select_tasks(suite, selected.tasks)
     source = selection.prompt_source(suite, overrides)
-    used = [task for task in suite.task if task in tasks or task == source]
-    selection.require_present(suite, used, request)
+    selection.require_present(suite, _used_tasks(suite, tasks, source), request)
     return ResolvedRequest(
         request=request,
         suite=suite,
@@ -285,6 +331,21 @@ def resolve_request(request: Request) -> ResolvedRequest:
     )
 
 
+def _content_of_builtin(task: Task) -> str:
+    """Return what tells a built-in task from others, besides its names; empty for data on disk."""
+    about = (v for k, v in vars(task).items() if k not in ("name", "title", "group"))
+    return repr(list(about)) if task.embedded else ""
+
+
+def _recipe_at(recipe: Recipe, at: SearchPoint) -> Recipe:
+    there = search_space.recipe_at_point(recipe, at.point, at.epochs)
+    return there if at.scored == "test" else replace(there, test_evaluations=1)
+
+
+def _key(at: SearchPoint | None) -> str:
+    return json.dumps(asdict(at), sort_keys=True) if at else ""
+
+
 def _splits(at: SearchPoint | None) -> SplitPair:
     """Return the splits that a cell is trained and evaluated on."""
     return (at.learnt, at.scored) if at else FINAL_SPLITS
@@ -293,6 +354,11 @@ def _splits(at: SearchPoint | None) -> SplitPair:
 def _select_tasks(suite: Suite, names: list[str]) -> list[Task]:
     selected = {suite.find(name).name for name in names}
     return [task for task in suite.task if not selected or task.name in selected]
+
+
+def _used_tasks(suite: Suite, tasks: list[Task], source: Task | None) -> list[Task]:
+    names = {task.name for task in [*tasks, *([source] if source else [])]}
+    return [task for task in suite.task if task.name in names]
 
 
 def _architecture(backbone: Backbone) -> dict[str, Any]:

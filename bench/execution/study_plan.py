@@ -20,7 +20,7 @@ def plan_study(study: Study, common: Request, store: Store) -> Plan:
     `plan.plan_cells` does, and for a measurement that a method cannot give.
     """
     require_valid_study(study, common)
-    found = {cell.settings.digest(): cell for cell in _study_cells(study, common)}
+    found = {cell.digest: cell for cell in _study_cells(study, common)}
     cells = [replace(cell, measurements=tuple(study.measure)) for cell in found.values()]
     return plan.look_up(cells, store, common.device)
 

@@ -136,7 +136,7 @@ def plan_all_searches(requests: Iterable[Request]) -> list[Search]:
 
 def _unique_searches(searches: Iterable[Search]) -> list[Search]:
     """Return each search once: a card may have been requested by two names."""
-    return list({one.first_trial().settings.digest(): one for one in searches}.values())
+    return list({one.first_trial().digest: one for one in searches}.values())
 
 
 def _require_unset(request: Request, searched: Iterable[str], method: str) -> None:
@@ -177,7 +177,7 @@ def _trial_result(cell: Cell, record: Record) -> Trial:
     accuracy = record.outcome.accuracy if record.outcome else None
     seconds = record.environment.get("seconds", 0.0)
     point, epochs = cell.request["at"]["point"], cell.recipe.epochs
-    return Trial(point, epochs, accuracy, seconds, cell.settings.digest())
+    return Trial(point, epochs, accuracy, seconds, cell.digest)
 
 
 def write_csv(states: Iterable[SearchState], results: Path) -> Path:

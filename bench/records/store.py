@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -56,6 +57,11 @@ class Store:
     def files(self) -> list[Path]:
         """List all record files, in a fixed order."""
         return sorted((self.root / "records").rglob("*.json"))
+
+    def recorded_cells(self, suite: str) -> set[str]:
+        """Return the cells of a suite that have a file, by its name: one walk for many cells."""
+        walk = os.walk(self.root / "records" / _safe_path_part(suite))
+        return {name[-21:-5] for _, _, names in walk for name in names if name.endswith(".json")}
 
     def read_all(self) -> Iterator[tuple[Path, Record | UserError]]:
         """Yield every file with its record, or with the error that says what is wrong with it."""

@@ -3,7 +3,6 @@
 import math
 import re
 import tomllib
-from collections.abc import Iterator
 from typing import Any
 
 from bench.utils.names import shorten
@@ -43,9 +42,7 @@ def parse(text: str) -> dict[str, Any]:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # int() raises it, too
         raise NotToml(str(error)[:MAX_MESSAGE]) from None
-    for place, value in _leaves(table, ""):
-        if problem := _value_problem(value):
-            raise NotToml(f"{place} {problem}")
+    _require_plain(table, "")
     return table
 
 
@@ -57,9 +54,7 @@ def parse_value(text: str) -> Any:
     except (ValueError, RecursionError):  # a bare word
         table = {}
     value = table["value"] if list(table) == ["value"] else text
-    for place, leaf in _leaves(value, "the value"):
-        if problem := _value_problem(leaf):
-            raise NotToml(f"{place} {problem}")
+    _require_plain(value, "the value")
     return value
 
 
@@ -77,26 +72,27 @@ def _require_shallow(text: str) -> None:
         raise NotToml(f"it has a number of {MAX_DIGITS} digits or more")
 
 
-def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """Yield each key and each value that is no table or array, with its place."""
+def _require_plain(value: Any, place: str) -> None:
+    """Raise `NotToml` for the first key or value that no card could hold, with its place."""
     if isinstance(value, dict):
         for name, one in value.items():
-            yield place, name
-            yield from _leaves(one, f"{place}.{name}" if place else name)
+            if _CONTROL.search(name):
+                raise NotToml(f"{place} has a control character in a name: {shorten(name)}".strip())
+            if type(one) is not str or _CONTROL.search(one):
+                _require_plain(one, f"{place}.{name}".removeprefix("."))
     elif isinstance(value, list):
         for number, one in enumerate(value):
-            yield from _leaves(one, f"{place}.{number}")
-    else:
-        yield place, value
+            if type(one) is not str or _CONTROL.search(one):
+                _require_plain(one, f"{place}.{number}")
+    elif problem := _value_problem(value):
+        raise NotToml(f"{place} {problem}")
 
 
 def _value_problem(value: Any) -> str:
     """Return what is wrong with a value, as the end of a sentence; empty if nothing is."""
     if isinstance(value, str):
         return f"has a control character: {shorten(value)}" if _CONTROL.search(value) else ""
-    if isinstance(value, bool):
-        return ""
-    if isinstance(value, int):
+    if isinstance(value, int):  # bool among them
         return "" if value in WHOLE_NUMBERS else "is a number of more than 64 bits"
     if isinstance(value, float):
         return "" if math.isfinite(value) else f"is {value}; a finite number was expected"
