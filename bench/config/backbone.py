@@ -1,6 +1,7 @@
 """Backbone cards: which timm model, which weights, and the input that they expect."""
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, replace
 from pathlib import Path
@@ -87,8 +88,8 @@ def load_backbone(name: str) -> BackboneCard:
         if card.weights in ("", RANDOM_WEIGHTS):
             return card
         local = (path.parent / card.weights).resolve()
-        known = (WEIGHTS_DIR / card.weights).is_file()
-        return card if known and not local.is_file() else replace(card, weights=str(local))
+        known = os.path.isfile(WEIGHTS_DIR / card.weights)
+        return card if known and not os.path.isfile(local) else replace(card, weights=str(local))
     plain, at, file = name.partition("@")
     if at:
         card = load_backbone(plain)

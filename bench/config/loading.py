@@ -1,5 +1,6 @@
 """Loading and validation of the TOML cards of suites, recipes, backbones and sources."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache, lru_cache
@@ -29,7 +30,7 @@ def card_names(folder: Path) -> list[str]:
 def load_card(cls: type[T], kind: str, name: str, folder: Path) -> T:
     """Load the card called `name` in `folder`, or the card at that path if it ends in .toml."""
     path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
-    if not name.endswith(".toml") and not path.exists():
+    if not name.endswith(".toml") and not os.path.exists(path):
         raise unknown_name(kind, name, card_names(folder))
     return _parse_card(cls, kind, path, _read_card(path, kind))
 

@@ -32,8 +32,12 @@ def require_valid_study(study: Study, common: Request) -> None:
 
 
 def _study_cells(study: Study, common: Request) -> Iterator[Cell]:
+    count = 0
     for request in study_requests(study, common):
-        yield from plan.plan_cells(request)
+        cells = plan.plan_cells(request)
+        count += len(cells)
+        plan.require_plannable(count)
+        yield from cells
 
 
 def study_requests(study: Study, common: Request) -> Iterator[Request]:
