@@ -96,6 +96,6 @@ def _tuned_lines(
     """The trials and final cells that are known, and how many there are to be."""
     yield from tune.trial_lines(state, results, how)
     yield from session.cell_lines(finals)
-    trials = {cell.settings.digest() for cell in tune.due_trials(state, results, how)}
+    trials = {cell.digest for cell in tune.due_trials(state, results, how)}
     cells = session.select_cells(finals, store.Store(results), how, trials)
     yield f"{len(cells)} of {len(finals.cells)} final runs to run{state.describe_waiting()}"

@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bench.execution.plan import is_done
+from bench.execution.plan import is_done, recorded_of
 from bench.records.description import Describable, describe_cell, describe_outcome
 from bench.records.leases import Leases
 from bench.records.schema import Outcome, Record, Settings
@@ -195,9 +195,13 @@ def snapshot(cells: Iterable[Cell], store: Store) -> RunStatus:
     """Sort the cells by their status now."""
     leases = Leases(store.root)
     held = dict(leases.active())
+    cells = list(cells)
+    recorded = {cell.digest for cell in recorded_of(cells, store)}
     done, failed, running, pending = 0, 0, list[dict[str, Any]](), list[Settings]()
     for cell in cells:
-        lease, record = held.get(cell.settings.digest()), store.find(cell.settings)
+        digest = cell.digest if held or recorded else ""  # to hash 100,000 takes seconds
+        lease = held.get(digest)
+        record = store.find(cell.settings) if digest in recorded else None
         if lease is not None:
             running.append(lease)
         elif is_done(record):

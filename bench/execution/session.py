@@ -14,7 +14,7 @@ from bench.config import backbone
 from bench.execution import study_plan, tuning
 from bench.execution.executors import Executor, factory
 from bench.execution.jobs import DEFAULT_OPTIONS
-from bench.execution.plan import Plan, look_up, make_plan, wants_tuning
+from bench.execution.plan import Plan, look_up, make_plan, recorded_of, wants_tuning
 from bench.execution.progress import SILENT, Reporter, RunProgress
 from bench.execution.request import Request, RunOptions
 from bench.execution.scheduler import Scheduler
@@ -161,8 +161,8 @@ def tuning_state(searches: Sequence[Search], results: Path) -> TuningState:
     store, device = tuning.trial_store(results), searches[0].resolved.request.device
     states = [(search, search.state(store)) for search in searches]
     cells = [cell for _, state in states for cell, _ in state.known_trials]
-    pending = {cell.settings.digest() for _, state in states for cell in state.pending()}
-    done = {cell.settings.digest() for cell in cells} - pending
+    pending = {cell.digest for _, state in states for cell in state.pending()}
+    done = {cell.digest for cell in cells} - pending
     return TuningState(
         states, Plan(cells, done, device), sum(search.num_trials() for search in searches)
     )
@@ -178,9 +178,9 @@ def select_cells(
 ) -> Sequence[Cell]:
     """Select the cells that are to be run now; those `tried` before count towards the limit."""
     cells = planned.cells if options.force else planned.pending()
-    cells = [cell for cell in cells if cell.settings.digest() not in tried]
+    cells = [cell for cell in cells if cell.digest not in tried] if tried else cells
     if options.only == "failed":
-        cells = [cell for cell in cells if store.find(cell.settings)]
+        cells = [cell for cell in recorded_of(cells, store) if store.find(cell.settings)]
     if options.limit_cells is None:
         return cells
     return cells[: max(0, options.limit_cells - len(tried))]
@@ -189,7 +189,7 @@ def select_cells(
 def cell_lines(planned: Plan) -> Iterator[str]:
     """Describe each cell and whether it is done, a line each."""
     for cell in planned.cells:
-        state = "done" if cell.settings.digest() in planned.done else "to run"
+        state = "done" if planned.is_done(cell) else "to run"
         yield f"{state:7} {describe_cell(cell)}"
 
 
@@ -200,8 +200,10 @@ def data_warnings(cells: Iterable[Cell]) -> list[str]:
 
 def backbone_lines(cells: Iterable[Cell]) -> list[str]:
     """Describe each backbone of the cells: its input, its weights, and how it was found."""
-    lines = {}
+    lines, alike = {}, {}
     for cell in cells:
+        alike.setdefault((id(cell.backbone), cell.settings.recipe["normalisation"]), cell)
+    for cell in alike.values():
         s, notes = cell.settings, cell.backbone.notes
         how = backbone.describe_input(s.input, s.recipe["normalisation"])
         line = f"backbone {s.backbone}: {how}; weights {s.weights[:12]}"
@@ -246,7 +248,7 @@ class _Session:
                 self._announce(backbone_lines(one.first_trial() for one in searches))
             counts = f"{len(cells)} trials to run, {len(state.trials.done)} of {state.num_trials}"
             self._announce([f"{counts} done before, on {state.trials.device}"])
-            tried |= {cell.settings.digest() for cell in cells}
+            tried |= {cell.digest for cell in cells}
             with self.executor(store, state.trials.device) as executor:
                 failed += self._run_cells(cells, store, executor, state.trials.device)
         return failed, tried

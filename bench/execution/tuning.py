@@ -17,8 +17,9 @@ from bench.config import search_space
 from bench.config.search_space import Rung
 from bench.config.suite import Task
 from bench.execution import plan, selection
-from bench.execution.plan import ResolvedRequest, is_done
+from bench.execution.plan import is_done
 from bench.execution.request import FINAL_SPLITS, TRIAL_SPLITS, Request, SearchPoint
+from bench.execution.resolution import ResolvedRequest
 from bench.models import compatibility
 from bench.records.description import format_point, method_fields
 from bench.records.schema import RATE_NAMES, TRIALS_DIR, GridPoint, Record, Trial, TuningResult
@@ -114,8 +115,10 @@ def plan_searches(request: Request) -> list[Search]:
     that is both set and searched.
     """
     resolved = plan.resolve_request(request)
-    resolved.check_data(TRIAL_SPLITS)
     recipe = resolved.recipe
+    rungs = search_space.halving_rungs(recipe)
+    plan.require_plannable(resolved.num_cells() * sum(rung.count for rung in rungs))
+    resolved.check_data(TRIAL_SPLITS)
     selection.require_known_methods(recipe.grid_of)
     points = {name: search_space.sample_points(recipe, name) for name in resolved.methods}
     for name, sampled in points.items():
@@ -123,7 +126,6 @@ def plan_searches(request: Request) -> list[Search]:
         _require_unset(request, [a for a in axes if a not in RATE_NAMES or a in recipe.grid], name)
         _require_attachable(resolved, name, sampled)
     every = product(sorted(resolved.backbones), resolved.tasks, sorted(points))
-    rungs = search_space.halving_rungs(recipe)
     return _unique_searches(
         Search(resolved, card, task, name, points[name], rungs) for card, task, name in every
     )
@@ -136,7 +138,7 @@ def plan_all_searches(requests: Iterable[Request]) -> list[Search]:
 
 def _unique_searches(searches: Iterable[Search]) -> list[Search]:
     """Return each search once: a card may have been requested by two names."""
-    return list({one.first_trial().settings.digest(): one for one in searches}.values())
+    return list({one.first_trial().digest: one for one in searches}.values())
 
 
 def _require_unset(request: Request, searched: Iterable[str], method: str) -> None:
@@ -177,7 +179,7 @@ def _trial_result(cell: Cell, record: Record) -> Trial:
     accuracy = record.outcome.accuracy if record.outcome else None
     seconds = record.environment.get("seconds", 0.0)
     point, epochs = cell.request["at"]["point"], cell.recipe.epochs
-    return Trial(point, epochs, accuracy, seconds, cell.settings.digest())
+    return Trial(point, epochs, accuracy, seconds, cell.digest)
 
 
 def write_csv(states: Iterable[SearchState], results: Path) -> Path:

@@ -21,6 +21,8 @@ REPO_ROOT = Path(__file__).parent.parent.parent
 CLOCK_TICK = 0.02  # seconds: the coarsest resolution of file times to reckon with
 HASH, MAX_CACHE_BYTES = re.compile("[0-9a-f]{64}"), 2**28
 HASH_CACHE_FORMAT = 1  # raised when the meaning of the cached hashes changes
+LFS_MARK = b"version https://git-lfs.github.com/spec/"  # begins a pointer of Git LFS
+LFS_PROBLEM = "it is a Git LFS pointer, not the file; run git lfs pull"
 FileStamp = list[int]  # size, mtime and ctime in ns, inode
 # by name below a folder; None: there should be no such file
 FileContents = dict[str, bytes | None]
@@ -44,7 +46,8 @@ def read_regular_file(path: Path, limit: int, follow_links: bool = False) -> byt
 
     Opening never waits (a FIFO does, when opened plainly) and reading never goes beyond the limit,
     whatever size the file claims. Raises `UnsafeFile` for anything else, a link included unless
-    `follow_links`, and `OSError` for a file that cannot be read.
+    `follow_links`, and for the pointer that stands for a file of Git LFS; and `OSError` for a file
+    that cannot be read.
     """
     with open(path, "rb", opener=_regular_file_opener(follow_links)) as file:
         claimed = min(os.fstat(file.fileno()).st_size, limit)
@@ -53,6 +56,8 @@ def read_regular_file(path: Path, limit: int, follow_links: bool = False) -> byt
             content += file.read(limit + 1 - len(content))
     if len(content) > limit:
         raise UnsafeFile(f"it is larger than {limit:,} bytes")
+    if content.startswith(LFS_MARK):
+        raise UnsafeFile(LFS_PROBLEM)
     return content
 
 
@@ -136,7 +141,7 @@ def file_stamps(files: Iterable[Path]) -> tuple[tuple[int, ...], ...]:
 def run_once(check: str, content: str, work: Callable[[], None]) -> None:
     """Run a check of content with this hash, unless it has already passed."""
     place = _cache_dir() / check / content
-    if not place.exists():
+    if not os.path.exists(place):  # False also where the cache cannot be looked into
         work()
         with suppress(OSError):
             write_atomically(place, b"")
