@@ -19,7 +19,8 @@ from time import sleep
 from typing import Any
 
 from bench.execution.executors import POLL_SECONDS, EpochFinished, Event, JobFinished
-from bench.execution.executors.local import LocalExecutor, worker_command
+from bench.execution.executors.local import LocalExecutor
+from bench.execution.executors.worker_process import worker_command
 from bench.execution.jobs import Job, parse_job
 from bench.execution.request import RunOptions
 from bench.records.schema import Failure

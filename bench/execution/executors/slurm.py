@@ -15,7 +15,6 @@ from typing import Any
 import submitit
 
 from bench.execution.executors import EpochFinished, Event, JobFinished, JobStarted
-from bench.execution.executors.local import STDERR_TAIL
 from bench.execution.executors.slurm_batch import (
     BatchDir,
     CellBatch,
@@ -23,6 +22,7 @@ from bench.execution.executors.slurm_batch import (
     has_new_record,
     pack_by_duration,
 )
+from bench.execution.executors.worker_process import STDERR_TAIL
 from bench.execution.jobs import Job
 from bench.execution.request import RunOptions
 from bench.records.leases import Leases

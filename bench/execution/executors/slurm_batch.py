@@ -16,7 +16,8 @@ from typing import Any
 from bench.config import suite
 from bench.execution import progress
 from bench.execution.executors import POLL_SECONDS, EpochFinished, JobFinished
-from bench.execution.executors.local import LocalExecutor, worker_command
+from bench.execution.executors.local import LocalExecutor
+from bench.execution.executors.worker_process import worker_command
 from bench.execution.jobs import Job, parse_job, resolve_cell
 from bench.execution.progress import DurationEstimates
 from bench.execution.worker import write_failure
