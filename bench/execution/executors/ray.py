@@ -33,8 +33,8 @@ from bench.utils.environment import git_commit
 if TYPE_CHECKING:
     from bench.training.cell import Cell
 
-SILENT_SECONDS = 30.0  # without a word of the head, after which it counts as lost
-EMPTY_SECONDS = 20.0  # without any node that could run a job, after which the cluster does
+SILENT_SECONDS = 25.0  # without a word of the head, after which it counts as lost
+EMPTY_SECONDS = 12.0  # without any node that could run a job, after which the cluster does
 
 
 class RayExecutor:

@@ -4,13 +4,14 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from time import monotonic
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 from bench.utils import parallel
 from bench.utils.errors import UserError, first_line
 
-PROBE_SECONDS = 10.0  # for a listener at the address to answer
+PROBE_SECONDS = 8.0  # for a listener at the address to answer
 HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 FRAME_TYPE, SETTINGS_FRAME = 3, b"\x04"  # where an HTTP/2 server's answer has it, and its first one
 RAY_ENVIRONMENT = {
@@ -51,8 +52,6 @@ def connect(target: Target) -> Any:
     Raises `UserError` where that fails.
     """
     address = target.address
-    if address and (why := listener_problem(address)):
-        raise UserError(f"no Ray cluster at {address}: {why}")
     here = not address or address.startswith(("127.", "localhost:"))
     os.environ.update(
         (RAY_ENVIRONMENT | LOOPBACK_ENVIRONMENT if here else RAY_ENVIRONMENT) | os.environ
@@ -69,15 +68,29 @@ def connect(target: Target) -> Any:
     return ray
 
 
-def listener_problem(address: str) -> str:
-    """Say why no head listens there, empty if one may: Ray itself would wait for long."""
+def require_listener(address: str) -> None:
+    """Raise `UserError` where no head listens at an address: Ray itself would wait for long."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():  # "auto", or a client's address
-        return ""
+        return
+    found = SimpleQueue[str]()
+
+    def greet() -> None:
+        found.put(_listener_problem(host.strip("[]"), int(port)))
+
+    Thread(target=greet, daemon=True).start()  # to look a name up may take for ever
     try:
-        answer = _greet(host.strip("[]"), int(port))
-    except TimeoutError:
-        return f"no answer within {PROBE_SECONDS:g} s"
+        why = found.get(timeout=PROBE_SECONDS)
+    except Empty:
+        why = f"no answer within {PROBE_SECONDS:g} s"
+    if why:
+        raise UserError(f"no Ray cluster at {address}: {why}")
+
+
+def _listener_problem(host: str, port: int) -> str:
+    """Say why whoever listens there, if anybody, is no head; empty if it may be one."""
+    try:
+        answer = _greet(host, port)
     except (OSError, OverflowError, UnicodeError) as error:
         return first_line(error)
     uses_tls = os.environ.get("RAY_USE_TLS", "0") not in ("", "0")  # then it says nothing to us
@@ -87,14 +100,10 @@ def listener_problem(address: str) -> str:
 
 def _greet(host: str, port: int) -> bytes:
     """Return the beginning of a listener's answer to a greeting in HTTP/2, which Ray speaks."""
-    until, answer = monotonic() + PROBE_SECONDS, b""
+    answer = b""
     with socket.create_connection((host, port), timeout=PROBE_SECONDS) as connection:
         connection.sendall(HTTP2_GREETING)
-        while len(answer) <= FRAME_TYPE:
-            connection.settimeout(max(0.01, until - monotonic()))
-            more = connection.recv(64)
-            if not more:
-                break
+        while len(answer) <= FRAME_TYPE and (more := connection.recv(64)):
             answer += more
     return answer
 

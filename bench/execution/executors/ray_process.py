@@ -5,7 +5,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from bench.execution.executors.ray_connection import Target
+from bench.execution.executors.ray_connection import Target, require_listener
 from bench.execution.executors.ray_driver import (
     DriverReply,
     DriverRequest,
@@ -20,7 +20,7 @@ from bench.utils.errors import UserError
 
 START_ATTEMPTS = 4  # of the process that talks to the cluster, where it is killed meanwhile
 START_SECONDS = 120.0  # for that process to begin
-CONNECT_SECONDS = 24.0  # for an address to answer
+CONNECT_SECONDS = 20.0  # for a head to let this process in
 OWN_CLUSTER_SECONDS = 90.0  # for a cluster of the run's own to start
 CLOSE_SECONDS = 10.0  # to take leave of the cluster
 LOG_TAIL = 2000  # characters of what Ray said
@@ -96,6 +96,8 @@ class DriverProcess:
 def connected_driver(target: Target) -> DriverProcess:
     """Start the process and let it connect; one that is killed meanwhile is started again."""
     seconds = CONNECT_SECONDS if target.address else OWN_CLUSTER_SECONDS
+    if target.address:
+        require_listener(target.address)
     for _ in range(START_ATTEMPTS):
         driver, is_connected = DriverProcess(target), False
         try:
