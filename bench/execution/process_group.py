@@ -257,8 +257,9 @@ def _run_rank_0(
     results: Path, pipe: Connection, job: Job, device: torch.device, group: ProcessGroup
 ) -> runner.MeasuredOutcome:
     progress = partial(_send_epoch, pipe)
-    cell = jobs.resolve_cell(job)
-    return runner.train_and_evaluate(cell, Store(results), device, progress, group)
+    cell, store = jobs.resolve_cell(job), Store(results)
+    store.pin()
+    return runner.train_and_evaluate(cell, store, device, progress, group)
 
 
 def _run_other_rank(job: Job, device: torch.device, group: ProcessGroup) -> runner.MeasuredOutcome:

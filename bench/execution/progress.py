@@ -62,10 +62,6 @@ class RunProgress:
         self.bars.update(self.cell_tasks[cell.settings.digest()], completed=number)
         self._update_total()
 
-    def note(self, text: str) -> None:
-        """Print a line that is no cell's."""
-        self._print(f"bench: {text}")
-
     def retry(self, record: Record) -> None:
         """Print that a cell has failed and is tried once more."""
         self._remove(record)
@@ -86,7 +82,7 @@ class RunProgress:
         self._print(f"{count} {describe_cell(record)}: {describe_outcome(record)}{rest}")
 
     def warn(self, texts: Iterable[str]) -> None:
-        """Print what is odd about the results folder."""
+        """Print what is odd about the run or its results folder."""
         for text in texts:
             self._print(f"bench: {text}")
 

@@ -45,6 +45,7 @@ def run_job(
     except UserError as error:
         return Failure("failed", "UserError", str(error))
     store = Store(results)
+    store.pin()
     with callbacks.open_tracker(job.tensorboard, cell.settings, store) as tracker:
 
         def progress(epoch: int, loss: float, accuracy: float | None) -> None:

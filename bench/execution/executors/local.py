@@ -19,6 +19,7 @@ from bench.execution.executors.worker_process import (
 )
 from bench.execution.jobs import Job, describe_failed_start
 from bench.records.schema import Failure
+from bench.utils import interrupts
 from bench.utils.errors import UserError, first_line
 
 if TYPE_CHECKING:
@@ -191,7 +192,8 @@ class LocalExecutor:
 
     def _start(self, slot: WorkerSlot) -> None:
         try:
-            slot.process = WorkerProcess(self.argv, slot.environment, self.messages)
+            with interrupts.put_off():
+                slot.process = WorkerProcess(self.argv, slot.environment, self.messages)
         except START_ERRORS as error:
             message = f"no process could be started: {first_line(error)}"
             self._on_failed_start(slot, Failure("failed", type(error).__name__, message))

@@ -27,6 +27,7 @@ from bench.execution.executors.ray_task import apply_message, pack_job
 from bench.execution.jobs import Job
 from bench.execution.request import RunOptions
 from bench.records.schema import Failure
+from bench.records.store import Store
 from bench.utils import parallel
 from bench.utils.environment import git_commit
 
@@ -48,7 +49,8 @@ class RayExecutor:
 
         Raises `UserError` where it does not answer, or has nothing to run a job on.
         """
-        self.results, self.device, self.options = results, device.partition(":")[0], options
+        self.store, self.device, self.options = Store(results), device.partition(":")[0], options
+        self.store.pin()
         self.jobs: dict[int, Job] = {}  # that run, by the number of their submission
         self.numbers, self.is_lost = count(), False
         address = options.address or os.environ.get("RAY_ADDRESS")
@@ -102,7 +104,8 @@ class RayExecutor:
             if isinstance(content, Failure):
                 event: Event = JobFinished(job, content)
             else:
-                event = apply_message(content, job, self.results)
+                self.store.require_there()
+                event = apply_message(content, job, self.store.root)
             if isinstance(event, JobFinished):
                 del self.jobs[reply.number]
             yield event

@@ -127,6 +127,7 @@ class CellBatch:
         """Run the cells that are left, in one worker process that is replaced where it dies."""
         signal.signal(signal.SIGTERM, _exit_on_signal)
         self.leases, self.store = Leases(self.results), Store(self.results)
+        self.store.pin()
         argv = worker_command(self.results, self.plugins)
         threads = parallel.omp_env(parallel.available_cores())
         self.worker = LocalExecutor(argv, [threads], self.timeout)
@@ -153,6 +154,7 @@ class CellBatch:
 
     def _run_once(self, job: Job) -> None:
         """Run one cell, unless another run holds it or has finished it."""
+        self.store.require_there()
         if not self.leases.acquire(
             job.cell, {"cell": job.describe(), "bundle": self.batch_dir.name}
         ):
@@ -182,6 +184,7 @@ class CellBatch:
                 elif isinstance(event, JobFinished):
                     self._log_finished(job, event.failure)
                     return
+            self.store.require_there()
             self.leases.renew()
         self.worker.cancel(job)
 
