@@ -98,8 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _load_plugins(getattr(args, "plugins", []))
         return int(command.run(args))
     except KeyboardInterrupt as error:
-        parts = ("interrupted; every finished cell is kept", str(error))
-        return print_error("; ".join(filter(None, parts)), INTERRUPTED)
+        return print_error("; ".join(filter(None, ("interrupted", str(error)))), INTERRUPTED)
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -108,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         if isinstance(error, UserError):
             return print_error(str(error), BAD_INPUT)
-        return print_error(f"{error}; every finished cell is kept", FAILED)  # a full disk, say
+        return print_error(str(error), FAILED)  # a full disk, say
 
 
 def command_files() -> dict[str, Path]:
@@ -154,6 +153,9 @@ def _load_plugins(files: Sequence[Path]) -> None:
 
 
 def _end_as_interrupted() -> None:
-    """Let a polite end, which batch systems ask for before they kill, be cleaned up after."""
-    if current_thread() is main_thread():  # no other may say what a signal does
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Let a polite end be cleaned up after: a batch system's before it kills, or a terminal's."""
+    if current_thread() is not main_thread():  # no other may say what a signal does
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, signal.default_int_handler)

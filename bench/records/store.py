@@ -32,6 +32,7 @@ class Store:
 
     def __init__(self, root: Path):
         self.root = root
+        self.is_pinned = False
 
     def path(self, settings: Settings, cell: str = "") -> Path:
         """Return the path of the record of these settings; pass `cell` to save hashing them."""
@@ -65,6 +66,7 @@ class Store:
     def write(self, record: Record) -> Path:
         """Write `record` atomically, in place of an earlier one of the same cell."""
         path = self.path(record.settings)
+        self.require_there()
         folders.require_inside(self.root, path)
         write_atomically(path, serialising.record_to_json(record))
         return path
@@ -82,9 +84,27 @@ class Store:
     def write_predictions(self, settings: Settings, found: Predictions) -> Path:
         """Write the cell's predictions atomically."""
         path = self.predictions_path(settings)
+        self.require_there()
         folders.require_inside(self.root, path)
         write_atomically(path, found.to_bytes())
         return path
+
+    def is_there(self) -> bool:
+        """Return whether there is a folder of records."""
+        return os.path.isdir(self.root / RECORDS_DIR)
+
+    def pin(self) -> None:
+        """Write from now on only while the folder of records is there, if it is there now.
+
+        A run whose folder somebody removes would make another, which looks whole.
+        """
+        self.is_pinned = self.is_there()
+
+    def require_there(self) -> None:
+        """Raise `OSError` if the folder was there when it was pinned, and is not any more."""
+        if self.is_pinned and not self.is_there():
+            gone = self.root / RECORDS_DIR if os.path.isdir(self.root) else self.root
+            raise OSError(f"the folder {gone} is no longer there: it was removed or moved away")
 
     def files(self) -> list[Path]:
         """List all record files, in a fixed order; links to folders are not followed."""
@@ -121,10 +141,10 @@ class Store:
             )
 
     def require_writable(self) -> None:
-        """Raise `UserError` if records cannot be written, or would be written elsewhere."""
+        """Make the folders; raise `UserError` if records cannot be written, or only elsewhere."""
         folders.require_all_inside(self.root, OWN_DIRS)
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            (self.root / RECORDS_DIR).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
                 pass
         except OSError as error:
