@@ -58,7 +58,9 @@ def read_regular_file(path: Path, limit: int, follow_links: bool = False) -> byt
     """
     with open_regular_file(path, follow_links) as file:
         size = os.fstat(file.fileno()).st_size
-        content = file.read(limit + 1) if size <= limit else b""
+        content = file.read(min(size, limit) + 1)  # no more: it is allocated before it is read
+        if size < len(content) <= limit:  # it grows, or says no size
+            content += file.read(limit + 1 - len(content))
     if max(size, len(content)) > limit:
         raise UnsafeFile(f"it is larger than {limit:,} bytes", str(path))
     return content

@@ -12,14 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from bench.prepare.archives import (
-    FolderArchive,
-    find_file,
-    open_archive,
-    parse_errors,
-    read_member,
-    require_all_found,
-)
+from bench.prepare.archive_contents import parse_errors, require_all_found
+from bench.prepare.archives import FolderArchive, find_file, open_archive, read_member
 from bench.prepare.readers.base import (
     Files,
     ImageData,
