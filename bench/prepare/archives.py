@@ -65,6 +65,16 @@ def open_archive(path: Path) -> Archive:
     return ZipArchive(path) if is_zip(path) else TarArchive(path)
 
 
+def member_warnings(task: str, archive: Archive, prefix: str = "") -> list[str]:
+    """Return warnings about the members of an archive that a task comes from.
+
+    Of members that are there several times, those whose names have the `prefix`.
+    """
+    if isinstance(archive, FolderArchive):
+        return []
+    return [f"W-MEMBERS {task}: {said}" for said in archive.contents().warnings(prefix)]
+
+
 @dataclass(frozen=True)
 class FolderArchive:
     """An archive that was extracted to a folder."""

@@ -56,7 +56,7 @@ class BoundedInfo(tarfile.TarInfo):
             raise tarfile.ReadError(f"a member's name or header has {self.size:,} bytes")
         if self.type == tarfile.GNUTYPE_SPARSE:
             raise tarfile.ReadError(f"its member {self.name} is sparse: pack it without --sparse")
-        return super()._proc_member(file)  # type: ignore[misc,no-any-return]
+        return super()._proc_member(file)  # type: ignore[misc]
 
 
 class TarStream:
@@ -75,6 +75,9 @@ class TarStream:
         if self._limit is not None and self._position > self._limit:
             raise tarfile.ReadError(f"it would swell to more than {self._limit:,} bytes")
         return self.last_read
+
+    def seekable(self) -> bool:
+        return self._limit is None
 
     def tell(self) -> int:
         return self._position
@@ -124,9 +127,7 @@ class TarArchive:
             left = len(numbers)
             for number, info in enumerate(members(file)):
                 if number in numbers:
-                    stream = file.extractfile(info)
-                    assert stream is not None
-                    yield numbers[number], info, stream
+                    yield numbers[number], info, _content(file, info)
                     left -= 1
                 if not left:
                     return
@@ -155,6 +156,27 @@ def open_tar(path: Path) -> Iterator[tarfile.TarFile]:
         else:
             with tar_of(TarStream(raw)) as file:
                 yield file
+
+
+def files_of(path: Path, file: BinaryIO) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield the files of an uncompressed tar file, which may be in another; `path` is the latter's.
+
+    Each file must be read before the next.
+    """
+    with tar_of(TarStream(file)) as tar:
+        found = read_contents(path, map(describe, members(tar)))
+    numbers = {number: name for name, number in found.files.items()}
+    file.seek(0)
+    with tar_of(TarStream(file)) as tar:
+        for number, info in enumerate(members(tar)):
+            if number in numbers:
+                yield numbers[number], _content(tar, info)
+
+
+def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    content = tar.extractfile(info)
+    assert content is not None, "a file has content"
+    return content
 
 
 def tar_of(stream: TarStream) -> tarfile.TarFile:
