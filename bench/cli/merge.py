@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from bench.cli import common
-from bench.cli.common import print_lines, print_refused, write_tables
+from bench.cli.common import print_refused, print_result, write_tables
 from bench.records import store
 from bench.report import record_checks
 
@@ -23,5 +23,5 @@ def run(args: argparse.Namespace) -> int:
     checked = record_checks.check_records(args.paths)
     merged = [f"{what}: {one.path}" for what, one in record_checks.merge_records(checked, records)]
     write_tables(args.results)
-    print_lines(merged)
+    print_result(merged)
     return print_refused([problem for one in checked for problem in one.problems])

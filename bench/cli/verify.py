@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cli import common
-from bench.cli.common import FAILED, print_error, print_refused, require_results
+from bench.cli.common import FAILED, print_error, print_refused, print_result, require_results
 from bench.records import store
 from bench.report import generate, record_checks
 from bench.utils.errors import UserError
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     for problem in [*unsound, *stale]:
         print_error(problem, FAILED)
     counts = f"{len(records.files())} records, {len(unsound)} unsound"
-    print(f"{counts}; {len(stale)} tables out of date")
+    print_result([f"{counts}; {len(stale)} tables out of date"])
     return FAILED if unsound or stale else 0
 
 
@@ -42,5 +42,5 @@ def _verify_others(paths: Sequence[Path]) -> int:
     if not checked:
         raise UserError(f"no record below {shlex.join(map(str, paths))}")
     refused = [one for one in checked if one.problems]
-    print(f"{len(checked) - len(refused)} records accepted, {len(refused)} refused")
+    print_result([f"{len(checked) - len(refused)} records accepted, {len(refused)} refused"])
     return print_refused([problem for one in checked for problem in one.problems])
