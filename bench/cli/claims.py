@@ -39,7 +39,7 @@ def _check_lines(results: Path, papers: Sequence[str], recipe: str | None) -> It
     files.write_files(results, {name: text.encode() for name, text in texts.items()})
     if is_first:  # the HTML page shows the claims from now on
         generate.refresh_page(results)
-    yield paper_tables.summary_table(checks)
+    yield from paper_tables.summary_table(checks).split("\n")
     for paper in dict.fromkeys(check.claim.paper for check in checks):
         own = [check for check in checks if check.claim.paper == paper]
         yield f"{paper}: {len(own)} claims: {paper_tables.count_statuses(own)}"

@@ -1,7 +1,6 @@
 """The entry point: finds a command's file, parses its options, and turns errors into statuses."""
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,10 +12,11 @@ from threading import current_thread, main_thread
 from types import ModuleType
 from typing import Any, NoReturn
 
+from bench.cli import streams
 from bench.utils.errors import UserError
 
 EAGER = (*sys.stdlib_module_names, "bench.cli")  # packages that `lazy_imports` leaves alone
-NOT_COMMANDS = {"__init__", "common", "main"}  # of the files of this folder
+NOT_COMMANDS = {"__init__", "common", "main", "streams"}  # of the files of this folder
 
 
 class _LazyModule(ModuleType):
@@ -82,7 +82,8 @@ class Parser(argparse.ArgumentParser):
     """A parser that complains in one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"bench: {message}; see {self.prog} --help\n")
+        print_error(f"{message}; see {self.prog} --help", BAD_INPUT)
+        self.exit(BAD_INPUT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,8 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(command.run(args))
     except KeyboardInterrupt as error:
         return print_error("; ".join(filter(None, ("interrupted", str(error)))), INTERRUPTED)
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except streams.ReaderGone:
         return 0
     except (UserError, OSError) as error:
         if args.debug:

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 from bench.cli import common
-from bench.cli.common import FAILED, print_error, print_lines, print_refused, write_tables
+from bench.cli.common import FAILED, print_error, print_refused, print_result, write_tables
 from bench.records import store
 from bench.report import known_labels, merging, verdicts
 from bench.utils.errors import UserError
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
             raise
         return print_error(f"{error}; nothing was merged", FAILED)
     write_tables(args.results)
-    print_lines(merged)
+    print_result(merged)
     stated = [] if args.accept_stated else [one for one in found if one.stated]
     for one in stated:
         print_error(f"left out: {one.path} is only stated: {one.doubt}", FAILED)

@@ -8,7 +8,7 @@ from pathlib import Path
 import rich.console
 
 from bench.cli import common, tune
-from bench.cli.common import FAILED, print_error, print_lines, write_tables
+from bench.cli.common import FAILED, print_error, print_lines, print_result, write_tables
 from bench.execution import plan_lines, progress, session
 from bench.records import store
 from bench.report import study_page
@@ -33,7 +33,8 @@ def run(args: argparse.Namespace) -> int:
     if not ended.has_run_finals:
         write_tables(results)
         return print_error(f"{ended.num_failed_trials} trials failed; no final was run", FAILED)
-    print(_page(results, args.study, args.quick).read_text(encoding="utf-8"))
+    page = _page(results, args.study, args.quick).read_text(encoding="utf-8")
+    print_result(page.split("\n"))
     if ended.num_failed:
         print_error(f"{ended.num_failed} of {ended.num_cells} cells have no result", FAILED)
     if ended.tuning:

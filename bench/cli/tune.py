@@ -7,7 +7,7 @@ from pathlib import Path
 import rich.console
 
 from bench.cli import common
-from bench.cli.common import FAILED, print_error, print_lines
+from bench.cli.common import FAILED, print_error, print_lines, print_result
 from bench.execution import plan_lines, progress, session, tuning
 from bench.training import cell
 
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     reporter = progress.Reporter(rich.console.Console(stderr=True))
     ended = session.tune(request, results, how, reporter)
     states = [state for _, state in ended.tuning.searches] if ended.tuning else []
-    print_lines([tuning.write_csv(states, results), *tuning.summary_lines(states)])
+    print_result([tuning.write_csv(states, results), *tuning.summary_lines(states)])
     failed = ended.num_failed_trials
     return print_error(f"{failed} trials failed", FAILED) if failed else 0
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cli import common
-from bench.cli.common import FAILED, print_error, print_lines, print_refused, require_results
+from bench.cli.common import FAILED, print_error, print_refused, print_result, require_results
 from bench.records import store
 from bench.report import generate, known_labels, verdicts
 from bench.utils.errors import UserError
@@ -42,7 +42,7 @@ def _verify_own(own: "store.Store", data_root: Path) -> int:
     records = len(found.records) + len(found.stated) + len(found.problems)
     left = len(found.records) - evidence.recomputed - len(evidence.problems)
     proofs = f"{evidence.recomputed} recomputed from their predictions, {left} of own runs alone"
-    print_lines(
+    print_result(
         [
             f"{records} records, {len(unsound)} unsound; {len(stale)} tables out of date",
             f"{proofs}, {len(found.stated)} stated by others, which do not rank",
@@ -61,5 +61,5 @@ def _verify_others(paths: Sequence[Path], data_root: Path, own: "store.Store") -
     refused = len(found) - recomputed - len(stated)
     counts = f"{recomputed} recomputed, {len(stated)} stated, {refused} refused"
     reasons = [f"stated: {one.path}: {one.doubt}" for one in stated]
-    print_lines([f"{len(found)} records: {counts}", *reasons])
+    print_result([f"{len(found)} records: {counts}", *reasons])
     return print_refused([problem for one in found for problem in one.problems])

@@ -4,12 +4,10 @@ Everything is made from the records alone, and is the same for the same records.
 """
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from tabulate import tabulate
 
 from bench.config.loading import SUITES_DIR, card_names
 from bench.config.suite import Suite, load_suite
@@ -26,6 +24,7 @@ from bench.report.leaderboard import (
     render_statistics,
 )
 from bench.utils.errors import UserError
+from bench.utils.escaping import for_latex
 from bench.utils.files import FileContents, write_files
 
 if TYPE_CHECKING:
@@ -51,13 +50,23 @@ def as_parquet(records: Sequence[Record], _: Sequence[Board]) -> bytes:
 
 def as_latex(_: Sequence[Record], boards: Sequence[Board]) -> bytes:
     """Return a ``booktabs`` table for each board's complete rows, with its name as a comment."""
-    tables = [f"% {board.name}\n{_latex_table(board)}" for board in boards if board.rows]
+    tables = [
+        f"% {for_latex(board.name)}\n{_latex_table(complete_lines(board))}"
+        for board in boards
+        if board.rows
+    ]
     return ("\n\n".join(tables) + "\n").encode()
 
 
-def _latex_table(board: Board) -> str:
-    table = tabulate(complete_lines(board), "keys", "latex_booktabs", disable_numparse=True)
-    return table.replace("±", "$\\pm$").replace("–", "--")
+def _latex_table(lines: Sequence[Mapping[str, str]]) -> str:
+    table = [list(map(for_latex, row)) for row in (lines[0], *(line.values() for line in lines))]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    head, *rows = (
+        " & ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + r" \\"
+        for row in table
+    )
+    top = [rf"\begin{{tabular}}{{{'l' * len(widths)}}}", r"\toprule", head, r"\midrule"]
+    return "\n".join([*top, *rows, r"\bottomrule", r"\end{tabular}"])
 
 
 EXPORT_FORMATS: dict[str, tuple[str, Callable[[Sequence[Record], Sequence[Board]], bytes]]] = {
