@@ -4,6 +4,7 @@ import gzip
 import io
 import struct
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -88,7 +89,8 @@ def odd_zips(draw: st.DrawFn, members: Members) -> bytes:
 
 def _zip(members: Members) -> bytes:
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of repeated names, which are meant
         for name, content in members:
             info = zipfile.ZipInfo("x")
             info.filename, info.compress_type = name.encode("utf-8", "replace").decode(), 8
