@@ -23,6 +23,7 @@ from bench.report.markdown import (
     table_from_dicts,
 )
 from bench.report.rows import TUNED_PER_TASK, MethodRow, TaskResult
+from bench.report.stated import render_stated
 
 LEADERBOARD_NOTICE = "<!-- made by `python -m bench report` from results/records; do not edit -->"
 NO_RECORDS = "There is no record yet; `python -m bench run` makes some."
@@ -47,11 +48,16 @@ STATISTICS_EXPLANATION = (
 )
 
 
-def render_leaderboard(boards: Sequence[Board], picture: str) -> str:
-    """Return the leaderboard; `picture` is the Markdown that shows one, or empty."""
+def render_leaderboard(boards: Sequence[Board], picture: str, stated: Sequence[Record] = ()) -> str:
+    """Return the leaderboard; `picture` is the Markdown that shows one, or empty.
+
+    Records that others have `stated` are listed below the boards, and are in none of them.
+    """
     parts = [LEADERBOARD_NOTICE, "# Leaderboard", picture, *map(_section, boards)]
     if not boards:
         parts.append(NO_RECORDS)
+    if stated:
+        parts.append(render_stated(stated))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
