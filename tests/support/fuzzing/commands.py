@@ -71,6 +71,7 @@ def require_good_end(ended: Ended) -> None:
         return
     assert not ended.error, ended
     assert "Traceback (most recent call last)" not in ended.out + ended.err, ended
+    assert "cannot be judged" not in ended.out + ended.err, ended  # a check itself has failed
     assert ended.status in STATUSES, ended
     found = CONTROLS.search(ended.out + ended.err)
     assert not found, f"{found} reaches the terminal\n{ended!a}"
