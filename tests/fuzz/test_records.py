@@ -1,5 +1,6 @@
 """Records that strangers send: none breaks a command, and none hides or harms another."""
 
+import shutil
 from pathlib import Path
 
 from hypothesis import given
@@ -105,6 +106,28 @@ def test_an_odd_record_is_named_by_its_file(sandboxes, sent, command):
 
 
 DATA = ("--data-root", "data")
+
+
+@given(records.odd_files_beside(), st.sampled_from(OWN), st.sampled_from(OWN))
+@examples(short=12, long=1_000)
+def test_odd_files_beside_records_keep_no_record_from_being_shown(sandboxes, beside, first, second):
+    path, content = beside
+    counts.add("files beside records")
+    with fresh_sandbox(sandboxes) as sandbox:
+        for folder in (sandbox.results, sandbox.theirs):
+            if path != "records":
+                write_all(sandbox, folder, [])
+            remove(folder / path)
+            odd.put(folder / path, content, sandbox.outside)
+        merge = ("merge", str(sandbox.theirs))
+        for words in (merge, first, second):
+            run_own(sandbox, words)
+            assert path == "records" or holds_sound_record(sandbox.results)
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
 
 
 @given(st.lists(odd.json_values, min_size=1, max_size=3), st.binary(max_size=60))

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -53,7 +54,8 @@ def bomb(size: int = 4 * 1024 * MIB) -> bytes:
 
 def zip_of(members: list[tuple[str, bytes]], pack: int = zipfile.ZIP_DEFLATED) -> bytes:
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", pack) as file:
+    with zipfile.ZipFile(stream, "w", pack) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of repeated names, which are meant
         for name, content in members:
             info = zipfile.ZipInfo("x")
             info.filename, info.compress_type = name, pack

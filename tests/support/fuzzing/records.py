@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import platform
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from bench.records.store import Predictions
 from bench.utils.files import REPO_ROOT
 from support import made_up_records, synthetic_records
 from support.fuzzing import odd, predictions
-from support.fuzzing.trees import Raw, Table, mutated, plain, to_json, tree_of
+from support.fuzzing.trees import Raw, Table, mutated, mutated_alike, plain, to_json, tree_of
 
 COMMITTED = REPO_ROOT / "results" / "records"
 SOUND = "mini/vit_mini_mae/digits/adapter-seed0-*.json"  # a task that comes with the project
@@ -87,29 +88,37 @@ def _with(paths: list[Path], text: bytes) -> list[Path]:
     return [path for path in paths if text in path.read_bytes()][:2]
 
 
+def sent() -> st.SearchStrategy[Sent]:
+    """Records with something odd about them."""
+    bases()  # before anything is drawn: making them takes random numbers
+    return st.one_of(_broken(), _plausible())
+
+
 @st.composite
-def sent(draw: st.DrawFn) -> Sent:
-    """A record with something odd about it."""
+def _broken(draw: st.DrawFn) -> Sent:
+    """A record that mostly breaks the schema, as a file of any kind, in any place."""
     table = draw(st.sampled_from(bases()))
     tree = draw(mutated(tree_of(table), odd.json_values, odd.json_names))
     if draw(st.integers(0, 3)):  # forged with care
         tree = _with_own_digest(tree)
     values = plain(tree)
     cell = str(values.get("cell") if isinstance(values, dict) else "x")
-    content: bytes | str = to_json(tree).encode("utf-8", "surrogatepass")
-    assert isinstance(content, bytes)
-    kind = draw(st.integers(0, 9))
-    if kind == 0:
-        content = draw(odd.damaged(content))
-    elif kind == 1:
-        content = draw(odd.file_kinds)
+    content = to_json(tree).encode("utf-8", "surrogatepass")
+    files = st.one_of(st.just(content), odd.damaged(odd.Content(content)), odd.file_kinds)
     place = _place(values, cell) if draw(st.integers(0, 4)) else draw(_other_places)
-    beside = draw(
-        st.one_of(
-            st.none(), st.just(sound().predictions), odd.file_kinds, predictions.odd_files(sound())
-        )
-    )
-    return Sent(place, content, _safe(cell), beside)
+    beside = st.one_of(st.none(), st.just(sound().predictions), odd.file_kinds)
+    return Sent(place, draw(files), _safe(cell), draw(beside))
+
+
+@st.composite
+def _plausible(draw: st.DrawFn) -> Sent:
+    """A record that keeps to the schema, in its place, beside predictions that mostly fit."""
+    table = draw(st.one_of(st.just(sound_table()), st.sampled_from(bases())))
+    tree = _with_own_digest(draw(mutated_alike(tree_of(table), odd.json_names)))
+    values = plain(tree)
+    content = to_json(tree).encode("utf-8", "surrogatepass")
+    files = st.one_of(st.just(sound().predictions), predictions.odd_files(sound()), st.none())
+    return Sent(_place(values, values["cell"]), content, _safe(values["cell"]), draw(files))
 
 
 _other_places = st.sampled_from(
@@ -156,6 +165,47 @@ def _place(values: Any, cell: str) -> str:
 
 def _safe(name: object) -> str:
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in str(name)) or "-"
+
+
+def beside() -> dict[str, dict[str, Any]]:
+    """Valid JSON files beside the sound record, by their paths in a results folder."""
+    cell, columns = sound().cell, ["epoch", "seconds", "loss", "test_accuracy"]
+    rows = [[0, 0.0, None, None], [1, 2.5, 1.25, None], [2, 5.0, 0.75, 50.0]]
+    measure = {"cell": cell, "measurement": "convergence", "accuracy": 75.0, "images": 0}
+    lease = {"host": platform.node(), "pid": 1, "cell": "digits", "epoch": 2, "epochs": 10}
+    return {
+        f"measures/{cell}/convergence.json": {**measure, "columns": columns, "rows": rows},
+        f".leases/{cell}.json": lease,
+    }
+
+
+FOLDERS = ("records", "predictions", "measures", ".leases", "trials", "studies", "papers")
+TABLES = (
+    "tuning.csv",
+    "cost.csv",
+    "claims.csv",
+    "leaderboard.csv",
+    "statistics.md",
+    "migration.csv",
+)
+
+
+@st.composite
+def odd_files_beside(draw: st.DrawFn) -> tuple[str, bytes | str]:
+    """The path in a results folder of an odd file other than a record, and what is in it."""
+    kind = draw(st.sampled_from(("json", "json", "table", "folder")))
+    if kind == "folder":
+        return draw(st.sampled_from(FOLDERS)), draw(odd.file_kinds)
+    if kind == "table":
+        path = draw(st.sampled_from(TABLES))
+        committed = COMMITTED.parent / path
+        content = committed.read_bytes() if committed.is_file() else b"a,b\n1,2\n"
+        return path, draw(st.one_of(odd.damaged(odd.Content(content)), odd.file_kinds))
+    path, table = draw(st.sampled_from(sorted(beside().items())))
+    tree = draw(mutated(tree_of(table), odd.json_values, odd.json_names))
+    content = to_json(tree).encode("utf-8", "surrogatepass")
+    files = st.one_of(st.just(content), odd.damaged(odd.Content(content)), odd.file_kinds)
+    return path, draw(files)
 
 
 def of_schema_1(table: dict[str, Any]) -> dict[str, Any]:

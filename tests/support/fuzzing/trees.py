@@ -86,6 +86,28 @@ def mutated(draw: st.DrawFn, tree: Any, odd: st.SearchStrategy[Any], keys: Any) 
     return tree
 
 
+@st.composite
+def mutated_alike(draw: st.DrawFn, tree: Any, texts: st.SearchStrategy[str]) -> Any:
+    """The tree with one or two numbers, texts or truth values replaced by others of their type."""
+    for _ in range(draw(st.integers(1, 2))):
+        leaves = [place for place in places(tree) if isinstance(at(tree, place), int | float | str)]
+        place = draw(st.sampled_from(leaves))
+        value = draw(_alike(at(tree, place), texts))
+        tree = changed(tree, place, _replacing(value))
+    return tree
+
+
+def _alike(value: object, texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+    if isinstance(value, bool):
+        return st.booleans()
+    if isinstance(value, str):
+        return texts
+    near = st.sampled_from((0, 1, 2, 50, 100, 797, 0.5, 99.99, 100.0000001, 1e15))
+    if isinstance(value, int):
+        return st.one_of(near.map(int), st.integers(-2, 1000), st.just(value + 1))
+    return st.one_of(near.map(float), st.floats(0, 100), st.just(value + 1e-9))
+
+
 def _drop(*_: Any) -> Callable[[Any, int], list[Any]]:
     return lambda items, i: items[:i] + items[i + 1 :]
 
@@ -105,19 +127,21 @@ def _rename(draw: Any, tree: Any, place: Place, odd: Any, keys: Any) -> Any:
 
 
 def _replace(draw: Any, tree: Any, place: Place, odd: Any, keys: Any) -> Any:
-    value = draw(odd)
+    return _replacing(draw(odd))
+
+
+def _replacing(value: Any) -> Callable[[Any, int], list[Any]]:
     return lambda items, i: [*items[:i], _with_value(items[i], value), *items[i + 1 :]]
 
 
 def _replace_by_another(draw: Any, tree: Any, place: Place, odd: Any, keys: Any) -> Any:
-    value = at(tree, draw(st.sampled_from(list(places(tree)))))
-    return lambda items, i: [*items[:i], _with_value(items[i], value), *items[i + 1 :]]
+    return _replacing(at(tree, draw(st.sampled_from(list(places(tree))))))
 
 
 def _wrap(draw: Any, tree: Any, place: Place, odd: Any, keys: Any) -> Any:
     value = at(tree, place)
-    wrapped = draw(st.sampled_from(([value], Table([("", value)]), [value, value], str(value))))
-    return lambda items, i: [*items[:i], _with_value(items[i], wrapped), *items[i + 1 :]]
+    wrappings = [value], Table([("", value)]), [value, value], str(value)
+    return _replacing(draw(st.sampled_from(wrappings)))
 
 
 _CHANGES = (_drop, _repeat, _rename, _replace, _replace, _replace, _replace_by_another, _wrap)
