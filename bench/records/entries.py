@@ -1,7 +1,6 @@
 """The entries of records and measurements as files may have them: their forms and bounds."""
 
 import re
-from collections.abc import Mapping
 from math import isfinite
 from typing import Annotated, Any, Literal
 
@@ -204,28 +203,31 @@ Request = Annotated[
 
 
 def _check_environment(about: dict[str, Any]) -> dict[str, Any]:
-    """Check an environment: one line a value, or a list of lines; some are of a known type."""
+    """Check an environment: one line a value, or a list of lines."""
     for name, value in about.items():
-        if type(value) not in ENVIRONMENT_TYPES.get(name, SCALARS_AND_LISTS):
-            raise ValueError(f"{ascii(name)[:60]} should be of another type than {shorten(value)}")
-    plain = "".join(
-        [*about, *(v for v in about.values() if type(v) is str)]
-    )  # all at once is much faster
-    if not plain.isprintable() or len(plain) > MAX_WORDS:
+        if isinstance(value, dict):
+            raise ValueError(f"{ascii(name)[:60]} should be no table")
+    plain = "".join([*about, *(v for v in about.values() if isinstance(v, str))])
+    if not plain.isprintable() or len(plain) > MAX_WORDS:  # all at once is much faster
         return check_plain(about, MAX_DEPTH - 1)
-    check_plain([value for value in about.values() if type(value) is not str], MAX_DEPTH - 1)
+    check_plain([v for v in about.values() if not isinstance(v, str)], MAX_DEPTH - 1)
     return about
 
 
-SCALARS_AND_LISTS = (bool, int, float, str, list, type(None))
-ENVIRONMENT_TYPES: Mapping[str, tuple[type, ...]] = {
-    "commit": (str,),
-    "dirty": (bool,),
-    "device": (str,),
-    "device_name": (str,),
-    "threads": (int,),
-    "started": (str,),
-    "seconds": (int, float),
-    "data_warnings": (list,),
-}
-Environment = Annotated[dict[str, Any], Checked(_check_environment)]
+Environment = Annotated[
+    dict[str, Any],
+    Table(
+        optional={
+            "commit": Annotated[str, Text("([0-9a-f]{7,64})?")],
+            "dirty": bool,
+            "device": Name,
+            "device_name": Line,
+            "threads": Annotated[int, Whole(1, 10**6)],
+            "started": Line,
+            "seconds": Seconds,
+            "data_warnings": Annotated[list[Line], Items(0, MAX_WORDS)],
+        },
+        others="allow",
+    ),
+    Checked(_check_environment),
+]

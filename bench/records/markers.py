@@ -64,11 +64,11 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """Dictionaries with these entries; others are refused, or left out."""
+    """Dictionaries with these entries; others are refused, left out, or kept as they are."""
 
     required: Mapping[str, Any] = field(default_factory=dict)
     optional: Mapping[str, Any] = field(default_factory=dict)
-    others: Literal["forbid", "ignore"] = "forbid"
+    others: Literal["forbid", "ignore", "allow"] = "forbid"
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler

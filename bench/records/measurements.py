@@ -163,10 +163,13 @@ def unreadable_measurements(results: Path) -> list[str]:
     """Return a sentence for each file in the folder of measurements that is not a valid one."""
     problems = []
     for place in sorted((results / MEASURES_DIR).glob("*/*.json")):
+        if place.stem not in MEASUREMENTS:
+            problems.append(f"{place} is no measurement: {', '.join(MEASUREMENTS)} are known")
+            continue
         try:
             read_measurement(results, place.parent.name, place.stem)
         except UserError as error:
-            problems.append(f"{error}; without it, a run of its study measures the cell again")
+            problems.append(f"{error}; a run of its study measures the cell again")
     return problems
 
 

@@ -24,8 +24,9 @@ EXPECTATIONS = {  # pydantic's messages that say too little, or speak of Python
     "missing": "is missing",
     "dataclass_type": "should be an object",
     "dict_type": "should be an object",
-    "string_pattern_mismatch": "is not of the expected form",
+    "string_pattern_mismatch": "should be of another form",
 }
+SAY_ENOUGH = {"missing", "unexpected_keyword_argument", "extra_forbidden", "value_error"}
 
 
 def parse_json(content: bytes) -> Any:
@@ -87,9 +88,8 @@ def _describe(error: ValidationError) -> str:
     first = next((e for e in errors if e["type"] in EXPECTATIONS), errors[0])
     where = _format_place(first["loc"]) or "it"
     kind, message = first["type"], first["msg"].removeprefix("Value error, ")
-    expected = EXPECTATIONS.get(kind, message[:1].lower() + message[1:])
-    given = "" if kind in ("missing", "value_error", "extra_forbidden") else first.get("input")
-    shown = f", not {shorten(given)}" if given != "" and kind not in EXPECTATIONS else ""
+    expected = EXPECTATIONS.get(kind) or message[:1].lower() + message[1:]
+    shown = "" if kind in SAY_ENOUGH else f", not {shorten(first['input'])}"
     return f"{where} {expected.removeprefix('input ')}{shown}"
 
 

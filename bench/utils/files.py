@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import tempfile
 import time
@@ -18,6 +19,7 @@ from bench.utils import parallel
 
 REPO_ROOT = Path(__file__).parent.parent.parent
 CLOCK_TICK = 0.02  # seconds: the coarsest resolution of file times to reckon with
+HASH, MAX_CACHE_BYTES = re.compile("[0-9a-f]{64}"), 2**28
 HASH_CACHE_FORMAT = 1  # raised when the meaning of the cached hashes changes
 FileStamp = list[int]  # size, mtime and ctime in ns, inode
 # by name below a folder; None: there should be no such file
@@ -165,9 +167,11 @@ def _hash_cache_file(folder: Path) -> Path:
 
 def _read_hash_cache(folder: Path) -> dict[str, tuple[FileStamp, str]]:
     """Read the cached stamps and hashes by path; an unreadable cache is an empty one."""
-    with suppress(OSError, ValueError, TypeError, AttributeError):
-        found = json.loads(_hash_cache_file(folder).read_text(encoding="utf-8"))
-        return {str(name): (list(stamp), str(sha)) for name, (stamp, sha) in found.items()}
+    with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
+        found = json.loads(read_regular_file(_hash_cache_file(folder), MAX_CACHE_BYTES))
+        return {
+            name: (list(stamp), sha) for name, (stamp, sha) in found.items() if HASH.fullmatch(sha)
+        }
     return {}
 
 
