@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from bench.config.suite import Split
-from bench.data import images, prepared
+from bench.data import image_files, images, prepared
 from bench.data.prepared import SplitEntry
 from bench.prepare.readers.base import ImageData, RecordKey
 from bench.utils import files
@@ -68,9 +68,9 @@ def _image_suffix(key: RecordKey, content: bytes) -> str:
     """Decode a file as a check; return the usual suffix of its format."""
     try:
         images.decode(content)
-        with Image.open(io.BytesIO(content)) as image:
+        with image_files.open_image(content) as image:
             return SUFFIXES.get(image.format or "", str(image.format).lower())
-    except images.DECODE_ERRORS as error:
+    except image_files.DECODE_ERRORS as error:
         start = content[:16]
         raise UserError(f"E-DECODE {'/'.join(key)}: {error}; it begins {start!r}") from None
 
