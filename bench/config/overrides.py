@@ -1,7 +1,7 @@
 """Overrides of recipe and backbone fields, as ``--set FIELD=VALUE`` gives them."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from typing import Any
 
 from bench.config.backbone import BackboneCard
@@ -53,7 +53,9 @@ def override_backbone(card: BackboneCard, changes: dict[str, Any]) -> BackboneCa
     changed = validate(BackboneCard, "--set backbone", asdict(card) | own)
     now, before = asdict(changed), asdict(card)
     other = ", ".join(f"{name}={now[name]}" for name in sorted(own) if now[name] != before[name])
-    return replace(changed, name=f"{card.name}[{other}]") if other else card
+    if not other:
+        return card
+    return validate(BackboneCard, "--set backbone", now | {"name": f"{card.name}[{other}]"})
 
 
 def suggest_fields(table: dict[str, Any], name: str) -> list[str]:
