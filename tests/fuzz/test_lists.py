@@ -12,10 +12,12 @@ from support.fuzzing.sandbox import Sandbox
 COMMANDS = (("run", *cards.DRY), ("data", "check", *cards.ON_DISK), ("data", "check", "--deep"))
 
 
-def check(sandbox: Sandbox, words: tuple[str, ...]) -> None:
+def check(sandbox: Sandbox, words: tuple[str, ...], content: bytes | str) -> None:
+    """Run a command on data among which is this content."""
     where = () if "--data-root" in words else cards.ON_DISK
-    named = [sandbox.results]
-    commands.run(sandbox, *words, *where, *cards.tiny_options(), named=named)
+    options = (*where, *cards.tiny_options())
+    is_link = "link" in content if isinstance(content, str) else False  # of the user: followed
+    commands.run(sandbox, *words, *options, named=[sandbox.results], names_paths=is_link)
 
 
 @pytest.mark.parametrize("kind", ["text", "json"])
@@ -31,7 +33,7 @@ def test_a_list_with_anything_in_it_is_read_or_refused(sandboxes, template, kind
             write_json_suite(sandbox)
         ending = "txt" if kind == "text" else "json"
         odd.put(sandbox.cards / "data" / "light" / f"train.{ending}", content, sandbox.outside)
-        check(sandbox, words)
+        check(sandbox, words, content)
 
 
 def write_json_suite(sandbox: Sandbox) -> None:
@@ -59,4 +61,4 @@ def test_an_image_file_with_anything_in_it_is_read_or_refused(
         content = data.draw(lists.odd_images(odd.Content(path.read_bytes())))
         counts.add("images")
         odd.put(path, content, sandbox.outside)
-        check(sandbox, words)
+        check(sandbox, words, content)
