@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
 
 import methods
 from bench.config.backbone import RANDOM_WEIGHTS, BackboneCard, InputSpec
 from bench.config.suite import load_suite
 from bench.models import backbones
 from bench.models.backbones import Backbone
-from bench.records import folders, parsing
+from bench.records import folders, parsing, serialising
 from bench.records.leases import CELL_NAME
 from bench.records.measurements import MAX_FILE_BYTES, MEASURES_DIR, measurement_path
 from bench.records.schema import PROMPTS_FROM, SCHEMA_VERSION, TRIALS_DIR, Record, inconsistency
@@ -41,7 +40,6 @@ MAP_HEADER = "before,cell,suite,backbone,task,method,seed,accuracy"
 NEW_FIELDS: Mapping[str, Any] = {"replacement": False, "bias": True, "gathered": "concatenated"}
 # Fields whose registered value is another now: a record's request names the one that it had.
 CHANGED_DEFAULTS = {"fact_tk": {"form": "tucker"}}
-_record_adapter = TypeAdapter(Record)
 
 
 @dataclass
@@ -219,7 +217,7 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
 
 def _validate(path: Path, table: Mapping[str, Any]) -> Record:
     try:
-        record = parsing.validate_json(_record_adapter, json.dumps(table).encode())
+        record = parsing.validate_json(serialising.record_adapter, json.dumps(table).encode())
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not a record: {first_line(error)}") from None
     if odd := inconsistency(record):

@@ -22,7 +22,7 @@ from bench.execution.request import FINAL_SPLITS, Request, SearchPoint
 from bench.execution.selection import CheckedData, SplitPair
 from bench.models import backbones, compatibility, compilation
 from bench.models.backbones import Backbone
-from bench.records import description, measurements, schema
+from bench.records import description, measurements, schema, serialising
 from bench.records.schema import PROMPTS_FROM, Record, Settings
 from bench.records.store import Store
 from bench.training import devices, trainer
@@ -130,6 +130,7 @@ class ResolvedRequest:
         default_factory=dict, init=False, repr=False
     )
     _methods: dict[str, Method] = field(default_factory=dict, init=False, repr=False)
+    _recordable: set[tuple[str, int]] = field(default_factory=set, init=False, repr=False)
 
     @cached_property
     def backbones(self) -> dict[str, Backbone]:
@@ -172,10 +173,17 @@ class ResolvedRequest:
     def build_cell(
         self, card: str, task: Task, name: str, seed: int, at: SearchPoint | None = None
     ) -> Cell:
-        """Build the cell of a method; `card` is the backbone as the request names it."""
+        """Build the cell of a method; `card` is the backbone as the request names it.
+
+        Raises `UserError` for what no record could hold.
+        """
         settings = self._settings(card, task, name, seed, at)
         train_split, eval_split = splits = _splits(at)
         method = self.build_method(name, at)
+        request = self._names_of_cell(card, task, settings, at)
+        if (card, id(method)) not in self._recordable:  # tasks and seeds differ in names alone
+            serialising.require_recordable(settings, request, task.group)
+            self._recordable.add((card, id(method)))
         return Cell(
             settings=settings,
             suite=self.suite,
@@ -185,7 +193,7 @@ class ResolvedRequest:
             recipe=self._recipe_at(at),
             root=self.request.root,
             variant=self.request.variant,
-            request=self._names_of_cell(card, task, settings, at),
+            request=request,
             prompt_task=selection.prompt_source_of_cell(self.prompt_source, task, method),
             train_split=train_split,
             eval_split=eval_split,

@@ -122,7 +122,7 @@ Input = Annotated[
     dict[str, Any],
     Table(
         {"size": Annotated[int, Whole(1, 100_000)], "pooling": Name},
-        {"mean": Channels, "std": Channels, "timm": BackboneName, "architecture": PlainTable},
+        {"mean": Channels, "std": Channels, "timm": Line, "architecture": PlainTable},
     ),
 ]
 

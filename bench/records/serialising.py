@@ -1,12 +1,18 @@
-"""Writing of records as JSON that can be read back: long and odd texts are cut and made plain."""
+"""Records as JSON that can be read back: long and odd texts are cut and made plain."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from bench.records import parsing
 from bench.records.entries import CONTROL, MAX_MESSAGE, MAX_TRACEBACK, MAX_WORDS
-from bench.records.schema import Record
+from bench.records.schema import Failure, Record, Settings
+from bench.utils.errors import UserError, first_line
+
+record_adapter = TypeAdapter(Record)
 
 
 def record_to_json(record: Record) -> bytes:
@@ -26,6 +32,16 @@ def record_to_json(record: Record) -> bytes:
         failure["message"] = _plain_text(failure["message"])[:MAX_MESSAGE]
         failure["traceback"] = _plain_text(failure["traceback"])[-MAX_TRACEBACK:]
     return json.dumps(whole, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def require_recordable(settings: Settings, request: dict[str, Any], group: str) -> None:
+    """Raise `UserError` for a cell whose record could not be read back, before it is computed."""
+    failure = Failure("unsupported", "", "")
+    record = Record(settings, group, None, failure, request=request, cell=settings.digest())
+    try:
+        parsing.validate_json(record_adapter, record_to_json(record))
+    except ValueError as error:
+        raise UserError(f"no record could hold this cell: {first_line(error)}") from None
 
 
 def lease_to_json(info: Mapping[str, Any]) -> bytes:

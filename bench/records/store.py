@@ -7,8 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import TypeAdapter
-
 from bench.records import folders, parsing, predictions, serialising, transaction
 from bench.records.predictions import Predictions
 from bench.records.schema import (
@@ -130,7 +128,6 @@ class Store:
             ) from None
 
 
-_record_adapter = TypeAdapter(Record)
 MAX_RECORD_BYTES = 2**23  # losses and accuracies of `MAX_EPOCHS` take 5.4 MB
 
 
@@ -153,7 +150,7 @@ def parse_record(content: bytes) -> Record:
     """Parse a record; raises `ValueError` for what is none, `UserError` for one that is no good."""
     found = parsing.parse_json(content)
     _require_schema(found.get("schema", SCHEMA_VERSION) if isinstance(found, dict) else None)
-    record = parsing.validate_json(_record_adapter, content)
+    record = parsing.validate_json(serialising.record_adapter, content)
     if record.cell != record.settings.digest():
         raise UserError(f"names cell {record.cell}, but its settings are another's")
     if odd := inconsistency(record):

@@ -3,7 +3,7 @@
 What is written is made from the objects that were judged, never copied from their files.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench.records import measurements
@@ -44,23 +44,23 @@ class _Merging:
     store: Store
     transaction: Transaction
 
-    def take(self, found: JudgedRecord) -> Iterator[str]:
-        """Stage what the store lacks of a record; yield a line on what was done with it."""
+    def take(self, found: JudgedRecord) -> list[str]:
+        """Stage what the store lacks of a record; return lines on what was done with it."""
         record, path = found.record, found.verdict.path
         assert record is not None, f"{path} was accepted unread"
         mark, mine = found.verdict.stated, self.store.find_any(record.settings)
         if mine is None or (not mark and _gives_way(mine, record)):
             self._stage_predictions(found)
-            yield from self._stage_measures(found)
+            measures = self._stage_measures(found)
             self._stage_record(replace(record, evidence=STATED if mark else ""))
-            yield f"added, as stated by others: {path}" if mark else f"added: {path}"
-        elif mine.outcome != record.outcome:
-            yield f"differs, ours kept: {path}"
-        else:
-            yield f"here already: {path}"
-            if mine.evidence != STATED:
-                self._stage_predictions(found)
-                yield from self._stage_measures(found)
+            return [f"added, as stated by others: {path}" if mark else f"added: {path}", *measures]
+        if mine.outcome != record.outcome:
+            return [f"differs, ours kept: {path}"]
+        if mine.evidence == STATED:
+            return [f"here already: {path}"]
+        if not self.store.predictions_path(record.settings).exists():
+            self._stage_predictions(found)
+        return [f"here already: {path}", *self._stage_measures(found)]
 
     def _stage_record(self, record: Record) -> None:
         self.transaction.add(Store(self.transaction.folder).write(record))
@@ -71,17 +71,18 @@ class _Merging:
             staged = Store(self.transaction.folder)
             self.transaction.add(staged.write_predictions(found.record.settings, found.predictions))
 
-    def _stage_measures(self, found: JudgedRecord) -> Iterator[str]:
+    def _stage_measures(self, found: JudgedRecord) -> list[str]:
         """Stage the measures that the store lacks; none of a record that is only stated.
 
-        A run of one's own would take them for its own.
+        A run of one's own would take those for its own.
         """
+        folder, lines = self.transaction.folder, []
         for measured in found.measures if found.verdict.recomputed else ():
-            where = measured.cell, measured.measurement
-            if measurements.missing_measurements(self.store.root, where[0], where[1:]):
-                folder = self.transaction.folder
+            name = measured.measurement
+            if measurements.missing_measurements(self.store.root, measured.cell, [name]):
                 self.transaction.add(measurements.write_measurement(folder, measured))
-                yield f"added: {measured.measurement} of {found.verdict.path}"
+                lines.append(f"added: {name} of {found.verdict.path}")
+        return lines
 
 
 def _gives_way(mine: Record, theirs: Record) -> bool:

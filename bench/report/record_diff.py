@@ -117,7 +117,7 @@ def _tuning_options(record: Record) -> list[str]:
 @cache
 def _tunes_by_default(suite: str, recipe: str | None) -> bool:
     """Return whether a run tunes by default."""
-    with suppress(UserError):  # a card that is not here
+    with suppress(UserError, OSError):  # a card that is not here, or a name that no file can have
         return load_recipe(recipe or load_suite(suite).recipe).tuning.by_default
     return False
 
