@@ -62,6 +62,10 @@ class RunProgress:
         self.bars.update(self.cell_tasks[cell.settings.digest()], completed=number)
         self._update_total()
 
+    def note(self, text: str) -> None:
+        """Print a line that is no cell's."""
+        self._print(f"bench: {text}")
+
     def retry(self, record: Record) -> None:
         """Print that a cell has failed and is tried once more."""
         self._remove(record)

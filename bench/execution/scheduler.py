@@ -11,6 +11,7 @@ from bench.execution.executors import (
     Executor,
     JobFinished,
     JobStarted,
+    Notice,
 )
 from bench.execution.jobs import DEFAULT_OPTIONS, Job, job_for
 from bench.execution.plan import is_done, pending_measurements
@@ -86,6 +87,9 @@ class Scheduler:
         return job_for(cell, self.device, self.attempts[digest], self.options)
 
     def _handle_event(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            self.run_progress.note(event.text)
+            return
         cell = self.running[event.job.cell]
         if isinstance(event, JobStarted):
             self.queued.discard(event.job.cell)
