@@ -70,13 +70,12 @@ def test_a_prepared_folder_with_odd_files_is_read_or_refused(
         path = data.draw(st.sampled_from(sorted(folder.iterdir())))
         content = data.draw(odd_prepared_file(path))
         odd.put(path, content, sandbox.outside)
-        is_link = isinstance(content, str) and "link" in content  # of the user: followed
         if is_forged and path.is_file() and path.stat().st_size < 2**20:
             hash_again(folder)
         options = cards.DRY[:-2] if command == "run" else ()
         words = command.split() if command == "run" else ["data", *command.split()]
         words += [*options, *COPIES]
-        commands.run(sandbox, *words, named=[sandbox.results], names_paths=is_link)
+        commands.run(sandbox, *words, named=[sandbox.results], names_paths=odd.is_link(content))
 
 
 def odd_prepared_file(path: Path) -> st.SearchStrategy[bytes | str]:
@@ -107,5 +106,7 @@ def test_a_source_with_odd_files_is_prepared_or_refused(sandboxes, published, so
         folder = sandbox.cards / "data" / "archives" / source
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         path = data.draw(st.sampled_from(files))
-        odd.put(path, data.draw(sources.odd_file(path)), sandbox.outside)
-        commands.run(sandbox, "data", "prepare", *COPIES, named=[sandbox.cards / "data"])
+        content = data.draw(sources.odd_file(path))
+        odd.put(path, content, sandbox.outside)
+        words, data_root = ("data", "prepare", *COPIES), sandbox.cards / "data"
+        commands.run(sandbox, *words, named=[data_root], names_paths=odd.is_link(content))

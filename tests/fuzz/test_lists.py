@@ -16,8 +16,8 @@ def check(sandbox: Sandbox, words: tuple[str, ...], content: bytes | str) -> Non
     """Run a command on data among which is this content."""
     where = () if "--data-root" in words else cards.ON_DISK
     options = (*where, *cards.tiny_options())
-    is_link = "link" in content if isinstance(content, str) else False  # of the user: followed
-    commands.run(sandbox, *words, *options, named=[sandbox.results], names_paths=is_link)
+    may_be_read = odd.is_link(content)
+    commands.run(sandbox, *words, *options, named=[sandbox.results], names_paths=may_be_read)
 
 
 @pytest.mark.parametrize("kind", ["text", "json"])

@@ -153,6 +153,11 @@ FILE_KINDS: dict[str, Callable[[Path, Path], None]] = {
 file_kinds = st.sampled_from(sorted(FILE_KINDS))
 
 
+def is_link(content: bytes | str) -> bool:
+    """Whether `put` makes a link: in a data folder it is the user's, and may be followed."""
+    return isinstance(content, str) and "link" in content
+
+
 def put(path: Path, content: bytes | str, outside: Path) -> None:
     """Make a file at `path` of these bytes, or of a kind of `FILE_KINDS`."""
     path.parent.mkdir(parents=True, exist_ok=True)
