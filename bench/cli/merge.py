@@ -32,7 +32,12 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"no record below {shlex.join(map(str, args.paths))}")
     own.require_writable()
     own.require_current_schema()
-    merged = merging.merge_records(found, own, labels, args.accept_stated)
+    try:
+        merged = merging.merge_records(found, own, labels, args.accept_stated)
+    except OSError as error:  # a full disk, say
+        if args.debug:
+            raise
+        return print_error(f"{error}; nothing was merged", FAILED)
     write_tables(args.results)
     print_lines(merged)
     stated = [] if args.accept_stated else [one for one in found if one.stated]

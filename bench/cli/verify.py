@@ -41,10 +41,12 @@ def _verify_own(own: "store.Store", data_root: Path) -> int:
         print_error(problem, FAILED)
     records = len(found.records) + len(found.stated) + len(found.problems)
     left = len(found.records) - evidence.recomputed - len(evidence.problems)
-    print(f"{records} records, {len(unsound)} unsound; {len(stale)} tables out of date")
-    print(
-        f"{evidence.recomputed} recomputed from their predictions, {left} of own runs alone, "
-        f"{len(found.stated)} stated by others, which do not rank"
+    proofs = f"{evidence.recomputed} recomputed from their predictions, {left} of own runs alone"
+    print_lines(
+        [
+            f"{records} records, {len(unsound)} unsound; {len(stale)} tables out of date",
+            f"{proofs}, {len(found.stated)} stated by others, which do not rank",
+        ]
     )
     return FAILED if unsound or stale else 0
 
@@ -58,6 +60,6 @@ def _verify_others(paths: Sequence[Path], data_root: Path, own: "store.Store") -
     recomputed, stated = (sum(v.recomputed for v in found), [v for v in found if v.stated])
     refused = len(found) - recomputed - len(stated)
     counts = f"{recomputed} recomputed, {len(stated)} stated, {refused} refused"
-    print(f"{len(found)} records: {counts}")
-    print_lines(f"stated: {one.path}: {one.doubt}" for one in stated)
+    reasons = [f"stated: {one.path}: {one.doubt}" for one in stated]
+    print_lines([f"{len(found)} records: {counts}", *reasons])
     return print_refused([problem for one in found for problem in one.problems])

@@ -82,10 +82,12 @@ class KnownLabels:
 
     @cached_property
     def _own_records(self) -> dict[tuple[Any, ...], list[Record]]:
+        """The records of one's own that have an outcome, by their splits."""
         found: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
-        for record in read_valid(self.own)[0] if self.own else ():
-            if record.outcome:
-                found[_split_key(record.settings)].append(record)
+        with suppress(UserError):  # a folder of one's own that cannot be read vouches for nothing
+            for record in read_valid(self.own)[0] if self.own else ():
+                if record.outcome:
+                    found[_split_key(record.settings)].append(record)
         return found
 
 

@@ -39,14 +39,13 @@ def find_record_files(paths: Iterable[Path]) -> Iterator[FoundFile]:
 
 
 def _files_at(path: Path) -> Iterator[FoundFile]:
-    if not path.is_dir():
-        yield FoundFile(path)
-        return
     inside = path / RECORDS_DIR
-    if inside.is_symlink():
+    if not os.path.isdir(path):
+        yield FoundFile(path)
+    elif os.path.islink(inside):
         yield FoundFile(inside, "is a link, which is not followed")
     else:
-        yield from _walk(inside if inside.is_dir() else path)
+        yield from _walk(inside if os.path.isdir(inside) else path)
 
 
 def _walk(top: Path) -> Iterator[FoundFile]:

@@ -97,6 +97,7 @@ def test_what_is_only_stated_is_left_out_with_a_sentence(
     assert "is only stated: it has no outcome" in said
     assert "--accept-stated brings them in, unranked" in said
     assert {record.settings.method for record in read_valid(ours)[0]} == {"vpt_deep", "linear"}
+    assert len(ours.files()) == 2
 
 
 def test_what_is_accepted_as_stated_is_marked_listed_and_never_ranks(
@@ -315,7 +316,7 @@ def test_a_full_disk_is_a_sentence_and_nothing_is_merged(
     ours.root.mkdir()
     monkeypatch.setattr(os, "replace", failing_at(3, FULL, True))
     assert merge(ours, theirs) == 1
-    assert "No space left on device" in capsys.readouterr().err
+    assert "No space left on device; nothing was merged" in capsys.readouterr().err
     assert not tree(ours.root)
 
 
