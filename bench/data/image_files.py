@@ -9,10 +9,10 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -76,7 +76,8 @@ def open_image(source: Path | bytes) -> Iterator[ImageFile.ImageFile]:
         with Image.open(cast(IO[bytes], reader), formats=tuple(FORMATS)) as image:
             pixels = image.width * image.height
             _require_bounded_size(image.width, image.height)
-            _require_bounded_tiles(image)
+            if image.format == "TIFF":
+                _require_bounded_tiles(image.tag_v2)  # type: ignore[attr-defined]
             if isinstance(source, bytes) and image.format in ("JPEG", "MPO"):
                 _require_few_scans(source, pixels)
             reader.reads_left = min(MAX_READS, FREE_READS + READS_PER_PIXEL * pixels)
@@ -164,9 +165,8 @@ def _require_bounded_size(width: int, height: int) -> None:
         )
 
 
-def _require_bounded_tiles(image: ImageFile.ImageFile) -> None:
+def _require_bounded_tiles(tags: Mapping[int, Any]) -> None:
     """Refuse a TIFF whose tiles are larger than any image: each is decoded whole."""
-    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
     width, height = (np.max(tags.get(tag, 1)) for tag in (TILE_WIDTH, TILE_HEIGHT))
     if width * height > MAX_PIXELS:
         raise ValueError(f"its tiles have more than {MAX_PIXELS:,} pixels")

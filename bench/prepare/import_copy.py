@@ -172,6 +172,7 @@ def import_task(
         _require_rules(copy, root, hashes | _hash_other_trainval(copy, hashes))
         rows = _split_rows(copy, spans)
         warnings = validate_written(copy.task, copy.source, variant, folder, rows, copied=True)
+        warnings += archives.member_warnings(copy.task.name, copy.archive, copy.folder)
         writer.write_lists(folder, {copy.task.name: rows})
         facts = {
             "suite": copy.suite.name,

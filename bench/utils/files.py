@@ -4,7 +4,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import stat
 import tempfile
 import time
@@ -20,7 +19,6 @@ from bench.utils import parallel
 
 REPO_ROOT = Path(__file__).parent.parent.parent
 CLOCK_TICK = 0.02  # seconds: the coarsest resolution of file times to reckon with
-HASH, MAX_CACHE_BYTES = re.compile("[0-9a-f]{64}"), 2**28
 HASH_CACHE_FORMAT = 1  # raised when the meaning of the cached hashes changes
 FileStamp = list[int]  # size, mtime and ctime in ns, inode
 # by name below a folder; None: there should be no such file
@@ -60,8 +58,8 @@ def read_regular_file(path: Path, limit: int, follow_links: bool = False) -> byt
     """
     with open_regular_file(path, follow_links) as file:
         size = os.fstat(file.fileno()).st_size
-        content = file.read(size + 1) if size <= limit else b""  # a buffer of this size
-        if len(content) > size:
+        content = file.read(min(size, limit) + 1)  # no more: it is allocated before it is read
+        if size < len(content) <= limit:  # it grows, or says no size
             content += file.read(limit + 1 - len(content))
     if max(size, len(content)) > limit:
         raise UnsafeFile(f"it is larger than {limit:,} bytes", str(path))
@@ -188,11 +186,9 @@ def _hash_cache_file(folder: Path) -> Path:
 
 def _read_hash_cache(folder: Path) -> dict[str, tuple[FileStamp, str]]:
     """Read the cached stamps and hashes by path; an unreadable cache is an empty one."""
-    with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
-        found = json.loads(read_regular_file(_hash_cache_file(folder), MAX_CACHE_BYTES))
-        return {
-            name: (list(stamp), sha) for name, (stamp, sha) in found.items() if HASH.fullmatch(sha)
-        }
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        found = json.loads(_hash_cache_file(folder).read_text(encoding="utf-8"))
+        return {str(name): (list(stamp), str(sha)) for name, (stamp, sha) in found.items()}
     return {}
 
 

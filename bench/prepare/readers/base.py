@@ -17,7 +17,7 @@ import numpy as np
 import scipy.io
 from scipy.io.matlab import MatReadError
 
-from bench.prepare.archives import parse_errors
+from bench.prepare.archive_contents import parse_errors
 from bench.utils.errors import UserError, first_line
 
 Annotation = int | float | str

@@ -22,7 +22,8 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from bench.prepare.archives import MAX_MEMBER_BYTES, find_file, open_gzip, parse_errors
+from bench.prepare.archive_contents import MAX_MEMBER_BYTES, parse_errors
+from bench.prepare.archives import find_file, open_gzip
 from bench.prepare.readers.base import (
     Files,
     ImageData,

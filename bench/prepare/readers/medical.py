@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 import h5py
 import numpy as np
 
-from bench.prepare.archives import find_file, open_archive, open_gzip, parse_errors, read_images
+from bench.prepare.archive_contents import parse_errors
+from bench.prepare.archives import find_file, open_archive, open_gzip, read_images
 from bench.prepare.readers.base import (
     Files,
     ImageData,

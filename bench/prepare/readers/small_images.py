@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.prepare.archives import find_file, folder_prefix, open_archive, parse_errors
+from bench.prepare.archive_contents import parse_errors
+from bench.prepare.archives import find_file, folder_prefix, open_archive
 from bench.prepare.readers.base import (
     Files,
     ImageData,

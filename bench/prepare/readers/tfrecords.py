@@ -13,13 +13,8 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from bench.prepare.archives import (
-    MAX_MEMBER_BYTES,
-    archive_errors,
-    find_file,
-    open_archive,
-    parse_errors,
-)
+from bench.prepare.archive_contents import MAX_MEMBER_BYTES, archive_errors, parse_errors
+from bench.prepare.archives import find_file, open_archive
 from bench.prepare.readers.base import Files, ImageData, RecordKey, SourceRecord
 from bench.utils.errors import UserError
 
