@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support import study_cards, suite_copies, tiny
 from support.fuzzing import odd
 from support.fuzzing.sandbox import Sandbox, fresh_sandbox
-from support.fuzzing.trees import mutated, to_toml, tree_of
+from support.fuzzing.trees import mutated, mutated_alike, to_toml, tree_of
 
 # what a card is -> its file, and the options that name it
 KINDS = {
@@ -84,7 +84,9 @@ def odd_cards(draw: st.DrawFn, template: Path) -> OddCard:
     kind = draw(st.sampled_from(sorted(KINDS)))
     name, option = KINDS[kind]
     text = (template / "cards" / name).read_text(encoding="utf-8")
-    tree = draw(mutated(tree_of(tomllib.loads(text)), odd.toml_values, odd.names))
+    valid = tree_of(tomllib.loads(text))
+    trees = mutated(valid, odd.toml_values, odd.names), mutated_alike(valid, odd.names)
+    tree = draw(st.one_of(trees))
     content: Any = to_toml(tree).encode("utf-8", "surrogatepass")
     how = draw(st.integers(0, 9))
     if how == 0:

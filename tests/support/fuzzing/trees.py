@@ -102,7 +102,7 @@ def _alike(value: object, texts: st.SearchStrategy[str]) -> st.SearchStrategy[An
         return st.booleans()
     if isinstance(value, str):
         return texts
-    near = st.sampled_from((0, 1, 2, 50, 100, 797, 0.5, 99.99, 100.0000001, 1e15))
+    near = st.sampled_from((0, 1, 2, 50, 100, 797, 0.5, 99.99, 100.0000001, -1, 1e15))
     if isinstance(value, int):
         return st.one_of(near.map(int), st.integers(-2, 1000), st.just(value + 1))
     return st.one_of(near.map(float), st.floats(0, 100), st.just(value + 1e-9))
