@@ -32,12 +32,14 @@ def load_card(cls: type[T], kind: str, name: str, folder: Path) -> T:
     path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
     if not name.endswith(".toml") and not os.path.exists(path):
         raise unknown_name(kind, name, card_names(folder))
-    return _parse_card(cls, kind, path, _read_card(path, kind))
+    hashable: Any = cls  # which the type checker does not take a generic class for
+    card: T = _parse_card(hashable, kind, path, _read_card(path, kind))
+    return card
 
 
 @lru_cache(maxsize=16)
 @paused_collector()
-def _parse_card(cls: type[T], kind: str, path: Path, content: bytes) -> T:
+def _parse_card(cls: Any, kind: str, path: Path, content: bytes) -> Any:
     """Parse a card; what was read a moment ago, while a request was planned, is not parsed anew."""
     return validate(cls, f"the card {path}", _parse_toml(path, kind, content))
 
@@ -67,13 +69,15 @@ def _parse_toml(path: Path, kind: str, content: bytes) -> dict[str, Any]:
 def validate(cls: type[T], origin: str, table: dict[str, Any]) -> T:
     """Validate a table as a `cls`; raise `UserError` with `origin` and the entry at fault."""
     try:
-        return _adapter(cls).validate_python(table)
+        hashable: Any = cls
+        valid: T = _adapter(hashable).validate_python(table)
+        return valid
     except ValidationError as error:
         raise UserError(_describe(cls, origin, error)) from None
 
 
 @cache
-def _adapter(cls: type[T]) -> TypeAdapter[T]:
+def _adapter(cls: Any) -> TypeAdapter[Any]:
     return TypeAdapter(cls)
 
 
@@ -94,7 +98,8 @@ def hold_to_types(instance: Any, origin: str) -> None:
 
     Called from `__post_init__`: a caller of the API gets the sentence where the mistake is made.
     """
-    for name, adapter in _field_adapters(type(instance)).items():
+    hashable: Any = type(instance)
+    for name, adapter in _field_adapters(hashable).items():
         try:
             value = adapter.validate_python(getattr(instance, name))
         except ValidationError as error:
@@ -103,7 +108,7 @@ def hold_to_types(instance: Any, origin: str) -> None:
 
 
 @cache
-def _field_adapters(cls: type) -> dict[str, TypeAdapter[Any]]:
+def _field_adapters(cls: Any) -> dict[str, TypeAdapter[Any]]:
     hints = get_type_hints(cls, include_extras=True)
     return {f.name: TypeAdapter(hints[f.name]) for f in fields(cls)}
 

@@ -60,8 +60,8 @@ class ResolvedRequest:
 
     def num_cells(self) -> int:
         """Return the number of cells, or of searches a seed."""
-        named = (self.backbone_names, self.tasks, self.methods, self.seeds)
-        return prod(map(len, named))
+        axes = (self.backbone_names, self.tasks, self.methods, self.seeds)
+        return prod(len(axis) for axis in axes)
 
     def cards(self) -> list[str]:
         """Return the names of the backbones, sorted, and each backbone once: one may have two."""
