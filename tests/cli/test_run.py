@@ -43,7 +43,6 @@ def test_a_full_disk_ends_the_run_in_one_sentence(run, monkeypatch, capsys):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bench.training.runner.write_atomically", full)
     monkeypatch.setattr("bench.records.store.write_atomically", full)
     assert run("linear") == 1
     assert "No space left on device; every finished cell is kept" in capsys.readouterr().err

@@ -68,7 +68,7 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class TaskMessage:
-    """What a job says, or why it has ended without a word."""
+    """A message of a job, or why it has ended without one."""
 
     number: int
     content: Mapping[str, Any] | Failure

@@ -21,7 +21,6 @@ import pytest
 
 from bench.cli import main
 from bench.execution.executors import POLL_SECONDS
-from bench.execution.finished_cells import FinishedCells
 from bench.records.leases import Leases
 from bench.utils import files
 from support import executor_runs, paths, tiny
@@ -195,8 +194,8 @@ def test_an_interrupt_while_workers_start_leaves_nothing_behind(
 
 
 def test_a_hangup_that_is_ignored_stays_ignored(cards: Path, tmp_path: Path) -> None:
-    argv = executor_runs.words(cards, tmp_path / "results", "linear", "--workers", "1")
-    given = ["nohup", *argv]
+    words = executor_runs.words(cards, tmp_path / "results", "linear", "--workers", "1")[3:]
+    given = ["nohup", sys.executable, "-c", WITHOUT_FIGURES, *words]
     with subprocess.Popen(given, env=executor_runs.environment(), stdout=-1, stderr=-1) as process:
         while not children(process.pid):
             time.sleep(0.01)
@@ -220,16 +219,3 @@ def wait_for(happened: Callable[[], object]) -> None:
 def children(parent: int) -> list[int]:
     tasks = Path(f"/proc/{parent}/task").glob("*/children")
     return [int(child) for path in tasks for child in path.read_text(encoding="utf-8").split()]
-
-
-def test_what_is_kept_is_counted_as_files(tmp_path: Path) -> None:
-    cells = FinishedCells({tmp_path / name for name in ("one", "two", "three")})
-    assert cells.describe() == "of 3 finished cells none is kept"
-    (tmp_path / "one").touch()
-    (tmp_path / "two").mkdir()  # no record
-    assert cells.describe() == "of 3 finished cells 1 is kept"
-    (tmp_path / "two").rmdir()
-    (tmp_path / "two").touch()
-    assert cells.describe() == "of 3 finished cells 2 are kept"
-    (tmp_path / "three").touch()
-    assert cells.describe() == "every finished cell is kept"
