@@ -81,6 +81,11 @@ class RunProgress:
         count = f"[{self.finished_count:{len(str(self.cells))}}/{self.cells}]"
         self._print(f"{count} {describe_cell(record)}: {describe_outcome(record)}{rest}")
 
+    def warn(self, texts: Iterable[str]) -> None:
+        """Print what is odd about the results folder."""
+        for text in texts:
+            self._print(f"bench: {text}")
+
     def _remove(self, record: Record) -> None:
         cell = record.settings.digest()  # its title may be another's, too: of a varied field, say
         if cell in self.cell_tasks:  # not where another run had it
@@ -165,11 +170,13 @@ class RunStatus:
     failed: int
     running: Sequence[dict[str, Any]]  # the content of each lease
     pending: Sequence[Settings]  # neither done nor failed nor running
+    problems: Sequence[str] = ()  # of files that should be leases
 
     def lines(self, seconds: float, known: int) -> Iterator[str]:
         """Describe the status; one worker may need `seconds` more, judged by `known` cells."""
         counts = f"{self.done} done, {len(self.running)} running, {self.failed} failed"
         yield f"{counts}, {len(self.pending)} left"
+        yield from self.problems
         for lease in self.running:
             of = f" of {lease['epochs']}" if "epochs" in lease else ""
             epochs = f", epoch {lease['epoch']}{of}" if "epoch" in lease else ""
@@ -186,7 +193,8 @@ class RunStatus:
 
 def snapshot(cells: Iterable[Cell], store: Store) -> RunStatus:
     """Sort the cells by their status now."""
-    held = dict(Leases(store.root).active())
+    leases = Leases(store.root)
+    held = dict(leases.active())
     cells = list(cells)
     recorded = {cell.digest for cell in recorded_of(cells, store)}
     done, failed, running, pending = 0, 0, list[dict[str, Any]](), list[Settings]()
@@ -202,7 +210,7 @@ def snapshot(cells: Iterable[Cell], store: Store) -> RunStatus:
             failed += 1
         else:
             pending.append(cell.settings)
-    return RunStatus(done, failed, running, pending)
+    return RunStatus(done, failed, running, pending, leases.take_problems())
 
 
 def watch(cells: Sequence[Cell], store: Store) -> Iterator[list[str]]:

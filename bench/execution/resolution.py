@@ -19,7 +19,7 @@ from bench.execution.request import FINAL_SPLITS, Request, SearchPoint
 from bench.execution.selection import CheckedData, SplitPair
 from bench.models import backbones, compilation
 from bench.models.backbones import Backbone
-from bench.records import description
+from bench.records import description, serialising
 from bench.records.schema import PROMPTS_FROM, Settings
 from bench.training import devices
 from bench.training.cell import Cell
@@ -45,6 +45,7 @@ class ResolvedRequest:
     _data: dict[tuple[str, SplitPair], CheckedData] = field(
         default_factory=dict, init=False, repr=False
     )
+    _recordable: set[tuple[str, int]] = field(default_factory=set, init=False, repr=False)
     _made: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -122,10 +123,17 @@ class ResolvedRequest:
     def build_cell(
         self, card: str, task: Task, name: str, seed: int, at: SearchPoint | None = None
     ) -> Cell:
-        """Build the cell of a method; `card` is the backbone as the request names it."""
+        """Build the cell of a method; `card` is the backbone as the request names it.
+
+        Raises `UserError` for what no record could hold.
+        """
         settings = self._settings(card, task, name, seed, at)
         train_split, eval_split = splits = splits_of(at)
         method = self.build_method(name, at)
+        request = self._names_of_cell(card, task, settings, at)
+        if (card, id(method)) not in self._recordable:  # tasks and seeds differ in names alone
+            serialising.require_recordable(settings, request, task.group)
+            self._recordable.add((card, id(method)))
         return Cell(
             settings=settings,
             suite=self.suite,
@@ -135,7 +143,7 @@ class ResolvedRequest:
             recipe=self._recipe_at(at),
             root=self.request.root,
             variant=self.request.variant,
-            request=self._names_of_cell(card, task, settings, at),
+            request=request,
             prompt_task=selection.prompt_source_of_cell(self.prompt_source, task, method),
             train_split=train_split,
             eval_split=eval_split,

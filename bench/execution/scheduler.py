@@ -49,6 +49,7 @@ class Scheduler:
             while self.waiting or self.running or self.foreign:
                 self._check_foreign()
                 self._submit_waiting()
+                self.run_progress.warn(self.leases.take_problems())
                 for event in self.executor.poll(POLL_SECONDS):
                     self._handle_event(event)
                 self.leases.renew()

@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from bench.config.loading import SUITES_DIR, card_names
 from bench.config.suite import Suite, load_suite
+from bench.records.measurements import unreadable_measurements
 from bench.records.schema import Record
 from bench.records.store import Store, read_valid
 from bench.report import figures, html, ledgers, paper_tables, paper_values
@@ -84,6 +85,7 @@ def regenerate(results: Path | str) -> RegeneratedFiles:
     """
     results = Path(results)
     records, problems = read_valid(Store(results))
+    problems += unreadable_measurements(results)
     return RegeneratedFiles(write_files(results, _render_all(records, results)), problems)
 
 

@@ -11,8 +11,9 @@ from bench.config.overrides import is_recipe_field, override_recipe
 from bench.config.recipe import Recipe
 from bench.records import measurements, schema
 from bench.records.measurements import MEASUREMENTS
+from bench.records.predictions import read_predictions
 from bench.records.schema import Record
-from bench.records.store import Store, read_predictions, read_record
+from bench.records.store import Store, read_record
 from bench.utils import files
 from bench.utils.errors import UserError
 
@@ -161,11 +162,14 @@ def _version_mismatch(kind: str, name: str, given: Any, known: int) -> str:
 def _check_predictions(record: Record, path: Path) -> str:
     """Check that the stored predictions are those of the record, and score as it says."""
     kept = _predictions_path(path, record)
-    if record.outcome is None or kept is None or not kept.is_file():
+    if record.outcome is None or kept is None:
         return ""
-    found = read_predictions(kept)
+    try:
+        found = read_predictions(kept)
+    except UserError as error:
+        return f"has predictions that cannot be read: {error}"
     if found is None:
-        return f"has predictions that cannot be read: {kept}"
+        return ""
     if found.sha256() != record.outcome.predictions:
         return f"has other predictions than those in {kept}"
     right = found.correct()

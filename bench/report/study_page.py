@@ -270,7 +270,7 @@ def _accuracy_drift_note(study: Study, cells: Sequence[StudyCell], results: Path
         for name in final[:1]
         if record
         and record.outcome
-        and (found := measurements.read_measurement(results, record.cell, name))
+        and (found := measurements.find_measured(results, record.cell, name))
     ]
     apart = [difference for difference in differences if difference]
     if not apart:

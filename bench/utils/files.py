@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import tempfile
 import time
@@ -18,6 +19,7 @@ from bench.utils import parallel
 
 REPO_ROOT = Path(__file__).parent.parent.parent
 CLOCK_TICK = 0.02  # seconds: the coarsest resolution of file times to reckon with
+HASH, MAX_CACHE_BYTES = re.compile("[0-9a-f]{64}"), 2**28
 HASH_CACHE_FORMAT = 1  # raised when the meaning of the cached hashes changes
 LFS_MARK = b"version https://git-lfs.github.com/spec/"  # begins a pointer of Git LFS
 LFS_PROBLEM = "it is a Git LFS pointer, not the file; run git lfs pull"
@@ -48,7 +50,10 @@ def read_regular_file(path: Path, limit: int, follow_links: bool = False) -> byt
     that cannot be read.
     """
     with open(path, "rb", opener=_regular_file_opener(follow_links)) as file:
-        content = file.read(limit + 1)
+        claimed = min(os.fstat(file.fileno()).st_size, limit)
+        content = file.read(claimed + 1)  # the buffer is of this size: the limit's would be slow
+        if len(content) > claimed:
+            content += file.read(limit + 1 - len(content))
     if len(content) > limit:
         raise UnsafeFile(f"it is larger than {limit:,} bytes")
     if content.startswith(LFS_MARK):
@@ -167,9 +172,11 @@ def _hash_cache_file(folder: Path) -> Path:
 
 def _read_hash_cache(folder: Path) -> dict[str, tuple[FileStamp, str]]:
     """Read the cached stamps and hashes by path; an unreadable cache is an empty one."""
-    with suppress(OSError, ValueError, TypeError, AttributeError):
-        found = json.loads(_hash_cache_file(folder).read_text(encoding="utf-8"))
-        return {str(name): (list(stamp), str(sha)) for name, (stamp, sha) in found.items()}
+    with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
+        found = json.loads(read_regular_file(_hash_cache_file(folder), MAX_CACHE_BYTES))
+        return {
+            name: (list(stamp), sha) for name, (stamp, sha) in found.items() if HASH.fullmatch(sha)
+        }
     return {}
 
 

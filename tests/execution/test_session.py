@@ -21,6 +21,7 @@ from support.run_records import (
     Raising,
     by_method,
     measured_values,
+    one_sentence,
     record_path,
     records,
     register,
@@ -55,6 +56,16 @@ def test_a_second_run_trains_nothing(run, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "run", None)
     assert run("bias,linear") == 0
     assert write_times(tmp_path / "results") == before
+
+
+def test_a_cell_that_no_record_could_hold_is_refused_before_it_runs(
+    run, tmp_path, monkeypatch, capsys
+):
+    register(monkeypatch, "wordy", Raising(error="x" * 5_000))
+    monkeypatch.setattr(runner, "run", None)
+    assert run("linear,wordy") == 2
+    assert "no record could hold this cell: settings.fields" in one_sentence(capsys)
+    assert not records(tmp_path / "results")
 
 
 def test_force_runs_again_to_the_same_numbers(run, tmp_path):

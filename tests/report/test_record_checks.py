@@ -10,8 +10,9 @@ import pytest
 
 from bench.cli.main import main
 from bench.records import measurements
+from bench.records.predictions import Predictions, read_predictions
 from bench.records.schema import Failure, Record
-from bench.records.store import Predictions, Store, read_predictions, read_record
+from bench.records.store import Store, read_record
 from bench.utils.files import write_atomically
 from support.synthetic_records import MAE, SUITES, record
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bench.cli import main
-from bench.records.store import read_predictions
+from bench.records.predictions import read_predictions
 from bench.training import runner
 from bench.training.callbacks import TrainingMonitor
 from methods.shared import registry

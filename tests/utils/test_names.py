@@ -6,7 +6,9 @@ from bench.utils import names
 from methods.shared import registry
 
 
-@pytest.mark.parametrize("name", ["digits", "spt_deep", "vit-b.16", "2024", "_x", "a" * 100, "a..b"])
+@pytest.mark.parametrize(
+    "name", ["digits", "spt_deep", "vit-b.16", "2024", "_x", "a" * 100, "a..b"]
+)
 def test_letters_digits_and_three_marks_make_a_name(name: str) -> None:
     assert names.name_problem(name) == ""
     assert names.name_problem(name, names.BACKBONE_NAME) == ""
