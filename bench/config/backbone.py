@@ -45,7 +45,7 @@ def rename_note(old: str, new: str) -> str:
     return f"timm calls {old} {new} now" if old != new else ""
 
 
-MAX_DEPTH = 1_000  # blocks: to build them takes a millisecond each, before any compute
+MAX_DEPTH = 200  # blocks: to build them takes some milliseconds each, before any compute
 RANDOM_WEIGHTS = "random"  # instead of a weights file: the baseline without pretraining
 
 

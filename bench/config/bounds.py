@@ -92,6 +92,13 @@ def _text(pattern: re.Pattern[str] | None, most: int) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _check_given(name: str) -> str:
+    """Refuse a name that is empty, or that a command line would take for an option."""
+    if not name or name.startswith("-"):
+        raise ValueError(f"a name or a path was expected; {name!r} was given")
+    return name
+
+
 def check_inner_path(path: str) -> str:
     """Refuse a path that leads out of the folder that it is relative to."""
     is_elsewhere = PurePosixPath(path).is_absolute() or PureWindowsPath(path).anchor
@@ -129,6 +136,7 @@ Name = Annotated[str, _named(NAME)]
 BackboneName = Annotated[str, _named(BACKBONE_NAME)]
 Line = Annotated[str, _text(CONTROL, MAX_LINE)]
 NameOrPath = Annotated[str, _text(CONTROL, 4_096)]
+Given = Annotated[NameOrPath, AfterValidator(_check_given)]  # on a command line, or as there
 Text = Annotated[str, _text(None, MAX_TEXT)]
 InnerPath = Annotated[NameOrPath, AfterValidator(check_inner_path)]
 Plain = Annotated[Any, AfterValidator(check_plain)]

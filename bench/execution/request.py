@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from bench.config.bounds import Epochs, Line, NameOrPath, Plain, Seed, check_plain, real, whole
+from bench.config.bounds import Epochs, Given, Line, Plain, Seed, check_plain, real, whole
 from bench.config.loading import hold_to_types, validate
 from bench.config.suite import Split
 from bench.records.schema import RATE_NAMES
 from bench.utils.errors import UserError
+from bench.utils.names import shorten
 
 FINAL_SPLITS: tuple[Split, Split] = ("trainval", "test")  # trained on, evaluated on
 TRIAL_SPLITS: tuple[Split, Split] = ("train", "val")
@@ -42,19 +43,19 @@ class Request:
     for what no record could name.
     """
 
-    suite: NameOrPath | None = None
-    methods: list[Line] = field(default_factory=list)
-    backbones: list[NameOrPath] = field(default_factory=list)
-    tasks: list[Line] = field(default_factory=list)
+    suite: Given | None = None
+    methods: list[Given] = field(default_factory=list)
+    backbones: list[Given] = field(default_factory=list)
+    tasks: list[Given] = field(default_factory=list)
     seeds: list[Seed] = field(default_factory=list)
-    recipe: NameOrPath | None = None
+    recipe: Given | None = None
     changes: dict[Line, Plain] = field(default_factory=dict)  # --set
     root: Path = Path("data")
     variant: Line | None = None  # of prepared data; None: lossless, else a folder as found
     device: Line = "cpu"
     tune: bool | None = None  # None: as the recipe says
-    plugins: list[NameOrPath] = field(default_factory=list)  # the files, as they were named
-    study: NameOrPath | None = None  # PAPER/STUDY or a card, in place of suite, methods and so on
+    plugins: list[Given] = field(default_factory=list)  # the files, as they were named
+    study: Given | None = None  # PAPER/STUDY or a card, in place of suite, methods and so on
     quick: bool = False  # the study over the suite mini and its backbones
     at: SearchPoint | None = None  # of the one method named; None: at the recipe's own rates
     fields_checked: bool = False  # with others: its fields were held to all their backbones
@@ -64,7 +65,8 @@ class Request:
         try:
             check_plain(str(self.root))
         except ValueError:
-            raise UserError(f"the data root cannot be recorded: {str(self.root)!a}") from None
+            shown = shorten(str(self.root))
+            raise UserError(f"the data root cannot be recorded: {shown}") from None
 
 
 @dataclass(frozen=True)
