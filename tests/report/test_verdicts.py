@@ -116,6 +116,9 @@ def test_a_record_outside_a_results_folder_is_stated(tmp_path: Path) -> None:
         (lambda: honest.honest(classes=17), "has 17 classes; task 'sprites_location' has 16"),
         (lambda: honest.honest(suite_version=9), "is of version 9 of suite 'mini'"),
         (lambda: honest.honest(suite="minni"), "did you mean mini?"),
+        (lambda: of_recipe(epochs=10, batch=64), "has another batch than recipe 'quick'"),
+        (lambda: of_recipe(train_share=0.5), "has another train_share than recipe 'quick'"),
+        (lambda: of_recipe(version=9), "is of version 9 of recipe 'quick'"),
         (lambda: regrouped("Natural"), "is in group 'Natural'"),
         (lambda: shortened(400), "has 400 test images; task 'sprites_location' has 800"),
     ],
@@ -128,6 +131,10 @@ def test_what_contradicts_itself_or_this_checkout_is_refused(
     found = one(tmp_path, (replace(record, request=request), kept))
     assert found.problems
     assert said in found.problems[0]
+
+
+def of_recipe(**changed: Any) -> Made:
+    return honest.honest(recipe={**honest.QUICK.protocol("mini", "fp32"), **changed})
 
 
 def regrouped(group: str) -> Made:
