@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-SECONDS = 20  # that a command may take
+SECONDS = 30  # that a command may take, on a busy machine
 EXTRA_MEMORY = 3 * 2**29  # bytes that a command may take beyond what the tests' process has
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # events that change a path -> the positions of paths among their arguments, and of their folders'
