@@ -5,6 +5,7 @@ out of its archive, whose name is not UTF-8, or that decompresses to an unreason
 refused.
 """
 
+import csv
 import lzma
 import posixpath
 import struct
@@ -41,7 +42,7 @@ ARCHIVE_EXCEPTIONS = (
     RuntimeError,
 )
 # raised by parsers for a file of another layout
-PARSE_EXCEPTIONS = (*ARCHIVE_EXCEPTIONS, TypeError, AttributeError, MemoryError)
+PARSE_EXCEPTIONS = (*ARCHIVE_EXCEPTIONS, TypeError, AttributeError, MemoryError, csv.Error)
 
 
 class Member(NamedTuple):

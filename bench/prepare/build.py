@@ -59,6 +59,8 @@ def build_source(job: PrepareJob, files: Files, progress: ImageProgress) -> list
     """Prepare a job's folder; return warnings. Raises `UserError` for the first broken rule."""
     reader = open_reader(job.source, files)
     entries = list(reader.entries())
+    for entry in entries:
+        writer.require_plain_key((entry.split, entry.key))
     selected = select_all(job.tasks, entries, files)
     del entries  # to free memory: large sources have many
     wanted = {

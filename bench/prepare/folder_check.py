@@ -148,7 +148,7 @@ def _card_warnings(task: Task, folder: Path) -> list[str]:
 
 def missing_files(examples: Examples) -> Iterator[str]:
     """Yield a sentence about listed files that do not exist, if there are any."""
-    lost = [i for i, file in enumerate(examples.files) if not file.is_file()]
+    lost = [i for i, file in enumerate(examples.files) if not os.path.isfile(file)]
     if lost:
         more = f"; {len(lost) - 1:,} more of its images are missing" if lost[1:] else ""
         yield f"{examples.origins[lost[0]]}: no image {examples.files[lost[0]]}{more}"

@@ -4,6 +4,7 @@ A copy is a folder or an archive in a layout that is common in the field: a fold
 with the images and the list files that the suite's card names.
 """
 
+import os
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -87,7 +88,7 @@ class TaskCopy:
             return listed
         top, paths = self.archive.path, (path for lines in listed.values() for path, *_ in lines)
         files = {path: top / self.member(path) for path in paths}
-        keys = folder_check.file_keys(top, [file for file in files.values() if file.is_file()])
+        keys = folder_check.file_keys(top, list(filter(os.path.isfile, files.values())))
         first: dict[str, str] = {}
         for path, file in files.items():
             first.setdefault(keys.get(file, path), path)

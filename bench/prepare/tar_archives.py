@@ -84,7 +84,10 @@ class TarStream:
 
     def seek(self, offset: int) -> None:
         if self._limit is None:
-            self._position = self._file.seek(offset)
+            try:
+                self._position = self._file.seek(offset)
+            except (OSError, OverflowError):
+                raise tarfile.ReadError("a member ends where no file does") from None
             return
         if offset < self._position:
             raise tarfile.ReadError("a member lies before the one that it follows")

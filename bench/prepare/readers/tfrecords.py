@@ -21,6 +21,7 @@ from bench.utils.errors import UserError
 CRC32C_POLYNOMIAL = 0x82F63B78  # bit-reversed
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5  # wire types
 BYTES_LIST, INT64_LIST = 1, 3  # fields of a Feature; 2 is its list of floats
+MAX_VARINT_BITS = 70  # ten groups of seven
 FeatureValue = bytes | int
 
 
@@ -175,3 +176,5 @@ def _read_varint(message: bytes, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if byte < 0x80:
             return value, at
+        if shift >= MAX_VARINT_BITS:
+            raise ValueError("a number has more than 64 bits")
