@@ -40,7 +40,7 @@ def load_card(cls: type[T], kind: str, name: str, folder: Path) -> T:
 @lru_cache(maxsize=16)
 @paused_collector()
 def _parse_card(cls: Any, kind: str, path: Path, content: bytes) -> Any:
-    """Parse a card; what was read a moment ago, while a request was planned, is not parsed anew."""
+    """Parse a card; the last few are kept, since planning a request reads each more than once."""
     return validate(cls, f"the card {path}", _parse_toml(path, kind, content))
 
 
