@@ -17,6 +17,7 @@ from bench.data import image_cache
 from bench.execution import selection
 from bench.training import runner
 from methods import Method, Unsupported
+from methods.shared import registry
 from support import paths, tiny
 from support.run_records import (
     Raising,
@@ -62,10 +63,11 @@ def test_a_second_run_trains_nothing(run, tmp_path, monkeypatch):
 def test_a_cell_that_no_record_could_hold_is_refused_before_it_runs(
     run, tmp_path, monkeypatch, capsys
 ):
-    register(monkeypatch, "wordy", Raising(error="x" * 5_000))
+    register(monkeypatch, "odd", Raising())
+    monkeypatch.setitem(registry._codes, "odd", "no hash")
     monkeypatch.setattr(runner, "run", None)
-    assert run("linear,wordy") == 2
-    assert "no record could hold this cell: settings.fields" in one_sentence(capsys)
+    assert run("linear,odd") == 2
+    assert "no record could hold this cell: settings.code should be" in one_sentence(capsys)
     assert not records(tmp_path / "results")
 
 
