@@ -89,6 +89,9 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status."""
     words = sys.argv[1:] if argv is None else argv
+    if odd := [word for word in words if not _is_text(word)]:
+        shown = os.fsencode(odd[0]).decode("utf-8", "backslashreplace")
+        return print_error(f"{shown} is not UTF-8, so no record can name it: rename it", BAD_INPUT)
     files = command_files()
     chosen = next((word for word in words if not word.startswith("-")), "")
     command = load_command(files[chosen]) if chosen in files else None
@@ -108,6 +111,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, UserError):
             return print_error(str(error), BAD_INPUT)
         return print_error(str(error), FAILED)  # a full disk, say
+
+
+def _is_text(word: str) -> bool:
+    """Return whether a word of the command line, such as a path, is UTF-8."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def command_files() -> dict[str, Path]:

@@ -67,7 +67,10 @@ class ZipArchive:
             for name, info in _chosen(file, chosen):
                 _require_readable(self.path, name, info)
                 require_max_size(self.path, name, info.file_size, info.compress_size)
-                yield name, file.read(info)
+                content = file.read(info)
+                if len(content) != info.file_size:
+                    raise zipfile.BadZipFile(f"{name} has other bytes than its header says")
+                yield name, content
 
     def streams(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:
         chosen = {number: name for name, number in self.contents().files.items() if wanted(name)}
@@ -114,7 +117,9 @@ def _require_readable(path: Path, name: str, info: zipfile.ZipInfo) -> None:
     """Raise `UserError` for a member that Python cannot decompress, with the way out."""
     method = info.compress_type
     problem = ""
-    if info.flag_bits & ENCRYPTED:
+    if info.volume:
+        problem = "lies in another part of a split archive"
+    elif info.flag_bits & ENCRYPTED:
         problem = "is encrypted with a password"
     elif method not in READABLE_METHODS:
         named = OTHER_METHODS.get(method, f"method {method}")
