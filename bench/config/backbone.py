@@ -97,8 +97,8 @@ def load_backbone(name: str) -> BackboneCard:
         origin = f"--backbones {shorten(name)}, of which the file's name becomes part of the"
         return validate(BackboneCard, origin, asdict(card) | own)
     now = canonical_name(name)
-    known = backbone_cards().get(now)
-    return known or validate(BackboneCard, "the backbone", {"name": now, "timm": now})
+    own_card = backbone_cards().get(now)
+    return own_card or validate(BackboneCard, "the backbone", {"name": now, "timm": now})
 
 
 def canonical_name(name: str) -> str:

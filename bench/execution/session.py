@@ -200,7 +200,7 @@ def data_warnings(cells: Iterable[Cell]) -> list[str]:
 
 def backbone_lines(cells: Iterable[Cell]) -> list[str]:
     """Describe each backbone of the cells: its input, its weights, and how it was found."""
-    lines, alike = {}, {}
+    lines, alike = {}, dict[tuple[int, str], Cell]()
     for cell in cells:
         alike.setdefault((id(cell.backbone), cell.settings.recipe["normalisation"]), cell)
     for cell in alike.values():
