@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -32,15 +32,15 @@ def load_card(cls: type[T], kind: str, name: str, folder: Path) -> T:
     path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
     if not name.endswith(".toml") and not os.path.exists(path):
         raise unknown_name(kind, name, card_names(folder))
-    hashable: Any = cls  # which the type checker does not take a generic class for
-    card: T = _parse_card(hashable, kind, path, _read_card(path, kind))
+    card: T = _parse_card((cls, kind, path, _read_card(path, kind)))
     return card
 
 
 @lru_cache(maxsize=16)
 @paused_collector()
-def _parse_card(cls: Any, kind: str, path: Path, content: bytes) -> Any:
+def _parse_card(given: tuple[Any, str, Path, bytes]) -> Any:
     """Parse a card; the last few are kept, since planning a request reads each more than once."""
+    cls, kind, path, content = given
     return validate(cls, f"the card {path}", _parse_toml(path, kind, content))
 
 
@@ -69,16 +69,19 @@ def _parse_toml(path: Path, kind: str, content: bytes) -> dict[str, Any]:
 def validate(cls: type[T], origin: str, table: dict[str, Any]) -> T:
     """Validate a table as a `cls`; raise `UserError` with `origin` and the entry at fault."""
     try:
-        hashable: Any = cls
-        valid: T = _adapter(hashable).validate_python(table)
-        return valid
+        found: T = _adapter(cls).validate_python(table)
     except ValidationError as error:
         raise UserError(_describe(cls, origin, error)) from None
+    return found
 
 
-@cache
 def _adapter(cls: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(cls)
+    if cls not in _adapters:
+        _adapters[cls] = TypeAdapter(cls)
+    return _adapters[cls]
+
+
+_adapters: dict[Any, TypeAdapter[Any]] = {}
 
 
 def _describe(cls: Any, origin: str, error: ValidationError) -> str:
@@ -98,19 +101,21 @@ def hold_to_types(instance: Any, origin: str) -> None:
 
     Called from `__post_init__`: a caller of the API gets the sentence where the mistake is made.
     """
-    hashable: Any = type(instance)
-    for name, adapter in _field_adapters(hashable).items():
+    for name, kind in _field_types(type(instance)).items():
         try:
-            value = adapter.validate_python(getattr(instance, name))
+            value = _adapter(kind).validate_python(getattr(instance, name))
         except ValidationError as error:
             raise UserError(_describe(None, f"{origin}: {name}", error)) from None
         object.__setattr__(instance, name, value)
 
 
-@cache
-def _field_adapters(cls: Any) -> dict[str, TypeAdapter[Any]]:
-    hints = get_type_hints(cls, include_extras=True)
-    return {f.name: TypeAdapter(hints[f.name]) for f in fields(cls)}
+def _field_types(cls: Any) -> dict[str, Any]:
+    if cls not in _types:
+        _types[cls] = get_type_hints(cls, include_extras=True)
+    return _types[cls]
+
+
+_types: dict[Any, dict[str, Any]] = {}
 
 
 def _allowed_entries(cls: Any, place: Sequence[Any]) -> list[str]:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from math import prod
 from typing import Any
 
 import torch
@@ -60,8 +59,8 @@ class ResolvedRequest:
 
     def num_cells(self) -> int:
         """Return the number of cells, or of searches a seed."""
-        axes = (self.backbone_names, self.tasks, self.methods, self.seeds)
-        return prod(len(axis) for axis in axes)
+        names = len(self.backbone_names) * len(self.methods)
+        return names * len(self.tasks) * len(self.seeds)
 
     def cards(self) -> list[str]:
         """Return the names of the backbones, sorted, and each backbone once: one may have two."""
