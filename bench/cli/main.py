@@ -1,6 +1,7 @@
 """The entry point: finds a command's file, parses its options, and turns errors into statuses."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
