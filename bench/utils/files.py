@@ -156,7 +156,7 @@ def _wait_for_clock_tick(stamps: Iterable[FileStamp]) -> None:
 
 def _hash_cache_file(folder: Path) -> Path:
     """Return the file that caches the hashes of a folder's files."""
-    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     return _cache_dir() / f"sha256-{HASH_CACHE_FORMAT}" / f"{name}.json"
 
 
