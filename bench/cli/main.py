@@ -106,11 +106,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return print_error("; ".join(filter(None, ("interrupted", str(error)))), INTERRUPTED)
     except streams.ReaderGone:
         return 0
-    except (UserError, OSError) as error:
+    except (UserError, UnicodeEncodeError, OSError) as error:
         if args.debug:
             raise
         if isinstance(error, UserError):
             return print_error(str(error), BAD_INPUT)
+        if isinstance(error, UnicodeEncodeError):
+            return print_error(_describe_unencodable(error), BAD_INPUT)
         return print_error(str(error), FAILED)  # a full disk, say
 
 
@@ -121,6 +123,15 @@ def _is_text(word: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _describe_unencodable(error: UnicodeEncodeError) -> str:
+    """Describe a name that the locale's encoding, or UTF-8, does not have."""
+    near = error.object[max(0, error.start - 40) : error.end]
+    return (
+        f"{near!r} cannot be written in {error.encoding}: a file's name in another encoding "
+        "than the locale's? Rename the file, or set PYTHONUTF8=1"
+    )
 
 
 def command_files() -> dict[str, Path]:

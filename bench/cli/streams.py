@@ -21,8 +21,8 @@ class ReaderGone(Exception):
 def run_program(main: Callable[[], int]) -> int:
     """Run the program in streams that take every text; return its exit status."""
     _open_closed_descriptors()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     warnings.formatwarning = _format_warning
     sys.excepthook = _print_exception
     try:

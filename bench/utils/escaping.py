@@ -36,7 +36,7 @@ def for_markdown(text: str) -> str:
 
 def for_link(name: str) -> str:
     """Return the name of a file as a link's target, in Markdown or HTML."""
-    return quote(name, errors="surrogateescape")
+    return quote(name, errors="surrogatepass")
 
 
 def for_csv(value: object) -> object:
