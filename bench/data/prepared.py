@@ -44,7 +44,7 @@ _Bytes = Annotated[int, Field(ge=0, strict=True)]
 
 @validated(frozen=True, config=ConfigDict(extra="ignore"))
 class _CardFields:
-    """What is read of a card; the rest is provenance."""
+    """The fields of a card that are read; the others are provenance."""
 
     variant: str
     tars: dict[_TarName, _Bytes]
