@@ -293,5 +293,5 @@ def _require_split_lists(suite: Suite, pair: SplitPair) -> None:
 def _split_digest(examples: Examples, folder: Path | None) -> str:
     """Return a split's fingerprint; its images are looked into once per fingerprint."""
     found = fingerprint(examples, folder)
-    files.run_once("images", found, lambda: require_images(examples))
+    files.run_once("image-files", found, lambda: require_images(examples))
     return found

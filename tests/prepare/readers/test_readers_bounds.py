@@ -60,6 +60,14 @@ def test_no_reader_waits_for_a_fifo(source, tmp_path):
     assert "it is not a regular file" in said
 
 
+def test_an_archive_that_is_a_fifo_is_refused_before_its_hash_is_taken(tmp_path, capsys):
+    card = small_suite.write(tmp_path, "dtd", make=False)
+    os.mkfifo(tmp_path / "data" / "archives" / "dtd" / "dtd-r1.0.1.tar.gz")
+    words = ["--suite", str(card), "--data-root", str(tmp_path / "data")]
+    assert in_time(lambda: main(["data", "prepare", *words])) == 1
+    assert "dtd-r1.0.1.tar.gz cannot be read: it is not a regular file" in capsys.readouterr().err
+
+
 # HDF5
 
 
