@@ -70,7 +70,7 @@ def test_a_prepared_folder_with_odd_files_is_read_or_refused(
         path = data.draw(st.sampled_from(sorted(folder.iterdir())))
         content = data.draw(odd_prepared_file(path))
         odd.put(path, content, sandbox.outside)
-        if is_forged and path.is_file() and path.stat().st_size < 2**20:
+        if is_forged and isinstance(content, bytes):
             hash_again(folder)
         options = cards.DRY[:-2] if command == "run" else ()
         words = command.split() if command == "run" else ["data", *command.split()]
