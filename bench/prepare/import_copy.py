@@ -125,8 +125,7 @@ def find_copies(suite: Suite, path: Path, sources: Mapping[str, Source]) -> list
         if _is_task_folder(folder, task, path)
     ]
     if not copies:
-        test = suite.lists["test"][0]
-        wanted = ", ".join(f"{task_folder(task)}/{test}" for task in suite.task[:3])
+        wanted = ", ".join(f"{task_folder(t)}/{suite.lists['test'][0]}" for t in suite.task[:3])
         raise UserError(f"{path} holds no task of {suite.name}: looked for {wanted} and so on")
     return copies
 
