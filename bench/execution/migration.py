@@ -204,8 +204,9 @@ def _read_old_record(path: Path) -> dict[str, Any]:
             f"{SCHEMA_VERSION}"
         )
     _validate(path, {**as_now, "schema": SCHEMA_VERSION})
-    if settings_digest(found["settings"]) != found["cell"]:
-        raise UserError(f"{path} names cell {found['cell']}, but its settings are another's")
+    cell = found.get("cell", "none")
+    if settings_digest(found["settings"]) != cell:
+        raise UserError(f"{path} names cell {cell}, but its settings are another's")
     return dict(found)
 
 

@@ -47,10 +47,7 @@ def read_regular_file(path: Path, limit: int, follow_links: bool = False) -> byt
     `follow_links`, and `OSError` for a file that cannot be read.
     """
     with open(path, "rb", opener=_regular_file_opener(follow_links)) as file:
-        claimed = min(os.fstat(file.fileno()).st_size, limit)
-        content = file.read(claimed + 1)  # the buffer is of this size: the limit's would be slow
-        if len(content) > claimed:
-            content += file.read(limit + 1 - len(content))
+        content = file.read(limit + 1)
     if len(content) > limit:
         raise UnsafeFile(f"it is larger than {limit:,} bytes")
     return content

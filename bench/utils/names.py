@@ -38,5 +38,8 @@ def shorten(value: object) -> str:
     """
     if isinstance(value, int) and abs(value) > 10**SHOWN:  # to print it may be refused, or slow
         return f"a number of {value.bit_length():,} bits"
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except (ValueError, RecursionError):  # it holds such a number, or is nested very deeply
+        return f"a {type(value).__name__} that cannot be shown"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} ... ({len(text):,} characters)"

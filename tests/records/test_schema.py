@@ -311,6 +311,13 @@ def test_text_that_is_no_record_is_refused(change: Callable[[str], str], tmp_pat
     refusal(path)
 
 
+@pytest.mark.parametrize("given", ["NaN", "Infinity", "-Infinity"])
+def test_what_only_python_calls_a_number_is_named(given: str, tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(f'{{"schema": 2, "seconds": {given}}}', encoding="utf-8")
+    assert f"{given} is no number of JSON" in refusal(path)
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig", "latin-1"])
 def test_another_encoding_than_utf_8_is_refused(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "record.json"
