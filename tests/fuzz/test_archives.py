@@ -19,11 +19,11 @@ COPIES = ("--suite", "cards/suite.toml", *cards.ON_DISK)
 
 
 def import_copy(sandbox: Sandbox, name: str) -> commands.Ended:
-    """Bring in a copy that lies in the command's folder."""
-    data = sandbox.cards / "data"
-    named = (sandbox.work / name).is_symlink()  # by the user, so what it links to may be read
+    """Bring in a copy that lies in the command's folder; links in it are the user's."""
+    path, data = sandbox.work / name, sandbox.cards / "data"
+    has_links = any(one.is_symlink() for one in (path, *path.rglob("*")))
     words = ("data", "import", name, *COPIES)
-    return commands.run(sandbox, *words, named=[data], names_paths=named)
+    return commands.run(sandbox, *words, named=[data], names_paths=has_links)
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
