@@ -96,7 +96,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     files = command_files()
     chosen = next((word for word in words if not word.startswith("-")), "")
     command = load_command(files[chosen]) if chosen in files else None
-    args = _parser(files, chosen, command).parse_args(words)
+    parser = _parser(files, chosen, command)
+    if any("\0" in word for word in words):  # no shell hands one on
+        parser.error("an argument holds a NUL, which no name of a file or a card does")
+    args = parser.parse_args(words)
     assert command, "the parser ends the process where no command is named"
     try:
         _end_as_interrupted()

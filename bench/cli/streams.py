@@ -69,7 +69,8 @@ def _format_warning(
     lineno: int,
     line: str | None = None,
 ) -> str:
-    lines = format_warning(for_terminal(message), category, filename, lineno, line).split("\n")
+    place = for_terminal(filename)
+    lines = format_warning(for_terminal(message), category, place, lineno, line).split("\n")
     return "\n".join(map(for_terminal, lines))
 
 
