@@ -45,6 +45,11 @@ class FinishedCells:
         """Count the cells whose record is no longer there."""
         return sum(not os.path.isfile(path) for path in self.paths)
 
+    def lost_lines(self) -> list[str]:
+        """Return a line about records that were removed while the session ran; none if none was."""
+        lost = self.num_lost()
+        return [f"bench: {self.describe()}: {lost} records were removed"] if lost else []
+
     def describe(self) -> str:
         """Say what is kept of them, as the disk has it now."""
         lost, count = self.num_lost(), len(self.paths)

@@ -249,11 +249,12 @@ class _Session:
         self._announce([*plan_lines.backbone_lines(cells), f"{counts}, on {planned.device}"])
         try:
             failed = self._run_cells(cells, self.finals, executor, planned.device)
-            failed = min(failed + self._count_lost(), len(planned.cells))
+            self._announce(self.finished.lost_lines())
+            failed = min(failed + self.finished.num_lost(), len(planned.cells))
         except BaseException:
-            with suppress(OSError, UserError):  # what has ended the run says more
+            with suppress(OSError, UserError):
                 self._write_tables()
-            raise
+            raise  # this says more
         self._write_tables()
         return failed
 
@@ -264,12 +265,6 @@ class _Session:
         self.finished.stores.append(store)
         if self.options.tensorboard:
             callbacks.require_tensorboard()
-
-    def _count_lost(self) -> int:
-        """Return, and say, how many records have been removed while the session ran."""
-        if lost := self.finished.num_lost():
-            self._announce([f"bench: {self.finished.describe()}: {lost} records were removed"])
-        return lost
 
     def _write_tables(self) -> None:
         """Let the tables be written, unless that would make the folder again."""
