@@ -91,8 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status."""
     words = sys.argv[1:] if argv is None else argv
     if odd := [word for word in words if not _is_text(word)]:
-        shown = os.fsencode(odd[0]).decode("utf-8", "backslashreplace")
-        return print_error(f"{shown} is not UTF-8, so no record can name it: rename it", BAD_INPUT)
+        return print_error(f"the argument {odd[0]} is not UTF-8: no record can name it", BAD_INPUT)
     files = command_files()
     chosen = next((word for word in words if not word.startswith("-")), "")
     command = load_command(files[chosen]) if chosen in files else None
@@ -120,10 +119,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _is_text(word: str) -> bool:
-    """Return whether a word of the command line, such as a path, is UTF-8."""
+    """Return whether a word of the command line, such as a path, is UTF-8.
+
+    So it may be in a locale of another encoding, too, where it is a text of single bytes.
+    """
     try:
-        word.encode()
-    except UnicodeEncodeError:
+        os.fsencode(word).decode("utf-8")
+    except UnicodeError:
         return False
     return True
 

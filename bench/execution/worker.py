@@ -28,6 +28,7 @@ from bench.training.callbacks import ProgressCallback
 from bench.training.cell import Cell
 from bench.utils import environment
 from bench.utils.errors import UserError, first_line
+from bench.utils.escaping import for_terminal
 
 EpochCallback = Callable[[int, float], None]
 
@@ -109,7 +110,7 @@ def serve(results: Path, plugins: Sequence[Path], requests: TextIO, replies: Tex
             os._exit(0)
 
     for problem in selection.load_plugins(plugins):
-        sys.stderr.write(f"bench: {problem}\n")
+        sys.stderr.write(f"bench: {for_terminal(problem)}\n")
     send(ready=os.getpid())
     for line in lines:
         send(begun=True)
