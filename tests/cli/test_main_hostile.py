@@ -16,6 +16,7 @@ from bench.execution import progress
 from bench.performance import parameter_counts
 from bench.records.schema import Failure, Record
 from bench.records.store import Store
+from bench.utils.escaping import for_terminal
 from bench.utils.progress_bars import TransferProgress
 from support import hostile, made_up_records, run_records, tiny
 
@@ -180,6 +181,8 @@ def test_progress_takes_no_text_for_markup(capsys: pytest.CaptureFixture[str]) -
             with shown.live():
                 shown.start(named)
                 shown.on_epoch(named, 1)
+                label = shown.bars.columns[0].render(shown.bars.tasks[-1])
+                assert for_terminal(text) in label.plain
                 shown.retry(named)
                 shown.finish(named)
             progress.Reporter(drawn).announce(text)

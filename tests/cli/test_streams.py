@@ -103,13 +103,13 @@ def main():
     print("lost")
     print("lost", file=sys.stderr)
     return os.open(os.devnull, os.O_WRONLY)
-sys.exit(run_program(main) > 2)
+sys.exit(7 if run_program(main) > 2 else 3)
 """
 
 
 def test_no_file_takes_the_place_of_a_closed_stream() -> None:
     done = subprocess.run([sys.executable, "-c", PROBE], env=environment(), check=False)
-    assert done.returncode == 1
+    assert done.returncode == 7
 
 
 def test_what_cannot_be_written_to_a_full_disk_is_said(results: Path) -> None:

@@ -88,7 +88,7 @@ def in_markdown(text: str) -> Iterator[str]:
         if (MARK in content or "evil" in content) and not OURS.fullmatch(content):
             yield f"in {kind}: {content!r}"
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
-        if len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) > 1:
+        if len({len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table.splitlines()}) > 1:
             yield f"a ragged table: {table[:2000]}"
     if found := re.search(FORMULA, LINK_TARGET.sub("", text)):
         yield f"a formula, or struck out: {found[0]}"

@@ -71,5 +71,9 @@ def test_markdown_leaves_brackets_and_addresses_readable() -> None:
     )
 
 
+def test_markdown_s_own_escapes_stay_escapes_after_a_backslash() -> None:
+    assert escaping.for_markdown("\\|a\\\\*b\\") == "\\\\\\|a\\\\\\\\\\*b\\\\"
+
+
 def test_latex_begins_no_cell_with_an_option_of_the_line_before() -> None:
     assert escaping.for_latex("[2em] 50 % & ±") == "{[}2em] 50 \\% \\& $\\pm$"
