@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,12 @@ def _datatables_script() -> str:
 
 def _escape(value: Any) -> Any:
     """Return what the template prints, escaped unless it is a piece of the template's own."""
-    return Markup(for_html(value)) if type(value) is str else value
+    return _markup(value) if type(value) is str else value
+
+
+@lru_cache(2**14)  # most texts stand in many places
+def _markup(text: str) -> Markup:
+    return Markup(for_html(text))
 
 
 def _load_template() -> Template:
