@@ -9,28 +9,45 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bench.cli import streams
 from bench.execution import request
 from bench.records import store
 from bench.report import generate
 from bench.training import devices
+from bench.utils import escaping, toml
 from bench.utils import names as limits
-from bench.utils import toml
 from bench.utils.errors import UserError
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 def print_error(sentence: str, status: int) -> int:
-    """Print on standard error what is wrong; return the status."""
-    print(f"bench: {sentence}", file=sys.stderr)
+    """Print on standard error what is wrong, on one line; return the status."""
+    with suppress(OSError, ValueError):  # nobody reads it
+        print(f"bench: {escaping.for_terminal(sentence)}", file=sys.stderr, flush=True)
     return status
 
 
 def print_lines(lines: Iterable[object]) -> int:
-    """Print lines as they come; return the status of success."""
+    """Print lines as they come, each on one line; return the status of success."""
     for line in lines:
-        print(line, flush=True)
+        _print_line(line)
     return 0
+
+
+def _print_line(line: object) -> None:
+    try:
+        print(escaping.for_terminal(line), flush=True)
+    except BrokenPipeError:
+        raise streams.ReaderGone from None
+
+
+def print_result(lines: Iterable[object]) -> None:
+    """Print lines of a command whose status says more: it does not depend on who reads them."""
+    try:
+        print_lines(lines)
+    except streams.ReaderGone:
+        streams.silence(sys.stdout)
 
 
 def print_refused(refused: Sequence[str]) -> int:

@@ -39,7 +39,7 @@ def load_card(cls: type[T], kind: str, name: str, folder: Path) -> T:
 @lru_cache(maxsize=16)
 @paused_collector()
 def _parse_card(given: tuple[Any, str, Path, bytes]) -> Any:
-    """Parse a card; the same content is parsed once in a process."""
+    """Parse a card; the last few are kept, since planning a request reads each more than once."""
     cls, kind, path, content = given
     return validate(cls, f"the card {path}", _parse_toml(path, kind, content))
 

@@ -31,6 +31,7 @@ from bench.records.store import MAX_RECORD_BYTES, OWN_DIRS, Store
 from bench.utils.errors import UserError, first_line
 from bench.utils.files import write_atomically
 from bench.utils.names import shorten
+from bench.utils.tables import csv_text
 
 OLD_SCHEMA = 1  # the schema that is migrated
 MAP_FILE = "migration.csv"
@@ -123,7 +124,7 @@ class Migration:
         if not path.is_file():
             write_atomically(path, f"{MAP_HEADER}\n".encode())
         with path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerow(line)
+            file.write(csv_text([line]))
 
     def _sort_map(self) -> None:
         """Sort the map file under its header, each cell once."""
@@ -204,8 +205,9 @@ def _read_old_record(path: Path) -> dict[str, Any]:
             f"{SCHEMA_VERSION}"
         )
     _validate(path, {**as_now, "schema": SCHEMA_VERSION})
-    if settings_digest(found["settings"]) != found["cell"]:
-        raise UserError(f"{path} names cell {found['cell']}, but its settings are another's")
+    cell = found.get("cell", "none")
+    if settings_digest(found["settings"]) != cell:
+        raise UserError(f"{path} names cell {cell}, but its settings are another's")
     return dict(found)
 
 

@@ -23,6 +23,8 @@ from bench.records.leases import Leases
 from bench.records.schema import Outcome, Record, Settings
 from bench.records.store import Store
 from bench.training.cell import Cell
+from bench.utils.escaping import for_terminal
+from bench.utils.progress_bars import print_line
 from bench.utils.text import format_duration
 
 
@@ -36,7 +38,7 @@ class RunProgress:
         self.console, self.cells, self.epochs = console, cells, epochs
         self.finished_count, self.start_time = 0, perf_counter()
         self.bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -54,7 +56,7 @@ class RunProgress:
     def start(self, cell: Describable) -> None:
         """Add a bar for a cell that begins."""
         self.cell_tasks[cell.settings.digest()] = self.bars.add_task(
-            describe_cell(cell), total=self.epochs
+            for_terminal(describe_cell(cell)), total=self.epochs
         )
 
     def on_epoch(self, cell: Describable, number: int) -> None:
@@ -82,7 +84,7 @@ class RunProgress:
         self._print(f"{count} {describe_cell(record)}: {describe_outcome(record)}{rest}")
 
     def warn(self, texts: Iterable[str]) -> None:
-        """Print what is odd about the results folder."""
+        """Print what is odd about the run or its results folder."""
         for text in texts:
             self._print(f"bench: {text}")
 
@@ -97,7 +99,7 @@ class RunProgress:
         self.bars.update(self.total_task, completed=self.finished_count * self.epochs + under_way)
 
     def _print(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        print_line(self.console, text)
 
 
 def _do_nothing() -> None:
@@ -113,7 +115,7 @@ class Reporter:
 
     def announce(self, text: str) -> None:
         """Print a line of what comes."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        print_line(self.console, text)
 
 
 SILENT = Reporter()

@@ -44,7 +44,6 @@ class ResolvedRequest:
     _data: dict[tuple[str, SplitPair], CheckedData] = field(
         default_factory=dict, init=False, repr=False
     )
-    _recordable: set[tuple[str, int]] = field(default_factory=set, init=False, repr=False)
     _made: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -130,9 +129,10 @@ class ResolvedRequest:
         train_split, eval_split = splits = splits_of(at)
         method = self.build_method(name, at)
         request = self._names_of_cell(card, task, settings, at)
-        if (card, id(method)) not in self._recordable:  # tasks and seeds differ in names alone
-            serialising.require_recordable(settings, request, task.group)
-            self._recordable.add((card, id(method)))
+        self._once(  # tasks and seeds differ in names alone
+            ("recordable", card, id(method)),
+            lambda: serialising.require_recordable(settings, request, task.group),
+        )
         return Cell(
             settings=settings,
             suite=self.suite,

@@ -30,6 +30,7 @@ from bench.data import locations, prepared
 from bench.data.splits import Examples, fingerprint, load_split, require_images
 from bench.execution.request import Request
 from bench.prepare import folder_check
+from bench.records.entries import MAX_IMAGES
 from bench.records.schema import PROMPTS_FROM
 from bench.utils import files
 from bench.utils.errors import UserError, first_line, unknown_name
@@ -266,6 +267,11 @@ def check_data(suite: Suite, task: Task, pair: SplitPair, request: Request) -> C
     if place and not place.variant:
         _require_split_lists(suite, pair)
     train, evaluation = (load_split(suite, task, split, root, variant) for split in pair)
+    if len(evaluation) > MAX_IMAGES:
+        raise UserError(
+            f"the split {pair[1]} of {task.name} has {len(evaluation):,} images; {MAX_IMAGES:,} is "
+            "the most that a record can be of"
+        )
     both = dict(zip(pair, (train, evaluation), strict=True))
     warnings = folder_check.run_warnings(suite, task, place, both, request.suite)
     mark = f"{place.variant}:" if place and place.variant else ""
@@ -287,5 +293,5 @@ def _require_split_lists(suite: Suite, pair: SplitPair) -> None:
 def _split_digest(examples: Examples, folder: Path | None) -> str:
     """Return a split's fingerprint; its images are looked into once per fingerprint."""
     found = fingerprint(examples, folder)
-    files.run_once("images", found, lambda: require_images(examples))
+    files.run_once("image-files", found, lambda: require_images(examples))
     return found

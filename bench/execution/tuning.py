@@ -4,8 +4,6 @@ A trial is an ordinary cell, with a store of its own below the results folder. N
 until the final runs are checked or planned.
 """
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -27,6 +25,7 @@ from bench.records.store import Store
 from bench.training.cell import Cell
 from bench.utils.errors import UserError
 from bench.utils.files import write_atomically
+from bench.utils.tables import csv_text
 
 
 @dataclass(frozen=True)
@@ -184,18 +183,16 @@ def _trial_result(cell: Cell, record: Record) -> Trial:
 
 def write_csv(states: Iterable[SearchState], results: Path) -> Path:
     """Write every trial as a line of ``tuning.csv`` in the results folder; return its path."""
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
     about = ("suite", "backbone", "recipe", "task", "method", "seed")
-    lines.writerow([*about, *RATE_NAMES, "fields", "epochs", "val_accuracy"])
+    lines: list[list[object]] = [[*about, *RATE_NAMES, "fields", "epochs", "val_accuracy"]]
     for cell, trial in _finished_trials(states):
         s = cell.settings
         named = [s.suite, s.backbone, s.recipe["name"], s.task, s.method, s.seed]
         rates = [trial.point[axis] for axis in RATE_NAMES]
         own = json.dumps(method_fields(trial.point))
-        lines.writerow([*named, *rates, own, trial.epochs, f"{_accuracy(trial):.2f}"])
+        lines.append([*named, *rates, own, trial.epochs, f"{_accuracy(trial):.2f}"])
     path = results / "tuning.csv"
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, csv_text(lines).encode())
     return path
 
 

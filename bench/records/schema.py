@@ -18,6 +18,10 @@ from bench.utils.text import longest_prefix
 SCHEMA_VERSION = 2  # 1 had neither the number of classes nor the hash of a plug-in's code
 TRIALS_DIR = "trials"  # a store of its own in a results folder
 STRICT = ConfigDict(extra="forbid")
+# STATED: brought in from others, by their word alone: it is listed and never ranks. Empty: a run of
+# one's own, or merged because its predictions give its number.
+Evidence = Literal["", "stated"]
+STATED: Evidence = "stated"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -140,6 +144,7 @@ class Record:
     cell: entries.CellName = ""
     tuned: TuningResult | None = None  # for a final run whose rates were chosen by trials
     schema: int = SCHEMA_VERSION
+    evidence: Evidence = ""
 
     @property
     def ok(self) -> bool:

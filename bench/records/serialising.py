@@ -9,10 +9,10 @@ from pydantic import TypeAdapter
 
 from bench.records import parsing
 from bench.records.entries import CONTROL, MAX_MESSAGE, MAX_TRACEBACK, MAX_WORDS
-from bench.records.schema import Failure, Record, Settings
+from bench.records.schema import Failure, Outcome, Record, Settings
 from bench.utils.errors import UserError, first_line
 
-record_adapter = TypeAdapter(Record)
+record_adapter, _outcome_adapter = TypeAdapter(Record), TypeAdapter(Outcome)
 
 
 def record_to_json(record: Record) -> bytes:
@@ -23,6 +23,8 @@ def record_to_json(record: Record) -> bytes:
     """
     settings = record.settings
     whole = {**asdict(record), "settings": settings.to_json(), "cell": settings.digest()}
+    if not record.evidence:
+        del whole["evidence"]
     whole["environment"] = _plain_values(record.environment)
     whole["remark"] = _plain_text(record.remark)[:MAX_MESSAGE]
     if failure := whole["failure"]:
@@ -40,6 +42,11 @@ def require_recordable(settings: Settings, request: dict[str, Any], group: str) 
         parsing.validate_json(record_adapter, record_to_json(record))
     except ValueError as error:
         raise UserError(f"no record could hold this cell: {first_line(error)}") from None
+
+
+def require_readable(outcome: Outcome) -> None:
+    """Raise `ValueError` for an outcome that no record could hold: it is no measurement."""
+    parsing.validate_json(_outcome_adapter, json.dumps(asdict(outcome)).encode())
 
 
 def lease_to_json(info: Mapping[str, Any]) -> bytes:

@@ -6,10 +6,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-from bench.records import folders, parsing, predictions, serialising
+from bench.records import folders, parsing, predictions, serialising, transaction
 from bench.records.predictions import Predictions
-from bench.records.schema import SCHEMA_VERSION, TRIALS_DIR, Record, Settings, inconsistency
+from bench.records.schema import (
+    SCHEMA_VERSION,
+    STATED,
+    TRIALS_DIR,
+    Record,
+    Settings,
+    inconsistency,
+)
 from bench.utils.errors import UserError, first_line
 from bench.utils.files import read_regular_file, write_atomically
 from bench.utils.names import shorten
@@ -24,6 +32,7 @@ class Store:
 
     def __init__(self, root: Path):
         self.root = root
+        self.is_pinned = False
 
     def path(self, settings: Settings, cell: str = "") -> Path:
         """Return the path of the record of these settings; pass `cell` to save hashing them."""
@@ -37,7 +46,15 @@ class Store:
         return self.root / PREDICTIONS_DIR / f"{settings.digest()}.npz"
 
     def find(self, settings: Settings) -> Record | None:
-        """Return the cell's record, or None if there is no valid one."""
+        """Return the cell's record, or None if there is no valid one.
+
+        What others stated of a cell is none: the cell is run here as if nobody had.
+        """
+        record = self.find_any(settings)
+        return None if record and record.evidence == STATED else record
+
+    def find_any(self, settings: Settings) -> Record | None:
+        """Return the cell's record, one that others stated included."""
         path = self.path(settings)
         if not path.exists():
             return None
@@ -49,6 +66,7 @@ class Store:
     def write(self, record: Record) -> Path:
         """Write `record` atomically, in place of an earlier one of the same cell."""
         path = self.path(record.settings)
+        self.require_there()
         folders.require_inside(self.root, path)
         write_atomically(path, serialising.record_to_json(record))
         return path
@@ -66,9 +84,27 @@ class Store:
     def write_predictions(self, settings: Settings, found: Predictions) -> Path:
         """Write the cell's predictions atomically."""
         path = self.predictions_path(settings)
+        self.require_there()
         folders.require_inside(self.root, path)
         write_atomically(path, found.to_bytes())
         return path
+
+    def is_there(self) -> bool:
+        """Return whether there is a folder of records."""
+        return os.path.isdir(self.root / RECORDS_DIR)
+
+    def pin(self) -> None:
+        """Write from now on only while the folder of records is there, if it is there now.
+
+        A run whose folder somebody removes would make another, which looks whole.
+        """
+        self.is_pinned = self.is_there()
+
+    def require_there(self) -> None:
+        """Raise `OSError` if the folder was there when it was pinned, and is not any more."""
+        if self.is_pinned and not self.is_there():
+            gone = self.root / RECORDS_DIR if os.path.isdir(self.root) else self.root
+            raise OSError(f"the folder {gone} is no longer there: it was removed or moved away")
 
     def files(self) -> list[Path]:
         """List all record files, in a fixed order; links to folders are not followed."""
@@ -91,8 +127,10 @@ class Store:
     def require_current_schema(self) -> None:
         """Raise `UserError` if there are records of schema 1, whose cells a run would repeat.
 
-        The files are searched as text, not parsed: 10,000 take a fraction of a second.
+        First, a merge that was cut short is undone. The files are searched as text, not parsed:
+        10,000 take a fraction of a second.
         """
+        transaction.undo_interrupted(self.root)
         every = [*self.files(), *Store(self.root / TRIALS_DIR).files()]
         old = [path for path in every if b'\n "schema": 1,' in _content(path)]
         if old:
@@ -103,10 +141,10 @@ class Store:
             )
 
     def require_writable(self) -> None:
-        """Raise `UserError` if records cannot be written, or would be written elsewhere."""
+        """Make the folders; raise `UserError` if records cannot be written, or only elsewhere."""
         folders.require_all_inside(self.root, OWN_DIRS)
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            (self.root / RECORDS_DIR).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
                 pass
         except OSError as error:
@@ -168,18 +206,32 @@ def _safe_path_part(name: str) -> str:
     return f"-{safe[1:]}" if safe.startswith(".") else safe
 
 
+class FolderRecords(NamedTuple):
+    """The records of a results folder."""
+
+    records: list[Record]  # valid, and of known evidence: these rank
+    stated: list[Record]  # valid, by the word of others alone: these never rank
+    problems: list[str]  # a sentence for each file that is not a valid record
+
+
 def read_valid(store: Store) -> tuple[list[Record], list[str]]:
-    """Return the valid records, and a sentence for each file that is not one."""
-    records, problems = [], []
+    """Return the valid records that may rank, and a sentence for each file that is not valid."""
+    found = read_folder(store)
+    return found.records, found.problems
+
+
+def read_folder(store: Store) -> FolderRecords:
+    """Read all the records of a results folder."""
+    found = FolderRecords([], [], [])
     for path, record in store.read_all():
         problem = (
             str(record) if isinstance(record, UserError) else _record_problem(path, record, store)
         )
         if problem:
-            problems.append(problem)
+            found.problems.append(problem)
         elif isinstance(record, Record):
-            records.append(record)
-    return records, problems
+            (found.stated if record.evidence == STATED else found.records).append(record)
+    return found
 
 
 def load_records(results: Path | str = "results") -> list[Record]:

@@ -23,6 +23,7 @@ from bench.config.recipe import Recipe
 from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
 from bench.data.splits import Examples
 from bench.models import backbones, compatibility, compilation, weight_files
+from bench.records import serialising
 from bench.records.predictions import Predictions
 from bench.records.schema import Failure, Outcome, Record
 from bench.records.store import Store
@@ -141,6 +142,7 @@ def train_and_evaluate(
         test_accuracies={str(epoch): e.accuracy for epoch, e in evaluations.items()},
         predictions=_write_predictions(last, cell, store),
     )
+    serialising.require_readable(outcome)
     spilled = {"spilled": "; ".join(trained.init.spilled)} if trained.init.spilled else {}
     return outcome, {**trained.loading_notes, **spilled}
 

@@ -194,6 +194,15 @@ def test_what_the_present_schema_would_refuse_is_named_and_left(old, capsys, old
     assert path.read_text(encoding="utf-8") == forged
 
 
+def test_a_record_that_names_no_cell_is_named_and_left(old, capsys):
+    path = Store(old).files()[0]
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    del whole["cell"]
+    path.write_text(json.dumps(whole), encoding="utf-8")
+    assert migrate(old) == 1
+    assert f"{path} names cell none" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "text", ["", "before\n", f"{migration.MAP_HEADER}\nx,y\n", "\x00", '"' + "x" * 200_000]
 )

@@ -78,8 +78,8 @@ def test_options_of_a_run_are_held_to_their_bounds(field: str, values: list[Any]
         ("--processes", ["0", "1000000", LONG]),
         ("--retry", ["-1", LONG, "1000000000"]),
         ("--set", ["lr", "=1", f"lr={LONG}", "lr=nan", "lr=1e400", "lr=2020-01-01",
-                   "lr=" + "[" * 999,
-                   "title='a\x00'", "epochs=1000000000000", "epochs=true", "batch=0"]),
+                   "lr=" + "[" * 999, "title='a\x00'",
+                   "epochs=1000000000000", "epochs=true", "batch=0"]),
         ("--slurm", ["", "x", "=x"]),
     ],
 )  # fmt: skip

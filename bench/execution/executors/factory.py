@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from bench.execution.executors import Executor, local
+from bench.execution.executors import Executor, in_process, local, worker_process
 from bench.execution.request import RunOptions
 from bench.utils import parallel
 from bench.utils.errors import UserError
@@ -36,8 +36,8 @@ def _make_local(results: Path, device: str, options: RunOptions) -> Executor:
     if not count:
         if options.timeout:
             raise UserError("--timeout needs a process to stop: --workers from 1 was expected")
-        return local.InProcessExecutor(results)
-    argv = local.worker_command(results, options.plugins)
+        return in_process.InProcessExecutor(results)
+    argv = worker_process.worker_command(results, options.plugins)
     return local.LocalExecutor(argv, list(worker_environments(count, groups)), options.timeout)
 
 
