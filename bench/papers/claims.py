@@ -14,6 +14,7 @@ from bench.config.suite import Suite, Task, load_suite
 from bench.utils import files, toml
 from bench.utils.errors import UserError, unknown_name
 from bench.utils.files import REPO_ROOT
+from bench.utils.names import shorten
 from bench.utils.text import NotText, decode_utf8
 
 PAPERS_FOLDER = REPO_ROOT / "bench" / "papers"
@@ -156,12 +157,12 @@ def _parse_claim(paper: str, line: dict[str, str], where: str) -> Claim:
     if None in line or None in line.values():
         raise UserError(f"{where} should have {len(CSV_COLUMNS)} columns")
     if not NUMBER.fullmatch(line["value"]):
-        raise UserError(f"{where}: {line['value']!r} is not a number")
+        raise UserError(f"{where}: {shorten(line['value'])} is not a number")
     try:
         fields = canonical_fields(parse_fields(line["fields"]))
     except ValueError:
         raise UserError(
-            f"{where}: fields look like share=0.1; {line['fields']!r} does not"
+            f"{where}: fields look like share=0.1; {shorten(line['fields'])} does not"
         ) from None
     for name, known in (("unit", UNIT_FACTORS), ("metric", METRICS)):
         if line[name] not in known:

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from bench.records import schema
 from bench.records.schema import Record
 from bench.records.store import Store, read_record
 from bench.report import statistics
+from bench.utils import toml
 from bench.utils.errors import UserError
 
 MIN_DIGITS = 4  # hex digits that may name a cell
@@ -129,10 +129,9 @@ def _set_argument(value: Any) -> str:
 
 def _is_bare_word(text: str) -> bool:
     try:
-        tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # of too many digits, and of a thousand brackets
-        return True
-    return False
+        return bool(toml.parse_value(text) == text)
+    except toml.NotToml:  # a date, say, which has to be quoted
+        return False
 
 
 def _to_toml(value: Any) -> str:

@@ -154,6 +154,15 @@ def test_built_in_tasks_that_say_other_things_of_their_images_are_looked_at_each
     assert not any(cell.data_warnings for cell in others)
 
 
+def test_warnings_name_each_task(tmp_path: Path) -> None:
+    card = Path(large_suites.write(tmp_path / "large.toml", 2, ["linear"]))
+    text = card.read_text(encoding="utf-8").replace("classes = 10", "classes = 11")
+    card.write_text(text, encoding="utf-8")
+    first, second = plan.plan_cells(Request(str(card)))
+    assert "t0" in first.data_warnings[0]
+    assert "t1" in second.data_warnings[0]
+
+
 def test_a_cell_is_hashed_once_and_only_where_its_name_is_asked_for(
     request_of: Callable[[int], Request], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
