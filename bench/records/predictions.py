@@ -62,7 +62,7 @@ class Predictions(NamedTuple):
         """Serialise to the file that `read_predictions` reads."""
         stream = io.BytesIO()
         labels = {} if self.labels is None else {"labels": self.labels}
-        np.savez_compressed(stream, allow_pickle=False, classes=self.classes, **labels)
+        np.savez_compressed(stream, classes=self.classes, **labels)
         return stream.getvalue()
 
 

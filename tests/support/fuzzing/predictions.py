@@ -81,7 +81,7 @@ def _arrays_of(content: bytes) -> dict[str, np.ndarray]:
 
 def _saved(arrays: dict[str, Any]) -> bytes:
     stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=True, **arrays)
+    np.savez_compressed(stream, **arrays)
     return stream.getvalue()
 
 
