@@ -153,29 +153,36 @@ class ResolvedRequest:
         self, card: str, task: Task, name: str, seed: int, at: SearchPoint | None
     ) -> Settings:
         """Return everything that can change a cell's numbers, by which it is identified."""
-        backbone, recipe = self.backbones[card], self._recipe_at(at)
         method = self.build_method(name, at)
         source = selection.prompt_source_of_cell(self.prompt_source, task, method)
         own = self._once(("fields", id(method)), lambda: asdict(method))
+        shared = self._once(
+            ("shared", card, name, _key(at)), lambda: self._shared_settings(card, name, at)
+        )
         return Settings(
-            suite=self.suite.name,
-            suite_version=self.suite.version,
+            **shared,
             task=task.name,
             classes=task.classes,
             split=self.data(task, splits_of(at)).digest,
-            method=name,
             fields={**own, **({PROMPTS_FROM: source.name} if source else {})},
-            backbone=backbone.card.name,
-            weights=backbone.sha256,
-            input=self._once(
-                ("input", card), lambda: {**asdict(backbone.input), **_architecture(backbone)}
-            ),
-            recipe=self._once(("protocol", _key(at)), lambda: self._protocol(recipe, at)),
-            rates=recipe.rates(name),
             seed=seed,
             start_split=self.data(source, splits_of(at)).train_digest if source else "",
-            code=methods.code(name),
         )
+
+    def _shared_settings(self, card: str, name: str, at: SearchPoint | None) -> dict[str, Any]:
+        """Return the settings that the cells of a method share, whatever their task and seed."""
+        backbone, recipe = self.backbones[card], self._recipe_at(at)
+        return {
+            "suite": self.suite.name,
+            "suite_version": self.suite.version,
+            "method": name,
+            "backbone": backbone.card.name,
+            "weights": backbone.sha256,
+            "input": {**asdict(backbone.input), **_architecture(backbone)},
+            "recipe": self._protocol(recipe, at),
+            "rates": recipe.rates(name),
+            "code": methods.code(name),
+        }
 
     def _recipe_at(self, at: SearchPoint | None) -> Recipe:
         """Return the recipe at a search point; a trial is evaluated after its last epoch alone."""

@@ -260,8 +260,7 @@ class _Session:
 
     def _open(self, store: Store) -> None:
         """Make the folder of a store; from now on it is to stay."""
-        store.require_writable()
-        store.pin()
+        store.make()
         self.finished.stores.append(store)
         if self.options.tensorboard:
             callbacks.require_tensorboard()

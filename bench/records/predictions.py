@@ -8,7 +8,7 @@ import hashlib
 import io
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -61,8 +61,10 @@ class Predictions(NamedTuple):
     def to_bytes(self) -> bytes:
         """Serialise to the file that `read_predictions` reads."""
         stream = io.BytesIO()
-        labels = {} if self.labels is None else {"labels": self.labels}
-        np.savez_compressed(stream, classes=self.classes, **labels)
+        arrays: dict[str, Any] = {"classes": self.classes}
+        if self.labels is not None:
+            arrays["labels"] = self.labels
+        np.savez_compressed(stream, **arrays)
         return stream.getvalue()
 
 

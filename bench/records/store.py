@@ -93,6 +93,12 @@ class Store:
         """Return whether there is a folder of records."""
         return os.path.isdir(self.root / RECORDS_DIR)
 
+    def make(self) -> None:
+        """Make the folder of records; from now on it is to stay (see `pin`)."""
+        self.require_writable()
+        (self.root / RECORDS_DIR).mkdir(exist_ok=True)
+        self.pin()
+
     def pin(self) -> None:
         """Write from now on only while the folder of records is there, if it is there now.
 
@@ -141,10 +147,10 @@ class Store:
             )
 
     def require_writable(self) -> None:
-        """Make the folders; raise `UserError` if records cannot be written, or only elsewhere."""
+        """Raise `UserError` if records cannot be written, or would be written elsewhere."""
         folders.require_all_inside(self.root, OWN_DIRS)
         try:
-            (self.root / RECORDS_DIR).mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
                 pass
         except OSError as error:

@@ -21,9 +21,9 @@ _QUOTED = re.compile(
     r"""|'[^'\n]*+'?|\#[^\n]*+""",
     re.DOTALL,
 )
-_BRACKETS = re.compile(r"[\[\]{}]")
+_INNERMOST = re.compile(r"\[[^\[\]{}]*+\]|\{[^\[\]{}]*+\}")
 _DOTTED = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{MAX_DEPTH}}}")
-_DIGITS = re.compile(rf"(?<![\w-])[+-]?[\d_]{{{MAX_DIGITS}}}")
+_DIGITS = re.compile(rf"[0-9_]{{{MAX_DIGITS}}}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # tabs and line ends are text's own
 
 
@@ -61,12 +61,13 @@ def parse_value(text: str) -> Any:
 def _require_shallow(text: str) -> None:
     """Raise `NotToml` for what the parser would take very long over, or not come back from."""
     plain = _QUOTED.sub('"', text)
-    depth = 0
-    for bracket in _BRACKETS.finditer(plain):
-        depth += 1 if bracket[0] in "[{" else -1
-        if depth > MAX_DEPTH:
-            raise NotToml(f"it nests tables or arrays more than {MAX_DEPTH} deep")
-    if _DOTTED.search(plain.replace('"', "s")):
+    left, found = plain, 1
+    for _ in range(MAX_DEPTH):  # a level at a time, the innermost first
+        left, found = _INNERMOST.subn("", left) if found else (left, 0)
+    unclosed = left.count("[") + left.count("{")
+    if unclosed > MAX_DEPTH or _INNERMOST.search(left):
+        raise NotToml(f"it nests tables or arrays more than {MAX_DEPTH} deep")
+    if plain.count(".") >= MAX_DEPTH and _DOTTED.search(plain.replace('"', "s")):
         raise NotToml(f"it has a key of more than {MAX_DEPTH} parts")
     if _DIGITS.search(plain):
         raise NotToml(f"it has a number of {MAX_DIGITS} digits or more")

@@ -11,7 +11,7 @@ import pytest
 
 from bench.cli import run as run_command
 from bench.config import loading
-from bench.execution import plan, progress, session, tuning
+from bench.execution import plan, plan_lines, progress, session, tuning
 from bench.execution.request import Request, RunOptions
 from bench.records.leases import Leases
 from bench.records.schema import Failure, Record, Settings
@@ -121,7 +121,7 @@ def test_planning_printing_and_status_where_half_is_recorded(
         def work() -> None:
             found = session.plan(asked, own.root).finals
             assert sum(1 for _ in run_command._untuned_lines(found, own, options)) > tasks
-            session.data_warnings(found.cells)
+            plan_lines.data_warnings(found.cells)
             counted = progress.snapshot(found.cells, own)
             assert counted.failed == len(cells) // 2
             assert len(counted.running) == 1

@@ -16,7 +16,7 @@ from bench.config import search_space
 from bench.config.overrides import override_recipe
 from bench.config.recipe import Recipe, load_recipe
 from bench.config.suite import Split
-from bench.execution import jobs, plan, selection, session, tuning
+from bench.execution import jobs, plan, resolution, selection, session, tuning
 from bench.execution.request import FINAL_SPLITS, Request
 from bench.records.description import format_point
 from bench.records.schema import Record, Trial, extract_point
@@ -334,7 +334,7 @@ def test_a_tuned_run_in_one_process_is_planned_once(
     resolve, read = plan.resolve_request, selection.load_split
     resolved, splits_read = list[Request](), list[tuple[str, Split]]()
 
-    def counted(request: Request) -> plan.ResolvedRequest:
+    def counted(request: Request) -> resolution.ResolvedRequest:
         resolved.append(request)
         return resolve(request)
 

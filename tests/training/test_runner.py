@@ -35,7 +35,8 @@ from bench.training import runner
 
 torch.set_num_threads(1)
 folder, methods = Path(sys.argv[1]), sys.argv[2].split(",")
-changes = dict(word.split("=") for word in sys.argv[3:])
+words = dict(word.split("=") for word in sys.argv[3:])
+changes = {name: int(value) if value.isdecimal() else value for name, value in words.items()}
 
 
 def cells(names, seeds):

@@ -13,6 +13,8 @@ MANY = 200_000
 HOSTILE = {
     "nested arrays": "x = " + "[" * MANY,
     "nested tables": "x = " + "{a=" * MANY,
+    "brackets of two kinds": "x = " + "[{" * MANY + "]}" * MANY,
+    "brackets that do not match": "x = " + "[" * MANY + "}" + "]" * MANY,
     "nested headers": "[[" * MANY,
     "a key of many parts": "a" + ".a" * MANY + " = 1",
     "a key of many quoted parts": '"a".' * MANY + "a = 1",
@@ -38,6 +40,28 @@ def test_what_a_parser_would_take_for_ever_over_is_refused_at_once(text: str) ->
         toml.parse(text)
     assert len(str(error.value)) < 500
     assert process_time() - start < 20  # it takes hundredths of a second; unbounded, minutes
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = {}", "x = [1, {}, [2], 3]", "x = [\n{}\n,\n]", "[[y]]\nz = {}", "x = [{}, '[[[[[[']"],
+)
+def test_tables_and_arrays_are_nested_sixteen_deep_at_most(text: str) -> None:
+    """Of the document's own levels, at most one is around what is put in."""
+    for depth, is_read in ((15, True), (17, False), (40, False)):
+        for opened, closed in (("[", "]"), ("{a = ", "}")):
+            filled = text.format(opened * depth + "1" + closed * depth)
+            if is_read:
+                assert toml.parse(filled) == tomllib.loads(filled)
+            else:
+                with pytest.raises(toml.NotToml, match="nests tables or arrays more than 16 deep"):
+                    toml.parse(filled)
+
+
+@pytest.mark.parametrize("text", ["x = [1, 2", "x = ]", "x = [}", "x = {]", "[[a]", "x = [1}]"])
+def test_brackets_that_do_not_match_are_the_parsers_to_name(text: str) -> None:
+    with pytest.raises(toml.NotToml, match=r"line 1|end of document"):
+        toml.parse(text)
 
 
 @pytest.mark.parametrize(
