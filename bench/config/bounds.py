@@ -23,7 +23,7 @@ from bench.utils.names import (
 MAX_LINE, MAX_TEXT = 1_000, 20_000  # characters
 MAX_COUNT = 10**15  # of images or bytes: more than there are
 MAX_BATCH = 1_000_000
-MAX_RATE = 1e30  # of a rate that diverges on purpose, too; float32 ends at 3.4e38
+MAX_RATE = 1e18  # of a rate that diverges on purpose, too; a record holds numbers of 64 bits
 MAX_SIDE = 10_000  # pixels of an input, or channels
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # halves of characters, too
 

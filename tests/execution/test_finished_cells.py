@@ -25,7 +25,7 @@ def test_what_is_kept_is_counted_as_files(tmp_path: Path) -> None:
 
 def test_where_the_folder_is_gone_nothing_is_called_kept(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
-    store.require_writable()
+    store.make()
     cells = FinishedCells(stores=[store])
     assert cells.describe() == "every finished cell is kept"
     os.rmdir(tmp_path / "results" / "records")

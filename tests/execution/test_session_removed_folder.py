@@ -159,9 +159,13 @@ def test_a_disk_that_takes_nothing_more_leaves_one_sentence(
 
 
 WITHOUT_FIGURES = """
+import signal
 import sys
 from bench.cli import main
 from bench.report import figures
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 figures._figure_specs = list
 sys.exit(main.main(sys.argv[1:]))

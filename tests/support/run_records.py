@@ -17,7 +17,7 @@ class Raising(Linear):
     """A method that fails in `prepare` with the exception `error`."""
 
     error: str = "RuntimeError"
-    message: str = "it broke\nbadly"
+    message: str = "it broke badly"
 
     def prepare(self, model, batches):
         kinds = {
@@ -25,7 +25,7 @@ class Raising(Linear):
             "KeyboardInterrupt": KeyboardInterrupt,
             "Unsupported": Unsupported,
         }
-        raise kinds[self.error](self.message)
+        raise kinds[self.error](self.message.replace(" badly", "\nbadly"))
 
 
 def records(folder: Path) -> dict[str, dict]:

@@ -88,7 +88,7 @@ def test_an_address_of_nobody_is_refused(address: str) -> None:
 
 def test_a_name_whose_look_up_takes_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_connection, "PROBE_SECONDS", 0.2)
-    monkeypatch.setattr(ray_connection, "_greet", lambda *_: time.sleep(60))
+    monkeypatch.setattr(ray_connection, "_greet", lambda *_: time.sleep(60) or b"")
     with pytest.raises(UserError, match=r"no Ray cluster at a:1: no answer within 0\.2 s"):
         require_listener("a:1")
 
