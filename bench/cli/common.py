@@ -274,7 +274,8 @@ def _add_executor(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=whole(0),
         metavar="N",
-        help="processes, or cells at once (default: one a GPU, or one; on a cluster, what it has); "
+        help="processes, or cells at once (default: one a GPU; without, one a core for "
+        "small backbones, or one; on a cluster, what it has); "
         "0: in the command's own process",
     )
     add("--per-gpu", type=whole(1), default=1, metavar="K", help="processes a GPU (default: 1)")

@@ -74,7 +74,7 @@ class RunOptions:
     """Options of execution, which change no number of a cell; raises `UserError` as `Request`."""
 
     executor: EXECUTORS = "local"
-    workers: Annotated[int, whole(0, 10_000)] | None = None  # None: one per GPU, or one; 0: here
+    workers: Annotated[int, whole(0, 10_000)] | None = None  # None: as suits the device; 0: here
     per_gpu: Annotated[int, whole(1, 64)] = 1  # workers that share a GPU
     processes: Annotated[int, whole(1, 1_024)] = 1  # that train a cell together
     timeout: Annotated[float, real(0, 1e8, is_above=True)] | None = None  # seconds for a cell

@@ -197,10 +197,8 @@ class _Session:
     def run_untuned(self, request: Request) -> SessionResult:
         """Run the cells of a request without trials."""
         self._open(self.finals)
-        with self.executor(self.finals, request.device) as executor:  # it starts meanwhile
-            planned = plan_untuned(request, self.results, self.options)
-            failed = self.run_finals(planned, executor, "cells")
-        return SessionResult(len(planned.cells), failed)
+        planned = plan_untuned(request, self.results, self.options)
+        return SessionResult(len(planned.cells), self.run_finals(planned, "cells"))
 
     def run_tuned(self, requests: Sequence[Request]) -> SessionResult:
         """Run all trials, then the final cells of the searches whose trials are over."""
@@ -214,8 +212,7 @@ class _Session:
         for search in searches if tried else ():
             search.resolved.forget_data()
         planned = plan_finals(state, self.results)
-        with self.executor(self.finals, planned.device) as executor:
-            failed_finals = self.run_finals(planned, executor, "final runs", tried)
+        failed_finals = self.run_finals(planned, "final runs", tried)
         return SessionResult(len(planned.cells), failed_finals, state, failed)
 
     def run_trials(self, searches: Sequence[Search]) -> tuple[int, set[str]]:
@@ -234,13 +231,10 @@ class _Session:
             self._announce([f"{counts} done before, on {state.trials.device}"])
             tried |= {cell.digest for cell in cells}
             self.finished.add_done(state.trials, store)
-            with self.executor(store, state.trials.device) as executor:
-                failed += self._run_cells(cells, store, executor, state.trials.device)
+            failed += self._run_cells(cells, store, state.trials.device)
         return failed, tried
 
-    def run_finals(
-        self, planned: Plan, executor: Executor, kind: str, tried: Collection[str] = ()
-    ) -> int:
+    def run_finals(self, planned: Plan, kind: str, tried: Collection[str] = ()) -> int:
         """Run the final cells that are to be run now; return how many of them failed."""
         self._announce(plan_lines.data_warnings(planned.cells))
         self.finished.add_done(planned, self.finals)
@@ -248,7 +242,7 @@ class _Session:
         counts = f"{len(cells)} {kind} to run, {len(planned.done)} done before"
         self._announce([*plan_lines.backbone_lines(cells), f"{counts}, on {planned.device}"])
         try:
-            failed = self._run_cells(cells, self.finals, executor, planned.device)
+            failed = self._run_cells(cells, self.finals, planned.device)
             self._announce(self.finished.lost_lines())
             failed = min(failed + self.finished.num_lost(), len(planned.cells))
         except BaseException:
@@ -271,9 +265,12 @@ class _Session:
             self.reporter.on_finals_ended()
 
     @contextmanager
-    def executor(self, store: Store, device: str) -> Iterator[Executor]:
-        """Open an executor that writes to `store`; an interrupt names the jobs that go on."""
-        executor = factory.make_executor(store.root, device, self.options)
+    def executor(self, cells: Sequence[Cell], store: Store, device: str) -> Iterator[Executor]:
+        """Open an executor of cells, whose records go to `store`.
+
+        An interrupt names the jobs that go on.
+        """
+        executor = factory.make_executor(store.root, device, self.options, cells)
         try:
             yield executor
         except KeyboardInterrupt:
@@ -281,12 +278,11 @@ class _Session:
         finally:
             executor.close()
 
-    def _run_cells(
-        self, cells: Sequence[Cell], store: Store, executor: Executor, device: str
-    ) -> int:
+    def _run_cells(self, cells: Sequence[Cell], store: Store, device: str) -> int:
         """Run cells; return how many of them failed."""
         epochs = max((cell.recipe.epochs for cell in cells), default=1)
-        with RunProgress(self.reporter.console, len(cells), epochs).live() as display:
+        progress = RunProgress(self.reporter.console, len(cells), epochs)
+        with self.executor(cells, store, device) as executor, progress.live() as display:
             leases, start = Leases(store.root), self.start_time
             about = (executor, store, leases, display, device, start, self.options)
             return Scheduler(*about, finished=self.finished).run(cells)

@@ -106,6 +106,14 @@ def load(backbone: Backbone, classes: int, recipe: Recipe) -> VisionTransformer:
     return model
 
 
+def num_parameters(backbone: Backbone) -> int:
+    """Count the parameters of the model without its head, on the meta device."""
+    with torch.device("meta"):
+        model = build(backbone, classes=1)
+    head = sum(p.numel() for p in model.get_classifier().parameters())
+    return sum(p.numel() for p in model.parameters()) - head
+
+
 def build(backbone: Backbone, classes: int) -> VisionTransformer:
     """Build the model without its pretrained weights."""
     return _build(backbone.card, backbone.input, classes)
