@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.cli import common
 from bench.cli.common import FAILED, print_error, print_refused, print_result, require_results
-from bench.records import store
+from bench.records import measurements, store
 from bench.report import generate, known_labels, verdicts
 from bench.utils.errors import UserError
 
@@ -37,7 +37,8 @@ def _verify_own(own: "store.Store", data_root: Path) -> int:
         f"{path} is not what the records give; run `python -m bench report`"
         for path in generate.stale_files(own.root)
     ]
-    for problem in [*unsound, *stale]:
+    unreadable = measurements.unreadable_measurements(own.root)
+    for problem in [*unsound, *unreadable, *stale]:
         print_error(problem, FAILED)
     records = len(found.records) + len(found.stated) + len(found.problems)
     left = len(found.records) - evidence.recomputed - len(evidence.problems)
@@ -46,9 +47,10 @@ def _verify_own(own: "store.Store", data_root: Path) -> int:
         [
             f"{records} records, {len(unsound)} unsound; {len(stale)} tables out of date",
             f"{proofs}, {len(found.stated)} stated by others, which do not rank",
+            *([f"measurements: {len(unreadable)} unreadable"] if unreadable else ()),
         ]
     )
-    return FAILED if unsound or stale else 0
+    return FAILED if unsound or unreadable or stale else 0
 
 
 def _verify_others(paths: Sequence[Path], data_root: Path, own: "store.Store") -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from bench.config.suite import Suite, Task
 from bench.data.prepared import LOSSLESS, available_variants, find_prepared
 from bench.utils.errors import UserError
+from bench.utils.names import shorten
 from bench.utils.text import decode_utf8
 
 ListEntry = tuple[str, str, str]  # an image's path, its label as written, file and line
@@ -23,7 +24,6 @@ MAX_LIST_BYTES = 256 * 2**20  # of a list file
 MAX_LIST_ENTRIES = 5_000_000
 MAX_PATH_BYTES = 4096  # the system's
 MAX_LABEL_DIGITS = 18  # of 64-bit labels
-SHOWN = 80  # characters of a line that a message shows
 LINE_ENDS = re.compile(r"\r\n|\n|\r")  # `splitlines` also splits at characters of paths
 
 
@@ -73,7 +73,7 @@ def _require_few_entries(count: int) -> None:
 def _parse_line(origin: str, line: str) -> ListEntry:
     parts = line.strip().rsplit(maxsplit=1)
     if len(parts) < 2:
-        raise UserError(f"{origin}: expected a path and a label, got {_shown(line)}")
+        raise UserError(f"{origin}: expected a path and a label, got {shorten(line)}")
     return parts[0], parts[1], origin
 
 
@@ -84,12 +84,7 @@ def _require_path(path: str, origin: str) -> None:
     except UnicodeEncodeError:
         possible = False
     if not possible:
-        raise UserError(f"{_shown(origin)}: expected the path of an image, got {_shown(path)}")
-
-
-def _shown(given: str) -> str:
-    """Return what was given, in printable characters and cut where it is long."""
-    return ascii(given if len(given) <= SHOWN else f"{given[:SHOWN]}...")
+        raise UserError(f"{shorten(origin)}: expected the path of an image, got {shorten(path)}")
 
 
 def class_numbers(
@@ -123,7 +118,7 @@ def _read_class_ids(where: str, names: Iterable[str], read: FileReader) -> Itera
 
 def _parse_label(raw: str, origin: str) -> int:
     if not raw.isdecimal() or len(raw) > MAX_LABEL_DIGITS:
-        raise UserError(f"{origin}: label {_shown(raw)}; expected a whole number")
+        raise UserError(f"{origin}: label {shorten(raw)}; expected a whole number")
     return int(raw)
 
 

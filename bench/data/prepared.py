@@ -167,7 +167,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     path = folder / CARD_FILE
     try:
         found = strict_json.parse(_read_verified(path))
-    except strict_json.NotJson as error:
+    except ValueError as error:
         raise UserError(f"E-MANIFEST {path} is not JSON: {error}") from None
     given = found.get("format") if isinstance(found, dict) else None
     if given != FORMAT:

@@ -28,6 +28,7 @@ from bench.records.leases import CELL_NAME
 from bench.records.measurements import MAX_FILE_BYTES, MEASURES_DIR, measurement_path
 from bench.records.schema import PROMPTS_FROM, SCHEMA_VERSION, TRIALS_DIR, Record, inconsistency
 from bench.records.store import MAX_RECORD_BYTES, OWN_DIRS, Store
+from bench.utils import strict_json
 from bench.utils.errors import UserError, first_line
 from bench.utils.files import write_atomically
 from bench.utils.names import shorten
@@ -192,7 +193,7 @@ def _read_old_record(path: Path) -> dict[str, Any]:
     """
     content = parsing.read_content(path, MAX_RECORD_BYTES, "a record")
     try:
-        found = parsing.parse_json(content)
+        found = strict_json.parse(content)
         schema = found["schema"]
         if schema == SCHEMA_VERSION:
             return dict(found)

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 
 from bench.records import entries, folders, parsing, serialising
 from bench.records.markers import Table, Whole
+from bench.utils import strict_json
 from bench.utils.errors import UserError, first_line
 from bench.utils.files import read_regular_file, write_atomically
 from bench.utils.text import format_duration
@@ -185,7 +186,7 @@ def _this_process() -> dict[str, Any]:
 def _read_info(path: Path) -> dict[str, Any]:
     """Read a lease; raises `OSError` or `ValueError` for what is none."""
     content = read_regular_file(path, MAX_LEASE_BYTES)
-    parsing.parse_json(content)
+    strict_json.parse(content)
     return parsing.validate_json(_info_adapter, content)
 
 

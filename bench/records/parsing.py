@@ -1,23 +1,21 @@
-"""Strict parsing of JSON that a stranger may have written: one sentence for whatever is wrong.
+"""Strict validation of files that a stranger may have written: one sentence for whatever is wrong.
 
-No key stands twice in an object, numbers are finite and of the type that the schema names, and no
-key is unknown. Plain `json` keeps the last of two equal keys and reads NaN; lax validation reads
-"5" and true as numbers.
+Entries are of the type that the schema names, and none is unknown; lax validation reads "5" and
+true as numbers.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from bench.utils import strict_json
 from bench.utils.errors import UserError, first_line
 from bench.utils.files import read_regular_file
 from bench.utils.names import shorten
 
 T = TypeVar("T")
-MAX_ENTRIES = 2**17  # of an object; an accuracy of each of `MAX_EPOCHS` fits
 EXPECTATIONS = {  # pydantic's messages that say too little, or speak of Python
     "unexpected_keyword_argument": "is no known entry",
     "extra_forbidden": "is no known entry",
@@ -29,16 +27,8 @@ EXPECTATIONS = {  # pydantic's messages that say too little, or speak of Python
 SAY_ENOUGH = {"missing", "unexpected_keyword_argument", "extra_forbidden", "value_error"}
 
 
-def parse_json(content: bytes) -> Any:
-    """Parse JSON; raises `ValueError` with one line for anything that is not strictly JSON."""
-    try:
-        return _decoder.decode(content.decode("utf-8"))
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
 def validate_json(adapter: TypeAdapter[T], content: bytes) -> T:
-    """Validate what `parse_json` has accepted; raises `ValueError` with the entry at fault."""
+    """Validate strictly parsed JSON; raises `ValueError` with the entry at fault."""
     try:
         return adapter.validate_json(content, strict=True)
     except ValidationError as error:
@@ -49,7 +39,7 @@ def read_json(path: Path, adapter: TypeAdapter[T], limit: int, what: str) -> T:
     """Read a regular file of at most `limit` bytes; raises `UserError`: it is not `what`."""
     content = read_content(path, limit, what)
     try:
-        parse_json(content)
+        strict_json.parse(content)
         return validate_json(adapter, content)
     except ValueError as error:
         raise UserError(f"{path} is not {what}: {first_line(error)}") from None
@@ -62,24 +52,6 @@ def read_content(path: Path, limit: int, what: str) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         why = getattr(error, "strerror", None) or first_line(error)
         raise UserError(f"{path} is not {what}: {why}") from None
-
-
-def _unique_entries(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for i, name in enumerate(names) if name in names[:i])
-        raise ValueError(f"the entry {shorten(twice)} stands twice")
-    if len(found) > MAX_ENTRIES:
-        raise ValueError(f"an object has {len(found):,} entries; {MAX_ENTRIES:,} may be")
-    return found
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-_decoder = json.JSONDecoder(object_pairs_hook=_unique_entries, parse_constant=_refuse_constant)
 
 
 def _describe(error: ValidationError) -> str:

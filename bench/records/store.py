@@ -18,6 +18,7 @@ from bench.records.schema import (
     Settings,
     inconsistency,
 )
+from bench.utils import strict_json
 from bench.utils.errors import UserError, first_line
 from bench.utils.files import read_regular_file, write_atomically
 from bench.utils.names import shorten
@@ -180,7 +181,7 @@ def read_record(path: Path) -> Record:
 
 def parse_record(content: bytes) -> Record:
     """Parse a record; raises `ValueError` for what is none, `UserError` for one that is no good."""
-    found = parsing.parse_json(content)
+    found = strict_json.parse(content)
     _require_schema(found.get("schema", SCHEMA_VERSION) if isinstance(found, dict) else None)
     record = parsing.validate_json(serialising.record_adapter, content)
     if record.cell != record.settings.digest():

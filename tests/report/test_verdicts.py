@@ -400,3 +400,19 @@ def test_an_own_record_that_its_predictions_contradict_is_unsound(
     assert "2 records, 2 unsound" in shown.out
     assert "says 100.00 %" in shown.err
     assert "has a file that cannot be used" in shown.err
+
+
+def test_an_own_file_of_measurements_that_cannot_be_read_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    honest.write(tmp_path, honest.honest())
+    odd = tmp_path / "measures" / honest.honest()[0].settings.digest() / "nmi.json"
+    odd.parent.mkdir(parents=True)
+    odd.write_text("{", encoding="utf-8")
+    main(["report", "--results", str(tmp_path)])
+    capsys.readouterr()
+    assert main(["verify", "--results", str(tmp_path)]) == 1
+    shown = capsys.readouterr()
+    assert "1 records, 0 unsound" in shown.out
+    assert "measurements: 1 unreadable" in shown.out
+    assert str(odd) in shown.err
