@@ -1,5 +1,6 @@
 """``python -m bench``."""
 
 from bench.cli.main import main
+from bench.cli.streams import run_program
 
-raise SystemExit(main())
+raise SystemExit(run_program(main))

@@ -33,5 +33,5 @@ for _entry in entry_points(group="bench.methods"):
     try:
         with registering_plugin(hash_entry_point(_entry)):
             _entry.load()
-    except Exception as error:  # a broken plug-in must not break the others
+    except (Exception, SystemExit) as error:  # a broken plug-in must not break the others
         warnings.warn(f"the method plug-in {_entry.value!r} was left out: {error}", stacklevel=2)

@@ -2,33 +2,52 @@
 
 import argparse
 import os
+import re
 import sys
-import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bench.cli import streams
 from bench.execution import request
 from bench.records import store
 from bench.report import generate
 from bench.training import devices
+from bench.utils import escaping, toml
+from bench.utils import names as limits
 from bench.utils.errors import UserError
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 def print_error(sentence: str, status: int) -> int:
-    """Print on standard error what is wrong; return the status."""
-    print(f"bench: {sentence}", file=sys.stderr)
+    """Print on standard error what is wrong, on one line; return the status."""
+    with suppress(OSError, ValueError):  # nobody reads it
+        print(f"bench: {escaping.for_terminal(sentence)}", file=sys.stderr, flush=True)
     return status
 
 
 def print_lines(lines: Iterable[object]) -> int:
-    """Print lines as they come; return the status of success."""
+    """Print lines as they come, each on one line; return the status of success."""
     for line in lines:
-        print(line, flush=True)
+        _print_line(line)
     return 0
+
+
+def _print_line(line: object) -> None:
+    try:
+        print(escaping.for_terminal(line), flush=True)
+    except BrokenPipeError:
+        raise streams.ReaderGone from None
+
+
+def print_result(lines: Iterable[object]) -> None:
+    """Print lines of a command whose status says more: it does not depend on who reads them."""
+    try:
+        print_lines(lines)
+    except streams.ReaderGone:
+        streams.silence(sys.stdout)
 
 
 def print_refused(refused: Sequence[str]) -> int:
@@ -62,39 +81,46 @@ def names(kind: str) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
         found = [name.strip() for name in text.split(",") if name.strip()]
         if not found:
-            raise argparse.ArgumentTypeError(f"{text!r} names no {kind}")
+            raise argparse.ArgumentTypeError(f"{limits.shorten(text)} names no {kind}")
         return found
 
     return parse
 
 
 def _seeds(text: str) -> list[int]:
-    found = names("seed")(text)
-    for seed in found:
-        if not seed.isdecimal() or int(seed) >= 2**32:
-            raise argparse.ArgumentTypeError(f"seeds are whole numbers, as in 0,1,2; got {seed!r}")
-    return [int(seed) for seed in found]
+    found = [_parse_whole(name) for name in names("seed")(text)]
+    if any(seed is None or seed > limits.MAX_SEED for seed in found):
+        raise argparse.ArgumentTypeError(
+            f"seeds are whole numbers below 2^32, as in 0,1,2; got {limits.shorten(text)}"
+        )
+    return [seed for seed in found if seed is not None]
+
+
+def _parse_whole(text: str) -> int | None:
+    """Return a whole number in decimal digits, of some length; None for anything else."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
 
 
 def _change(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"expected FIELD=VALUE, got {text!r}")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"expected FIELD=VALUE, got {limits.shorten(text)}")
     try:
-        return name, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:  # a bare word
-        return name, value
+        return name, toml.parse_value(value)
+    except toml.NotToml as error:
+        raise argparse.ArgumentTypeError(f"{limits.shorten(name)}: {error}") from None
 
 
-def _whole(least: int) -> Callable[[str], int]:
-    """Return the type of an option that takes a whole number from `least`."""
+def whole(least: int, most: int = 10**9) -> Callable[[str], int]:
+    """Return the type of an option that takes a whole number from `least` to `most`."""
 
     def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
+        value = _parse_whole(text)
+        if value is None or not least <= value <= most:
             raise argparse.ArgumentTypeError(
-                f"a whole number from {least} was expected, got {text!r}"
+                f"a whole number from {least} to {most:,} was expected, got {limits.shorten(text)}"
             )
-        return int(text)
+        return value
 
     return parse
 
@@ -102,15 +128,17 @@ def _whole(least: int) -> Callable[[str], int]:
 def _sbatch_option(text: str) -> tuple[str, str]:
     name, equals, value = text.strip("-").partition("=")
     if not equals or not name:
-        raise argparse.ArgumentTypeError(f"expected OPTION=VALUE, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected OPTION=VALUE, got {limits.shorten(text)}")
     return name.replace("-", "_"), value
 
 
 def _seconds(text: str) -> float:
     with suppress(ValueError):
-        if 0 < float(text) < float("inf"):
+        if text.isascii() and 0 < float(text) < float("inf"):
             return float(text)
-    raise argparse.ArgumentTypeError(f"a number of seconds was expected, got {text!r}")
+    raise argparse.ArgumentTypeError(
+        f"a number of seconds was expected, got {limits.shorten(text)}"
+    )
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:
@@ -141,7 +169,7 @@ def add_data_root(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-root",
         type=Path,
-        default=Path(os.environ.get("BENCH_DATA", "data")),
+        default=Path(os.environ.get("BENCH_DATA") or "data"),
         help="where the tasks' folders lie (default: $BENCH_DATA, or data)",
     )
 
@@ -183,7 +211,8 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="changes",
         metavar="FIELD=VALUE",
-        help="change a field of the recipe or of the methods that have it; may be repeated",
+        help="change a field of the recipe or of the methods that have it; may be repeated: "
+        "of one field, the last counts",
     )
     add_variant(parser)
     add_computing(parser)
@@ -221,7 +250,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     _add_executor(parser)
     add = parser.add_argument
     add("--timeout", type=_seconds, metavar="SECONDS", help="that a cell may take")
-    add("--retry", type=_whole(0), default=0, metavar="N", help="further attempts at a failed cell")
+    add("--retry", type=whole(0), default=0, metavar="N", help="further attempts at a failed cell")
     add("--fail-fast", action="store_true", help="start no other cell after one has failed")
 
 
@@ -230,7 +259,7 @@ def _add_choice_of_cells(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="print the cells and stop")
     add("--force", action="store_true", help="run cells that have a record, too")
     add("--only", choices=["failed"], help="of the cells, those whose record is a failure")
-    add("--limit-cells", type=_whole(1), metavar="N", help="run so many at most")
+    add("--limit-cells", type=whole(1), metavar="N", help="run so many at most")
 
 
 def _add_executor(parser: argparse.ArgumentParser) -> None:
@@ -243,15 +272,16 @@ def _add_executor(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--workers",
-        type=_whole(0),
+        type=whole(0),
         metavar="N",
-        help="processes, or cells at once (default: one a GPU, or one; on a cluster, what it has); "
+        help="processes, or cells at once (default: one a GPU; without, one a core for "
+        "small backbones, or one; on a cluster, what it has); "
         "0: in the command's own process",
     )
-    add("--per-gpu", type=_whole(1), default=1, metavar="K", help="processes a GPU (default: 1)")
+    add("--per-gpu", type=whole(1), default=1, metavar="K", help="processes a GPU (default: 1)")
     add(
         "--processes",
-        type=_whole(1),
+        type=whole(1),
         default=1,
         metavar="N",
         help="that train a cell together, on a GPU each (default: 1)",

@@ -14,7 +14,6 @@ from bench.models import backbones
 from bench.performance import method_cost
 from bench.records import store
 from bench.training import devices
-from bench.utils.errors import UserError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +22,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--methods", type=names("method"), required=True, metavar="A,B")
     add("--backbones", type=names("backbone"), default=["vit_mini_mae"], metavar="A,B")
     add("--recipe", default="quick", help="whose optimiser and precision (default: quick)")
-    add("--batch", type=int, default=32, help="images (default: 32)")
-    add("--rounds", type=int, default=10, help="turns that each method takes (default: 10)")
+    add("--batch", type=common.whole(1, 1_000_000), default=32, help="images (default: 32)")
+    add(
+        "--rounds",
+        type=common.whole(1, 100_000),
+        default=10,
+        help="turns that each method takes (default: 10)",
+    )
     add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
     common.add_plugins(parser)
 
@@ -33,8 +37,6 @@ def run(args: argparse.Namespace) -> int:
     store.Store(args.results).require_writable()
     device = devices.resolve_device(args.device)
     methods = selection.require_known_methods(args.methods)
-    if args.batch < 1 or args.rounds < 1:
-        raise UserError(f"batch and rounds must be at least 1; got {args.batch} and {args.rounds}")
     recipe.load_recipe(args.recipe)
     for name in args.backbones:
         print_lines(backbones.find(name).notes)

@@ -3,12 +3,11 @@
 import argparse
 from collections.abc import Iterator
 
-import tabulate
-
 from bench.cli import common
 from bench.cli.common import print_lines
 from bench.records import store
 from bench.report import record_diff
+from bench.utils import tables
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +27,7 @@ def _lines(records: "store.Store", first: str, second: str) -> Iterator[str]:
         yield f"{record.cell}  {record.settings.method} on {record.settings.task}: {ended}"
     rows = record_diff.record_differences(one, other)
     heads = ["", one.cell, other.cell]
-    yield tabulate.tabulate(rows, heads, "simple") if rows else "nothing differs"
+    yield from tables.terminal_lines(rows, heads) if rows else ["nothing differs"]
     test = record_diff.mcnemar_sentence(one, other, records)
     if test:
         yield test

@@ -13,10 +13,11 @@ from threading import current_thread, main_thread
 from types import ModuleType
 from typing import Any, NoReturn
 
+from bench.cli import streams
 from bench.utils.errors import UserError
 
 EAGER = (*sys.stdlib_module_names, "bench.cli")  # packages that `lazy_imports` leaves alone
-NOT_COMMANDS = {"__init__", "common", "main"}  # of the files of this folder
+NOT_COMMANDS = {"__init__", "common", "main", "streams"}  # of the files of this folder
 
 
 class _LazyModule(ModuleType):
@@ -82,33 +83,60 @@ class Parser(argparse.ArgumentParser):
     """A parser that complains in one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"bench: {message}; see {self.prog} --help\n")
+        print_error(f"{message}; see {self.prog} --help", BAD_INPUT)
+        self.exit(BAD_INPUT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status."""
     words = sys.argv[1:] if argv is None else argv
+    if odd := [word for word in words if not _is_text(word)]:
+        return print_error(f"the argument {odd[0]} is not UTF-8: no record can name it", BAD_INPUT)
     files = command_files()
     chosen = next((word for word in words if not word.startswith("-")), "")
     command = load_command(files[chosen]) if chosen in files else None
-    args = _parser(files, chosen, command).parse_args(words)
+    parser = _parser(files, chosen, command)
+    if any("\0" in word for word in words):  # no shell hands one on
+        parser.error("an argument holds a NUL, which no name of a file or a card does")
+    args = parser.parse_args(words)
     assert command, "the parser ends the process where no command is named"
     try:
         _end_as_interrupted()
         _load_plugins(getattr(args, "plugins", []))
         return int(command.run(args))
     except KeyboardInterrupt as error:
-        parts = ("interrupted; every finished cell is kept", str(error))
-        return print_error("; ".join(filter(None, parts)), INTERRUPTED)
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return print_error("; ".join(filter(None, ("interrupted", str(error)))), INTERRUPTED)
+    except streams.ReaderGone:
         return 0
-    except (UserError, OSError) as error:
+    except (UserError, UnicodeEncodeError, OSError) as error:
         if args.debug:
             raise
         if isinstance(error, UserError):
             return print_error(str(error), BAD_INPUT)
-        return print_error(f"{error}; every finished cell is kept", FAILED)  # a full disk, say
+        if isinstance(error, UnicodeEncodeError):
+            return print_error(_describe_unencodable(error), BAD_INPUT)
+        return print_error(str(error), FAILED)  # a full disk, say
+
+
+def _is_text(word: str) -> bool:
+    """Return whether a word of the command line, such as a path, is UTF-8.
+
+    So it may be in a locale of another encoding, too, where it is a text of single bytes.
+    """
+    try:
+        os.fsencode(word).decode("utf-8")
+    except UnicodeError:
+        return False
+    return True
+
+
+def _describe_unencodable(error: UnicodeEncodeError) -> str:
+    """Describe a name that the locale's encoding, or UTF-8, does not have."""
+    near = error.object[max(0, error.start - 40) : error.end]
+    return (
+        f"{near!r} cannot be written in {error.encoding}: a file's name in another encoding "
+        "than the locale's? Rename the file, or set PYTHONUTF8=1"
+    )
 
 
 def command_files() -> dict[str, Path]:
@@ -154,6 +182,9 @@ def _load_plugins(files: Sequence[Path]) -> None:
 
 
 def _end_as_interrupted() -> None:
-    """Let a polite end, which batch systems ask for before they kill, be cleaned up after."""
-    if current_thread() is main_thread():  # no other may say what a signal does
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Let a polite end be cleaned up after: a batch system's before it kills, or a terminal's."""
+    if current_thread() is not main_thread():  # no other may say what a signal does
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, signal.default_int_handler)

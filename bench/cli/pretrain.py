@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from bench.cli import common
 from bench.cli.common import print_lines
 from bench.training import pretraining
 from bench.utils.errors import UserError
@@ -14,8 +15,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--size", choices=["micro", "mini"], default="mini", help="of the backbone (mini)")
     add("--images", type=Path, required=True, help="a folder with a sub-folder of images a class")
     add("--out", type=Path, required=True, help="the safetensors file to write")
-    add("--epochs", type=int, help="default: the objective's")
-    add("--seed", type=int, default=0)
+    add("--epochs", type=common.whole(1, 100_000), help="default: the objective's")
+    add("--seed", type=common.whole(0, 2**32 - 1), default=0)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,8 +8,8 @@ from pathlib import Path
 import rich.console
 
 from bench.cli import common, tune
-from bench.cli.common import FAILED, print_error, print_lines, write_tables
-from bench.execution import progress, session
+from bench.cli.common import FAILED, print_error, print_lines, print_result, write_tables
+from bench.execution import plan_lines, progress, session
 from bench.records import store
 from bench.report import study_page
 
@@ -33,7 +33,8 @@ def run(args: argparse.Namespace) -> int:
     if not ended.has_run_finals:
         write_tables(results)
         return print_error(f"{ended.num_failed_trials} trials failed; no final was run", FAILED)
-    print(_page(results, args.study, args.quick).read_text(encoding="utf-8"))
+    page = _page(results, args.study, args.quick).read_text(encoding="utf-8")
+    print_result(page.split("\n"))
     if ended.num_failed:
         print_error(f"{ended.num_failed} of {ended.num_cells} cells have no result", FAILED)
     if ended.tuning:
@@ -72,7 +73,7 @@ def _print_plan(
     """Print the cells that would be run, and how long they may take."""
     if planned.tuning:
         return print_lines(_tuned_lines(planned.finals, planned.tuning, results, how))
-    for line in session.data_warnings(planned.finals.cells):
+    for line in plan_lines.data_warnings(planned.finals.cells):
         reporter.announce(line)
     return print_lines(_untuned_lines(planned.finals, store.Store(results), how))
 
@@ -80,8 +81,8 @@ def _print_plan(
 def _untuned_lines(
     finals: "session.Plan", records: "store.Store", how: "session.RunOptions"
 ) -> Iterator[str]:
-    yield from session.cell_lines(finals)
-    yield from session.backbone_lines(finals.cells)
+    yield from plan_lines.cell_lines(finals)
+    yield from plan_lines.backbone_lines(finals.cells)
     cells = session.select_cells(finals, records, how)
     duration = progress.describe_duration(cells, records)
     yield f"{len(cells)} of {len(finals.cells)} cells to run; {duration}"
@@ -95,7 +96,7 @@ def _tuned_lines(
 ) -> Iterator[str]:
     """The trials and final cells that are known, and how many there are to be."""
     yield from tune.trial_lines(state, results, how)
-    yield from session.cell_lines(finals)
-    trials = {cell.settings.digest() for cell in tune.due_trials(state, results, how)}
+    yield from plan_lines.cell_lines(finals)
+    trials = {cell.digest for cell in tune.due_trials(state, results, how)}
     cells = session.select_cells(finals, store.Store(results), how, trials)
     yield f"{len(cells)} of {len(finals.cells)} final runs to run{state.describe_waiting()}"

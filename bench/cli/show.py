@@ -4,13 +4,12 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-import tabulate
-
 from bench.cli import common
 from bench.cli.common import print_lines
 from bench.config import backbone
 from bench.records import description, schema, store
 from bench.report import record_diff
+from bench.utils import tables
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -26,12 +25,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lines(record: "schema.Record", path: Path) -> Iterator[str]:
-    yield path.read_text(encoding="utf-8").rstrip()
+    yield from path.read_text(encoding="utf-8").rstrip().split("\n")
     if record.tuned:
         yield from _trial_lines(record.tuned)
     s = record.settings
     how = backbone.describe_input(s.input, s.recipe.get("normalisation", "backbone"))
-    yield f"\nrecord: {path}"
+    yield ""
+    yield f"record: {path}"
     yield f"input:  {s.backbone}: {how}"
     yield (
         f"again:  {record_diff.rerun_command(record)}"
@@ -53,5 +53,6 @@ def _trial_lines(tuned: "schema.TuningResult") -> Iterator[str]:
         for trial in tuned.trials
     ]
     heads = ["trial", "point", "epochs", "accuracy on val", "seconds"]
-    yield f"\n{len(lines)} trials with seed {tuned.seed} in {tuned.seconds:.1f} s:"
-    yield tabulate.tabulate(lines, heads, "simple")
+    yield ""
+    yield f"{len(lines)} trials with seed {tuned.seed} in {tuned.seconds:.1f} s:"
+    yield from tables.terminal_lines(lines, heads)

@@ -7,8 +7,8 @@ from pathlib import Path
 import rich.console
 
 from bench.cli import common
-from bench.cli.common import FAILED, print_error, print_lines
-from bench.execution import progress, session, tuning
+from bench.cli.common import FAILED, print_error, print_lines, print_result
+from bench.execution import plan_lines, progress, session, tuning
 from bench.training import cell
 
 
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     reporter = progress.Reporter(rich.console.Console(stderr=True))
     ended = session.tune(request, results, how, reporter)
     states = [state for _, state in ended.tuning.searches] if ended.tuning else []
-    print_lines([tuning.write_csv(states, results), *tuning.summary_lines(states)])
+    print_result([tuning.write_csv(states, results), *tuning.summary_lines(states)])
     failed = ended.num_failed_trials
     return print_error(f"{failed} trials failed", FAILED) if failed else 0
 
@@ -37,11 +37,11 @@ def trial_lines(
     state: "session.TuningState", results: Path, how: "session.RunOptions"
 ) -> Iterator[str]:
     """The trials that are known, how many are to be run, and the backbones."""
-    yield from session.cell_lines(state.trials)
+    yield from plan_lines.cell_lines(state.trials)
     due = due_trials(state, results, how)
     duration = progress.describe_duration(due, tuning.trial_store(results))
     yield f"{len(due)} of {state.num_trials} trials to run; {duration}"
-    yield from session.backbone_lines(one.first_trial() for one, _ in state.searches)
+    yield from plan_lines.backbone_lines(one.first_trial() for one, _ in state.searches)
 
 
 def due_trials(

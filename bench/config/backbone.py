@@ -1,17 +1,19 @@
 """Backbone cards: which timm model, which weights, and the input that they expect."""
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
-from math import inf
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic.dataclasses import dataclass
 
-from bench.config.loading import BACKBONES_FILE, WEIGHTS_DIR, _read_toml, validate
+from bench.config.bounds import Argument, BackboneName, Line, NameOrPath, Real, Side
+from bench.config.loading import BACKBONES_FILE, WEIGHTS_DIR, read_toml, validate
 from bench.records.schema import STRICT
 from bench.utils.errors import UserError
+from bench.utils.names import shorten
 
 RENAMED_PREFIXES = {"vit_deit_": "deit_"}  # renamed before timm kept a table of deprecated names
 
@@ -43,6 +45,7 @@ def rename_note(old: str, new: str) -> str:
     return f"timm calls {old} {new} now" if old != new else ""
 
 
+MAX_DEPTH = 200  # blocks: to build them takes some milliseconds each, before any compute
 RANDOM_WEIGHTS = "random"  # instead of a weights file: the baseline without pretraining
 
 
@@ -50,27 +53,27 @@ RANDOM_WEIGHTS = "random"  # instead of a weights file: the baseline without pre
 class BackboneCard:
     """A pretrained model: its architecture, its weights, and the input that it expects."""
 
-    name: str
-    timm: str  # timm's model name, with the tag where the weights are timm's
-    weights: str = ""  # a file in the card's folder or bench/weights, or "random"; empty: timm's
-    sha256: str = ""  # of the weights file; checked if given
+    name: BackboneName
+    timm: Line  # timm's model name, with the tag where the weights are timm's
+    weights: NameOrPath = ""  # in the card's folder or bench/weights, or "random"; empty: timm's
+    sha256: Line = ""  # of the weights file; checked if given
     # Where left out: as for the known weights that the file is recognised as, else as in timm:
     pooling: Literal["", "token", "avg", "backbone"] = ""  # backbone: as in timm's model
-    input_size: int = 0  # pixels
-    mean: list[float] = field(default_factory=list)  # of each channel, in [0, 1]
-    std: list[float] = field(default_factory=list)
-    pretraining: str = ""  # one line: data and objective
-    evidence: str = ""  # one line: a measurement that shows that the weights are pretrained
-    architecture: dict[str, int] = field(default_factory=dict)  # arguments of timm's constructor
+    input_size: Side = 0  # pixels
+    mean: list[Real] = field(default_factory=list)  # of each channel, in [0, 1]
+    std: list[Real] = field(default_factory=list)
+    pretraining: Line = ""  # one line: data and objective
+    evidence: Line = ""  # one line: a measurement that shows that the weights are pretrained
+    architecture: dict[Line, Argument] = field(default_factory=dict)  # of timm's constructor
 
     def __post_init__(self) -> None:
-        if self.input_size < 0:
-            raise ValueError(f"input_size must be above 0; {self.input_size} was given")
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if values and (len(values) != 3 or not all(abs(value) < inf for value in values)):
+            if values and len(values) != 3:
                 raise ValueError(f"{name} needs 3 numbers, a channel each; {values} was given")
         if self.std and min(self.std) <= 0:
             raise ValueError(f"std must be above 0 in each channel; {self.std} was given")
+        if self.architecture.get("depth", 1) > MAX_DEPTH:
+            raise ValueError(f"architecture.depth may be {MAX_DEPTH:,} blocks at most")
 
 
 def load_backbone(name: str) -> BackboneCard:
@@ -81,18 +84,21 @@ def load_backbone(name: str) -> BackboneCard:
     """
     if name.endswith(".toml"):
         path = Path(name)
-        card = validate(BackboneCard, f"the card {path}", _read_toml(path, "backbone"))
+        card = validate(BackboneCard, f"the card {path}", read_toml(path, "backbone"))
         if card.weights in ("", RANDOM_WEIGHTS):
             return card
         local = (path.parent / card.weights).resolve()
-        known = (WEIGHTS_DIR / card.weights).is_file()
-        return card if known and not local.is_file() else replace(card, weights=str(local))
+        known = os.path.isfile(WEIGHTS_DIR / card.weights)
+        return card if known and not os.path.isfile(local) else replace(card, weights=str(local))
     plain, at, file = name.partition("@")
     if at:
         card = load_backbone(plain)
-        return replace(card, name=f"{card.name}@{Path(file).stem}", weights=file, sha256="")
+        own = {"name": f"{card.name}@{Path(file).stem}", "weights": file, "sha256": ""}
+        origin = f"--backbones {shorten(name)}, of which the file's name becomes part of the"
+        return validate(BackboneCard, origin, asdict(card) | own)
     now = canonical_name(name)
-    return backbone_cards().get(now) or BackboneCard(name=now, timm=now)
+    own_card = backbone_cards().get(now)
+    return own_card or validate(BackboneCard, "the backbone", {"name": now, "timm": now})
 
 
 def canonical_name(name: str) -> str:
@@ -105,7 +111,7 @@ def canonical_name(name: str) -> str:
 
 def backbone_cards() -> dict[str, BackboneCard]:
     """Load the project's own cards, by name."""
-    tables = _read_toml(BACKBONES_FILE, "backbone")
+    tables = read_toml(BACKBONES_FILE, "backbone")
     origin = f"the card {BACKBONES_FILE}"
     return {name: validate(BackboneCard, origin, {"name": name, **t}) for name, t in tables.items()}
 

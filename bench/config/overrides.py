@@ -1,7 +1,7 @@
 """Overrides of recipe and backbone fields, as ``--set FIELD=VALUE`` gives them."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from typing import Any
 
 from bench.config.backbone import BackboneCard
@@ -10,6 +10,7 @@ from bench.config.recipe import Recipe
 from bench.utils.errors import UserError, unknown_name
 
 BACKBONE_FIELDS = tuple(f"backbone.{name}" for name in ("pooling", "input_size", "mean", "std"))
+RECIPE_FIELDS = frozenset(f.name for f in fields(Recipe))
 POOLINGS = ("token", "avg", "backbone")
 
 
@@ -28,7 +29,7 @@ def override_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
 
 def is_recipe_field(name: str) -> bool:
     """Return whether an override is of the recipe rather than of a method's fields."""
-    return name.partition(".")[0] in {f.name for f in fields(Recipe)}
+    return name.partition(".")[0] in RECIPE_FIELDS
 
 
 def is_backbone_field(name: str) -> bool:
@@ -53,7 +54,9 @@ def override_backbone(card: BackboneCard, changes: dict[str, Any]) -> BackboneCa
     changed = validate(BackboneCard, "--set backbone", asdict(card) | own)
     now, before = asdict(changed), asdict(card)
     other = ", ".join(f"{name}={now[name]}" for name in sorted(own) if now[name] != before[name])
-    return replace(changed, name=f"{card.name}[{other}]") if other else card
+    if not other:
+        return card
+    return validate(BackboneCard, "--set backbone", now | {"name": f"{card.name}[{other}]"})
 
 
 def suggest_fields(table: dict[str, Any], name: str) -> list[str]:

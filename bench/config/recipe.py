@@ -2,17 +2,38 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, field
-from math import inf, prod
-from typing import Any, Literal
+from math import prod
+from typing import Annotated, Any, Literal
 
 from pydantic.dataclasses import dataclass
 
+from bench.config.bounds import (
+    Batch,
+    BatchOrNone,
+    Epochs,
+    EpochsOrNone,
+    Flag,
+    Line,
+    Name,
+    Plain,
+    Rate,
+    RateAbove,
+    Seed,
+    Share,
+    Version,
+    whole,
+)
 from bench.config.loading import RECIPES_DIR, load_card
 from bench.records.schema import STRICT
+from bench.utils.names import shorten
 from bench.utils.text import longest_prefix
 
 # recorded elsewhere in a cell's settings, or without effect on its numbers
 NON_PROTOCOL_FIELDS = "title", "views", "lr_of", "fields", "grid", "grid_of", "tuning", "precision"
+
+MAX_RATE_PAIRS = 5_000  # a record lists the trials that chose its rates
+MAX_POINTS = 100_000  # of a method's grid; trials are drawn from it
+Trials = Annotated[int, whole(0, MAX_RATE_PAIRS)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -38,62 +59,45 @@ class Views:
 class Tuning:
     """The search of the grid on validation data, with the same budget for every method."""
 
-    by_default: bool = False  # tune unless --no-tune is given
-    trials: int = 0  # for each method; 0: the number of pairs of rates in the grid
-    seed: int = 0  # of the trials, and of the random subset of a larger grid
-    halving: bool = False  # successive halving
+    by_default: Flag = False  # tune unless --no-tune is given
+    trials: Trials = 0  # for each method; 0: the number of pairs of rates in the grid
+    seed: Seed = 0  # of the trials, and of the random subset of a larger grid
+    halving: Flag = False  # successive halving
 
 
 @dataclass(frozen=True, config=STRICT)
 class Recipe:
     """The hyper-parameters of training."""
 
-    name: str
-    title: str
-    version: int
+    name: Name
+    title: Line
+    version: Version
     optimiser: Literal["adamw", "sgd"]
-    lr: float
-    weight_decay: float
-    head_weight_decay: float
-    batch: int
-    epochs: int
-    warmup_epochs: int
-    min_lr: float
+    lr: RateAbove
+    weight_decay: Rate
+    head_weight_decay: Rate
+    batch: Batch
+    epochs: Epochs
+    warmup_epochs: EpochsOrNone
+    min_lr: Rate
     normalisation: Literal["backbone", "imagenet", "none"]
     head_init: Literal["trunc_normal", "vpt2022"]
     pooled_norm: Literal["pretrained", "fresh"]  # the norm after average pooling (MAE)
-    test_evaluations: int  # number of evaluations on test, evenly spaced up to the last epoch
+    test_evaluations: Epochs  # number of evaluations on test, evenly spaced up to the last epoch
     precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 if the device supports it
-    views: dict[str, Views]  # by suite, or "default"
-    lr_per_batch: int = 0  # lr scales linearly from this batch size; 0: it does not scale
-    train_share: float = 1.0  # fraction of each class's training images used
-    lr_of: dict[str, float] = field(default_factory=dict)  # by method, for its variants, too
-    fields: dict[str, dict[str, Any]] = field(default_factory=dict)  # by method, or for "all"
-    grid: dict[Literal["lr", "weight_decay"], list[float]] = field(default_factory=dict)
-    compile: bool = False  # torch.compile of the blocks: other rounding
-    grid_of: dict[str, dict[str, list[Any]]] = field(default_factory=dict)  # of methods' fields
+    views: dict[Name, Views]  # by suite, or "default"
+    lr_per_batch: BatchOrNone = 0  # lr scales linearly from this batch size; 0: it does not scale
+    train_share: Share = 1.0  # fraction of each class's training images used
+    lr_of: dict[str, RateAbove] = field(default_factory=dict)  # by method, for its variants, too
+    fields: dict[str, dict[str, Plain]] = field(default_factory=dict)  # by method, or for "all"
+    grid: dict[Literal["lr", "weight_decay"], list[Rate]] = field(default_factory=dict)
+    compile: Flag = False  # torch.compile of the blocks: other rounding
+    grid_of: dict[str, dict[str, list[Plain]]] = field(default_factory=dict)  # of methods' fields
     tuning: Tuning = field(default_factory=Tuning)
 
     def __post_init__(self) -> None:
-        above = {
-            name: getattr(self, name) for name in ("lr", "batch", "epochs", "test_evaluations")
-        }
-        for name, value in {**above, **self.lr_of}.items():
-            if not 0 < value < inf:
-                raise ValueError(f"{name} must be above 0; {value} was given")
-        for name in (
-            "weight_decay",
-            "head_weight_decay",
-            "warmup_epochs",
-            "min_lr",
-            "lr_per_batch",
-        ):
-            if not 0 <= getattr(self, name) < inf:
-                raise ValueError(f"{name} must be 0 or above; {getattr(self, name)} was given")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"{self.warmup_epochs} warm-up epochs leave none of {self.epochs}")
-        if not 0 < self.train_share <= 1:
-            raise ValueError(f"train_share is above 0 and at most 1; {self.train_share} was given")
         if "default" not in self.views:
             raise ValueError("views needs a table called default")
         self._require_grid()
@@ -105,11 +109,12 @@ class Recipe:
             *(axis for own in self.grid_of.values() for axis in own.items()),
         ]
         for name, values in axes:
-            if not values or any(values.count(value) > 1 for value in values):
-                raise ValueError(f"the grid's {name} needs values, each once; {values} was given")
-        lr, decay = self.grid.get("lr", []), self.grid.get("weight_decay", [])
-        if not all(0 < rate < inf for rate in lr) or not all(0 <= rate < inf for rate in decay):
-            raise ValueError("the grid's lr must be above 0, and its weight_decay 0 or above")
+            if not values or len(set(map(_hashable, values))) < len(values):
+                given = shorten(values)
+                raise ValueError(f"the grid's {name} needs values, each once; {given} was given")
+        if not all(self.grid.get("lr", [1])):
+            raise ValueError("the grid's lr must be above 0")
+        self._require_small_grid()
         if self.tuning.by_default and not self.grid:
             raise ValueError("tuning by default needs a grid")
         if not 0 <= self.tuning.trials <= self.num_rate_pairs():
@@ -117,6 +122,16 @@ class Recipe:
                 f"{self.tuning.trials} trials are not as many for every method: the grid has "
                 f"{self.num_rate_pairs()} pairs of rates, and some methods have nothing else to try"
             )
+
+    def _require_small_grid(self) -> None:
+        """Raise `ValueError` if the grid has more points than could be listed or recorded."""
+        pairs = self.num_rate_pairs()
+        if pairs > MAX_RATE_PAIRS:
+            raise ValueError(f"the grid has {pairs:,} pairs of rates; {MAX_RATE_PAIRS:,} may be")
+        for name, own in self.grid_of.items():
+            count = pairs * prod(map(len, own.values()))
+            if count > MAX_POINTS:
+                raise ValueError(f"the grid of {name} has {count:,} points; {MAX_POINTS:,} may be")
 
     def num_rate_pairs(self) -> int:
         """Return the number of pairs of a learning rate and a weight decay in the grid."""
@@ -152,6 +167,10 @@ class Recipe:
         if self.train_share == 1:
             del shared["train_share"]
         return {**shared, "view": self.views_for(suite).to_json(), "precision": precision}
+
+
+def _hashable(value: Any) -> Any:
+    return repr(value) if isinstance(value, list | dict) else value
 
 
 def load_recipe(name: str) -> Recipe:

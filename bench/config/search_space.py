@@ -6,10 +6,11 @@ Every method has the same number of trials, scored on validation data after the 
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
+from bench.config.loading import validate
 from bench.config.recipe import Recipe
 from bench.records.schema import (
     RATE_NAMES,
@@ -119,10 +120,14 @@ def _rank_key(trial: Trial) -> tuple[float, ...]:
 
 
 def recipe_at_point(recipe: Recipe, point: GridPoint, epochs: int) -> Recipe:
-    """Return the recipe at a grid point; the warm-up scales with the epochs."""
+    """Return the recipe at a grid point; the warm-up scales with the epochs.
+
+    Raises `UserError` for rates that no recipe has: the point may be another's, of a job or record.
+    """
     warmup = recipe.warmup_epochs * epochs // recipe.epochs
-    rates = {axis: point[axis] for axis in RATE_NAMES}
-    return replace(recipe, **rates, lr_of={}, epochs=epochs, warmup_epochs=warmup)
+    there = {axis: point[axis] for axis in RATE_NAMES} | {"lr_of": {}}
+    there |= {"epochs": epochs, "warmup_epochs": warmup}
+    return validate(Recipe, "the search point", asdict(recipe) | there)
 
 
 def tuned_protocol(recipe: Recipe, suite: str, precision: str) -> dict[str, Any]:

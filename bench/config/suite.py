@@ -1,11 +1,31 @@
 """Suite cards: tasks, their splits and labels; and the cards of the sources they come from."""
 
+from collections import Counter
 from dataclasses import field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from pydantic.dataclasses import dataclass
 
+from bench.config.bounds import (
+    Classes,
+    Count,
+    Flag,
+    InnerPath,
+    Line,
+    Name,
+    NameOrPath,
+    Percent,
+    Plain,
+    Real,
+    Seed,
+    Text,
+    Version,
+    Whole,
+    WholePercent,
+    check_inner_path,
+)
 from bench.config.loading import SUITES_DIR, load_card
 from bench.records.schema import STRICT
 from bench.utils.errors import unknown_name
@@ -19,22 +39,22 @@ DISJOINT_SPLITS: tuple[Split, ...] = ("train", "val", "test")  # trainval is the
 class SourceKeys:
     """The keys of the records of one split of a source."""
 
-    template: str  # of numbered records: CLEVR_train_{index:06d}.png; empty: named by their files
-    counts: list[int]  # the numbers of records allowed
+    template: Line  # of numbered records: CLEVR_train_{index:06d}.png; empty: named by their files
+    counts: list[Count]  # the numbers of records allowed
 
 
 @dataclass(frozen=True, config=STRICT)
 class HashRange:
     """A sample of a source's records: a range of ranks in the order of their keys' hashes."""
 
-    source: str  # the source's split; its name salts the hash
-    first: int
-    last: int  # exclusive
-    digest: str = ""  # of the keys in that order; empty: unknown
-    labels: str = ""  # digest of their classes in that order; empty: unknown
-    histogram: str = ""  # digest of the number of images of each class, ascending
-    interleaved: bool = False  # copies in circulation list the records in another order
-    after_percent: int = 0  # of the records are skipped before ranks are counted
+    source: Name  # the source's split; its name salts the hash
+    first: Count
+    last: Count  # exclusive
+    digest: Line = ""  # of the keys in that order; empty: unknown
+    labels: Line = ""  # digest of their classes in that order; empty: unknown
+    histogram: Line = ""  # digest of the number of images of each class, ascending
+    interleaved: Flag = False  # copies in circulation list the records in another order
+    after_percent: WholePercent = 0  # of the records are skipped before ranks are counted
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -45,48 +65,48 @@ class ClassShare:
     proportion to their sizes; a share is the range between two percentages.
     """
 
-    source: str
-    first: float  # percent
-    last: float
-    salt: str  # another salt, another sample
+    source: Name
+    first: Percent
+    last: Percent
+    salt: Line  # another salt, another sample
 
 
 @dataclass(frozen=True, config=STRICT)
 class LabelRule:
     """The steps from a record's annotation to its class; those not set are skipped."""
 
-    fact: str  # the annotation, as the source's reader names it
-    subtract: int = 0
-    divide: float = 0  # then rounded down
-    modulo: int = 0
-    above: list[float] = field(default_factory=list)  # bin edges: class i is above edge i
-    ranked: bool = False  # the rank among the distinct values over all splits of the source
+    fact: Line  # the annotation, as the source's reader names it
+    subtract: Whole = 0
+    divide: Real = 0  # then rounded down
+    modulo: Count = 0
+    above: list[Real] = field(default_factory=list)  # bin edges: class i is above edge i
+    ranked: Flag = False  # the rank among the distinct values over all splits of the source
 
 
 @dataclass(frozen=True, config=STRICT)
 class Task:
     """A data set with splits and a number of classes."""
 
-    name: str
-    group: str
-    classes: int
-    title: str = ""
-    embedded: str = ""  # a function of bench.data.builtin_tasks; empty: data on disk
-    folder: str = ""  # in the data root; empty: the task's name
-    images: str = ""  # the sub-folder that paths in the lists are relative to
-    counts: dict[Split, list[int]] = field(default_factory=dict)  # images allowed in each split
-    source: str = ""  # a card in datasets/sources, or a file in the suite card's folder
+    name: Name
+    group: Line
+    classes: Classes
+    title: Line = ""
+    embedded: Line = ""  # a function of bench.data.builtin_tasks; empty: data on disk
+    folder: InnerPath = ""  # in the data root; empty: the task's name
+    images: InnerPath = ""  # the sub-folder that paths in the lists are relative to
+    counts: dict[Split, list[Count]] = field(default_factory=dict)  # images allowed in each split
+    source: InnerPath = ""  # a card in datasets/sources, or a file in the suite card's folder
     label: LabelRule | None = None
-    keys: dict[str, SourceKeys] = field(default_factory=dict)  # by split of the source
+    keys: dict[Line, SourceKeys] = field(default_factory=dict)  # by split of the source
     ranks: dict[Split, HashRange] = field(default_factory=dict)  # or members, or shares
-    members: dict[Split, str] = field(default_factory=dict)  # a list file of the source
+    members: dict[Split, InnerPath] = field(default_factory=dict)  # a list file of the source
     shares: dict[Split, ClassShare] = field(default_factory=dict)
-    present: dict[Split, int] = field(default_factory=dict)  # classes present in a split, if known
-    repeats: bool = False  # published with test images that repeat training images
+    present: dict[Split, Count] = field(
+        default_factory=dict
+    )  # classes present in a split, if known
+    repeats: Flag = False  # published with test images that repeat training images
 
     def __post_init__(self) -> None:
-        if self.classes < 1:
-            raise ValueError(f"classes must be above 0; {self.classes} was given")
         if self.source and (not self.label or not (self.ranks or self.members or self.shares)):
             raise ValueError("a source needs a label, and ranks, members or shares")
 
@@ -95,10 +115,10 @@ class Task:
 class Selection:
     """The methods, backbones, seeds and tasks that run by default."""
 
-    methods: list[str]
-    backbones: list[str]
-    seeds: list[int]
-    tasks: list[str] = field(default_factory=list)  # empty: all
+    methods: list[Line]
+    backbones: list[NameOrPath]
+    seeds: list[Seed]
+    tasks: list[Line] = field(default_factory=list)  # empty: all
 
     def __post_init__(self) -> None:
         for kind in ("methods", "backbones", "seeds"):
@@ -110,20 +130,21 @@ class Selection:
 class Suite:
     """Tasks under one protocol."""
 
-    name: str
-    title: str
-    version: int  # raised when a split changes: tables never mix versions
-    recipe: str
+    name: Name
+    title: Line
+    version: Version  # raised when a split changes: tables never mix versions
+    recipe: NameOrPath
     default: Selection
     task: list[Task]
     demo: Selection | None = None  # of a bare `run`
-    folder: str = ""  # in the data root
-    home: str = ""  # where to get the data, for messages about missing data
-    lists: dict[Split, list[str]] = field(default_factory=dict)  # list files of each split
+    folder: InnerPath = ""  # in the data root
+    home: Text = ""  # where to get the data, for messages about missing data
+    lists: dict[Split, list[InnerPath]] = field(default_factory=dict)  # list files of each split
 
     def __post_init__(self) -> None:
-        names = [task.name for task in self.task]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(
+            name for name, n in Counter(task.name for task in self.task).items() if n > 1
+        )
         if twice:
             raise ValueError(f"the task {twice[0]!r} stands twice")
         absent = [split for split in ("trainval", "test") if not self.lists.get(split)]
@@ -136,10 +157,13 @@ class Suite:
 
     def find(self, name: str) -> Task:
         """Return the task called `name`; raise `UserError` for an unknown name."""
-        for task in self.task:
-            if task.name == name:
-                return task
-        raise unknown_name(f"task of suite {self.name!r}", name, [task.name for task in self.task])
+        if name not in self._by_name:
+            raise unknown_name(f"task of suite {self.name!r}", name, self._by_name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Task]:
+        return {task.name: task for task in self.task}
 
 
 def load_suite(name: str) -> Suite:
@@ -154,37 +178,38 @@ SOURCES_DIR = SUITES_DIR / "sources"
 class SourceFile:
     """One archive or other file, as published."""
 
-    name: str  # in archives/<source>/; a folder of that name, extracted, also serves
-    bytes: int = 0  # 0: unknown
-    sha256: str = ""
-    md5: str = ""
-    urls: list[str] = field(default_factory=list)  # tried in turn
-    hub: str = ""  # on the Hugging Face hub: REPOSITORY@REVISION:PATH
-    replaces: str = ""  # a file that is not needed if this one is present
-    how: str = ""  # how to get it by hand, if it cannot be downloaded
-    repacked: bool = False  # any archive of the same files will do: they are checked by name
+    name: NameOrPath  # in archives/<source>/; a folder of that name, extracted, also serves
+    bytes: Count = 0  # 0: unknown
+    sha256: Line = ""
+    md5: Line = ""
+    urls: list[NameOrPath] = field(default_factory=list)  # tried in turn
+    hub: Line = ""  # on the Hugging Face hub: REPOSITORY@REVISION:PATH
+    replaces: NameOrPath = ""  # a file that is not needed if this one is present
+    how: Text = ""  # how to get it by hand, if it cannot be downloaded
+    repacked: Flag = False  # any archive of the same files will do: they are checked by name
 
 
 @dataclass(frozen=True, config=STRICT)
 class Source:
     """A data set as published."""
 
-    name: str
-    title: str
-    format: str  # its reader: a name of bench.prepare.readers
+    name: Name
+    title: Line
+    format: Line  # its reader: a name of bench.prepare.readers
     native: Literal["png", "jpeg"]  # storage of its images: published JPEG files, or lossless PNG
-    licence: str
-    home: str  # the data set's page, with its terms
+    licence: Line
+    home: Line  # the data set's page, with its terms
     access: Literal["open", "terms", "login", "dead"]
-    prepared_bytes: int  # approximate size of the prepared data
+    prepared_bytes: Count  # approximate size of the prepared data
     file: list[SourceFile]
-    options: dict[str, Any] = field(default_factory=dict)  # of the reader
-    scratch_bytes: int = 0  # approximate temporary space for unpacking
-    repeats: bool = False  # its own test images include byte-identical training images
+    options: dict[str, Plain] = field(default_factory=dict)  # of the reader
+    scratch_bytes: Count = 0  # approximate temporary space for unpacking
+    repeats: Flag = False  # its own test images include byte-identical training images
 
     def __post_init__(self) -> None:
         names = {file.name for file in self.file}
         for file in self.file:
+            check_inner_path(file.name)
             if file.replaces and file.replaces not in names:
                 raise ValueError(f"{file.name} replaces {file.replaces!r}, which is no file here")
             if not (file.urls or file.hub or file.how):

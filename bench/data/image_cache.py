@@ -3,6 +3,7 @@
 Worker processes decode and transform ahead, within a bounded amount of memory (prefetching).
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,8 @@ from bench.utils.files import file_stamps
 from methods.shared import memory
 
 PREFETCH_FACTOR = 2  # batches that each worker prepares ahead
+# other ways, Python 3.14's default, import torch again: 5 s and 0.8 GB a worker
+WORKER_START = "fork" if sys.platform == "linux" else None
 MIN_ITEMS_FOR_WORKERS = 64  # with fewer, starting processes costs more than it saves
 _USER_ERROR = f"{UserError.__module__}.{UserError.__name__}: "
 
@@ -66,6 +69,7 @@ class PrefetchLoader:
             self._dataset,
             batch_sampler=keys,  # read at the start of each epoch
             num_workers=self._workers,
+            multiprocessing_context=WORKER_START if self._workers else None,
             collate_fn=self._collate,
             pin_memory=self._pin_memory,
             generator=torch.Generator(),  # without one, a loader draws from the global generator

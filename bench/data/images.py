@@ -1,11 +1,10 @@
-"""Decoding of image files of any format to 8-bit RGB.
+"""Decoding of image files to 8-bit RGB.
 
 The same rules hold for every format (docs/preprocessing.md): orientation tags are ignored, an alpha
 channel is dropped, the first of several frames is used, and the upper 8 of 16 bits are. Values
 without a known range are refused. All failures are one of `DECODE_ERRORS`.
 """
 
-import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile
 from torch import Tensor
 
-DECODE_ERRORS = OSError, SyntaxError, ValueError, Image.DecompressionBombError  # Pillow's
+from bench.data import image_files
+
+DECODE_ERRORS = image_files.DECODE_ERRORS
 EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
 # format -> its modes of 12 or 16 unsigned bits, in any version of Pillow
 SIXTEEN_BIT_MODES = {
@@ -88,7 +89,7 @@ def has_orientation_tag(content: bytes) -> bool:
 def has_several_frames(content: bytes) -> bool:
     """Return whether a file has more than one frame; the first is used."""
     with _open_image(content) as image, suppress(Exception):  # later frames may be broken
-        return getattr(image, "n_frames", 1) > 1
+        return getattr(image, "is_animated", False)  # to count all frames may take hours
     return False
 
 
@@ -99,21 +100,11 @@ IMAGE_WARNINGS: dict[str, tuple[Callable[[bytes], bool], str]] = {
 
 
 @contextmanager
-def _open_image(file: Path | bytes) -> Iterator[ImageFile.ImageFile]:
-    """Open an image whose mode can be converted to RGB.
-
-    Pillow's decoders raise errors of any kind on broken files: they become `ValueError`.
-    """
-    try:
-        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-            require_range(image)
-            yield image
-    except UnidentifiedImageError:  # its message has the address of an object
-        raise ValueError("Pillow reads no format that begins so") from None
-    except (*DECODE_ERRORS, MemoryError):
-        raise
-    except Exception as error:
-        raise ValueError(str(error)) from None
+def _open_image(source: Path | bytes) -> Iterator[ImageFile.ImageFile]:
+    """Open an image whose mode can be converted to RGB."""
+    with image_files.open_image(source) as image:
+        require_range(image)
+        yield image
 
 
 def require_range(image: ImageFile.ImageFile) -> None:

@@ -15,10 +15,15 @@ from pathlib import Path
 from bench.config.suite import Suite, Task
 from bench.data.prepared import LOSSLESS, available_variants, find_prepared
 from bench.utils.errors import UserError
-from bench.utils.text import NotText, decode_utf8
+from bench.utils.names import shorten
+from bench.utils.text import decode_utf8
 
 ListEntry = tuple[str, str, str]  # an image's path, its label as written, file and line
 FileReader = Callable[[str], bytes]  # a list file's content, by its name
+MAX_LIST_BYTES = 256 * 2**20  # of a list file
+MAX_LIST_ENTRIES = 5_000_000
+MAX_PATH_BYTES = 4096  # the system's
+MAX_LABEL_DIGITS = 18  # of 64-bit labels
 LINE_ENDS = re.compile(r"\r\n|\n|\r")  # `splitlines` also splits at characters of paths
 
 
@@ -31,26 +36,55 @@ def read_list(where: str, name: str, read: FileReader) -> list[ListEntry]:
     place = f"{where}/{name}"
     try:
         text = decode_utf8(read(name))
-        entries = json.loads(text, object_pairs_hook=JsonPairs) if name.endswith(".json") else None
+        entries = _parse_json(place, text) if name.endswith(".json") else _parse_lines(place, text)
     except OSError as error:
         raise UserError(f"the list file {place} cannot be read: {error.strerror}") from None
-    except (NotText, json.JSONDecodeError) as error:
+    except RecursionError:
+        raise UserError(f"the list file {place} cannot be read: it is nested too deeply") from None
+    except ValueError as error:  # `NotText`, broken JSON, or a number of thousands of digits
         raise UserError(f"the list file {place} cannot be read: {error}") from None
-    if entries is None:
-        found = LINE_ENDS.split(text.rstrip()) if text.strip() else []
-        return [_parse_line(f"{place}:{n}", line) for n, line in enumerate(found, start=1)]
+    for path, _, origin in entries:
+        _require_path(path, origin)
+    return entries
+
+
+def _parse_json(place: str, text: str) -> list[ListEntry]:
+    entries = json.loads(text, object_pairs_hook=JsonPairs)
     if not isinstance(entries, JsonPairs):
         raise UserError(
             f"the list file {place} holds a {type(entries).__name__}, not classes by image"
         )
+    _require_few_entries(len(entries))
     return [(image, str(raw), f"{place}: {image}") for image, raw in entries]
+
+
+def _parse_lines(place: str, text: str) -> list[ListEntry]:
+    text = text.rstrip()
+    _require_few_entries(text.count("\n") + text.count("\r"))
+    found = LINE_ENDS.split(text) if text else []
+    return [_parse_line(f"{place}:{n}", line) for n, line in enumerate(found, start=1)]
+
+
+def _require_few_entries(count: int) -> None:
+    if count > MAX_LIST_ENTRIES:
+        raise ValueError(f"it has {count:,} entries; at most {MAX_LIST_ENTRIES:,} are read")
 
 
 def _parse_line(origin: str, line: str) -> ListEntry:
     parts = line.strip().rsplit(maxsplit=1)
     if len(parts) < 2:
-        raise UserError(f"{origin}: expected a path and a label, got {line!r}")
+        raise UserError(f"{origin}: expected a path and a label, got {shorten(line)}")
     return parts[0], parts[1], origin
+
+
+def _require_path(path: str, origin: str) -> None:
+    """Raise `UserError` for what no file is called; JSON can hold zeros and half characters."""
+    try:
+        possible = len(path.encode()) < MAX_PATH_BYTES and "\0" not in path
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise UserError(f"{shorten(origin)}: expected the path of an image, got {shorten(path)}")
 
 
 def class_numbers(
@@ -83,8 +117,8 @@ def _read_class_ids(where: str, names: Iterable[str], read: FileReader) -> Itera
 
 
 def _parse_label(raw: str, origin: str) -> int:
-    if not raw.isdecimal():
-        raise UserError(f"{origin}: label {raw!r}; expected a whole number")
+    if not raw.isdecimal() or len(raw) > MAX_LABEL_DIGITS:
+        raise UserError(f"{origin}: label {shorten(raw)}; expected a whole number")
     return int(raw)
 
 

@@ -10,22 +10,46 @@ Tasks with the same images share a folder.
 """
 
 import hashlib
-import json
+import re
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as validated
 
 from bench.config.suite import Split, Task
+from bench.data.image_files import MAX_BYTES
+from bench.utils import strict_json
 from bench.utils.errors import UserError
+from bench.utils.files import read_regular_file
 
 FORMAT = 1
 LOSSLESS = "lossless"  # images as published, or lossless pixels
 JPEG75 = "jpeg75"  # recompressed, as the copies in circulation are
 VARIANTS = (LOSSLESS, JPEG75)
 CARD_FILE, MANIFEST_FILE = "card.json", "MANIFEST.sha256"
-REQUIRED_KEYS = {"variant": str, "tars": dict, "certificates": dict}  # of a card
+MAX_TEXT_BYTES = 2**30  # of a list, a card or a manifest: millions of images
+TAR_NAME = re.compile(r"images-[0-9]{3,6}\.tar")
+MANIFEST_LINE = re.compile(r"([0-9a-f]{64})  ([^/\0]*[^/.\0][^/\0]*)")  # a name, not a path
+NUMBER = re.compile(r"0|[1-9][0-9]{0,15}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 SPLIT_PARTS: dict[Split, tuple[Split, ...]] = {"trainval": ("train", "val")}
+
+
+_TarName = Annotated[str, Field(pattern=f"^{TAR_NAME.pattern}$")]
+_Bytes = Annotated[int, Field(ge=0, strict=True)]
+
+
+@validated(frozen=True, config=ConfigDict(extra="ignore"))
+class _CardFields:
+    """The entries of a card that are read; the rest is provenance."""
+
+    variant: str
+    tars: dict[_TarName, _Bytes]
+    certificates: dict[str, dict[str, str]]
+    warnings: Annotated[list[str], Field(default_factory=list)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +109,7 @@ def read_entries(folder: Path, task: str, split: Split) -> list[SplitEntry]:
 
 def _read_verified(path: Path) -> str:
     """Read a text file and check it against the manifest."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"E-MANIFEST {path} cannot be read: {error.strerror}") from None
+    content = _read_file(path)
     wanted = read_manifest(path.parent).get(path.name)
     try:
         if hashlib.sha256(content).hexdigest() == wanted:
@@ -100,37 +121,65 @@ def _read_verified(path: Path) -> str:
     )
 
 
+def _read_file(path: Path) -> bytes:
+    try:
+        return read_regular_file(path, MAX_TEXT_BYTES, follow_links=True)
+    except OSError as error:
+        raise UserError(f"E-MANIFEST {path} cannot be read: {error.strerror}") from None
+
+
 def _parse_entries(path: Path, text: str) -> Iterator[SplitEntry]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), start=1):
         try:
-            label, source, key, tar, offset, size, sha256 = line.split("\t")
-            yield SplitEntry(int(label), source, key, tar, int(offset), int(size), sha256)
+            yield _parse_entry(line)
         except ValueError:
             raise UserError(f"E-MANIFEST {path}:{number}: not a line of a list") from None
 
 
+def _parse_entry(line: str) -> SplitEntry:
+    """Parse a line of a list; raise `ValueError` for one that no writer writes."""
+    label, source, key, tar, offset, size, sha256 = line.split("\t")
+    numbers = all(map(NUMBER.fullmatch, (label, offset, size)))
+    if not (numbers and TAR_NAME.fullmatch(tar) and SHA256.fullmatch(sha256)):
+        raise ValueError(line)
+    if int(size) > MAX_BYTES:
+        raise ValueError(line)
+    return SplitEntry(int(label), source, key, tar, int(offset), int(size), sha256)
+
+
 def read_manifest(folder: Path) -> dict[str, str]:
     """Read the manifest: file name -> SHA-256."""
+    path = folder / MANIFEST_FILE
     try:
-        lines = (folder / MANIFEST_FILE).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UserError(f"E-MANIFEST {folder / MANIFEST_FILE} cannot be read: {why}") from None
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        lines = _read_file(path).decode().splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"E-MANIFEST {path} cannot be read: it is not text") from None
+    found = {}
+    for number, line in enumerate(lines, start=1):
+        if (parts := MANIFEST_LINE.fullmatch(line)) is None:
+            raise UserError(f"E-MANIFEST {path}:{number}: expected a SHA-256 and a file's name")
+        found[parts[2]] = parts[1]
+    return found
 
 
 def read_card(folder: Path) -> dict[str, Any]:
     """Read a prepared folder's card; raise `UserError` for another format version."""
+    path = folder / CARD_FILE
     try:
-        found = json.loads(_read_verified(folder / CARD_FILE))
-    except json.JSONDecodeError as error:
-        raise UserError(f"E-MANIFEST {folder / CARD_FILE} is not JSON: {error}") from None
+        found = strict_json.parse(_read_verified(path))
+    except ValueError as error:
+        raise UserError(f"E-MANIFEST {path} is not JSON: {error}") from None
     given = found.get("format") if isinstance(found, dict) else None
     if given != FORMAT:
         raise UserError(f"{folder} has format {given}; this version reads {FORMAT}")
-    for name, kind in REQUIRED_KEYS.items():
-        if not isinstance(found.get(name), kind):
-            raise UserError(f"E-MANIFEST {folder / CARD_FILE} does not say its {name}")
+    try:
+        TypeAdapter(_CardFields).validate_python(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"E-MANIFEST {path} does not say its {first['loc'][0]}: {where}: {first['msg']}"
+        ) from None
     return found
 
 

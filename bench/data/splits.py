@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from bench.config.suite import Split, Suite, Task
-from bench.data import builtin_tasks, images, locations, prepared
+from bench.data import builtin_tasks, image_files, images, locations, prepared
 from bench.data.prepared import SplitEntry
 from bench.utils.errors import UserError, unknown_name
-from bench.utils.files import sha256_of_files
+from bench.utils.files import open_regular_file, read_regular_file, sha256_of_files
 
 CERTIFICATE_IMAGES = 16  # images of a split whose decoded pixels enter its certificate
 MAX_CHECKED_IMAGES = 20_000  # image files of a split that are opened before training
+NAMES = "utf-8", "surrogateescape"  # encoding of file names: any bytes, as the system has them
 ByteSpan = tuple[int, int]  # offset and length of an image in a file, in bytes
 
 
@@ -58,6 +59,7 @@ def load_split(
         examples = from_prepared(
             place.folder, prepared.read_entries(place.folder, task.name, split)
         )
+        _require_labels(task, split, examples, place.folder)
     else:
         examples = read_folder(suite, task, split, place.folder)
     require_counts(task, split, len(examples), place.folder)
@@ -108,13 +110,23 @@ def require_unchanged(folder: Path) -> None:
     """
     tars = [folder / name for name in prepared.require_complete(folder)["tars"]]
     wanted = prepared.read_manifest(folder)
-    try:
-        there = sha256_of_files(folder, tars)
-    except OSError as error:
-        raise UserError(f"{error.filename} cannot be read: {error.strerror}") from None
+    there = hash_files(folder, tars)
     for tar, found in zip(tars, there, strict=True):
         if wanted.get(tar.name) != found:
             raise UserError(f"E-MANIFEST {tar}: its bytes have changed since it was prepared")
+
+
+def hash_images(folder: Path, files: Sequence[Path]) -> list[str]:
+    """Return the SHA-256 of each image file; raise `UserError` for what is none."""
+    return hash_files(folder, files, image_files.MAX_BYTES)
+
+
+def hash_files(folder: Path, files: Sequence[Path], limit: int | None = None) -> list[str]:
+    """Hash files as `sha256_of_files` does; raise `UserError` for one that cannot be read."""
+    try:
+        return sha256_of_files(folder, files, limit)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}") from None
 
 
 def read_folder(suite: Suite, task: Task, split: Split, folder: Path) -> Examples:
@@ -128,7 +140,7 @@ def from_list_files(suite: Suite, task: Task, split: Split, folder: Path) -> Exa
     """Return the examples in the list files of a split, whether or not the images exist."""
 
     def content(name: str) -> bytes:
-        return (folder / name).read_bytes()
+        return read_regular_file(folder / name, locations.MAX_LIST_BYTES, follow_links=True)
 
     lines = [
         line
@@ -150,9 +162,9 @@ def fingerprint(examples: Examples, folder: Path | None = None) -> str:
     found = _hash_labels(examples)
     if examples.pixels is not None:
         found.update(examples.pixels.numpy().tobytes())
-    bytes_ = examples.hashes or (sha256_of_files(folder, examples.files) if folder else ())
+    bytes_ = examples.hashes or (hash_images(folder, examples.files) if folder else ())
     for name, sha256 in zip(examples.names, bytes_, strict=True):
-        found.update(f"{name} {sha256}\n".encode())
+        found.update(f"{name} {sha256}\n".encode(*NAMES))
     return found.hexdigest()[:16]
 
 
@@ -163,7 +175,7 @@ def certificate(examples: Examples) -> str:
     """
     found = _hash_labels(examples)
     for name in examples.names:
-        found.update(f"{name}\n".encode())
+        found.update(f"{name}\n".encode(*NAMES))
     for index in evenly_spaced(len(examples.files), CERTIFICATE_IMAGES):
         found.update(decode(examples, index).numpy().tobytes())
     return found.hexdigest()[:16]
@@ -179,11 +191,11 @@ def evenly_spaced(count: int, most: int) -> list[int]:
 
 
 def read_bytes(examples: Examples, index: int) -> bytes:
-    """Read the bytes of an image file."""
+    """Read the bytes of an image file; raises one of `DECODE_ERRORS`."""
     if not examples.spans:
-        return examples.files[index].read_bytes()
+        return image_files.read_image_file(examples.files[index])
     offset, size = examples.spans[index]
-    with open(examples.files[index], "rb") as file:
+    with open_regular_file(examples.files[index], follow_links=True) as file:
         file.seek(offset)
         return file.read(size)
 
@@ -224,10 +236,30 @@ def require_counts(task: Task, split: Split, count: int, folder: Path) -> None:
         )
 
 
+def _require_labels(task: Task, split: Split, examples: Examples, folder: Path) -> None:
+    """Raise `UserError` for labels that a prepared list has and the task's card has not."""
+    highest = int(examples.labels.max()) if len(examples) else 0
+    if highest >= task.classes:
+        raise UserError(
+            f"E-LABEL {task.name}/{split}: {folder} has label {highest}; expected 0 to "
+            f"{task.classes - 1}"
+        )
+
+
 def _require_files(files: tuple[Path, ...], origins: tuple[str, ...]) -> None:
     present: dict[Path, set[str]] = {}
     for file, origin in zip(files, origins, strict=True):
         if file.parent not in present:
-            present[file.parent] = set(os.listdir(file.parent)) if file.parent.is_dir() else set()
+            present[file.parent] = _names_in(file.parent)
         if file.name not in present[file.parent]:
             raise UserError(f"{origin}: no image {file}")
+
+
+def _names_in(folder: Path) -> set[str]:
+    """Return the names in a folder; none if there is no such folder, or can be none."""
+    try:
+        return set(os.listdir(folder))
+    except PermissionError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}") from None
+    except (OSError, ValueError):
+        return set()

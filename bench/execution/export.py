@@ -55,7 +55,7 @@ def load_trained(cell: Cell, path: Path) -> VisionTransformer:
     torch.manual_seed(cell.settings.seed)
     model = backbones.load(cell.backbone, cell.task.classes, cell.recipe)
     cell.method.attach(model)
-    weight_files.load_adapter_state(model, load_file(path))
+    weight_files.load_adapter_state(model, weight_files.read(path))
     return model.eval()
 
 

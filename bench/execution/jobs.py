@@ -109,6 +109,20 @@ def failure_from_exit_status(process: str, status: int, stderr: str = "") -> Fai
     """
     if status >= 0:
         return Failure("failed", "Exited", f"{process} ended with status {status}", stderr)
-    name = signal.Signals(-status).name
+    name = _signal_name(-status)
     hint = ", as when memory runs out" if name == "SIGKILL" else ""
     return Failure("failed", "Killed", f"{process} was killed by {name}{hint}", stderr)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals, most of which have no name
+        return f"signal {number}"
+
+
+def describe_failed_start(failure: Failure) -> str:
+    """Say why a process did not start: with the last line that it printed if it ended by itself."""
+    lines = failure.traceback.strip().splitlines()
+    said = f" ({lines[-1].strip()})" if lines and failure.error == "Exited" else ""
+    return f"{failure.message}{said}"

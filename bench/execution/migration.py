@@ -9,7 +9,7 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cache
@@ -17,26 +17,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 
 import methods
 from bench.config.backbone import RANDOM_WEIGHTS, BackboneCard, InputSpec
 from bench.config.suite import load_suite
 from bench.models import backbones
 from bench.models.backbones import Backbone
-from bench.records.schema import PROMPTS_FROM, SCHEMA_VERSION, TRIALS_DIR, Record
-from bench.records.store import Store
+from bench.records import folders, parsing, serialising
+from bench.records.leases import CELL_NAME
+from bench.records.measurements import MAX_FILE_BYTES, MEASURES_DIR, measurement_path
+from bench.records.schema import PROMPTS_FROM, SCHEMA_VERSION, TRIALS_DIR, Record, inconsistency
+from bench.records.store import MAX_RECORD_BYTES, OWN_DIRS, Store
+from bench.utils import strict_json
 from bench.utils.errors import UserError, first_line
 from bench.utils.files import write_atomically
+from bench.utils.names import shorten
+from bench.utils.tables import csv_text
 
 OLD_SCHEMA = 1  # the schema that is migrated
 MAP_FILE = "migration.csv"
+MAX_MAP_BYTES = 2**26  # of a line of 100 bytes for each of 600,000 cells
 MAP_HEADER = "before,cell,suite,backbone,task,method,seed,accuracy"
 # Fields that methods have got since, with the value that computes what all computed before.
 NEW_FIELDS: Mapping[str, Any] = {"replacement": False, "bias": True, "gathered": "concatenated"}
 # Fields whose registered value is another now: a record's request names the one that it had.
 CHANGED_DEFAULTS = {"fact_tk": {"form": "tucker"}}
-_record_adapter = TypeAdapter(Record)
 
 
 @dataclass
@@ -97,12 +102,16 @@ class Migration:
         predictions = store.root / "predictions" / f"{before}.npz"
         if predictions.is_file():
             os.replace(predictions, store.predictions_path(record.settings))
-        measures = store.root / "measures" / before
+        measures = store.root / MEASURES_DIR / before
         for file in sorted(measures.glob("*.json")):
-            text = file.read_text(encoding="utf-8").replace(
-                f'"cell": "{before}"', f'"cell": "{record.cell}"', 1
-            )
-            write_atomically(store.root / "measures" / record.cell / file.name, text.encode())
+            try:
+                content = parsing.read_content(file, MAX_FILE_BYTES, "a file of measures")
+            except UserError as error:
+                self.problems.append(str(error))
+                continue
+            old, new = (f'"cell": "{cell}"'.encode() for cell in (before, record.cell))
+            place = measurement_path(store.root, record.cell, file.stem)
+            write_atomically(place, content.replace(old, new, 1))
             file.unlink()
         with suppress(OSError):
             measures.rmdir()
@@ -116,7 +125,7 @@ class Migration:
         if not path.is_file():
             write_atomically(path, f"{MAP_HEADER}\n".encode())
         with path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerow(line)
+            file.write(csv_text([line]))
 
     def _sort_map(self) -> None:
         """Sort the map file under its header, each cell once."""
@@ -141,6 +150,7 @@ def _map_sort_key(line: str) -> tuple[bool, list[str], str]:
 
 def migrate(results: Path, problems: list[str]) -> Iterator[str]:
     """Migrate a results folder; records that cannot be are left, and noted in `problems`."""
+    folders.require_all_inside(results, OWN_DIRS)
     yield from Migration(results, _read_map(results), problems).run()
 
 
@@ -162,24 +172,42 @@ def _read_map(results: Path) -> dict[str, str]:
     path = results / MAP_FILE
     if not path.is_file():
         return {}
-    lines = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
-    return {line["before"]: line["cell"] for line in lines}
+    content = parsing.read_content(path, MAX_MAP_BYTES, "the map of a migration")
+    try:
+        heads, *lines = csv.reader(content.decode("utf-8").splitlines())
+        if heads != MAP_HEADER.split(",") or not all(map(_is_map_line, lines)):
+            raise ValueError(f"lines of {MAP_HEADER} were expected")
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{path} is not the map of a migration: {first_line(error)}") from None
+    return {before: cell for before, cell, *_ in lines}
+
+
+def _is_map_line(line: Sequence[str]) -> bool:
+    return len(line) == len(MAP_HEADER.split(",")) and all(map(CELL_NAME.fullmatch, line[:2]))
 
 
 def _read_old_record(path: Path) -> dict[str, Any]:
-    """Read a record's JSON; raises `UserError` where its digest is not that of its settings."""
+    """Read a record's JSON; raises `UserError` where it is not a record of the old schema.
+
+    Its entries are of the types and within the bounds of the present schema's.
+    """
+    content = parsing.read_content(path, MAX_RECORD_BYTES, "a record")
     try:
-        found = json.loads(path.read_bytes())
-        if found["schema"] == SCHEMA_VERSION:
+        found = strict_json.parse(content)
+        schema = found["schema"]
+        if schema == SCHEMA_VERSION:
             return dict(found)
-        schema, named, cell = found["schema"], settings_digest(found["settings"]), found["cell"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        as_now = {**found, "settings": {**found["settings"], "classes": 1}}
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a record: {first_line(error)}") from None
     if schema != OLD_SCHEMA:
         raise UserError(
-            f"{path} has schema {schema}; {OLD_SCHEMA} can be brought over to {SCHEMA_VERSION}"
+            f"{path} has schema {shorten(schema)}; {OLD_SCHEMA} can be brought over to "
+            f"{SCHEMA_VERSION}"
         )
-    if named != cell:
+    _validate(path, {**as_now, "schema": SCHEMA_VERSION})
+    cell = found.get("cell", "none")
+    if settings_digest(found["settings"]) != cell:
         raise UserError(f"{path} names cell {cell}, but its settings are another's")
     return dict(found)
 
@@ -192,9 +220,12 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
 
 def _validate(path: Path, table: Mapping[str, Any]) -> Record:
     try:
-        return _record_adapter.validate_json(json.dumps(table))
-    except ValidationError as error:
-        raise UserError(f"{path} is not a record: {error.errors()[0]['msg']}") from None
+        record = parsing.validate_json(serialising.record_adapter, json.dumps(table).encode())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not a record: {first_line(error)}") from None
+    if odd := inconsistency(record):
+        raise UserError(f"{path} {odd}")
+    return record
 
 
 def _infer_classes(path: Path, old: Mapping[str, Any]) -> int:

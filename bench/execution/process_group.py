@@ -1,6 +1,7 @@
 """Process group of one cell on this machine: starts the ranks, watches them and ends them.
 
-Rank 0 measures; the others compute their shards. The failure of one rank is the cell's.
+Rank 0 measures; the others compute their shards. The failure of one rank is the cell's, except
+while the ranks start: then nothing has been computed, and all of them are started again.
 """
 
 import faulthandler
@@ -16,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from threading import Thread
+from time import monotonic, sleep
 
 import torch
 
@@ -28,10 +30,14 @@ from bench.records.store import Store
 from bench.training import runner
 from bench.training.callbacks import ProgressCallback
 from bench.training.runner import RunResult
+from bench.utils import interrupts
+from bench.utils.errors import first_line
 
 DEADLINE = 1800.0  # seconds that a rank waits for the others
 DEATH_SECONDS = 0.5  # in which a death shows, where another rank has missed the dead one
 EXIT_SECONDS = 10.0  # for a rank to exit by itself when all is done
+START_ATTEMPTS = 4  # after which the ranks count as such that cannot start
+START_SECONDS = 300.0  # until all have met
 
 
 @dataclass(frozen=True)
@@ -55,11 +61,38 @@ class RankProcess:
     pipe: Connection
 
 
+@dataclass(frozen=True)
+class RankReady:
+    """A rank's message that it has met the others."""
+
+
+Message = RankReady | RunResult | tuple[int, float, float | None]  # the last one: of an epoch
+
+
+class RankNotStarted(Exception):
+    """A rank died, or hung, before all ranks had met; its `failure` says how."""
+
+    def __init__(self, failure: Failure):
+        super().__init__(failure.message)
+        self.failure = failure
+
+
 def run_distributed(job: Job, results: Path, progress: ProgressCallback) -> RunResult:
     """Run a job's cell on `job.processes` ranks, with a GPU each where it runs on GPUs.
 
     No record is written.
     """
+    for attempt in range(START_ATTEMPTS):
+        sleep(attempt)
+        try:
+            return _run_ranks(job, results, progress)
+        except RankNotStarted as error:
+            failure = error.failure
+    return RunResult(None, failure)
+
+
+def _run_ranks(job: Job, results: Path, progress: ProgressCallback) -> RunResult:
+    """Run the ranks once; raises `RankNotStarted` where they have not met."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         spec = RankSpec(
             job=job,
@@ -70,7 +103,7 @@ def run_distributed(job: Job, results: Path, progress: ProgressCallback) -> RunR
             deadline=DEADLINE,
         )
         with _start_ranks(spec) as ranks:
-            return _wait_for_ranks(ranks, progress)
+            return _wait_for_start(ranks) or _wait_for_ranks(ranks, progress)
 
 
 def threads_per_rank(job: Job) -> int:
@@ -97,9 +130,48 @@ def _start_rank(rank: int, spec: RankSpec) -> RankProcess:
     context = get_context("spawn")  # a fork would take over threads and GPUs
     ours, theirs = context.Pipe()
     process = context.Process(target=_rank_main, args=(rank, spec, theirs))
-    process.start()
-    theirs.close()  # or the rank's end would not show
+    try:
+        with interrupts.kept_from_children():
+            process.start()
+    except (OSError, MemoryError) as error:  # the system has no room for it
+        ours.close()
+        name = f"process {rank + 1} of {spec.job.processes}"
+        message = f"{name} could not be started: {first_line(error)}"
+        raise RankNotStarted(Failure("failed", type(error).__name__, message)) from None
+    finally:
+        theirs.close()  # or the rank's end would not show
     return RankProcess(rank, process, ours)
+
+
+def _wait_for_start(ranks: Sequence[RankProcess]) -> RunResult | None:
+    """Wait until all ranks have met; return the failure that one reports itself.
+
+    Raises `RankNotStarted` where one dies, or where it takes too long.
+    """
+    until, starting = monotonic() + START_SECONDS, {one.pipe: one for one in ranks}
+    while starting:
+        ready = wait(list(starting), max(0.0, until - monotonic()))
+        if not ready:
+            names = ", ".join(str(one.rank + 1) for one in starting.values())
+            why = f"process {names} of {len(ranks)} was not ready within {START_SECONDS:g} s"
+            raise RankNotStarted(Failure("failed", "Timeout", why))
+        for pipe in ready:
+            assert isinstance(pipe, Connection)
+            rank, message = starting.pop(pipe), _receive(pipe)
+            if message is None:
+                raise RankNotStarted(_exit_failure(rank, len(ranks)))
+            if isinstance(message, RunResult):
+                others = [one for one in ranks if one is not rank]
+                return _own_failure(message, others, len(ranks))
+    return None
+
+
+def _own_failure(failed: RunResult, others: Sequence[RankProcess], count: int) -> RunResult:
+    """Return a starting rank's failure; raises `RankNotStarted` if it comes of another's death."""
+    cause = _first_failure(failed, others, count)
+    if cause is failed or cause.failure is None:
+        return failed
+    raise RankNotStarted(cause.failure)
 
 
 def _wait_for_ranks(ranks: Sequence[RankProcess], progress: ProgressCallback) -> RunResult:
@@ -112,6 +184,7 @@ def _wait_for_ranks(ranks: Sequence[RankProcess], progress: ProgressCallback) ->
             if message is None:
                 return RunResult(None, _exit_failure(running[pipe], len(ranks)))
             if not isinstance(message, RunResult):
+                assert isinstance(message, tuple)
                 progress(*message)
                 continue
             ended = running.pop(pipe)
@@ -124,10 +197,11 @@ def _wait_for_ranks(ranks: Sequence[RankProcess], progress: ProgressCallback) ->
     return result
 
 
-def _receive(pipe: Connection) -> RunResult | tuple[int, float, float | None] | None:
-    """Receive a rank's next message; None: it has ended."""
-    with suppress(EOFError, ConnectionResetError):
-        return pipe.recv()
+def _receive(pipe: Connection) -> Message | None:
+    """Receive a rank's next message; None: it has ended, maybe within a message."""
+    with suppress(EOFError, OSError):
+        message: Message = pipe.recv()
+        return message
     return None
 
 
@@ -136,9 +210,17 @@ def _first_failure(failed: RunResult, others: Sequence[RankProcess], count: int)
     pipes = {one.pipe: one for one in others}
     for pipe in wait(list(pipes), DEATH_SECONDS):
         assert isinstance(pipe, Connection)
-        if _receive(pipe) is None:
+        if _has_died(pipe):
             return RunResult(None, _exit_failure(pipes[pipe], count))
     return failed
+
+
+def _has_died(pipe: Connection) -> bool:
+    """Return whether a rank has ended, after its last messages."""
+    while pipe.poll():
+        if _receive(pipe) is None:
+            return True
+    return False
 
 
 def _exit_failure(rank: RankProcess, count: int) -> Failure:
@@ -166,6 +248,7 @@ def _run_rank(rank: int, spec: RankSpec, pipe: Connection) -> runner.MeasuredOut
     with distributed.init_process_group(
         rank, job.processes, device, spec.rendezvous_file, spec.deadline
     ) as group:
+        pipe.send(RankReady())
         work = _run_other_rank if rank else partial(_run_rank_0, spec.results, pipe)
         return work(job, device, group)
 
@@ -174,8 +257,9 @@ def _run_rank_0(
     results: Path, pipe: Connection, job: Job, device: torch.device, group: ProcessGroup
 ) -> runner.MeasuredOutcome:
     progress = partial(_send_epoch, pipe)
-    cell = jobs.resolve_cell(job)
-    return runner.train_and_evaluate(cell, Store(results), device, progress, group)
+    cell, store = jobs.resolve_cell(job), Store(results)
+    store.pin()
+    return runner.train_and_evaluate(cell, store, device, progress, group)
 
 
 def _run_other_rank(job: Job, device: torch.device, group: ProcessGroup) -> runner.MeasuredOutcome:

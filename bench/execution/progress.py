@@ -17,12 +17,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bench.execution.plan import is_done
+from bench.execution.plan import is_done, recorded_of
 from bench.records.description import Describable, describe_cell, describe_outcome
 from bench.records.leases import Leases
 from bench.records.schema import Outcome, Record, Settings
 from bench.records.store import Store
 from bench.training.cell import Cell
+from bench.utils.escaping import for_terminal
+from bench.utils.progress_bars import print_line
 from bench.utils.text import format_duration
 
 
@@ -36,7 +38,7 @@ class RunProgress:
         self.console, self.cells, self.epochs = console, cells, epochs
         self.finished_count, self.start_time = 0, perf_counter()
         self.bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -54,7 +56,7 @@ class RunProgress:
     def start(self, cell: Describable) -> None:
         """Add a bar for a cell that begins."""
         self.cell_tasks[cell.settings.digest()] = self.bars.add_task(
-            describe_cell(cell), total=self.epochs
+            for_terminal(describe_cell(cell)), total=self.epochs
         )
 
     def on_epoch(self, cell: Describable, number: int) -> None:
@@ -81,6 +83,11 @@ class RunProgress:
         count = f"[{self.finished_count:{len(str(self.cells))}}/{self.cells}]"
         self._print(f"{count} {describe_cell(record)}: {describe_outcome(record)}{rest}")
 
+    def warn(self, texts: Iterable[str]) -> None:
+        """Print what is odd about the run or its results folder."""
+        for text in texts:
+            self._print(f"bench: {text}")
+
     def _remove(self, record: Record) -> None:
         cell = record.settings.digest()  # its title may be another's, too: of a varied field, say
         if cell in self.cell_tasks:  # not where another run had it
@@ -92,7 +99,7 @@ class RunProgress:
         self.bars.update(self.total_task, completed=self.finished_count * self.epochs + under_way)
 
     def _print(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        print_line(self.console, text)
 
 
 def _do_nothing() -> None:
@@ -108,7 +115,7 @@ class Reporter:
 
     def announce(self, text: str) -> None:
         """Print a line of what comes."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        print_line(self.console, text)
 
 
 SILENT = Reporter()
@@ -165,11 +172,13 @@ class RunStatus:
     failed: int
     running: Sequence[dict[str, Any]]  # the content of each lease
     pending: Sequence[Settings]  # neither done nor failed nor running
+    problems: Sequence[str] = ()  # of files that should be leases
 
     def lines(self, seconds: float, known: int) -> Iterator[str]:
         """Describe the status; one worker may need `seconds` more, judged by `known` cells."""
         counts = f"{self.done} done, {len(self.running)} running, {self.failed} failed"
         yield f"{counts}, {len(self.pending)} left"
+        yield from self.problems
         for lease in self.running:
             of = f" of {lease['epochs']}" if "epochs" in lease else ""
             epochs = f", epoch {lease['epoch']}{of}" if "epoch" in lease else ""
@@ -186,10 +195,15 @@ class RunStatus:
 
 def snapshot(cells: Iterable[Cell], store: Store) -> RunStatus:
     """Sort the cells by their status now."""
-    held = dict(Leases(store.root).active())
+    leases = Leases(store.root)
+    held = dict(leases.active())
+    cells = list(cells)
+    recorded = {cell.digest for cell in recorded_of(cells, store)}
     done, failed, running, pending = 0, 0, list[dict[str, Any]](), list[Settings]()
     for cell in cells:
-        lease, record = held.get(cell.settings.digest()), store.find(cell.settings)
+        digest = cell.digest if held or recorded else ""  # to hash 100,000 takes seconds
+        lease = held.get(digest)
+        record = store.find(cell.settings) if digest in recorded else None
         if lease is not None:
             running.append(lease)
         elif is_done(record):
@@ -198,7 +212,7 @@ def snapshot(cells: Iterable[Cell], store: Store) -> RunStatus:
             failed += 1
         else:
             pending.append(cell.settings)
-    return RunStatus(done, failed, running, pending)
+    return RunStatus(done, failed, running, pending, leases.take_problems())
 
 
 def watch(cells: Sequence[Cell], store: Store) -> Iterator[list[str]]:

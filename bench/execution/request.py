@@ -3,72 +3,103 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from bench.config.bounds import Epochs, Given, Line, Plain, Seed, check_plain, real, whole
+from bench.config.loading import hold_to_types, validate
 from bench.config.suite import Split
-from bench.records.schema import GridPoint
+from bench.records.schema import RATE_NAMES
+from bench.utils.errors import UserError
+from bench.utils.names import shorten
 
 FINAL_SPLITS: tuple[Split, Split] = ("trainval", "test")  # trained on, evaluated on
 TRIAL_SPLITS: tuple[Split, Split] = ("train", "val")
+
+
+EXECUTORS = Literal["local", "ray", "slurm", "slurm-local"]
 
 
 @dataclass(frozen=True)
 class SearchPoint:
     """A point of the recipe's grid, with the epochs and splits of its cells."""
 
-    point: GridPoint
-    epochs: int
+    point: dict[Line, Plain]
+    epochs: Epochs
     learnt: Split  # trained on; both splits' names are recorded
     scored: Split  # evaluated on
+
+    def __post_init__(self) -> None:
+        hold_to_types(self, "the search point")
+        for name in RATE_NAMES:
+            if type(self.point.get(name)) not in (int, float):
+                raise UserError(f"a search point needs a number as {name}")
 
 
 @dataclass(frozen=True)
 class Request:
     """The cells to run: of a suite or of a paper's study, or a selection of them.
 
-    None and empty mean the suite's own choice.
+    None and empty mean the suite's own choice. Raises `UserError` for values of other types, and
+    for what no record could name.
     """
 
-    suite: str | None = None
-    methods: list[str] = field(default_factory=list)
-    backbones: list[str] = field(default_factory=list)
-    tasks: list[str] = field(default_factory=list)
-    seeds: list[int] = field(default_factory=list)
-    recipe: str | None = None
-    changes: dict[str, Any] = field(default_factory=dict)  # --set
+    suite: Given | None = None
+    methods: list[Given] = field(default_factory=list)
+    backbones: list[Given] = field(default_factory=list)
+    tasks: list[Given] = field(default_factory=list)
+    seeds: list[Seed] = field(default_factory=list)
+    recipe: Given | None = None
+    changes: dict[Line, Plain] = field(default_factory=dict)  # --set
     root: Path = Path("data")
-    variant: str | None = None  # of prepared data; None: lossless, else a folder as found
-    device: str = "cpu"
+    variant: Line | None = None  # of prepared data; None: lossless, else a folder as found
+    device: Line = "cpu"
     tune: bool | None = None  # None: as the recipe says
-    plugins: list[str] = field(default_factory=list)  # the files, as they were named
-    study: str | None = None  # PAPER/STUDY or a card, in place of suite, methods and so on
+    plugins: list[Given] = field(default_factory=list)  # the files, as they were named
+    study: Given | None = None  # PAPER/STUDY or a card, in place of suite, methods and so on
     quick: bool = False  # the study over the suite mini and its backbones
     at: SearchPoint | None = None  # of the one method named; None: at the recipe's own rates
     fields_checked: bool = False  # with others: its fields were held to all their backbones
 
+    def __post_init__(self) -> None:
+        hold_to_types(self, "the request")
+        try:
+            check_plain(str(self.root))
+        except ValueError:
+            shown = shorten(str(self.root))
+            raise UserError(f"the data root cannot be recorded: {shown}") from None
+
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of execution, which change no number of a cell."""
+    """Options of execution, which change no number of a cell; raises `UserError` as `Request`."""
 
-    executor: str = "local"  # or ray, slurm, slurm-local
-    workers: int | None = None  # None: one per GPU, or one; 0: in this process
-    per_gpu: int = 1  # workers that share a GPU
-    processes: int = 1  # that train a cell together
-    timeout: float | None = None  # seconds that a cell may take
-    retries: int = 0  # further attempts at a failed cell
+    executor: EXECUTORS = "local"
+    workers: Annotated[int, whole(0, 10_000)] | None = None  # None: as suits the device; 0: here
+    per_gpu: Annotated[int, whole(1, 64)] = 1  # workers that share a GPU
+    processes: Annotated[int, whole(1, 1_024)] = 1  # that train a cell together
+    timeout: Annotated[float, real(0, 1e8, is_above=True)] | None = None  # seconds for a cell
+    retries: Annotated[int, whole(0, 1_000)] = 0  # further attempts at a failed cell
     fail_fast: bool = False  # start no other cell after one has failed
     force: bool = False  # run cells that have a record, too
     only: Literal["failed"] | None = None  # of the cells, those whose record is a failure
-    limit_cells: int | None = None  # run so many at most
+    limit_cells: Annotated[int, whole(1, 10**9)] | None = None  # run so many at most
     tensorboard: bool = False  # write each cell's training curves for TensorBoard
-    address: str | None = None  # of a Ray cluster
+    address: Line | None = None  # of a Ray cluster
     slurm: Mapping[str, str] = field(default_factory=dict)  # options of sbatch
     plugins: Sequence[Path] = ()  # files of methods, which the workers load
 
+    def __post_init__(self) -> None:
+        hold_to_types(self, "the options of the run")
+
 
 def request_from_json(names: Mapping[str, Any], root: Path, device: str) -> Request:
-    """Rebuild the request for one cell from the names stored in a record or job."""
+    """Rebuild the request for one cell from the names stored in a record or job.
+
+    Raises `UserError` for names that no cell has.
+    """
+    absent = [name for name in CELL_NAMES if name not in names]
+    if absent:
+        raise UserError(f"the request of a cell names its {absent[0]}; this one does not")
     at = names.get("at")
     return Request(
         suite=names["suite"],
@@ -82,6 +113,9 @@ def request_from_json(names: Mapping[str, Any], root: Path, device: str) -> Requ
         variant=names.get("variant"),
         device=device,
         plugins=names.get("plugins", []),
-        at=SearchPoint(**at) if at else None,
+        at=validate(SearchPoint, "the search point", at) if at else None,
         fields_checked=True,
     )
+
+
+CELL_NAMES = ("suite", "method", "backbone", "task", "seed", "recipe", "changes")

@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from bench.execution.executors import (
@@ -11,7 +12,9 @@ from bench.execution.executors import (
     Executor,
     JobFinished,
     JobStarted,
+    Notice,
 )
+from bench.execution.finished_cells import FinishedCells
 from bench.execution.jobs import DEFAULT_OPTIONS, Job, job_for
 from bench.execution.plan import is_done, pending_measurements
 from bench.execution.progress import RunProgress
@@ -19,7 +22,7 @@ from bench.execution.request import RunOptions
 from bench.execution.worker import write_failure
 from bench.records.description import describe_cell
 from bench.records.leases import Leases
-from bench.records.schema import Record
+from bench.records.schema import Failure, Record
 from bench.records.store import Store
 from bench.training.cell import Cell
 
@@ -40,23 +43,36 @@ class Scheduler:
     queued: set[str] = field(default_factory=set)  # of the running, those that have yet to begin
     foreign: dict[str, Cell] = field(default_factory=dict)  # another run's
     attempts: Counter[str] = field(default_factory=Counter)
+    finished: FinishedCells = field(default_factory=FinishedCells)
     failed: int = 0
 
     def run(self, cells: Iterable[Cell]) -> int:
-        """Run the cells; return how many failed. The executor is closed in any case."""
+        """Run the cells; return how many failed. The executor is closed in any case.
+
+        Raises `OSError` where records cannot be written any more.
+        """
         self.waiting.extend(cells)
         try:
             while self.waiting or self.running or self.foreign:
+                self.store.require_there()
                 self._check_foreign()
                 self._submit_waiting()
-                for event in self.executor.poll(POLL_SECONDS):
+                self.run_progress.warn(self.leases.take_problems())
+                events = self.executor.poll(POLL_SECONDS)
+                self.store.require_there()
+                for event in events:
                     self._handle_event(event)
                 self.leases.renew()
         finally:
             self.executor.close()
-            for digest in list(self.leases.held):
-                self.leases.release(digest)
+            self._release_leases()
         return self.failed
+
+    def _release_leases(self) -> None:
+        """Release what is held, where the disk allows it; elsewhere it expires."""
+        for digest in list(self.leases.held):
+            with suppress(OSError):
+                self.leases.release(digest)
 
     def _submit_waiting(self) -> None:
         """Submit as many cells as the executor can take."""
@@ -85,6 +101,9 @@ class Scheduler:
         return job_for(cell, self.device, self.attempts[digest], self.options)
 
     def _handle_event(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            self.run_progress.warn([event.text])
+            return
         cell = self.running[event.job.cell]
         if isinstance(event, JobStarted):
             self.queued.discard(event.job.cell)
@@ -99,13 +118,11 @@ class Scheduler:
         self._handle_finished(cell, event)
 
     def _handle_finished(self, cell: Cell, event: JobFinished) -> None:
-        digest = event.job.cell
-        if event.failure:
-            name = self.executor.name
-            record: Record | None = write_failure(event.job, cell, self.store, event.failure, name)
-        else:
-            record = self.store.find(cell.settings)
-        assert record is not None, f"{digest} ended without a record"
+        digest, failure = event.job.cell, event.failure
+        record = None if failure else self.store.find(cell.settings)
+        if record is None:
+            failure = failure or Failure("failed", "RecordLost", "its record was removed at once")
+            record = write_failure(event.job, cell, self.store, failure, self.executor.name)
         if not is_done(record) and self.attempts[digest] <= self.options.retries:
             self.run_progress.retry(record)
             self.waiting.append(cell)
@@ -115,6 +132,7 @@ class Scheduler:
 
     def _count_finished(self, digest: str, record: Record) -> None:
         """Count a cell that has ended."""
+        self.finished.add(self.store, record.settings)
         self.leases.release(digest)
         self.run_progress.finish(record)
         if not is_done(record):

@@ -4,6 +4,7 @@ Methods are known by name, plug-ins included, with their fields overridden; prom
 another task's images; data are checked for presence, split lists and content.
 """
 
+import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -15,6 +16,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 import methods
+from bench.config.bounds import check_plain
 from bench.config.overrides import (
     BACKBONE_FIELDS,
     is_backbone_field,
@@ -28,14 +30,18 @@ from bench.data import locations, prepared
 from bench.data.splits import Examples, fingerprint, load_split, require_images
 from bench.execution.request import Request
 from bench.prepare import folder_check
+from bench.records.entries import MAX_IMAGES
 from bench.records.schema import PROMPTS_FROM
 from bench.utils import files
-from bench.utils.errors import UserError, unknown_name
+from bench.utils.errors import UserError, first_line, unknown_name
+from bench.utils.files import read_regular_file
+from bench.utils.names import shorten
 from methods import Method
 from methods.shared import source_hash
 from methods.shared.registry import registering_plugin
 
 MODULE_PREFIX = "bench_plugin_"  # of the modules of plug-ins
+MAX_PLUGIN = 2**24  # bytes
 NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -53,21 +59,32 @@ def loaded_plugins() -> list[Path]:
 def _load_plugin(path: Path) -> str | None:
     name = f"{MODULE_PREFIX}{path.stem}"
     spec = spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
+    if spec is None or spec.loader is None or not _is_file(path):
         return f"the plug-in {path} is not a Python file that is there"
+    try:
+        read_regular_file(path, MAX_PLUGIN, follow_links=True)
+    except OSError as error:
+        return f"the plug-in {path} cannot be read: {error.strerror}"
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickles look their module up by name
     before = set(methods.names())
     try:
         with registering_plugin(source_hash.hash_file(path)):
             spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises: it must not take the rest with it
-        del sys.modules[name]
+    except (Exception, SystemExit) as error:  # whatever a user's file raises: the rest goes on
+        sys.modules.pop(name, None)
         line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
-        return f"the plug-in {path} was left out: {type(error).__name__}: {error}{line}"
+        return f"the plug-in {path} was left out: {type(error).__name__}: {first_line(error)}{line}"
     if set(methods.names()) == before:
         return f"the plug-in {path} registers no method"
     return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def load_cards(request: Request) -> tuple[Suite, Selection, Recipe, dict[str, Any]]:
@@ -142,9 +159,12 @@ def build_method(
     values = recipe.fields_of(name, known) | {k: v for k, v in overrides.items() if k in known}
     values |= searched
     try:
-        return methods.create(name, **_coerce_types(plain, values))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{name}: {error}") from None
+        built = methods.create(name, **_coerce_types(plain, values))
+        for field, value in asdict(built).items():
+            require_recordable(field, value)
+    except Exception as error:  # a plug-in's own checks may raise any kind
+        raise UserError(f"{name}: {first_line(error)}") from None
+    return built
 
 
 def _coerce_types(method: Method, values: dict[str, Any]) -> dict[str, Any]:
@@ -152,11 +172,21 @@ def _coerce_types(method: Method, values: dict[str, Any]) -> dict[str, Any]:
     types = get_type_hints(type(method))
     typed = dict(values)
     for name in values.keys() & types:
-        try:
-            typed[name] = TypeAdapter(types[name]).validate_python(values[name])
+        try:  # as JSON: lists serve as tuples, and neither texts nor truth values as numbers
+            text = json.dumps(values[name])
+            typed[name] = TypeAdapter(types[name]).validate_json(text, strict=True)
         except ValidationError as error:
-            raise ValueError(f"{name}={values[name]}: {error.errors()[0]['msg']}") from None
+            shown = shorten(values[name])
+            raise ValueError(f"{name}={shown}: {error.errors()[0]['msg']}") from None
     return typed
+
+
+def require_recordable(field: str, value: Any) -> None:
+    """Raise `ValueError` for a value of a method's field that no record can hold."""
+    try:
+        check_plain(value)
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
 
 
 def require_overrides_used(
@@ -237,6 +267,11 @@ def check_data(suite: Suite, task: Task, pair: SplitPair, request: Request) -> C
     if place and not place.variant:
         _require_split_lists(suite, pair)
     train, evaluation = (load_split(suite, task, split, root, variant) for split in pair)
+    if len(evaluation) > MAX_IMAGES:
+        raise UserError(
+            f"the split {pair[1]} of {task.name} has {len(evaluation):,} images; {MAX_IMAGES:,} is "
+            "the most that a record can be of"
+        )
     both = dict(zip(pair, (train, evaluation), strict=True))
     warnings = folder_check.run_warnings(suite, task, place, both, request.suite)
     mark = f"{place.variant}:" if place and place.variant else ""
@@ -258,5 +293,5 @@ def _require_split_lists(suite: Suite, pair: SplitPair) -> None:
 def _split_digest(examples: Examples, folder: Path | None) -> str:
     """Return a split's fingerprint; its images are looked into once per fingerprint."""
     found = fingerprint(examples, folder)
-    files.run_once("images", found, lambda: require_images(examples))
+    files.run_once("image-files", found, lambda: require_images(examples))
     return found

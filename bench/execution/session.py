@@ -5,21 +5,21 @@ shows the course of a session.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from time import time
 
-from bench.config import backbone
-from bench.execution import study_plan, tuning
+from bench.execution import plan_lines, study_plan, tuning
 from bench.execution.executors import Executor, factory
+from bench.execution.finished_cells import FinishedCells
 from bench.execution.jobs import DEFAULT_OPTIONS
-from bench.execution.plan import Plan, look_up, make_plan, wants_tuning
+from bench.execution.plan import Plan, look_up, make_plan, recorded_of, wants_tuning
 from bench.execution.progress import SILENT, Reporter, RunProgress
 from bench.execution.request import Request, RunOptions
 from bench.execution.scheduler import Scheduler
 from bench.execution.tuning import Search, SearchState
-from bench.records.description import describe_cell
 from bench.records.leases import Leases
 from bench.records.store import Store
 from bench.training import callbacks
@@ -96,18 +96,10 @@ def run(
     Raises `UserError` as `plan` does, before the first cell runs.
     """
     session = _Session(Path(results), options, reporter)
-    store = Store(session.results)
-    store.require_current_schema()
+    session.finals.require_current_schema()
     requests = tuned_requests(request)
-    store.require_writable()
-    if options.tensorboard:
-        callbacks.require_tensorboard()
-    if requests:
-        return session.run_tuned(requests)
-    with session.executor(store, request.device) as executor:  # its processes start meanwhile
-        planned = plan_untuned(request, session.results, options)
-        failed = session.run_finals(planned, executor, "cells")
-    return SessionResult(len(planned.cells), failed)
+    with session.finished.stated():
+        return session.run_tuned(requests) if requests else session.run_untuned(request)
 
 
 def tune(
@@ -119,8 +111,9 @@ def tune(
     """Run the trials of a request alone; raises `UserError` as `plan` does."""
     session = _Session(Path(results), options, reporter)
     searches = plan_trials(request, session.results)
-    Store(session.results).require_writable()
-    failed, _ = session.run_trials(searches)
+    with session.finished.stated():
+        session.finals.require_writable()
+        failed, _ = session.run_trials(searches)
     state = tuning_state(searches, session.results)
     return SessionResult(tuning=state, num_failed_trials=failed, has_run_finals=False)
 
@@ -161,8 +154,8 @@ def tuning_state(searches: Sequence[Search], results: Path) -> TuningState:
     store, device = tuning.trial_store(results), searches[0].resolved.request.device
     states = [(search, search.state(store)) for search in searches]
     cells = [cell for _, state in states for cell, _ in state.known_trials]
-    pending = {cell.settings.digest() for _, state in states for cell in state.pending()}
-    done = {cell.settings.digest() for cell in cells} - pending
+    pending = {cell.digest for _, state in states for cell in state.pending()}
+    done = {cell.digest for cell in cells} - pending
     return TuningState(
         states, Plan(cells, done, device), sum(search.num_trials() for search in searches)
     )
@@ -178,35 +171,12 @@ def select_cells(
 ) -> Sequence[Cell]:
     """Select the cells that are to be run now; those `tried` before count towards the limit."""
     cells = planned.cells if options.force else planned.pending()
-    cells = [cell for cell in cells if cell.settings.digest() not in tried]
+    cells = [cell for cell in cells if cell.digest not in tried] if tried else cells
     if options.only == "failed":
-        cells = [cell for cell in cells if store.find(cell.settings)]
+        cells = [cell for cell in recorded_of(cells, store) if store.find(cell.settings)]
     if options.limit_cells is None:
         return cells
     return cells[: max(0, options.limit_cells - len(tried))]
-
-
-def cell_lines(planned: Plan) -> Iterator[str]:
-    """Describe each cell and whether it is done, a line each."""
-    for cell in planned.cells:
-        state = "done" if cell.settings.digest() in planned.done else "to run"
-        yield f"{state:7} {describe_cell(cell)}"
-
-
-def data_warnings(cells: Iterable[Cell]) -> list[str]:
-    """Say what is odd about the data of cells, each oddity once."""
-    return list(dict.fromkeys(f"bench: {text}" for cell in cells for text in cell.data_warnings))
-
-
-def backbone_lines(cells: Iterable[Cell]) -> list[str]:
-    """Describe each backbone of the cells: its input, its weights, and how it was found."""
-    lines = {}
-    for cell in cells:
-        s, notes = cell.settings, cell.backbone.notes
-        how = backbone.describe_input(s.input, s.recipe["normalisation"])
-        line = f"backbone {s.backbone}: {how}; weights {s.weights[:12]}"
-        lines["; ".join([line, *notes])] = True
-    return list(lines)
 
 
 @dataclass(frozen=True)
@@ -217,9 +187,22 @@ class _Session:
     options: RunOptions
     reporter: Reporter
     start_time: float = field(default_factory=time)
+    finished: FinishedCells = field(default_factory=FinishedCells)
+
+    @cached_property
+    def finals(self) -> Store:
+        """The store of final cells."""
+        return Store(self.results)
+
+    def run_untuned(self, request: Request) -> SessionResult:
+        """Run the cells of a request without trials."""
+        self._open(self.finals)
+        planned = plan_untuned(request, self.results, self.options)
+        return SessionResult(len(planned.cells), self.run_finals(planned, "cells"))
 
     def run_tuned(self, requests: Sequence[Request]) -> SessionResult:
         """Run all trials, then the final cells of the searches whose trials are over."""
+        self._open(self.finals)
         searches = tuning.plan_all_searches(requests)
         tuning.require_finals(searches)
         failed, tried = self.run_trials(searches)
@@ -229,46 +212,65 @@ class _Session:
         for search in searches if tried else ():
             search.resolved.forget_data()
         planned = plan_finals(state, self.results)
-        with self.executor(Store(self.results), planned.device) as executor:
-            failed_finals = self.run_finals(planned, executor, "final runs", tried)
+        failed_finals = self.run_finals(planned, "final runs", tried)
         return SessionResult(len(planned.cells), failed_finals, state, failed)
 
     def run_trials(self, searches: Sequence[Search]) -> tuple[int, set[str]]:
         """Run trials, one rung after another; return how many failed, and the digests of all."""
         store, failed, tried = tuning.trial_store(self.results), 0, set[str]()
-        self._announce(data_warnings(one.first_trial() for one in searches))
+        self._open(store)
+        self._announce(plan_lines.data_warnings(one.first_trial() for one in searches))
         while not (failed and self.options.fail_fast):
             state = tuning_state(searches, self.results)
             cells = select_cells(state.trials, store, self.options, tried)
             if not cells:
                 break
             if not tried:
-                self._announce(backbone_lines(one.first_trial() for one in searches))
+                self._announce(plan_lines.backbone_lines(one.first_trial() for one in searches))
             counts = f"{len(cells)} trials to run, {len(state.trials.done)} of {state.num_trials}"
             self._announce([f"{counts} done before, on {state.trials.device}"])
-            tried |= {cell.settings.digest() for cell in cells}
-            with self.executor(store, state.trials.device) as executor:
-                failed += self._run_cells(cells, store, executor, state.trials.device)
+            tried |= {cell.digest for cell in cells}
+            self.finished.add_done(state.trials, store)
+            failed += self._run_cells(cells, store, state.trials.device)
         return failed, tried
 
-    def run_finals(
-        self, planned: Plan, executor: Executor, kind: str, tried: Collection[str] = ()
-    ) -> int:
+    def run_finals(self, planned: Plan, kind: str, tried: Collection[str] = ()) -> int:
         """Run the final cells that are to be run now; return how many of them failed."""
-        store = Store(self.results)
-        self._announce(data_warnings(planned.cells))
-        cells = select_cells(planned, store, self.options, tried)
+        self._announce(plan_lines.data_warnings(planned.cells))
+        self.finished.add_done(planned, self.finals)
+        cells = select_cells(planned, self.finals, self.options, tried)
         counts = f"{len(cells)} {kind} to run, {len(planned.done)} done before"
-        self._announce([*backbone_lines(cells), f"{counts}, on {planned.device}"])
+        self._announce([*plan_lines.backbone_lines(cells), f"{counts}, on {planned.device}"])
         try:
-            return self._run_cells(cells, store, executor, planned.device)
-        finally:
+            failed = self._run_cells(cells, self.finals, planned.device)
+            self._announce(self.finished.lost_lines())
+            failed = min(failed + self.finished.num_lost(), len(planned.cells))
+        except BaseException:
+            with suppress(OSError, UserError):
+                self._write_tables()
+            raise  # this says more
+        self._write_tables()
+        return failed
+
+    def _open(self, store: Store) -> None:
+        """Make the folder of a store; from now on it is to stay."""
+        store.make()
+        self.finished.stores.append(store)
+        if self.options.tensorboard:
+            callbacks.require_tensorboard()
+
+    def _write_tables(self) -> None:
+        """Let the tables be written, unless that would make the folder again."""
+        if self.finals.is_there():
             self.reporter.on_finals_ended()
 
     @contextmanager
-    def executor(self, store: Store, device: str) -> Iterator[Executor]:
-        """Open an executor that writes to `store`; an interrupt names the jobs that go on."""
-        executor = factory.make_executor(store.root, device, self.options)
+    def executor(self, cells: Sequence[Cell], store: Store, device: str) -> Iterator[Executor]:
+        """Open an executor of cells, whose records go to `store`.
+
+        An interrupt names the jobs that go on.
+        """
+        executor = factory.make_executor(store.root, device, self.options, cells)
         try:
             yield executor
         except KeyboardInterrupt:
@@ -276,15 +278,14 @@ class _Session:
         finally:
             executor.close()
 
-    def _run_cells(
-        self, cells: Sequence[Cell], store: Store, executor: Executor, device: str
-    ) -> int:
+    def _run_cells(self, cells: Sequence[Cell], store: Store, device: str) -> int:
         """Run cells; return how many of them failed."""
         epochs = max((cell.recipe.epochs for cell in cells), default=1)
-        with RunProgress(self.reporter.console, len(cells), epochs).live() as display:
+        progress = RunProgress(self.reporter.console, len(cells), epochs)
+        with self.executor(cells, store, device) as executor, progress.live() as display:
             leases, start = Leases(store.root), self.start_time
-            scheduler = Scheduler(executor, store, leases, display, device, start, self.options)
-            return scheduler.run(cells)
+            about = (executor, store, leases, display, device, start, self.options)
+            return Scheduler(*about, finished=self.finished).run(cells)
 
     def _announce(self, lines: Iterable[str]) -> None:
         for line in lines:

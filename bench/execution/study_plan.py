@@ -20,7 +20,7 @@ def plan_study(study: Study, common: Request, store: Store) -> Plan:
     `plan.plan_cells` does, and for a measurement that a method cannot give.
     """
     require_valid_study(study, common)
-    found = {cell.settings.digest(): cell for cell in _study_cells(study, common)}
+    found = {cell.digest: cell for cell in _study_cells(study, common)}
     cells = [replace(cell, measurements=tuple(study.measure)) for cell in found.values()]
     return plan.look_up(cells, store, common.device)
 
@@ -32,8 +32,12 @@ def require_valid_study(study: Study, common: Request) -> None:
 
 
 def _study_cells(study: Study, common: Request) -> Iterator[Cell]:
+    count = 0
     for request in study_requests(study, common):
-        yield from plan.plan_cells(request)
+        cells = plan.plan_cells(request)
+        count += len(cells)
+        plan.require_plannable(count)
+        yield from cells
 
 
 def study_requests(study: Study, common: Request) -> Iterator[Request]:

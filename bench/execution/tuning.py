@@ -4,8 +4,6 @@ A trial is an ordinary cell, with a store of its own below the results folder. N
 until the final runs are checked or planned.
 """
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,8 +15,9 @@ from bench.config import search_space
 from bench.config.search_space import Rung
 from bench.config.suite import Task
 from bench.execution import plan, selection
-from bench.execution.plan import ResolvedRequest, is_done
+from bench.execution.plan import is_done
 from bench.execution.request import FINAL_SPLITS, TRIAL_SPLITS, Request, SearchPoint
+from bench.execution.resolution import ResolvedRequest
 from bench.models import compatibility
 from bench.records.description import format_point, method_fields
 from bench.records.schema import RATE_NAMES, TRIALS_DIR, GridPoint, Record, Trial, TuningResult
@@ -26,6 +25,7 @@ from bench.records.store import Store
 from bench.training.cell import Cell
 from bench.utils.errors import UserError
 from bench.utils.files import write_atomically
+from bench.utils.tables import csv_text
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,10 @@ def plan_searches(request: Request) -> list[Search]:
     that is both set and searched.
     """
     resolved = plan.resolve_request(request)
-    resolved.check_data(TRIAL_SPLITS)
     recipe = resolved.recipe
+    rungs = search_space.halving_rungs(recipe)
+    plan.require_plannable(resolved.num_cells() * sum(rung.count for rung in rungs))
+    resolved.check_data(TRIAL_SPLITS)
     selection.require_known_methods(recipe.grid_of)
     points = {name: search_space.sample_points(recipe, name) for name in resolved.methods}
     for name, sampled in points.items():
@@ -123,7 +125,6 @@ def plan_searches(request: Request) -> list[Search]:
         _require_unset(request, [a for a in axes if a not in RATE_NAMES or a in recipe.grid], name)
         _require_attachable(resolved, name, sampled)
     every = product(sorted(resolved.backbones), resolved.tasks, sorted(points))
-    rungs = search_space.halving_rungs(recipe)
     return _unique_searches(
         Search(resolved, card, task, name, points[name], rungs) for card, task, name in every
     )
@@ -136,7 +137,7 @@ def plan_all_searches(requests: Iterable[Request]) -> list[Search]:
 
 def _unique_searches(searches: Iterable[Search]) -> list[Search]:
     """Return each search once: a card may have been requested by two names."""
-    return list({one.first_trial().settings.digest(): one for one in searches}.values())
+    return list({one.first_trial().digest: one for one in searches}.values())
 
 
 def _require_unset(request: Request, searched: Iterable[str], method: str) -> None:
@@ -177,23 +178,21 @@ def _trial_result(cell: Cell, record: Record) -> Trial:
     accuracy = record.outcome.accuracy if record.outcome else None
     seconds = record.environment.get("seconds", 0.0)
     point, epochs = cell.request["at"]["point"], cell.recipe.epochs
-    return Trial(point, epochs, accuracy, seconds, cell.settings.digest())
+    return Trial(point, epochs, accuracy, seconds, cell.digest)
 
 
 def write_csv(states: Iterable[SearchState], results: Path) -> Path:
     """Write every trial as a line of ``tuning.csv`` in the results folder; return its path."""
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
     about = ("suite", "backbone", "recipe", "task", "method", "seed")
-    lines.writerow([*about, *RATE_NAMES, "fields", "epochs", "val_accuracy"])
+    lines: list[list[object]] = [[*about, *RATE_NAMES, "fields", "epochs", "val_accuracy"]]
     for cell, trial in _finished_trials(states):
         s = cell.settings
         named = [s.suite, s.backbone, s.recipe["name"], s.task, s.method, s.seed]
         rates = [trial.point[axis] for axis in RATE_NAMES]
         own = json.dumps(method_fields(trial.point))
-        lines.writerow([*named, *rates, own, trial.epochs, f"{_accuracy(trial):.2f}"])
+        lines.append([*named, *rates, own, trial.epochs, f"{_accuracy(trial):.2f}"])
     path = results / "tuning.csv"
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, csv_text(lines).encode())
     return path
 
 

@@ -8,7 +8,7 @@ import faulthandler
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 import torch
 
-from bench.execution import jobs, process_group
+from bench.execution import jobs, process_group, selection
 from bench.execution.jobs import Job
 from bench.records.schema import Failure, Record
 from bench.records.store import Store
@@ -28,6 +28,7 @@ from bench.training.callbacks import ProgressCallback
 from bench.training.cell import Cell
 from bench.utils import environment
 from bench.utils.errors import UserError, first_line
+from bench.utils.escaping import for_terminal
 
 EpochCallback = Callable[[int, float], None]
 
@@ -45,6 +46,7 @@ def run_job(
     except UserError as error:
         return Failure("failed", "UserError", str(error))
     store = Store(results)
+    store.pin()
     with callbacks.open_tracker(job.tensorboard, cell.settings, store) as tracker:
 
         def progress(epoch: int, loss: float, accuracy: float | None) -> None:
@@ -95,9 +97,10 @@ def write_failure(job: Job, cell: Cell, store: Store, failure: Failure, executor
     return runner.write_record(cell, store, None, failure, about)
 
 
-def serve(results: Path, requests: TextIO, replies: TextIO) -> None:
+def serve(results: Path, plugins: Sequence[Path], requests: TextIO, replies: TextIO) -> None:
     """Run the jobs of `requests` one after another, until no more lines can come."""
     faulthandler.enable()  # a crash prints its stack on standard error
+    lines = _read_lines(requests)  # from now on the end of who started this ends it
 
     def send(**message: Any) -> None:
         try:
@@ -106,8 +109,10 @@ def serve(results: Path, requests: TextIO, replies: TextIO) -> None:
         except BrokenPipeError:  # nobody listens any more: not the cell's failure
             os._exit(0)
 
+    for problem in selection.load_plugins(plugins):
+        sys.stderr.write(f"bench: {for_terminal(problem)}\n")
     send(ready=os.getpid())
-    for line in _read_lines(requests):
+    for line in lines:
         send(begun=True)
         try:
             failure = run_job(
@@ -138,7 +143,7 @@ def isolate_stdio() -> tuple[TextIO, TextIO]:
 
 
 def _read_lines(stream: TextIO) -> Iterator[str]:
-    """Yield lines as they come; a thread ends the process when there can be no more."""
+    """Return lines as they come; a thread ends the process when there can be no more."""
     queue = SimpleQueue[str]()
 
     def read() -> None:
@@ -148,5 +153,4 @@ def _read_lines(stream: TextIO) -> Iterator[str]:
         os._exit(0)
 
     Thread(target=read, daemon=True).start()
-    while True:
-        yield queue.get()
+    return iter(queue.get, None)

@@ -1,5 +1,6 @@
 """Backbones: a card becomes a frozen timm model with a new head, and the input that it expects."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import log
@@ -29,7 +30,7 @@ from bench.config.backbone import (
 from bench.config.loading import WEIGHTS_DIR
 from bench.config.overrides import override_backbone
 from bench.config.recipe import Recipe
-from bench.models import weight_files
+from bench.models import weight_checks, weight_files
 from bench.utils.errors import UserError, first_line, unknown_name
 
 # of MoCo-v3's full and linear-probe files
@@ -103,6 +104,14 @@ def load(backbone: Backbone, classes: int, recipe: Recipe) -> VisionTransformer:
     HEAD_INITS[recipe.head_init](model.get_classifier())
     model.get_classifier().requires_grad_(True)
     return model
+
+
+def num_parameters(backbone: Backbone) -> int:
+    """Count the parameters of the model without its head, on the meta device."""
+    with torch.device("meta"):
+        model = build(backbone, classes=1)
+    head = sum(p.numel() for p in model.get_classifier().parameters())
+    return sum(p.numel() for p in model.parameters()) - head
 
 
 def build(backbone: Backbone, classes: int) -> VisionTransformer:
@@ -190,7 +199,8 @@ def _find_weights(card: BackboneCard, requested_name: str) -> Path | None:
         return _download(card, f"{hint}.safetensors")
     candidates = [Path(card.weights), WEIGHTS_DIR / card.weights]
     for path in candidates:
-        if path.is_file():
+        if os.path.exists(path):  # False, too, for a name that no file can have
+            weight_checks.require_weights_file(path)
             return path
     looked = f"looked for {' and '.join(map(str, candidates))}"
     raise UserError(

@@ -22,6 +22,7 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 from bench.config.backbone import BackboneCard, backbone_cards
+from bench.models import weight_checks
 from bench.utils.errors import UserError, first_line
 from bench.utils.files import sha256_of_file
 
@@ -42,27 +43,24 @@ def _cached_sha256(path: Path, _changed: int) -> str:
 
 def read(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a weights file by name; raises `UserError` if it is not one."""
+    weight_checks.require_weights_file(path)
+    is_pickled = path.suffix != ".safetensors"
+    if is_pickled:
+        weight_checks.require_packed(path)
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = (
+            torch.load(path, map_location="cpu", weights_only=True)
+            if is_pickled
+            else load_file(path)
+        )
     except Exception as error:  # the unpickler may raise any kind for a damaged file
-        raise UserError(_explain_unreadable(path, error)) from None
+        raise UserError(f"{path} cannot be read as weights: {first_line(error)}") from None
     for wrapper in WRAPPER_KEYS:
         if isinstance(content, Mapping) and wrapper in content:
             content = content[wrapper]
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds a {type(content).__name__}, not weights by name")
-    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
-
-
-def _explain_unreadable(path: Path, error: Exception) -> str:
-    with path.open("rb") as file:
-        start = file.read(64)
-    if not start or start.lstrip().startswith(b"<"):
-        what = "a web page, not weights" if start else "empty"
-        return f"{path} is {what}: its download went wrong"
-    return f"{path} cannot be read as weights: {first_line(error)}"
+    return weight_checks.tensors_of(content, path)
 
 
 def require_finite(weights: Mapping[str, Tensor], path: Path) -> None:

@@ -1,17 +1,21 @@
 """The numbers that papers print, read from ``bench/papers/*/claims.csv``."""
 
 import csv
-import tomllib
+import io
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from bench.config.suite import Suite, Task, load_suite
+from bench.utils import files, toml
 from bench.utils.errors import UserError, unknown_name
 from bench.utils.files import REPO_ROOT
+from bench.utils.names import shorten
+from bench.utils.text import NotText, decode_utf8
 
 PAPERS_FOLDER = REPO_ROOT / "bench" / "papers"
 CLAIMS_PAGE = "page"  # as a table: the paper's own page of claims
@@ -23,6 +27,8 @@ UNIT_FACTORS = {
     "s": Decimal(1),
     "d": Decimal(86400),
 }
+NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?")  # as papers print them
+MAX_BYTES = 2**24  # of a file of claims
 METRICS = ("accuracy", "params", "total_params", "init_seconds")
 MEAN_OVER_TASKS, MEAN_OVER_GROUPS, ALL_TASKS = "mean over tasks", "mean over groups", "all tasks"
 CSV_COLUMNS = (
@@ -100,13 +106,14 @@ def load_claims(paper: str) -> list[Claim]:
 def read_claims(paper: str, path: Path) -> list[Claim]:
     """Return the claims in the file at `path`."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = csv.DictReader(file)
-            if tuple(lines.fieldnames or ()) != CSV_COLUMNS:
-                raise UserError(f"{path} should begin with the line {','.join(CSV_COLUMNS)}")
-            return [_parse_claim(paper, line, f"{path}, line {lines.line_num}") for line in lines]
-    except OSError as error:
-        raise UserError(f"the claims {path} cannot be read: {error.strerror}") from None
+        content = decode_utf8(files.read_regular_file(path, MAX_BYTES, follow_links=True))
+        lines = csv.DictReader(io.StringIO(content, newline=""), strict=True)
+        if tuple(lines.fieldnames or ()) != CSV_COLUMNS:
+            raise UserError(f"{path} should begin with the line {','.join(CSV_COLUMNS)}")
+        return [_parse_claim(paper, line, f"{path}, line {lines.line_num}") for line in lines]
+    except (OSError, NotText, csv.Error) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"the claims {path} cannot be read: {why}") from None
 
 
 def require_methods(claims: Iterable[Claim], known: Iterable[str]) -> None:
@@ -126,7 +133,7 @@ def canonical_fields(fields: Mapping[str, Any]) -> str:
 def parse_fields(text: str) -> dict[str, Any]:
     """Return the fields of a line such as ``share=0.1; layers='own'``; raises `ValueError`."""
     parts = [part.strip() for part in text.split(";") if part.strip()]
-    return tomllib.loads("\n".join(parts)) if parts else {}
+    return toml.parse("\n".join(parts)) if parts else {}
 
 
 @cache
@@ -147,14 +154,15 @@ def resolve_tasks(suite: Suite, on: str) -> list[Task]:
 
 
 def _parse_claim(paper: str, line: dict[str, str], where: str) -> Claim:
+    if None in line or None in line.values():
+        raise UserError(f"{where} should have {len(CSV_COLUMNS)} columns")
+    if not NUMBER.fullmatch(line["value"]):
+        raise UserError(f"{where}: {shorten(line['value'])} is not a number")
     try:
-        Decimal(line["value"])
         fields = canonical_fields(parse_fields(line["fields"]))
-    except (InvalidOperation, TypeError):
-        raise UserError(f"{where}: {line['value']!r} is not a number") from None
     except ValueError:
         raise UserError(
-            f"{where}: fields look like share=0.1; {line['fields']!r} does not"
+            f"{where}: fields look like share=0.1; {shorten(line['fields'])} does not"
         ) from None
     for name, known in (("unit", UNIT_FACTORS), ("metric", METRICS)):
         if line[name] not in known:

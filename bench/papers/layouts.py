@@ -1,14 +1,14 @@
 """The layouts of the papers' tables: rows and columns of ``layouts.toml``, expanded to entries."""
 
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass as plain
 from dataclasses import field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from bench.config.loading import validate
+from bench.config.bounds import Line, Plain, Text, Version
+from bench.config.loading import read_toml, validate
 from bench.papers.claims import (
     PAPERS_FOLDER,
     PaperEntry,
@@ -30,38 +30,38 @@ MAX_TITLE = 20  # characters: a longer title of a task gives way to its name
 class Paper:
     """A paper, with the settings of all its tables."""
 
-    title: str
-    short: str
-    url: str
-    year: int
-    recipe: str  # whose records fill its tables
+    title: Line
+    short: Line
+    url: Line
+    year: Version
+    recipe: Line  # whose records fill its tables
     column: Literal["accuracy", "best_epoch_accuracy"]  # what the paper's code reports
-    runs: int  # seeds behind a printed number
+    runs: Version  # seeds behind a printed number
 
 
 @dataclass(frozen=True, config=STRICT)
 class LayoutColumn:
     """One column, or all tasks or groups of a suite."""
 
-    suite: str
-    on: str
-    label: str = ""
+    suite: Line
+    on: Line
+    label: Line = ""
     metric: Literal["accuracy", "params", "total_params", "init_seconds"] = "accuracy"
-    backbone: str = ""  # empty: the section's
-    fields: dict[str, Any] = field(default_factory=dict)
-    variant: str = ""  # which of a row's methods is used here
+    backbone: Line = ""  # empty: the section's
+    fields: dict[Line, Plain] = field(default_factory=dict)
+    variant: Line = ""  # which of a row's methods is used here
 
 
 @dataclass(frozen=True, config=STRICT)
 class LayoutRow:
     """One method, or one a variant of the columns."""
 
-    label: str
-    method: str = ""
-    methods: dict[str, str] = field(default_factory=dict)  # by the variant of the column
-    backbone: str = ""  # empty: the column's or the section's
-    backbones: dict[str, str] = field(default_factory=dict)  # this row's own in place of those
-    fields: dict[str, Any] = field(default_factory=dict)
+    label: Line
+    method: Line = ""
+    methods: dict[Line, Line] = field(default_factory=dict)  # by the variant of the column
+    backbone: Line = ""  # empty: the column's or the section's
+    backbones: dict[Line, Line] = field(default_factory=dict)  # this row's own in place of those
+    fields: dict[Line, Plain] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if bool(self.method) == bool(self.methods):
@@ -73,19 +73,19 @@ class LayoutSection:
     """A block of rows."""
 
     rows: list[LayoutRow]
-    title: str = ""
-    backbone: str = ""
+    title: Line = ""
+    backbone: Line = ""
 
 
 @dataclass(frozen=True, config=STRICT)
 class LayoutTable:
     """One table of a paper."""
 
-    id: str
-    title: str
+    id: Line
+    title: Line
     columns: list[LayoutColumn]
     section: list[LayoutSection]
-    footer: str = ""
+    footer: Text = ""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -100,10 +100,10 @@ class Layouts:
 class StandIns:
     """Substitutes for a paper's suites, backbones and tasks where they are not at hand."""
 
-    recipe: str
-    suites: dict[str, str]
-    backbones: dict[str, str]
-    tasks: dict[str, str]
+    recipe: Line
+    suites: dict[Line, Line]
+    backbones: dict[Line, Line]
+    tasks: dict[Line, Line]
 
 
 @plain(frozen=True)
@@ -129,13 +129,13 @@ def load_layouts(paper: str) -> Layouts:
     if paper not in paper_names():
         raise unknown_name("paper", paper, paper_names())
     path = PAPERS_FOLDER / paper / "layouts.toml"
-    return validate(Layouts, str(path), tomllib.loads(path.read_text(encoding="utf-8")))
+    return validate(Layouts, str(path), read_toml(path, "layouts"))
 
 
 def load_stand_ins(suite: str) -> StandIns:
     """Return the stand-ins that a suite offers; raises `UserError` where it offers none."""
     path = PAPERS_FOLDER / "stand_ins.toml"
-    known = tomllib.loads(path.read_text(encoding="utf-8"))
+    known = read_toml(path, "stand-ins")
     if suite not in known:
         raise unknown_name("suite that can stand in for a paper's", suite, known)
     return validate(StandIns, str(path), known[suite])

@@ -6,12 +6,14 @@ A study can also run over stand-ins that come with the project.
 from collections.abc import Iterator
 from dataclasses import asdict, field, replace
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic.dataclasses import dataclass
 
 from bench.config import loading
+from bench.config.bounds import Flag, Line, NameOrPath, Plain, RateAbove, Real, Seed, Text
 from bench.config.loading import validate
 from bench.papers import layouts
 from bench.papers.claims import PAPERS_FOLDER
@@ -19,8 +21,10 @@ from bench.papers.layouts import StandIns
 from bench.records import measurements
 from bench.records.schema import STRICT
 from bench.utils.errors import UserError, unknown_name
+from bench.utils.names import shorten
 
 STUDIES_FOLDER = "studies"  # below a paper's
+MAX_VARIANTS = 10_000  # of a grid: each is planned by itself
 # by which cells differ, besides fields
 CELL_COLUMNS = ("suite", "task", "backbone", "method", "seed")
 OUTCOME_COLUMNS = ("accuracy", "init_seconds", "init_images", "train_seconds", "method_params")
@@ -30,14 +34,14 @@ OUTCOME_COLUMNS = ("accuracy", "init_seconds", "init_images", "train_seconds", "
 class Grid:
     """Cells: each method on each backbone, task and seed, with each of the varied values."""
 
-    suite: str
-    methods: list[str]
-    backbones: list[str]
-    seeds: list[int]
-    tasks: list[str] = field(default_factory=list)  # empty: all
-    vary: dict[str, list[Any]] = field(default_factory=dict)  # fields of recipe or methods
-    tasks_as: dict[str, dict[str, Any]] = field(default_factory=dict)  # axis -> task -> value
-    quick: dict[str, Any] = field(default_factory=dict)  # entries that `--quick` puts instead
+    suite: NameOrPath
+    methods: list[Line]
+    backbones: list[NameOrPath]
+    seeds: list[Seed]
+    tasks: list[Line] = field(default_factory=list)  # empty: all
+    vary: dict[Line, list[Plain]] = field(default_factory=dict)  # fields of recipe or methods
+    tasks_as: dict[Line, dict[Line, Plain]] = field(default_factory=dict)  # axis -> task -> value
+    quick: dict[Line, Plain] = field(default_factory=dict)  # entries that `--quick` puts instead
 
     def __post_init__(self) -> None:
         for kind in ("methods", "backbones", "seeds"):
@@ -46,6 +50,8 @@ class Grid:
         for name, values in self.vary.items():
             if not values:
                 raise ValueError(f"vary.{name} must have at least one value")
+        if prod(map(len, self.vary.values())) > MAX_VARIANTS:
+            raise ValueError(f"vary has more than {MAX_VARIANTS:,} combinations of values")
         for name in self.quick:
             if name == "quick" or name not in vars(self):
                 raise ValueError(str(unknown_name("entry of a grid", name, [*vars(self)])))
@@ -64,12 +70,12 @@ class StudyFigure:
     """
 
     kind: Literal["curves", "bars", "heat map"]
-    x: str
-    value: str
-    y: str = ""
-    lines: list[str] = field(default_factory=list)
-    panels: list[str] = field(default_factory=list)
-    normalised: bool = False  # each column of a heat map from its worst row to its best
+    x: Line
+    value: Line
+    y: Line = ""
+    lines: list[Line] = field(default_factory=list)
+    panels: list[Line] = field(default_factory=list)
+    normalised: Flag = False  # each column of a heat map from its worst row to its best
 
     def __post_init__(self) -> None:
         if bool(self.y) != (self.kind == "heat map"):
@@ -91,10 +97,10 @@ class OurValue:
     """
 
     take: Literal["best", "worst", "range", "lead", "value"]
-    of: str
-    other: str = ""
+    of: Line
+    other: Line = ""
     at: float | str | None = None
-    value: str = "accuracy"
+    value: Line = "accuracy"
 
     def __post_init__(self) -> None:
         if bool(self.other) != (self.take == "lead"):
@@ -107,8 +113,8 @@ class OurValue:
 class PrintedNumber:
     """A number that the paper prints about a figure."""
 
-    what: str
-    value: float
+    what: Line
+    value: Real
     unit: Literal["%", "s", "d", "x", "prompts"]
     ours: OurValue | None = None  # None: nothing here answers to it
 
@@ -117,15 +123,15 @@ class PrintedNumber:
 class Study:
     """One analysis of a paper."""
 
-    title: str
-    shows: str  # in the paper
-    recipe: str
+    title: Line
+    shows: Text  # in the paper
+    recipe: NameOrPath
     grid: list[Grid]
-    measure: list[str] = field(default_factory=list)
-    tune: bool = False  # trials on validation data choose the rates first, over the recipe's grid
-    search: dict[Literal["lr", "weight_decay"], list[float]] = field(default_factory=dict)
-    against: list[str] = field(default_factory=list)  # methods that all are compared with
-    table: str = ""  # the paper's layout that it fills
+    measure: list[Line] = field(default_factory=list)
+    tune: Flag = False  # trials on validation data choose the rates first, over the recipe's grid
+    search: dict[Literal["lr", "weight_decay"], list[RateAbove]] = field(default_factory=dict)
+    against: list[Line] = field(default_factory=list)  # methods that all are compared with
+    table: Line = ""  # the paper's layout that it fills
     figure: StudyFigure | None = None
     printed: list[PrintedNumber] = field(default_factory=list)
 
@@ -139,8 +145,8 @@ class Study:
         if self.search and not self.tune:
             raise ValueError("search says what trials search, and without tune there are none")
         for rate, values in self.search.items():
-            if not values or min(values) <= 0 or len(set(values)) < len(values):
-                raise ValueError(f"search.{rate} needs values above 0, each once; {values} given")
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"search.{rate} needs values, each once; {shorten(values)} given")
         try:
             for name in self.measure:
                 measurements.find_measurement(name)

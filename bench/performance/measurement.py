@@ -2,7 +2,6 @@
 
 import csv
 import ctypes
-import io
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +19,7 @@ from torch.profiler import ProfilerActivity
 from bench.training import devices
 from bench.utils.errors import UserError
 from bench.utils.files import write_atomically
+from bench.utils.tables import csv_from_dicts
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -149,15 +149,11 @@ _lines_adapter = TypeAdapter(list[PerformanceLine])
 
 def write_csv(path: Path, lines: Iterable[PerformanceLine]) -> None:
     """Write the lines as CSV, numbers with six digits."""
-    text = io.StringIO()
     heads = [
         "section",
         *(field.name for kind in (PerformanceRow, Machine) for field in fields(kind)),
     ]
-    table = csv.DictWriter(text, heads, lineterminator="\n")
-    table.writeheader()
-    table.writerows(_flatten(line) for line in lines)
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, csv_from_dicts(heads, map(_flatten, lines)).encode())
 
 
 def read_csv(path: Path) -> list[PerformanceLine]:

@@ -5,8 +5,6 @@ on the machine affects them alike. Peak memory is measured in a separate process
 methods are built, measured and dropped one by one, so that only one is in memory.
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
@@ -31,6 +29,7 @@ from bench.performance.measurement import (
 )
 from bench.training import devices, trainer
 from bench.utils.files import write_atomically
+from bench.utils.tables import csv_from_dicts
 from methods import Unsupported
 
 CLASSES, SEED, WARM_UP = 10, 0, 2
@@ -186,12 +185,8 @@ def _cost_row(
 
 def write_csv(found: Sequence[Cost], results: Path) -> Path:
     """Write ``cost.csv`` into the results folder; return its path."""
-    text = io.StringIO()
-    lines = csv.DictWriter(text, [f.name for f in fields(Cost)], lineterminator="\n")
-    lines.writeheader()
-    lines.writerows(asdict(cost) for cost in found)
-    path = results / FILE
-    write_atomically(path, text.getvalue().encode())
+    path, heads = results / FILE, [field.name for field in fields(Cost)]
+    write_atomically(path, csv_from_dicts(heads, map(asdict, found)).encode())
     return path
 
 

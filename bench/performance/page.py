@@ -32,8 +32,9 @@ from bench.performance.measurement import (
     group_by,
     this_machine,
 )
-from bench.report.markdown import MISSING, describe_machine, escape, table_from_rows
+from bench.report.markdown import MISSING, describe_machine, table_from_rows
 from bench.utils.errors import unknown_name
+from bench.utils.escaping import for_markdown
 from bench.utils.files import write_atomically
 
 TEXT_COLUMNS = frozenset({"what", "method", "against", "beside"})
@@ -54,8 +55,8 @@ def methods_table(rows: Sequence[PerformanceRow]) -> str:
     for name, own in group_by(known, lambda row: row.name).items():
         figures = {row.unit: row for row in own}
         lines.append([name, *(_format_figure(figures.get(unit)) for unit in units)])
-    refused = [f"{row.name}: {escape(row.note)}" for row in rows if row.value is None]
-    work = [f"{note}:" for note in dict.fromkeys(row.note for row in known)]
+    refused = [for_markdown(f"{row.name}: {row.note}") for row in rows if row.value is None]
+    work = [for_markdown(f"{note}:") for note in dict.fromkeys(row.note for row in known)]
     return "\n\n".join([*work, table_from_rows(["method", *units], lines, TEXT_COLUMNS), *refused])
 
 
@@ -85,7 +86,7 @@ def _pair_cells(row: PerformanceRow) -> list[str]:
 
 
 def _profile_note(row: PerformanceRow) -> str:
-    return f"Not met: {escape(row.name)}. The operators that take the most: {row.profile}."
+    return for_markdown(f"Not met: {row.name}. The operators that take the most: {row.profile}.")
 
 
 def _format_figure(row: PerformanceRow | None) -> str:
@@ -294,7 +295,7 @@ def _describe_row(row: PerformanceRow) -> str:
 def _describe_machine(where: Machine) -> str:
     changed = " with changes" if where.dirty else ""
     machine = describe_machine(where.device_name, where.threads)
-    return (
+    return for_markdown(
         f"Measured on {machine}; torch {where.torch}, timm {where.timm}, Python {where.python}; "
         f"commit {where.commit[:12]}{changed}, {where.started}."
     )

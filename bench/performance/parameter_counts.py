@@ -12,10 +12,10 @@ from statistics import mean
 
 import timm
 import torch
-from tabulate import tabulate
 
 import methods
 from bench.config.suite import load_suite
+from bench.report.markdown import table_from_rows
 from bench.utils.files import REPO_ROOT
 
 D, L = 768, 12
@@ -131,9 +131,7 @@ def _formula_table() -> str:
         value = f"{formula.count(100):,}" if formula else "–"
         rows.append((name, text, value, _format_count(name)))
     header = ("method", "formula", "by formula", "counted")
-    return tabulate(
-        rows, header, "pipe", disable_numparse=True, colalign=(*["left"] * 2, *["right"] * 2)
-    )
+    return table_from_rows(header, rows, frozenset(header[:2]))
 
 
 def _format_count(name: str) -> str:
@@ -155,7 +153,7 @@ def _published_table() -> str:
             cells += [f"{found:.3f}", claimed or "–", AGREEMENT_WORDS[agrees]]
         rows.append([*cells, row["remark"]])
     header = ("method", "papers' row", "FGVC", "printed", "", "VTAB-1k", "printed", "", "remark")
-    return tabulate(rows, header, "pipe", disable_numparse=True)
+    return table_from_rows(header, rows, frozenset(header))
 
 
 AGREEMENT_WORDS = {True: "agrees", False: "differs", None: ""}

@@ -1,47 +1,46 @@
 """Archives of sources: folders, zip and tar files, read alike and never extracted.
 
-An archive's members are found by name, and some of them read. A member whose path leads out of its
-archive, or that decompresses to an unreasonable size, is refused.
+An archive's members are found by name, and some of them read.
 """
 
 import gzip
-import lzma
 import os
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Protocol, TypeVar
 
-from bench.utils.errors import UserError, first_line
+from bench.prepare.archive_contents import (
+    FILE,
+    MAX_MEMBER_BYTES,
+    MAX_NAMED,
+    Contents,
+    Member,
+    archive_errors,
+    clean_name,
+    parse_errors,
+    read_contents,
+    require_max_size,
+)
+from bench.prepare.tar_archives import TarArchive
+from bench.prepare.zip_archives import ZipArchive, is_zip
+from bench.utils.errors import UserError
+from bench.utils.files import open_regular_file, read_regular_file
 
-MAX_MEMBER_BYTES = 512 * 2**20
-MAX_COMPRESSION = 1000  # ratio beyond which a member of a zip counts as a decompression bomb
-ARCHIVE_EXCEPTIONS = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-)
-# raised by parsers for a file of another layout
-PARSE_EXCEPTIONS = (
-    *ARCHIVE_EXCEPTIONS,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-)
 K = TypeVar("K")  # keys of records
 
 
 class Archive(Protocol):
-    """Files by name, with slashes as separators, in the archive's own order."""
+    """Files by name, with slashes as separators, in the archive's own order.
+
+    Of several members with one name, the last counts. All methods raise `UserError` for an archive
+    that is broken, or made to harm.
+    """
+
+    def contents(self) -> Contents:
+        """Return the table of contents."""
+        ...
 
     def names(self) -> Iterator[str]:
         """Yield the names of all files, without folders."""
@@ -63,7 +62,17 @@ def open_archive(path: Path) -> Archive:
     """Open the folder, zip or tar file (compressed or not) at `path`."""
     if path.is_dir():
         return FolderArchive(path)
-    return ZipArchive(path) if zipfile.is_zipfile(path) else TarArchive(path)
+    return ZipArchive(path) if is_zip(path) else TarArchive(path)
+
+
+def member_warnings(task: str, archive: Archive, prefix: str = "") -> list[str]:
+    """Return warnings about the members of an archive that a task comes from.
+
+    Of members that are there several times, those whose names have the `prefix`.
+    """
+    if isinstance(archive, FolderArchive):
+        return []
+    return [f"W-MEMBERS {task}: {said}" for said in archive.contents().warnings(prefix)]
 
 
 @dataclass(frozen=True)
@@ -72,139 +81,51 @@ class FolderArchive:
 
     path: Path
 
+    def contents(self) -> Contents:
+        """Return the files below the folder, in the order of their paths."""
+        with archive_errors(self.path):
+            return read_contents(self.path, self._members())
+
     def names(self) -> Iterator[str]:
-        for folder, below, files in os.walk(self.path):
-            below.sort()
-            for file in sorted(files):
-                yield (Path(folder) / file).relative_to(self.path).as_posix()
+        yield from self.contents().files
 
     def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
         for name in sorted(wanted):
-            _require_safe_path(self.path, name)
-            try:
-                yield name, (self.path / name).read_bytes()
-            except OSError as error:
-                raise UserError(f"{self.path}: {name} cannot be read: {error.strerror}") from None
+            yield name, self._read(clean_name(self.path, name))
 
     def streams(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:
         for name in filter(wanted, self.names()):
-            with archive_errors(self.path), (self.path / name).open("rb") as stream:
+            with (
+                archive_errors(self.path / name),
+                open_regular_file(self.path / name, follow_links=True) as stream,
+            ):
                 yield name, stream
 
+    def _read(self, name: str) -> bytes:
+        try:
+            return read_regular_file(self.path / name, MAX_MEMBER_BYTES, follow_links=True)
+        except OSError as error:
+            raise UserError(f"{self.path}: {name} cannot be read: {error.strerror}") from None
 
-@dataclass(frozen=True)
-class ZipArchive:
-    """A zip file: members are read without reading those before them."""
-
-    path: Path
-
-    def names(self) -> Iterator[str]:
-        with archive_errors(self.path), zipfile.ZipFile(self.path) as file:
-            for info in file.infolist():
-                _require_safe_path(self.path, info.filename)
-                if not info.is_dir():
-                    yield info.filename
-
-    def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        left = set(wanted)
-        with archive_errors(self.path), zipfile.ZipFile(self.path) as file:
-            for info in file.infolist():
-                if info.filename in left:
-                    left.remove(info.filename)
-                    _require_max_size(self.path, info.filename, info.file_size, info.compress_size)
-                    yield info.filename, file.read(info)
-        require_all_found(self.path, left)
-
-    def streams(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:
-        with archive_errors(self.path), zipfile.ZipFile(self.path) as file:
-            for name in filter(wanted, self.names()):
-                with file.open(name) as stream:
-                    yield name, stream
+    def _members(self) -> Iterator[Member]:
+        for folder, below, files in os.walk(self.path, onerror=_raise):
+            below.sort()
+            for file in sorted(files):
+                yield Member((Path(folder) / file).relative_to(self.path).as_posix(), FILE)
 
 
-@dataclass(frozen=True)
-class TarArchive:
-    """A tar file, read from its beginning up to the last of the wanted members."""
-
-    path: Path
-
-    def names(self) -> Iterator[str]:
-        for info, _ in self._members():
-            yield _strip_dot_slash(info.name)
-
-    def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        left = set(wanted)
-        for info, file in self._members():
-            name = _strip_dot_slash(info.name)
-            if name in left:
-                left.remove(name)
-                _require_max_size(self.path, name, info.size, info.size)
-                yield name, self._content(info, file)
-            if not left:
-                return
-        require_all_found(self.path, left)
-
-    def streams(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:
-        for info, file in self._members():
-            if wanted(_strip_dot_slash(info.name)):
-                stream = file.extractfile(info)
-                assert stream is not None
-                yield _strip_dot_slash(info.name), stream
-
-    def _content(self, info: tarfile.TarInfo, file: tarfile.TarFile) -> bytes:
-        with archive_errors(self.path):
-            content = file.extractfile(info)
-            assert content is not None
-            return content.read()
-
-    def _members(self) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
-        with archive_errors(self.path), tarfile.open(self.path, "r|*") as file:
-            for info in file:
-                _require_safe_path(self.path, info.name)
-                if info.isfile():
-                    yield info, file
-                file.members = []  # type: ignore[attr-defined]  # or all headers stay in memory
-
-
-@contextmanager
-def archive_errors(path: Path) -> Iterator[None]:
-    """Turn the exceptions of a broken archive into a `UserError`."""
-    try:
-        yield
-    except ARCHIVE_EXCEPTIONS as error:
-        message = str(error) or type(error).__name__
-        raise UserError(f"{path} is broken or cut short: {message}") from None
-
-
-def _strip_dot_slash(name: str) -> str:
-    return name.removeprefix("./")
-
-
-def _require_safe_path(path: Path, name: str) -> None:
-    parts = PurePosixPath(name.replace("\\", "/"))
-    if parts.is_absolute() or ".." in parts.parts:
-        raise UserError(f"{path}: its member {name!r} lies outside the archive; nothing was read")
-
-
-def _require_max_size(path: Path, name: str, size: int, compressed: int) -> None:
-    if size > MAX_MEMBER_BYTES or size > MAX_COMPRESSION * max(compressed, 1024):
-        raise UserError(
-            f"{path}: its member {name} would swell from {compressed:,} to {size:,} bytes; "
-            f"at most {MAX_MEMBER_BYTES:,} are read"
-        )
-
-
-def require_all_found(path: Path, missing: set[str], kind: str = "members") -> None:
-    """Raise `UserError` if names are left that the archive at `path` does not have."""
-    if missing:
-        some = ", ".join(sorted(missing)[:3])
-        raise UserError(f"{path}: {len(missing)} of its {kind} are missing: {some}")
+def _raise(error: OSError) -> None:
+    raise error
 
 
 @contextmanager
 def open_gzip(path: Path) -> Iterator[gzip.GzipFile]:
     """Open a gzip file as a stream."""
-    with archive_errors(path), gzip.open(path) as file:
+    with (
+        archive_errors(path),
+        open_regular_file(path, follow_links=True) as raw,
+        gzip.GzipFile(fileobj=raw) as file,
+    ):
         yield file
 
 
@@ -255,24 +176,15 @@ def read_images_by_path_end(path: Path, ends: Mapping[str, K]) -> Iterator[tuple
             first = seen.setdefault(end_of(name), name)
             if first != name:
                 raise UserError(f"{path}: one image is there as {first} and as {name}")
-            yield ends[end_of(name)], stream.read()
+            content = stream.read(MAX_MEMBER_BYTES + 1)
+            require_max_size(path, name, len(content), len(content))
+            yield ends[end_of(name)], content
     missing = sorted(ends.keys() - seen.keys())
     if missing:
-        some = ", ".join(missing[:3])
+        some = ", ".join(missing[:MAX_NAMED])
         raise UserError(f"{path}: {len(missing):,} of {len(ends):,} images are missing: {some}")
 
 
 def read_member(path: Path, name: str) -> bytes:
     """Read one file of the archive at `path`."""
     return dict(open_archive(path).read([name]))[name]
-
-
-@contextmanager
-def parse_errors(origin: object, member: str = "") -> Iterator[None]:
-    """Turn a parser's exceptions for a file of another layout into a `UserError`."""
-    try:
-        yield
-    except PARSE_EXCEPTIONS as error:
-        where = f"{origin}: its member {member}" if member else str(origin)
-        message = f"{type(error).__name__}: {first_line(error)}"
-        raise UserError(f"{where} is not laid out as published ({message})") from None

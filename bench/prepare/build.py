@@ -13,6 +13,8 @@ from bench.data import prepared
 from bench.data.prepared import SplitEntry
 from bench.data.splits import certificate, from_prepared
 from bench.prepare import integrity, jpeg_quality, writer
+from bench.prepare.archives import member_warnings, open_archive
+from bench.prepare.downloads import ARCHIVE_SUFFIXES
 from bench.prepare.readers import READERS
 from bench.prepare.readers.base import Files, ImageData, RecordKey, SourceReader
 from bench.prepare.splits import TaskSplits, select_all
@@ -57,6 +59,8 @@ def build_source(job: PrepareJob, files: Files, progress: ImageProgress) -> list
     """Prepare a job's folder; return warnings. Raises `UserError` for the first broken rule."""
     reader = open_reader(job.source, files)
     entries = list(reader.entries())
+    for entry in entries:
+        writer.require_plain_key((entry.split, entry.key))
     selected = select_all(job.tasks, entries, files)
     del entries  # to free memory: large sources have many
     wanted = {
@@ -70,8 +74,9 @@ def build_source(job: PrepareJob, files: Files, progress: ImageProgress) -> list
         warnings = [
             warning
             for task in job.tasks
-            for warning in validate_written(
-                task, job.source, prepared.LOSSLESS, folder, rows[task.name]
+            for warning in (
+                *validate_written(task, job.source, prepared.LOSSLESS, folder, rows[task.name]),
+                *_archive_warnings(task, files),
             )
         ]
         writer.write_lists(folder, rows)
@@ -79,6 +84,12 @@ def build_source(job: PrepareJob, files: Files, progress: ImageProgress) -> list
         named = {"suite": job.suite.name, "variant": prepared.LOSSLESS, "warnings": warnings}
         writer.write_card(folder, {**facts, **named})
     return warnings
+
+
+def _archive_warnings(task: Task, files: Files) -> list[str]:
+    """Return warnings about the archives of a source, whose contents were read already."""
+    found = (path for path in files.values() if path.name.endswith(ARCHIVE_SUFFIXES))
+    return [line for path in found for line in member_warnings(task.name, open_archive(path))]
 
 
 def with_progress(

@@ -1,6 +1,7 @@
 """Checks of a task's data: against the rules and, if prepared, against its manifest."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def _check_folder(
             continue
         missing = list(folder_check.missing_files(examples))
         yield from missing
-        new = [i for i, f in enumerate(examples.files) if f not in seen and f.is_file()]
+        new = [i for i, f in enumerate(examples.files) if f not in seen and os.path.isfile(f)]
         seen.update(examples.files)
         unseen = splits.subset(examples, torch.tensor(new, dtype=torch.long))
         damage = list(_damaged_images(unseen, deep))

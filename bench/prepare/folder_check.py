@@ -14,11 +14,10 @@ from bench.config.suite import Source, Split, Suite, Task, card_folder, load_sou
 from bench.data import prepared
 from bench.data.locations import DataLocation
 from bench.data.prepared import SPLIT_PARTS
-from bench.data.splits import Examples, read_folder
+from bench.data.splits import Examples, hash_images, read_folder
 from bench.prepare import integrity
 from bench.prepare.integrity import SplitImages
 from bench.utils.errors import UserError
-from bench.utils.files import sha256_of_files
 
 TOLERATED_CODES = ("E-TWICE",)  # broken rules that a run records as warnings
 
@@ -88,8 +87,8 @@ def folder_images(folder: Path, splits: SplitExamples) -> dict[Split, list[Folde
     A file has one key, however its path is written or linked: the one by which it is first listed.
     """
     files = [file for examples in splits.values() for file in examples.files]
+    hashes = dict(zip(files, hash_images(folder, files), strict=True))
     try:
-        hashes = dict(zip(files, sha256_of_files(folder, files), strict=True))
         keys = file_keys(folder, files)
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}") from None
@@ -149,7 +148,7 @@ def _card_warnings(task: Task, folder: Path) -> list[str]:
 
 def missing_files(examples: Examples) -> Iterator[str]:
     """Yield a sentence about listed files that do not exist, if there are any."""
-    lost = [i for i, file in enumerate(examples.files) if not file.is_file()]
+    lost = [i for i, file in enumerate(examples.files) if not os.path.isfile(file)]
     if lost:
         more = f"; {len(lost) - 1:,} more of its images are missing" if lost[1:] else ""
         yield f"{examples.origins[lost[0]]}: no image {examples.files[lost[0]]}{more}"

@@ -4,6 +4,7 @@ A copy is a folder or an archive in a layout that is common in the field: a fold
 with the images and the list files that the suite's card names.
 """
 
+import os
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -87,7 +88,7 @@ class TaskCopy:
             return listed
         top, paths = self.archive.path, (path for lines in listed.values() for path, *_ in lines)
         files = {path: top / self.member(path) for path in paths}
-        keys = folder_check.file_keys(top, [file for file in files.values() if file.is_file()])
+        keys = folder_check.file_keys(top, list(filter(os.path.isfile, files.values())))
         first: dict[str, str] = {}
         for path, file in files.items():
             first.setdefault(keys.get(file, path), path)
@@ -124,8 +125,7 @@ def find_copies(suite: Suite, path: Path, sources: Mapping[str, Source]) -> list
         if _is_task_folder(folder, task, path)
     ]
     if not copies:
-        test = suite.lists["test"][0]
-        wanted = ", ".join(f"{task_folder(task)}/{test}" for task in suite.task[:3])
+        wanted = ", ".join(f"{task_folder(t)}/{suite.lists['test'][0]}" for t in suite.task[:3])
         raise UserError(f"{path} holds no task of {suite.name}: looked for {wanted} and so on")
     return copies
 
@@ -172,6 +172,7 @@ def import_task(
         _require_rules(copy, root, hashes | _hash_other_trainval(copy, hashes))
         rows = _split_rows(copy, spans)
         warnings = validate_written(copy.task, copy.source, variant, folder, rows, copied=True)
+        warnings += archives.member_warnings(copy.task.name, copy.archive, copy.folder)
         writer.write_lists(folder, {copy.task.name: rows})
         facts = {
             "suite": copy.suite.name,

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from bench.config.suite import Source, Split, Task
-from bench.data import images, prepared, splits
+from bench.data import image_files, prepared, splits
 from bench.data.prepared import SplitEntry
 from bench.utils.errors import UserError
 
@@ -63,9 +63,9 @@ def is_quality_75(content: bytes) -> bool:
     if not is_jpeg(content):
         return False
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with image_files.open_image(content) as image:
             tables = image.quantization  # type: ignore[attr-defined]
-    except images.DECODE_ERRORS:  # reported when it is decoded
+    except image_files.DECODE_ERRORS:  # reported when it is decoded
         return False
     return list(tables.values()) == _quality_75_tables()[: len(tables)]
 

@@ -54,9 +54,12 @@ def plan_jobs(request: PrepareRequest) -> list[PrepareJob]:
     for name in request.tasks:
         if name not in known:
             raise unknown_name(f"task of suite {suite.name!r} with a source", name, known)
+    by_source: dict[str, list[Task]] = {}
+    for task in suite.task:
+        by_source.setdefault(task.source, []).append(task)
     jobs = []
     for source in dict.fromkeys(known[name] for name in request.tasks or known):
-        tasks = tuple(task for task in suite.task if task.source == source)
+        tasks = tuple(by_source[source])
         jobs.append(PrepareJob(suite, sources[source], tasks, request.root))
     return jobs
 

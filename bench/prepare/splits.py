@@ -11,6 +11,7 @@ from bench.data import locations
 from bench.prepare.readers.base import Annotation, Files, RecordKey, SourceRecord
 from bench.prepare.sampling import keys_by_rank, keys_by_share
 from bench.utils.errors import UserError
+from bench.utils.files import read_regular_file
 
 SplitKeys = dict[Split, list[RecordKey]]
 ClassByKey = dict[RecordKey, int]
@@ -149,7 +150,7 @@ def _select_from_lists(
 
 def _list_file_reader(files: Files) -> locations.FileReader:
     def read(name: str) -> bytes:
-        return files[name].read_bytes()
+        return read_regular_file(files[name], locations.MAX_LIST_BYTES, follow_links=True)
 
     return read
 

@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tabulate import tabulate
-
 from bench.config.suite import Source, SourceFile, Suite, Task, card_folder, load_source, load_suite
 from bench.data import locations
 from bench.data.prepared import LOSSLESS, available_variants, find_prepared
 from bench.prepare import downloads
 from bench.prepare.downloads.checksums import format_bytes
+from bench.utils.tables import terminal_lines
 
 COLUMNS = ("suite", "task", "state", "source", "archives", "to do", "on disk", "licence")
 
@@ -24,7 +23,7 @@ def status_lines(suites: Sequence[str], root: Path) -> Iterator[str]:
         if not task.embedded
     ]
     if table:
-        yield tabulate(table, headers=COLUMNS, tablefmt="simple")
+        yield from terminal_lines(table, COLUMNS)
     for suite, _ in cards:
         if all(task.embedded for task in suite.task):
             yield f"{suite.name}: its tasks come with the program; there is nothing to prepare"
@@ -32,7 +31,8 @@ def status_lines(suites: Sequence[str], root: Path) -> Iterator[str]:
         line for suite, place in cards for line in _manual_downloads(suite, root, place)
     )
     if manual:
-        yield "\nTo be fetched by hand:"
+        yield ""
+        yield "To be fetched by hand:"
         yield from manual
 
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from bench.config.suite import Split
-from bench.data import images, prepared
+from bench.data import image_files, images, prepared
 from bench.data.prepared import SplitEntry
 from bench.prepare.readers.base import ImageData, RecordKey
 from bench.utils import files
@@ -26,6 +27,7 @@ from bench.utils.parallel import threaded_map
 
 MAX_TAR_BYTES = 2**30  # a tar that exceeds this is closed, and another begun
 TaskRows = Mapping[str, Mapping[Split, Sequence[SplitEntry]]]
+NOT_IN_A_LINE = re.compile(r"[\t\n\r\0\ud800-\udfff]")
 SUFFIXES = {"JPEG": "jpg", "MPO": "jpg"}  # of other formats: their names
 
 
@@ -53,8 +55,16 @@ class TarSpan:
         return SplitEntry(label, *key, self.tar, self.offset, self.size, self.sha256)
 
 
+def require_plain_key(key: RecordKey) -> None:
+    """Raise `UserError` for a key that no line of a list can hold."""
+    name = "/".join(key)
+    if NOT_IN_A_LINE.search(name):
+        raise UserError(f"E-PATH {name!a}: no list can hold its tab, line end or half character")
+
+
 def encode_image(key: RecordKey, image: ImageData) -> EncodedImage:
     """Encode pixels as PNG, keep files as published; raise `UserError` for undecodable files."""
+    require_plain_key(key)
     if isinstance(image, np.ndarray):
         stream = io.BytesIO()
         Image.fromarray(image).save(stream, "PNG")
@@ -68,9 +78,9 @@ def _image_suffix(key: RecordKey, content: bytes) -> str:
     """Decode a file as a check; return the usual suffix of its format."""
     try:
         images.decode(content)
-        with Image.open(io.BytesIO(content)) as image:
+        with image_files.open_image(content) as image:
             return SUFFIXES.get(image.format or "", str(image.format).lower())
-    except images.DECODE_ERRORS as error:
+    except image_files.DECODE_ERRORS as error:
         start = content[:16]
         raise UserError(f"E-DECODE {'/'.join(key)}: {error}; it begins {start!r}") from None
 

@@ -1,1 +1,1 @@
-"""The records of cells: schema, store, leases. Imports neither torch nor timm."""
+"""The records of cells: schema, store, leases; files are read strictly. Without torch and timm."""

@@ -3,38 +3,52 @@
 import hashlib
 import json
 from dataclasses import field, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from bench.records import entries
+from bench.records.entries import MAX_EPOCHS, MAX_TRIALS, SCORED_SPLIT_KEY, TUNING_KEY
+from bench.records.entries import PROMPTS_FROM as PROMPTS_FROM
+from bench.records.entries import RATE_NAMES as RATE_NAMES
+from bench.records.markers import Items
 from bench.utils.text import longest_prefix
 
 SCHEMA_VERSION = 2  # 1 had neither the number of classes nor the hash of a plug-in's code
 TRIALS_DIR = "trials"  # a store of its own in a results folder
 STRICT = ConfigDict(extra="forbid")
-PROMPTS_FROM = "prompts_from"  # in Settings.fields: the task whose images initialise the prompts
+# STATED: brought in from others, by their word alone: it is listed and never ranks. Empty: a run of
+# one's own, or merged because its predictions give its number.
+Evidence = Literal["", "stated"]
+STATED: Evidence = "stated"
 
 
 @dataclass(frozen=True, config=STRICT)
 class Settings:
     """Everything that can change a cell's numbers, and nothing else; its hash names the cell."""
 
-    suite: str
-    suite_version: int
-    task: str
-    classes: int
-    split: str  # "<variant>:<digest>-<digest>" of trainval and test, or of a trial's train and val
-    method: str
-    fields: dict[str, Any]  # the method's hyper-parameters
-    backbone: str
-    weights: str  # sha256
-    input: dict[str, Any]  # size, mean, std and pooling of the backbone's input
-    recipe: dict[str, Any]  # the protocol that all methods of a table share
-    rates: dict[str, float]  # learning rate and weight decay of this method under it
-    seed: int
-    start_split: str = ""  # "<variant>:<digest>" of the trainval of the task in PROMPTS_FROM
-    code: str = ""  # of a plug-in's method: the sha256 of its source, after name and version
+    suite: entries.Name
+    suite_version: entries.Version
+    task: entries.Name
+    classes: entries.Classes
+    split: (
+        entries.SplitName
+    )  # "<variant>:<digest>-<digest>" of trainval and test, or of a trial's train and val
+    method: entries.Name
+    fields: entries.Fields  # the method's hyper-parameters
+    backbone: entries.BackboneName
+    weights: entries.WeightsHash  # sha256
+    input: entries.Input  # size, mean, std and pooling of the backbone's input
+    recipe: entries.Recipe  # the protocol that all methods of a table share
+    rates: entries.Rates  # learning rate and weight decay of this method under it
+    seed: entries.Seed
+    start_split: entries.StartSplitName = (
+        ""  # "<variant>:<digest>" of the trainval of the task in PROMPTS_FROM
+    )
+    code: entries.CodeHash = (
+        ""  # of a plug-in's method: the sha256 of its source, after name and version
+    )
 
     @property
     def variant(self) -> str:
@@ -48,7 +62,7 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as recorded: empty `start_split` and `code` are left out."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}  # asdict copies: far slower
+        plain = {name: getattr(self, name) for name in SETTINGS_NAMES}  # asdict copies: far slower
         return {k: v for k, v in plain.items() if v or k not in ("start_split", "code")}
 
     def digest(self) -> str:
@@ -57,44 +71,51 @@ class Settings:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+SETTINGS_NAMES = tuple(f.name for f in fields(Settings))
+
+
 @dataclass(frozen=True, config=STRICT)
 class Outcome:
     """The measurements of a cell that succeeded."""
 
-    accuracy: float  # top-1 percent on test after the last epoch; of a trial, on val
-    best_epoch_accuracy: float  # oracle: the best of the epochs at which test was scored
-    best_epoch: int
-    test_images: int
-    method_params: int  # trainable, without the head
-    head_params: int
-    init_seconds: float  # wall-clock of Method.prepare
-    init_images: int  # how many images prepare looked at
-    train_seconds: float
-    test_seconds: float  # of all the evaluations on test
-    peak_memory_mb: float  # of the device; of the process, on a CPU
-    losses: list[float]  # mean training loss, an epoch
-    test_accuracies: dict[str, float]  # epoch -> top-1 percent on test
-    predictions: str = ""  # sha256 of the predicted classes, which have a file of their own
+    accuracy: entries.Percent  # top-1 percent on test after the last epoch; of a trial, on val
+    best_epoch_accuracy: entries.Percent  # oracle: the best of the epochs at which test was scored
+    best_epoch: entries.Epochs
+    test_images: entries.Images
+    method_params: entries.Parameters  # trainable, without the head
+    head_params: entries.Parameters
+    init_seconds: entries.Seconds  # wall-clock of Method.prepare
+    init_images: entries.ImagesOrNone  # how many images prepare looked at
+    train_seconds: entries.Seconds
+    test_seconds: entries.Seconds  # of all the evaluations on test
+    peak_memory_mb: entries.Mebibytes  # of the device; of the process, on a CPU
+    losses: Annotated[list[entries.Finite], Items(1, MAX_EPOCHS)]  # mean training loss, an epoch
+    test_accuracies: dict[entries.EpochKey, entries.Percent]  # epoch -> top-1 percent on test
+    predictions: entries.HashOrEmpty = (
+        ""  # sha256 of the predicted classes, which have a file of their own
+    )
 
 
 @dataclass(frozen=True, config=STRICT)
 class Trial:
     """One point of the grid, trained on train and scored on val."""
 
-    point: dict[str, Any]  # learning rate, weight decay, and fields of the method
-    epochs: int
-    accuracy: float | None  # top-1 percent on val after the last epoch; None: it had no outcome
-    seconds: float  # wall-clock of the whole cell
-    cell: str  # its own record's name
+    point: entries.Point  # learning rate, weight decay, and fields of the method
+    epochs: entries.Epochs
+    accuracy: (
+        entries.Percent | None
+    )  # top-1 percent on val after the last epoch; None: it had no outcome
+    seconds: entries.Seconds  # wall-clock of the whole cell
+    cell: entries.CellName  # its own record's name
 
 
 @dataclass(frozen=True, config=STRICT)
 class TuningResult:
     """The search that chose the rates and fields of a final run."""
 
-    seed: int
-    seconds: float  # of all the trials
-    trials: list[Trial]
+    seed: entries.Seed
+    seconds: entries.Seconds  # of all the trials
+    trials: Annotated[list[Trial], Items(1, MAX_TRIALS)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -102,9 +123,9 @@ class Failure:
     """The reason why a cell has no outcome."""
 
     kind: Literal["failed", "unsupported"]
-    error: str  # the exception's type
-    message: str
-    traceback: str = ""
+    error: entries.Line  # the exception's type
+    message: entries.Message
+    traceback: entries.Traceback = ""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -112,15 +133,18 @@ class Record:
     """One cell: its settings, its outcome or failure, and where and when it ran."""
 
     settings: Settings
-    group: str
+    group: entries.Line
     outcome: Outcome | None
     failure: Failure | None
-    environment: dict[str, Any] = field(default_factory=dict)
-    request: dict[str, Any] = field(default_factory=dict)  # names from which to plan the cell again
-    remark: str = ""  # the method's footnote
-    cell: str = ""
+    environment: entries.Environment = field(default_factory=dict)
+    request: entries.Request = field(
+        default_factory=dict
+    )  # names from which to plan the cell again
+    remark: entries.Message = ""  # the method's footnote
+    cell: entries.CellName = ""
     tuned: TuningResult | None = None  # for a final run whose rates were chosen by trials
     schema: int = SCHEMA_VERSION
+    evidence: Evidence = ""
 
     @property
     def ok(self) -> bool:
@@ -131,14 +155,35 @@ def inconsistency(record: Record) -> str:
     """Return what is contradictory in a readable record, or an empty string."""
     if record.ok == (record.failure is not None):
         return "should have either an outcome or a failure"
-    if record.outcome and not 0 <= record.outcome.accuracy <= 100:
-        return f"has accuracy {record.outcome.accuracy}; from 0 to 100 was expected"
+    return _unlike_settings(record) or (
+        _odd_outcome(record, record.outcome) if record.outcome else ""
+    )
+
+
+def _unlike_settings(record: Record) -> str:
+    """Return where the request or the trials cannot be those of the settings."""
+    s, asked = record.settings, record.request
+    for name in ("method", "task", "seed"):
+        if asked and asked[name] != getattr(s, name):
+            return f"is of {name} {getattr(s, name)!r}, and its request names {asked[name]!r}"
+    if is_trial(s) and "at" not in asked:
+        return "is a trial, and its request does not say at which point"
     return ""
 
 
-RATE_NAMES = ("lr", "weight_decay")
-TUNING_KEY = "tuning"  # in a recorded recipe: how the search went
-SCORED_SPLIT_KEY = "scored"  # in a trial's recorded recipe: the split, which is not test
+def _odd_outcome(record: Record, found: Outcome) -> str:
+    """Return what the numbers of an outcome contradict."""
+    last, scored = record.settings.recipe["epochs"], found.test_accuracies
+    if len(found.losses) != last:
+        return f"has the losses of {len(found.losses)} epochs of {last}"
+    if not scored or max(map(int, scored)) != last or scored[str(last)] != found.accuracy:
+        return f"has accuracy {found.accuracy}, which is not that of its last epoch, {last}"
+    best = scored.get(str(found.best_epoch))
+    if best != found.best_epoch_accuracy or best != max(scored.values()):
+        return f"has best epoch {found.best_epoch}, which is not the best of those scored"
+    return ""
+
+
 GridPoint = dict[str, Any]  # learning rate, weight decay, and fields of the method
 
 

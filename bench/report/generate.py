@@ -4,17 +4,16 @@ Everything is made from the records alone, and is the same for the same records.
 """
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
 from bench.config.loading import SUITES_DIR, card_names
 from bench.config.suite import Suite, load_suite
+from bench.records.measurements import unreadable_measurements
 from bench.records.schema import Record
-from bench.records.store import Store, read_valid
+from bench.records.store import FolderRecords, Store, read_folder
 from bench.report import figures, html, ledgers, paper_tables, paper_values
 from bench.report.boards import Board, build_boards
 from bench.report.frame import record_frame
@@ -25,6 +24,7 @@ from bench.report.leaderboard import (
     render_statistics,
 )
 from bench.utils.errors import UserError
+from bench.utils.escaping import for_latex
 from bench.utils.files import FileContents, write_files
 
 if TYPE_CHECKING:
@@ -50,13 +50,23 @@ def as_parquet(records: Sequence[Record], _: Sequence[Board]) -> bytes:
 
 def as_latex(_: Sequence[Record], boards: Sequence[Board]) -> bytes:
     """Return a ``booktabs`` table for each board's complete rows, with its name as a comment."""
-    tables = [f"% {board.name}\n{_latex_table(board)}" for board in boards if board.rows]
+    tables = [
+        f"% {for_latex(board.name)}\n{_latex_table(complete_lines(board))}"
+        for board in boards
+        if board.rows
+    ]
     return ("\n\n".join(tables) + "\n").encode()
 
 
-def _latex_table(board: Board) -> str:
-    table = tabulate(complete_lines(board), "keys", "latex_booktabs", disable_numparse=True)
-    return table.replace("±", "$\\pm$").replace("–", "--")
+def _latex_table(lines: Sequence[Mapping[str, str]]) -> str:
+    table = [list(map(for_latex, row)) for row in (lines[0], *(line.values() for line in lines))]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    head, *rows = (
+        " & ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + r" \\"
+        for row in table
+    )
+    top = [rf"\begin{{tabular}}{{{'l' * len(widths)}}}", r"\toprule", head, r"\midrule"]
+    return "\n".join([*top, *rows, r"\bottomrule", r"\end{tabular}"])
 
 
 EXPORT_FORMATS: dict[str, tuple[str, Callable[[Sequence[Record], Sequence[Board]], bytes]]] = {
@@ -83,15 +93,16 @@ def regenerate(results: Path | str) -> RegeneratedFiles:
     claims, and of studies, those that are there already.
     """
     results = Path(results)
-    records, problems = read_valid(Store(results))
-    return RegeneratedFiles(write_files(results, _render_all(records, results)), problems)
+    found = read_folder(Store(results))
+    problems = [*found.problems, *unreadable_measurements(results)]
+    return RegeneratedFiles(write_files(results, _render_all(found, results)), problems)
 
 
 def refresh_page(results: Path) -> None:
     """Rewrite the page, if there is one: it has claims as soon as the folder has a claims page."""
     if (results / PAGE_FILE).is_file():
-        records, _ = read_valid(Store(results))
-        write_files(results, {PAGE_FILE: _render_all(records, results)[PAGE_FILE]})
+        found = read_folder(Store(results))
+        write_files(results, {PAGE_FILE: _render_all(found, results)[PAGE_FILE]})
 
 
 def stale_files(results: Path) -> list[Path]:
@@ -100,8 +111,8 @@ def stale_files(results: Path) -> list[Path]:
     Pictures and the page are the same bytes only from the same versions of their libraries; the
     page, which is large, may be missing.
     """
-    records, _ = read_valid(Store(results))
-    due = {results / name: content for name, content in _render_all(records, results).items()}
+    found = read_folder(Store(results))
+    due = {results / name: content for name, content in _render_all(found, results).items()}
     may_miss = results / PAGE_FILE
     return [
         path
@@ -110,14 +121,15 @@ def stale_files(results: Path) -> list[Path]:
     ]
 
 
-def _render_all(records: list[Record], results: Path) -> FileContents:
+def _render_all(found: FolderRecords, results: Path) -> FileContents:
+    records = found.records
     frame = record_frame(records)
     boards = build_boards(frame, load_suites(records))
     pictures = figures.draw_all(boards)
     shows_claims = (results / CLAIMS_FILE).is_file()
     checks = paper_values.check_papers(frame) if shows_claims else []
     texts = {
-        "leaderboard.md": render_leaderboard(boards, pictures.markdown()),
+        "leaderboard.md": render_leaderboard(boards, pictures.markdown(), found.stated),
         "leaderboard.csv": records_csv(records),
         "statistics.md": render_statistics(boards),
         "ledgers.md": ledgers.render_ledgers(boards, frame, results),

@@ -1,11 +1,7 @@
 """The boards as text: the leaderboard and its statistics as Markdown, the records as CSV."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from typing import Any
-
-from tabulate import tabulate
 
 from bench.records import description
 from bench.records.schema import Record
@@ -17,12 +13,14 @@ from bench.report.markdown import (
     REPORT_NOTICE,
     SHA_DIGITS,
     describe_input,
-    escape,
     format_mean_sd,
     format_number,
     table_from_dicts,
 )
 from bench.report.rows import TUNED_PER_TASK, MethodRow, TaskResult
+from bench.report.stated import render_stated
+from bench.utils.escaping import for_markdown
+from bench.utils.tables import csv_from_dicts
 
 LEADERBOARD_NOTICE = "<!-- made by `python -m bench report` from results/records; do not edit -->"
 NO_RECORDS = "There is no record yet; `python -m bench run` makes some."
@@ -47,22 +45,23 @@ STATISTICS_EXPLANATION = (
 )
 
 
-def render_leaderboard(boards: Sequence[Board], picture: str) -> str:
-    """Return the leaderboard; `picture` is the Markdown that shows one, or empty."""
+def render_leaderboard(boards: Sequence[Board], picture: str, stated: Sequence[Record] = ()) -> str:
+    """Return the leaderboard; `picture` is the Markdown that shows one, or empty.
+
+    Records that others have `stated` are listed below the boards, and are in none of them.
+    """
     parts = [LEADERBOARD_NOTICE, "# Leaderboard", picture, *map(_section, boards)]
     if not boards:
         parts.append(NO_RECORDS)
+    if stated:
+        parts.append(render_stated(stated))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def records_csv(records: Iterable[Record]) -> str:
     """Return one line per record, also of those that failed, in an order of their own."""
     lines = sorted((_csv_line(record) for record in records), key=_csv_sort_key)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    return csv_from_dicts(CSV_COLUMNS, lines)
 
 
 def cell_text(cell: TaskResult, count: bool = False) -> str:
@@ -75,7 +74,7 @@ def cell_text(cell: TaskResult, count: bool = False) -> str:
 
 
 def _section(board: Board) -> str:
-    parts = [f"## {escape(board.name)}"]
+    parts = [f"## {for_markdown(board.name)}"]
     if board.rows:
         parts.append(table_from_dicts(complete_lines(board)))
     if board.incomplete:
@@ -138,7 +137,7 @@ def _footer(board: Board) -> str:
     said = " ".join(
         filter(None, (EXPLANATION, _describe_tuning(recipe), board.comparison.summary()))
     )
-    return escape(f"{made}{not_run}{splits} {said}")
+    return for_markdown(f"{made}{not_run}{splits} {said}")
 
 
 def _describe_tuning(recipe: dict[str, Any]) -> str:
@@ -164,7 +163,7 @@ def _row_settings(board: Board) -> str:
         f"Rates: {'; '.join(rates)}.",
         f"Fields: {'; '.join(fields)}." if fields else "",
     ]
-    return escape(" ".join(said))
+    return for_markdown(" ".join(said))
 
 
 def _csv_line(record: Record) -> dict[str, Any]:
@@ -196,7 +195,7 @@ def render_statistics(boards: Sequence[Board]) -> str:
     parts = [REPORT_NOTICE, "# Statistics", STATISTICS_EXPLANATION]
     for board in boards:
         if len(board.rows) > 1:
-            parts += [f"## {escape(board.name)}", *_statistics_section(board.comparison)]
+            parts += [f"## {for_markdown(board.name)}", *_statistics_section(board.comparison)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -209,7 +208,7 @@ def _statistics_section(found: Comparison) -> list[str]:
     lines = [_method_line(found, i) for i in range(methods)]
     return [
         " ".join(filter(None, whole)),
-        tabulate(lines, "keys", "pipe", disable_numparse=True),
+        table_from_dicts(lines, frozenset(lines[0])),
         *_significant_pairs(found),
     ]
 
@@ -234,7 +233,7 @@ def _method_line(found: Comparison, i: int) -> dict[str, str]:
     more = found.table.mean(axis=0)[i] > found.table.mean(axis=0)
     return {
         "rank": format_rank(found.ranks[i]),
-        "method": escape(row.label),
+        "method": row.label,
         "mean over tasks": f"{row.means.over_tasks:.2f}",
         "interval": f"{low:.2f} to {high:.2f}",
         "to the first": f"{less:.2f} to {most:.2f}" if i else "",
@@ -254,11 +253,11 @@ def _significant_pairs(found: Comparison) -> list[str]:
         return []
     lines = [
         {
-            "better": escape(found.rows[i].label),
-            "worse": escape(found.rows[j].label),
+            "better": found.rows[i].label,
+            "worse": found.rows[j].label,
             "difference": f"{means[i] - means[j]:.2f}",
             "corrected p": f"{p:.2g}",
         }
         for p, i, j in sure
     ]
-    return ["### Significant pairs", tabulate(lines, "keys", "pipe", disable_numparse=True)]
+    return ["### Significant pairs", table_from_dicts(lines, frozenset(lines[0]))]

@@ -1,6 +1,5 @@
 """The ledgers: selection bias, tuning budgets and regret, initialisation, and cost."""
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,22 +14,18 @@ from bench.records.schema import (
     TuningResult,
     extract_point,
 )
-from bench.report import markdown
+from bench.report import ledger_files, markdown
 from bench.report.boards import Board
 from bench.report.frame import canonical_json
+from bench.report.ledger_files import SEARCH, SEARCH_CELL, WORKLOAD
 from bench.report.markdown import MISSING, REPORT_NOTICE, describe_machine, table_from_dicts
 from bench.report.rows import MethodRow, machine_of
-from bench.utils.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TUNING_CSV, COST_CSV = "tuning.csv", "cost.csv"
 TEXT_COLUMNS = frozenset({"suite", "backbone", "recipe", "method", "machine", "task"})
-SEARCH = ("suite", "backbone", "recipe", "method")  # searches of these are averaged
-SEARCH_CELL = (*SEARCH, "task", "seed")  # the columns that a trial and its final run share
 STRATEGY = ("suite", "backbone", "task", "method", "prompts", "machine")
-WORKLOAD = ("backbone", "batch", "precision", "device", "threads", "torch")
 SELECTION_NOTE = (
     "What picking the best epoch on test would add to each method's accuracy, in points, over all "
     "cells of its row: the mean, and the most. It is why a number of a paper whose code picks so "
@@ -63,7 +58,7 @@ TrialLine = Mapping[Any, Any]  # of the CSV of trials
 
 def render_ledgers(boards: Sequence[Board], frame: "pd.DataFrame", results: Path) -> str:
     """Return all ledgers; the trials and the costs are read from the results folder."""
-    trials, costs = _read_csv(results / TUNING_CSV), _read_csv(results / COST_CSV)
+    trials, costs = ledger_files.read_trials(results), ledger_files.read_costs(results)
     parts = [REPORT_NOTICE, "# Ledgers"]
     for title, note, lines in (
         ("Selection bias", SELECTION_NOTE, selection_bias(boards)),
@@ -224,7 +219,7 @@ def init_seconds_by_share(frame: "pd.DataFrame") -> TableLines:
     import pandas as pd
 
     own = [r for r in frame[frame["ok"]]["record"] if PROMPTS_FROM not in r.settings.fields]
-    shared = [r for r in own if r.settings.fields.get("share") is not None]
+    shared = [r for r in own if isinstance(r.settings.fields.get("share"), int | float)]
     labels = markdown.backbone_labels(shared)
     rows = [_share_row(record, labels[markdown.backbone_key(record)]) for record in shared]
     table = pd.DataFrame(rows, columns=[*STRATEGY, "share", "seconds"])
@@ -278,13 +273,3 @@ def _cost_columns(line: Mapping[Any, Any]) -> dict[str, str]:
 
 def _images_per_second(line: Mapping[Any, Any], name: str) -> str:
     return f"{1000 * int(line['batch']) / float(line[name]):.0f}"
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None

@@ -8,6 +8,7 @@ from tabulate import tabulate
 from bench.config import backbone
 from bench.records.schema import Record, Settings
 from bench.report.frame import canonical_json, differing_settings
+from bench.utils.escaping import for_markdown
 
 MISSING = "–"
 SHA_DIGITS = 12  # shown of a sha256
@@ -34,11 +35,6 @@ def describe_machine(device: object, threads: object) -> str:
     return f"{device}, {threads} thread{'' if str(threads) == '1' else 's'}"
 
 
-def escape(text: str) -> str:
-    """Return `text` on one line, in which Markdown sees neither a column's end nor a tag."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
-
-
 def table_from_dicts(
     lines: Sequence[dict[str, str]], words: frozenset[str] = frozenset({"method"})
 ) -> str:
@@ -59,8 +55,9 @@ def table_from_rows(
 ) -> str:
     """Return a Markdown table of lines whose columns may share a name."""
     align = ["left" if head in words else "right" for head in heads]
-    shown = [[escape(text) for text in line] for line in cells]
-    return tabulate(shown, list(map(escape, heads)), "pipe", colalign=align, disable_numparse=True)
+    shown = [list(map(for_markdown, line)) for line in cells]
+    names = list(map(for_markdown, heads))
+    return tabulate(shown, names, "pipe", colalign=align, disable_numparse=True)
 
 
 def backbones_sentence(records: Iterable[Record]) -> str:

@@ -1,19 +1,15 @@
 """The papers' pages: their tables from our records, in the papers' layouts; and their claims."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
 from bench.papers import claims, layouts
 from bench.papers.claims import CLAIMS_PAGE, Claim, PaperEntry
 from bench.papers.layouts import ExpandedTable, Layouts, Paper, StandIns
 from bench.report import markdown
-from bench.report.markdown import escape, table_from_rows
+from bench.report.markdown import table_from_dicts, table_from_rows
 from bench.report.paper_values import (
     ClaimCheck,
     ClaimChecker,
@@ -21,6 +17,8 @@ from bench.report.paper_values import (
     format_value,
     largest_comparable,
 )
+from bench.utils.escaping import for_markdown
+from bench.utils.tables import csv_from_dicts, csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,10 +114,10 @@ def _recipe_name(found: Layouts, instead: StandIns | None, recipe: str | None) -
 def _render_table(
     notice: str, found: Layouts, laid: ExpandedTable, results: PaperResults, suite: str | None
 ) -> str:
-    parts = [notice, f"# {found.paper.short}, {laid.id}: {laid.title}"]
+    parts = [notice, f"# {for_markdown(f'{found.paper.short}, {laid.id}: {laid.title}')}"]
     parts += [STAND_IN_TABLE_NOTICE.format(suite)] if suite else []
     for title, rows in laid.sections:
-        parts += [f"## {title}"] if title else []
+        parts += [f"## {for_markdown(title)}"] if title else []
         parts.append(_section_table(laid.columns, rows, results))
     return "\n\n".join([*parts, _footer(found, laid, results)]) + "\n"
 
@@ -136,19 +134,18 @@ def _entry_text(place: PaperEntry | None, results: PaperResults) -> str:
 
 
 def _table_csv(laid: ExpandedTable, results: PaperResults) -> str:
-    stream = io.StringIO()
-    lines = csv.writer(stream, lineterminator="\n")
-    lines.writerow(["section", "method", *laid.columns])
-    for title, rows in laid.sections:
-        for label, cells in rows:
-            lines.writerow([title, label, *(_entry_text(place, results) for place in cells)])
-    return stream.getvalue()
+    lines = [
+        [title, label, *(_entry_text(place, results) for place in cells)]
+        for title, rows in laid.sections
+        for label, cells in rows
+    ]
+    return csv_text([["section", "method", *laid.columns], *lines])
 
 
 def _footer(found: Layouts, laid: ExpandedTable, results: PaperResults) -> str:
     parts = results.parts
+    layout = f"The layout is that of {for_markdown(found.paper.short)} ({found.paper.url})."
     said = [
-        f"The layout is that of {found.paper.short} ({found.paper.url}).",
         laid.footer,
         f"Measured under recipe {parts.recipe}; mean ± sample sd over seeds; – not run or not "
         "complete, n/a not possible.",
@@ -170,7 +167,7 @@ def _footer(found: Layouts, laid: ExpandedTable, results: PaperResults) -> str:
             f"{parts.left_out} records under this recipe cannot share a table with the others "
             "and were left out."
         )
-    return escape(" ".join(filter(None, said)))
+    return f"{layout} {for_markdown(' '.join(filter(None, said)))}"
 
 
 def _render_comparisons(
@@ -184,12 +181,12 @@ def _render_comparisons(
         laid = layouts.expand_table(table)
         if laid:
             lines = list(_comparison_lines(laid, by_place, judge))
-            title = f"# {found.paper.short}, {laid.id}: claimed and measured"
-            body = tabulate(lines, "keys", "pipe", disable_numparse=True)
+            title = f"# {for_markdown(f'{found.paper.short}, {laid.id}: claimed and measured')}"
+            body = table_from_dicts(lines, frozenset(lines[0])) if lines else ""
             name = f"{table.id}{COMPARISON_SUFFIX}"
             parts = [notice, title, body, MARGIN_NOTE]
             made[f"{name}.md"] = "\n\n".join(parts) + "\n"
-            made[f"{name}.csv"] = dicts_to_csv(lines)
+            made[f"{name}.csv"] = csv_from_dicts(list(lines[0]) if lines else [], lines)
     return made
 
 
@@ -221,9 +218,10 @@ CLAIMS_NOTICE = "<!-- made by `python -m bench claims` from the records; do not 
 
 def claims_files(found: Sequence[ClaimCheck]) -> dict[str, str]:
     """Return the files of the claims page, by name."""
+    lines = [verdict.to_row() for verdict in found]
     return {
         "claims.md": render_claims(found),
-        "claims.csv": dicts_to_csv([verdict.to_row() for verdict in found]),
+        "claims.csv": csv_from_dicts(list(lines[0]) if lines else [], lines),
     }
 
 
@@ -233,7 +231,8 @@ def render_claims(found: Sequence[ClaimCheck]) -> str:
     for paper in dict.fromkeys(verdict.claim.paper for verdict in found):
         of_paper = [verdict for verdict in found if verdict.claim.paper == paper]
         card = layouts.load_layouts(paper).paper
-        parts += [f"## {card.title} ({card.year})", _paper_summary(card, of_paper)]
+        title = for_markdown(f"{card.title} ({card.year})")
+        parts += [f"## {title}", _paper_summary(card, of_paper)]
         page = [verdict for verdict in of_paper if verdict.claim.table == CLAIMS_PAGE]
         if page:
             parts += [
@@ -263,23 +262,12 @@ def count_statuses(found: Sequence[ClaimCheck]) -> str:
 def _paper_summary(card: Paper, found: Sequence[ClaimCheck]) -> str:
     columns = sorted({line["column"] for v in found if (line := v.to_row())["column"]})
     compared = f" Accuracies are compared with our {' or '.join(columns)}, whichever the paper "
-    return escape(
-        f"{card.url}; {len(found)} claims: {count_statuses(found)}."
-        f"{compared}that ran the row reports."
-    )
+    said = f"{len(found)} claims: {count_statuses(found)}.{compared}that ran the row reports."
+    return f"{card.url}; {for_markdown(said)}"
 
 
 def _checks_table(found: Sequence[ClaimCheck], names: Sequence[str]) -> str:
     lines = [verdict.to_row() for verdict in found]
-    cells = [[escape(line[name]) or "–" for name in names] for line in lines]
+    cells = [[line[name] or "–" for name in names] for line in lines]
     heads = [name.capitalize() for name in names]
-    return tabulate(cells, heads, "pipe", disable_numparse=True)
-
-
-def dicts_to_csv(lines: Sequence[Mapping[str, str]]) -> str:
-    """Return lines with the same keys as CSV."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(lines[0]) if lines else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return stream.getvalue()
+    return table_from_rows(heads, cells, frozenset(heads))

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -14,8 +13,9 @@ from bench.config.recipe import load_recipe
 from bench.config.suite import load_suite
 from bench.records import schema
 from bench.records.schema import Record
-from bench.records.store import Store, read_predictions, read_record
+from bench.records.store import Store, read_record
 from bench.report import statistics
+from bench.utils import toml
 from bench.utils.errors import UserError
 
 MIN_DIGITS = 4  # hex digits that may name a cell
@@ -51,7 +51,7 @@ def mcnemar_sentence(one: Record, other: Record, store: Store) -> str:
     """Return McNemar's test on two cells of one test split, in a sentence, or an empty text."""
     if (one.settings.task, one.settings.data_key) != (other.settings.task, other.settings.data_key):
         return ""
-    kept = [read_predictions(store.predictions_path(record.settings)) for record in (one, other)]
+    kept = [store.read_predictions(record.settings) for record in (one, other)]
     right = [found.correct() if found else None for found in kept]
     a, b = right
     if a is None or b is None:
@@ -117,7 +117,7 @@ def _tuning_options(record: Record) -> list[str]:
 @cache
 def _tunes_by_default(suite: str, recipe: str | None) -> bool:
     """Return whether a run tunes by default."""
-    with suppress(UserError):  # a card that is not here
+    with suppress(UserError, OSError):  # a card that is not here, or a name that no file can have
         return load_recipe(recipe or load_suite(suite).recipe).tuning.by_default
     return False
 
@@ -129,10 +129,9 @@ def _set_argument(value: Any) -> str:
 
 def _is_bare_word(text: str) -> bool:
     try:
-        tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return True
-    return False
+        return bool(toml.parse_value(text) == text)
+    except toml.NotToml:  # a date, say, which has to be quoted
+        return False
 
 
 def _to_toml(value: Any) -> str:

@@ -138,7 +138,7 @@ def measurement_frame(
     """Return a row per value that was measured: the cell's place, and the measurement's columns."""
     columns, rows = list(measurements.find_measurement(measurement).columns), []
     for place, record in cells:
-        found = measurements.read_measurement(results, record.cell, measurement) if record else None
+        found = measurements.find_measured(results, record.cell, measurement) if record else None
         rows += (
             [{**place, **dict(zip(columns, row, strict=True))} for row in found.rows]
             if found

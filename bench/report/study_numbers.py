@@ -15,6 +15,7 @@ from bench.report.markdown import (
     table_from_rows,
 )
 from bench.report.study_data import StudyCell
+from bench.utils.escaping import for_markdown
 
 
 def first_epoch_reaching(accuracies: Sequence[float], target: float) -> int | None:
@@ -128,7 +129,7 @@ def training_frame(study: Study, cells: Sequence[StudyCell], results: Path) -> p
     return whole.assign(seconds=whole["seconds"] + whole["init_seconds"])
 
 
-EDGE_MARK = " \\*"  # Markdown
+EDGE_MARK = " *"
 
 
 def chosen_section(study: Study, cells: Sequence[StudyCell]) -> list[str]:
@@ -146,7 +147,7 @@ def chosen_section(study: Study, cells: Sequence[StudyCell]) -> list[str]:
             f"{name} {format_axis_value(row[name])}" for name in open_ if not pd.isna(row[name])
         )
         line[row["task"]] = words + (EDGE_MARK if row["ends"] else "")
-    note = (
+    note = for_markdown(
         "By trials on validation data, as many for every method;"
         f"{EDGE_MARK}: an end of those tried."
     )

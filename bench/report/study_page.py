@@ -24,12 +24,12 @@ from bench.report import markdown, paper_tables, study_data, study_numbers
 from bench.report.frame import record_frame
 from bench.report.markdown import (
     MISSING,
-    escape,
     format_axis_value,
     table_from_dicts,
     table_from_rows,
 )
 from bench.report.study_data import RecordsByCell, StudyCell
+from bench.utils.escaping import for_csv, for_link, for_markdown
 from bench.utils.files import FileContents, write_files
 
 STUDIES_FOLDER, QUICK_SUFFIX = "studies", ".quick"
@@ -69,16 +69,17 @@ def render_files(
     tried = study_data.best_by_learning_rate(study, cells)
     drawn = _figure_files(stem, study, shown, trained, tried)
     name = Path(stem).name
+    picture = for_link(f"{name}.png")
     parts = [
         *_page_header(named, is_quick, study, gone),
-        *([f"![{study.title}]({name}.png)"] if drawn[f"{stem}.png"] else []),
-        f"## {figure.value}",
+        *([f"![{for_markdown(study.title)}]({picture})"] if drawn[f"{stem}.png"] else []),
+        f"## {for_markdown(figure.value)}",
         _values_table(shown, figure),
         *_differences_section(apart, figure.value),
         *study_numbers.chosen_section(study, cells),
-        *study_numbers.trials_section(study, tried, f"{name}{TRIALS_SUFFIX}.png"),
+        *study_numbers.trials_section(study, tried, for_link(f"{name}{TRIALS_SUFFIX}.png")),
         *_printed_section(study, cells),
-        *study_numbers.convergence_section(trained, f"{name}{CONVERGENCE_SUFFIX}.png"),
+        *study_numbers.convergence_section(trained, for_link(f"{name}{CONVERGENCE_SUFFIX}.png")),
         _footer(study, cells, frame, name, results),
     ]
     page = "\n\n".join(parts) + "\n"
@@ -87,18 +88,20 @@ def render_files(
 
 
 def _to_csv(frame: pd.DataFrame) -> bytes:
-    return frame.to_csv(index=False, lineterminator="\n").encode()
+    shown = frame.map(for_csv).rename(columns=for_csv)
+    return shown.to_csv(index=False, lineterminator="\n").encode()
 
 
 def _page_header(named: NamedStudy, is_quick: bool, study: Study, gone: Sequence[str]) -> list[str]:
     """Return the head of a page."""
     parts = [
-        NOTICE.format(named.name + (" --quick" if is_quick else "")),
-        f"# {study.title}",
+        NOTICE.format(for_markdown(named.name) + (" --quick" if is_quick else "")),
+        f"# {for_markdown(study.title)}",
         *([STAND_IN_NOTICE.format(STAND_IN_SUITE)] if is_quick else []),
-        f"In the paper: {study.shows}",
+        f"In the paper: {for_markdown(study.shows)}",
     ]
-    return parts + ([f"Left out, for want of a stand-in: {', '.join(gone)}."] if gone else [])
+    left_out = f"Left out, for want of a stand-in: {for_markdown(', '.join(gone))}."
+    return [*parts, left_out] if gone else parts
 
 
 def _file_stem(named: NamedStudy, is_quick: bool) -> str:
@@ -254,11 +257,11 @@ def _footer(
 ) -> str:
     counted = len(frame.drop_duplicates([*CELL_COLUMNS, *study.varied()]))
     parts = [
-        FOOTER.format(counted, len(cells), name),
         markdown.backbones_sentence(record for _, record in cells if record),
         _accuracy_drift_note(study, cells, results),
     ]
-    return escape(" ".join(filter(None, parts)))
+    said = for_markdown(" ".join(filter(None, parts)))
+    return " ".join(filter(None, (FOOTER.format(counted, len(cells), for_link(name)), said)))
 
 
 def _accuracy_drift_note(study: Study, cells: Sequence[StudyCell], results: Path) -> str:
@@ -270,7 +273,7 @@ def _accuracy_drift_note(study: Study, cells: Sequence[StudyCell], results: Path
         for name in final[:1]
         if record
         and record.outcome
-        and (found := measurements.read_measurement(results, record.cell, name))
+        and (found := measurements.find_measured(results, record.cell, name))
     ]
     apart = [difference for difference in differences if difference]
     if not apart:

@@ -15,6 +15,7 @@ from bench.records.schema import Record, Settings
 from bench.records.store import Store
 from bench.training import devices, trainer
 from bench.utils.errors import UserError
+from bench.utils.escaping import for_markdown, for_terminal
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -129,7 +130,8 @@ class TensorBoardTracker:
             metrics = {FINAL_ACCURACY_TAG: record.outcome.accuracy}
             self.writer.add_hparams(hparams(record.settings), metrics, run_name=".")
         elif record.failure:
-            self.writer.add_text("failure", f"{record.failure.error}: {record.failure.message}")
+            said = f"{record.failure.error}: {record.failure.message}"
+            self.writer.add_text("failure", for_markdown(said))
 
 
 @contextmanager
@@ -172,4 +174,7 @@ def hparams(settings: Settings) -> dict[str, Any]:
     common = {name: getattr(settings, name) for name in names}
     own = {f"method.{name}": value for name, value in settings.fields.items()}
     every = {**common, "recipe": settings.recipe["name"], **settings.rates, **own}
-    return {k: v if isinstance(v, int | float | str) else str(v) for k, v in every.items()}
+    return {
+        for_terminal(k): v if isinstance(v, int | float) else for_terminal(v)
+        for k, v in every.items()
+    }

@@ -1,6 +1,7 @@
 """A cell: one method, backbone, task and seed with all that a run of it needs, and its data."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,11 @@ class Cell:
     tuned: TuningResult | None = None  # the trials that chose its rates
     measurements: tuple[str, ...] = ()  # the measurements that a study takes of it
     data_warnings: tuple[str, ...] = ()  # oddities of its data that are no reason to refuse them
+
+    @cached_property
+    def digest(self) -> str:
+        """The cell's name; hashed once, for a plan asks many times for it."""
+        return self.settings.digest()
 
     @property
     def views(self) -> Views:

@@ -20,11 +20,13 @@ from safetensors.torch import save_file
 from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
-from torchvision.datasets import ImageFolder
 from torchvision.transforms import functional as transforms
 
+from bench.data.class_folders import list_images
+from bench.data.image_files import DECODE_ERRORS, read_image_file
 from bench.data.images import decode_rgb
 from bench.models.backbones import use_plain_attention
+from bench.utils.errors import UserError
 
 SIDE = 32  # pixels
 SIZES = {
@@ -134,17 +136,17 @@ def normalised_patches(images: Tensor, patch: int) -> Tensor:
 
 def read_images(folder: Path, size: int) -> tuple[Tensor, Tensor]:
     """Read all images below `folder` as uint8, (B, 3, size, size), and their classes, (B,)."""
-    dataset = ImageFolder(
-        str(folder),
-        lambda image: transforms.pil_to_tensor(_resize(image, size)),
-        loader=_load_image,
+    images, labels = zip(
+        *((_load_image(path, size), label) for path, label in list_images(folder)), strict=True
     )
-    images, labels = zip(*dataset, strict=True)
     return torch.stack(images), torch.tensor(labels)
 
 
-def _load_image(path: str) -> Image.Image:
-    return decode_rgb(Path(path).read_bytes())
+def _load_image(path: Path, size: int) -> Tensor:
+    try:
+        return transforms.pil_to_tensor(_resize(decode_rgb(read_image_file(path)), size))
+    except DECODE_ERRORS as error:
+        raise UserError(f"{path} is not an image to learn from: {error}") from None
 
 
 def _resize(image: Image.Image, size: int) -> Image.Image:

@@ -23,14 +23,15 @@ from bench.config.recipe import Recipe
 from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
 from bench.data.splits import Examples
 from bench.models import backbones, compatibility, compilation, weight_files
+from bench.records import serialising
+from bench.records.predictions import Predictions
 from bench.records.schema import Failure, Outcome, Record
-from bench.records.store import Predictions, Store
+from bench.records.store import Store
 from bench.training import callbacks, devices, trainer
 from bench.training.callbacks import Callback, ProgressCallback, TrainingMonitor
 from bench.training.cell import Cell, load_split, load_training_examples, make_loader
 from bench.training.feature_cache import FeatureCache
 from bench.utils.errors import first_line
-from bench.utils.files import write_atomically
 from methods import Unsupported
 from methods.shared.memory import SpillWarning, is_out_of_memory
 
@@ -141,6 +142,7 @@ def train_and_evaluate(
         test_accuracies={str(epoch): e.accuracy for epoch, e in evaluations.items()},
         predictions=_write_predictions(last, cell, store),
     )
+    serialising.require_readable(outcome)
     spilled = {"spilled": "; ".join(trained.init.spilled)} if trained.init.spilled else {}
     return outcome, {**trained.loading_notes, **spilled}
 
@@ -271,7 +273,7 @@ def _write_predictions(last: trainer.EvaluationResult, cell: Cell, store: Store)
     """Write the predicted and the true classes to the store; return the former's hash."""
     classes, labels = (part.numpy().astype(np.int16) for part in (last.classes, last.labels))
     predictions = Predictions(classes, labels)
-    write_atomically(store.predictions_path(cell.settings), predictions.to_bytes())
+    store.write_predictions(cell.settings, predictions)
     return predictions.sha256()
 
 

@@ -3,12 +3,16 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MAX_SHOWN = 200  # characters of a name that was given
+MAX_LISTED = 200  # names that are there: all of the project's own methods
+MAX_COMPARED = 10_000  # names that a misspelt one is compared with: a second, at most
+
 
 class UserError(Exception):
     """Bad input: the message says what was given, what was expected, and what is near."""
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an error's message; many libraries add more below it."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
@@ -21,6 +25,9 @@ def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:
     bench.utils.errors.UserError: no method 'vtp_deep'; did you mean vpt_deep?
     """
     choices = sorted(known)
-    near = get_close_matches(given, choices, n=3)
-    hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(choices)}"
-    return UserError(f"no {kind} {given!r}; {hint}")
+    near = get_close_matches(given[:MAX_SHOWN], choices[:MAX_COMPARED], n=3)
+    more = f" and {len(choices) - MAX_LISTED:,} more" if len(choices) > MAX_LISTED else ""
+    listed = f"there are {', '.join(choices[:MAX_LISTED])}{more}"
+    hint = f"did you mean {', '.join(near)}?" if near else listed
+    shown = repr(given) if len(given) <= MAX_SHOWN else f"{given[:MAX_SHOWN]!r} ..."
+    return UserError(f"no {kind} {shown}; {hint}")

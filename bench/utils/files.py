@@ -4,12 +4,14 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 
 import platformdirs
@@ -18,36 +20,56 @@ from bench.utils import parallel
 
 REPO_ROOT = Path(__file__).parent.parent.parent
 CLOCK_TICK = 0.02  # seconds: the coarsest resolution of file times to reckon with
+HASH, MAX_CACHE_BYTES = re.compile("[0-9a-f]{64}"), 2**28
 HASH_CACHE_FORMAT = 1  # raised when the meaning of the cached hashes changes
+LFS_MARK = b"version https://git-lfs.github.com/spec/"  # begins a pointer of Git LFS
+LFS_PROBLEM = "it is a Git LFS pointer, not the file; run git lfs pull"
 FileStamp = list[int]  # size, mtime and ctime in ns, inode
 # by name below a folder; None: there should be no such file
 FileContents = dict[str, bytes | None]
 
 
 def sha256_of_file(path: Path) -> str:
-    """Hash a file's bytes, read in chunks."""
-    with open(path, "rb") as file:
+    """Hash a regular file's bytes, read in chunks; links to it are followed."""
+    with open_regular_file(path, follow_links=True) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class UnsafeFile(OSError):
     """A path that is no regular file, or a file beyond the limit of its kind."""
 
-    def __init__(self, message: str):
-        super().__init__(errno.EINVAL, message)  # so that `strerror` is the message
+    def __init__(self, message: str, path: str | None = None):
+        super().__init__(errno.EINVAL, message, path)  # so that `strerror` is the message
+
+
+def open_regular_file(path: Path, follow_links: bool = False) -> BufferedReader:
+    """Open a regular file for reading.
+
+    Opening never waits (that of a FIFO does, when opened plainly). Raises `UnsafeFile` for anything
+    else, a link included unless `follow_links`, and `OSError` for a file that cannot be opened.
+    """
+    try:
+        return open(path, "rb", opener=_regular_file_opener(follow_links))
+    except ValueError:  # a zero byte, or half of a character
+        raise UnsafeFile("no file has such a name", str(path)) from None
 
 
 def read_regular_file(path: Path, limit: int, follow_links: bool = False) -> bytes:
     """Read a regular file of at most `limit` bytes.
 
-    Opening never waits (a FIFO does, when opened plainly) and reading never goes beyond the limit,
-    whatever size the file claims. Raises `UnsafeFile` for anything else, a link included unless
-    `follow_links`, and `OSError` for a file that cannot be read.
+    Reading never goes beyond the limit, whatever size the file claims. Raises as
+    `open_regular_file` does, and `UnsafeFile` for a larger file and for the pointer that stands for
+    a file of Git LFS.
     """
-    with open(path, "rb", opener=_regular_file_opener(follow_links)) as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise UnsafeFile(f"it is larger than {limit:,} bytes")
+    with open_regular_file(path, follow_links) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(min(size, limit) + 1)  # no more: it is allocated before it is read
+        if size < len(content) <= limit:  # it grows, or says no size
+            content += file.read(limit + 1 - len(content))
+    if max(size, len(content)) > limit:
+        raise UnsafeFile(f"it is larger than {limit:,} bytes", str(path))
+    if content.startswith(LFS_MARK):
+        raise UnsafeFile(LFS_PROBLEM, str(path))
     return content
 
 
@@ -58,13 +80,18 @@ def _regular_file_opener(follow_links: bool) -> Callable[[str, int], int]:
         try:
             file = os.open(path, mode | flags)
         except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise UnsafeFile("it is a link") from None
+            if error.errno == errno.ELOOP and not follow_links:
+                raise UnsafeFile("it is a link", path) from None
+            if error.errno == errno.ENXIO:  # a socket
+                raise UnsafeFile("it is not a regular file", path) from None
             raise
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            os.close(file)
-            raise UnsafeFile("it is not a regular file")
-        return file
+        mode = os.fstat(file).st_mode
+        if stat.S_ISREG(mode):
+            return file
+        os.close(file)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        raise UnsafeFile("it is not a regular file", path)
 
     return opener
 
@@ -98,15 +125,19 @@ def write_files(folder: Path, contents: FileContents) -> list[Path]:
     return written
 
 
-def sha256_of_files(folder: Path, files: Sequence[Path]) -> list[str]:
+def sha256_of_files(folder: Path, files: Sequence[Path], limit: int | None = None) -> list[str]:
     """Return the SHA-256 of each file, from the cache of `folder` where the file is unchanged.
 
     A file is hashed again when its size, one of its times or its inode has changed. A file that
     was written a moment ago is hashed a clock tick later: a second write within the same tick
-    would not change its times. Raises `OSError` for a file that cannot be read.
+    would not change its times. Raises `OSError` for a file that cannot be read, and `UnsafeFile`
+    for one of more than `limit` bytes.
     """
     known = _read_hash_cache(folder)
     now = {str(file): _file_stamp(file) for file in dict.fromkeys(files)}
+    for name, (size, *_) in now.items():
+        if limit is not None and size > limit:
+            raise UnsafeFile(f"it is larger than {limit:,} bytes", name)
     _wait_for_clock_tick(now.values())
     stale = [name for name, stamp in now.items() if known.get(name, [None])[0] != stamp]
     if stale:
@@ -131,7 +162,7 @@ def file_stamps(files: Iterable[Path]) -> tuple[tuple[int, ...], ...]:
 def run_once(check: str, content: str, work: Callable[[], None]) -> None:
     """Run a check of content with this hash, unless it has already passed."""
     place = _cache_dir() / check / content
-    if not place.exists():
+    if not os.path.exists(place):  # False also where the cache cannot be looked into
         work()
         with suppress(OSError):
             write_atomically(place, b"")
@@ -156,15 +187,17 @@ def _wait_for_clock_tick(stamps: Iterable[FileStamp]) -> None:
 
 def _hash_cache_file(folder: Path) -> Path:
     """Return the file that caches the hashes of a folder's files."""
-    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     return _cache_dir() / f"sha256-{HASH_CACHE_FORMAT}" / f"{name}.json"
 
 
 def _read_hash_cache(folder: Path) -> dict[str, tuple[FileStamp, str]]:
     """Read the cached stamps and hashes by path; an unreadable cache is an empty one."""
-    with suppress(OSError, ValueError, TypeError, AttributeError):
-        found = json.loads(_hash_cache_file(folder).read_text(encoding="utf-8"))
-        return {str(name): (list(stamp), str(sha)) for name, (stamp, sha) in found.items()}
+    with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
+        found = json.loads(read_regular_file(_hash_cache_file(folder), MAX_CACHE_BYTES))
+        return {
+            name: (list(stamp), sha) for name, (stamp, sha) in found.items() if HASH.fullmatch(sha)
+        }
     return {}
 
 

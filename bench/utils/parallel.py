@@ -18,9 +18,19 @@ def available_cores() -> int:
     return len(ours(0)) if ours else os.cpu_count() or 1
 
 
-def omp_env(threads: int) -> dict[str, str]:
-    """Return a worker's environment variables for `threads`; the user's own setting wins."""
-    return {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
+def requested_threads() -> int:
+    """Return the threads of a process that the user's environment asks for, or 1."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list: per level
+    return max(1, int(first)) if first.isascii() and first.isdecimal() and len(first) < 6 else 1
+
+
+def omp_env(threads: int, passive: bool = False) -> dict[str, str]:
+    """Return a worker's environment variables for `threads`; the user's own settings win.
+
+    Threads that are `passive` sleep while they wait for each other; otherwise they spin.
+    """
+    wanted = {"OMP_NUM_THREADS": str(threads)} | ({"OMP_WAIT_POLICY": "PASSIVE"} if passive else {})
+    return {name: os.environ.get(name, value) for name, value in wanted.items()}
 
 
 def threaded_map(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:

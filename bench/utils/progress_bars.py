@@ -14,8 +14,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from bench.utils.escaping import for_terminal
+
 # name, amount done, total amount (0: unknown)
 TransferCallback = Callable[[str, int, int], None]
+
+
+def print_line(console: Console, text: str) -> None:
+    """Print a text on one line, in which nothing is rich's markup."""
+    console.print(for_terminal(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 class TransferProgress:
@@ -29,7 +36,7 @@ class TransferProgress:
         self.on_bytes: TransferCallback = partial(self._update, decimal)
         self.on_images: TransferCallback = partial(self._update, "{:,} images".format)
         self.bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[amount]}"),
             TimeRemainingColumn(),
@@ -45,7 +52,9 @@ class TransferProgress:
     def _update(self, unit: Callable[[int], str], name: str, done: int, total: int) -> None:
         amount = f"{unit(done)} of {unit(total)}" if total else unit(done)
         if name not in self.active_tasks:
-            self.active_tasks[name] = self.bars.add_task(name, total=total or None, amount=amount)
+            self.active_tasks[name] = self.bars.add_task(
+                for_terminal(name), total=total or None, amount=amount
+            )
             if not self.console.is_terminal:
                 goes_on = f"{unit(done)} of " * (0 < done < total)
                 self._print(f"{name}: {goes_on}{unit(total) if total else 'of unknown size'}")
@@ -57,4 +66,4 @@ class TransferProgress:
             self._print(f"{name}: done, {unit(done)}")
 
     def _print(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        print_line(self.console, text)

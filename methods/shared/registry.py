@@ -1,12 +1,15 @@
 """The registry of methods by name."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
 from methods.shared.base import Method
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")  # as in `bench.utils.names`
 
 _methods: dict[str, Method] = {}
 _remarks: dict[str, str] = {}
@@ -19,8 +22,15 @@ def register(name: str, method: Method, remark: str = "") -> None:
     """Register `method` under the `name` that the command line and the records use.
 
     A `remark` is a footnote shown with the method's results. Raises `ValueError` if the name is
-    taken.
+    taken or cannot stand in a path, and `TypeError` for what is no method.
     """
+    if not isinstance(method, Method) or not is_dataclass(method):
+        raise TypeError(f"{name!r} is registered as a {type(method).__name__}, which is no method")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!a:.60} is no name for a method: letters, digits, _, . and - were expected, "
+            "1 to 100, and no . or - first"
+        )
     if name in _methods:
         raise ValueError(f"the method name {name!r} is taken by {_methods[name]}; choose another")
     _methods[name] = method
@@ -35,11 +45,21 @@ def refuse(name: str, reason: str) -> None:
 
 @contextmanager
 def registering_plugin(code: str) -> Iterator[None]:
-    """Attribute every method registered within this context to the plug-in with this `code`."""
+    """Attribute every method registered within this context to the plug-in with this `code`.
+
+    Where the plug-in fails, none of its methods stay.
+    """
     global _loading_code
     before, _loading_code = _loading_code, code
+    tables: list[dict[str, Any]] = [_methods, _remarks, _refusals, _codes]
+    known = [dict(table) for table in tables]
     try:
         yield
+    except BaseException:
+        for table, former in zip(tables, known, strict=True):
+            table.clear()
+            table.update(former)
+        raise
     finally:
         _loading_code = before
 

@@ -14,6 +14,8 @@ LIBRARY_DIRS = tuple(
     for name, path in sysconfig.get_paths().items()
     if name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
+# also the user's, those of the interpreter below an environment, and those linked from a cache
+INSTALL_DIRS = {"site-packages", "dist-packages"}
 
 
 def hash_file(path: Path) -> str:
@@ -65,8 +67,10 @@ def _user_files(name: str) -> Iterable[Path]:
         spec = find_spec(name)
     except (ImportError, ValueError):  # a module without a spec, such as __main__
         return []
-    origin = Path(spec.origin).resolve() if spec and spec.has_location and spec.origin else None
-    return [] if origin is None or _is_library(origin) else _package_files(origin)
+    origin = Path(spec.origin) if spec and spec.has_location and spec.origin else None
+    if origin is None or INSTALL_DIRS & {*origin.parts} or _is_library(origin.resolve()):
+        return []
+    return _package_files(origin.resolve())
 
 
 def _package_files(origin: Path) -> Iterable[Path]:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import timm
@@ -10,6 +11,7 @@ from torch import nn
 
 import methods
 from bench.cli.main import main
+from support import honest_records as honest
 from support.tiny import ARCHITECTURE, command, write_all
 
 
@@ -106,3 +108,25 @@ def test_prompts_cannot_be_merged_and_the_small_file_is_kept(folder, tmp_path, c
     assert export(folder, record, "--out", out, "--merged", tmp_path / "m.safetensors") == 2
     assert "vpt_deep cannot be merged" in capsys.readouterr().err
     assert out.exists()
+
+
+@pytest.mark.parametrize("kind", ["csv", "latex", "parquet"])
+def test_results_leave_in_other_formats(tmp_path, kind, capsys):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    made = honest.honest(hits=600), honest.honest("spt_deep", 720)
+    root = honest.write(tmp_path, *made).root
+    assert main(["export", "--format", kind, "--results", str(root)]) == 0
+    path = Path(capsys.readouterr().out.split(":")[0])
+    if kind == "parquet":
+        import pandas as pd
+
+        assert pd.read_parquet(path)["accuracy"].tolist() == [90.0, 75.0]
+    else:
+        assert "75.0" in path.read_text(encoding="utf-8")
+
+
+def test_an_unknown_format_names_near_ones(tmp_path, capsys):
+    root = honest.write(tmp_path, honest.honest()).root
+    assert main(["export", "--format", "latec", "--results", str(root)]) == 2
+    assert "did you mean latex?" in capsys.readouterr().err

@@ -66,7 +66,7 @@ def test_no_command_s_help_imports_what_the_command_needs(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["bench.utils", "bench.utils.errors"]
+    assert done.stdout.split() == ["bench.utils", "bench.utils.errors", "bench.utils.escaping"]
 
 
 @pytest.mark.parametrize("path", main.command_files().values(), ids=lambda path: path.stem)

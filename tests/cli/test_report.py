@@ -18,7 +18,7 @@ def test_report_names_what_it_wrote_and_verify_agrees(cards, tmp_path, capsys):
     assert str(tmp_path / "leaderboard.md") in out
     assert all(Path(line).is_file() for line in out)
     assert main.main(["verify", "--results", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == "2 records, 0 unsound; 0 tables out of date\n"
+    assert capsys.readouterr().out.startswith("2 records, 0 unsound; 0 tables out of date\n")
 
 
 @pytest.mark.parametrize("act", ["report", "verify"])

@@ -206,7 +206,11 @@ def test_a_task_that_stands_twice_is_refused(tmp_path):
     ("old", "new", "reason"),
     [
         ("warmup_epochs     = 10", "warmup_epochs = 100", "100 warm-up epochs leave none of 100"),
-        ("batch             = 32", "batch = 0", "batch must be above 0; 0 was given"),
+        (
+            "batch             = 32",
+            "batch = 0",
+            "batch: a whole number from 1 to 1,000,000 was expected; 0 was given",
+        ),
         ("[views.default]", "[views.mini]", "views needs a table called default"),
     ],
 )

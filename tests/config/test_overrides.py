@@ -133,5 +133,5 @@ def test_the_page_on_preprocessing_names_every_view_and_what_can_be_set():
 
 @pytest.mark.parametrize("share", [0.0, 1.5])
 def test_a_share_that_is_none_is_refused(share: float) -> None:
-    with pytest.raises(UserError, match="train_share is above 0 and at most 1"):
+    with pytest.raises(UserError, match="train_share: a number above 0, up to 1, was expected"):
         override_recipe(load_recipe("quick"), {"train_share": share})

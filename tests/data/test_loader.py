@@ -1,7 +1,10 @@
 """The loader: batches and their order, the image cache, and prefetching within bounds."""
 
+import multiprocessing
 import os
+import sys
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -233,6 +236,25 @@ def test_the_workers_of_a_pass_stay_for_the_next(told, monkeypatch):
     passes = [torch.cat(list(found.batches(KEYS))) for _ in range(3)]
     assert len(torch.cat(passes)[:, 1].unique()) == 2
     assert all(torch.equal(one[:, 0], torch.arange(80)) for one in passes)
+
+
+@pytest.fixture(params=["spawn", "forkserver"])
+def another_default(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Python starts processes in another way than by a fork, unless told."""
+    usual = multiprocessing.get_start_method()
+    multiprocessing.set_start_method(request.param, force=True)
+    yield
+    multiprocessing.set_start_method(usual, force=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+@pytest.mark.usefixtures("another_default")
+def test_a_worker_has_all_that_its_parent_has_whatever_python_s_default(told, monkeypatch):
+    class Unsendable(Told):
+        """Of a class that no other process finds by its name."""
+
+    found = torch.cat(list(stream(Unsendable(told.file), monkeypatch).batches(KEYS)))
+    assert torch.equal(found[:, 0], torch.arange(80))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

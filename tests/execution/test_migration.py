@@ -153,8 +153,18 @@ def test_a_record_whose_method_is_registered_otherwise_now_asks_for_what_it_was(
     assert migration._migrate_request(asked)["changes"] == {}
 
 
+SETTINGS_ALONE = '{"schema": 1, "cell": "0123456789abcdef", "settings": {"method": ["linear"]}}'
+DEEP = '{"schema": 1, "cell": "x", "settings": {"a": ' + "[" * 900 + "]" * 900 + "}}"
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"schema": 1}', '{"schema": 1, "settings": 3, "cell": "x"}']
+    "text",
+    [
+        *("", "[]", '{"schema": 1}', '{"schema": 1, "settings": 3, "cell": "x"}', "[" * 10**5),
+        *('{"schema": 1, "schema": 1}', '{"schema": NaN}', '{"schema": ' + "1" * 4000 + "}"),
+        *(SETTINGS_ALONE, DEEP),
+    ],
+    ids=range(10),
 )
 def test_what_is_no_record_is_named_and_left(old, capsys, text):
     path = Store(old).files()[0]
@@ -162,6 +172,65 @@ def test_what_is_no_record_is_named_and_left(old, capsys, text):
     assert migrate(old) == 1
     assert str(path) in capsys.readouterr().err
     assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    ("old_text", "new_text"),
+    [
+        ('"method": "linear"', '"method": "../linear"'),
+        ('"train_seconds": ', '"train_seconds": 1e999'),
+        ('"trials": [', '"trials": ["", '),
+        ('"request": {', '"request": {"unknown": 1, '),
+        ('"test_images": ', '"test_images": -'),
+    ],
+)
+def test_what_the_present_schema_would_refuse_is_named_and_left(old, capsys, old_text, new_text):
+    files = [*Store(old).files(), *Store(old / "trials").files()]
+    path = next(p for p in files if old_text in p.read_text(encoding="utf-8"))
+    forged = path.read_text(encoding="utf-8").replace(old_text, new_text)
+    path.write_text(forged, encoding="utf-8")
+    assert migrate(old) == 1
+    assert str(path) in capsys.readouterr().err
+    assert path.read_text(encoding="utf-8") == forged
+
+
+def test_a_record_that_names_no_cell_is_named_and_left(old, capsys):
+    path = Store(old).files()[0]
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    del whole["cell"]
+    path.write_text(json.dumps(whole), encoding="utf-8")
+    assert migrate(old) == 1
+    assert f"{path} names cell none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text", ["", "before\n", f"{migration.MAP_HEADER}\nx,y\n", "\x00", '"' + "x" * 200_000]
+)
+def test_a_map_that_is_none_is_a_sentence_and_nothing_is_moved(old, capsys, text):
+    (old / migration.MAP_FILE).write_text(text, encoding="utf-8")
+    before = content(old)
+    assert migrate(old) == 2
+    assert "is not the map of a migration" in capsys.readouterr().err
+    assert content(old) == before
+
+
+def test_measures_that_are_no_file_are_named_and_left(old, capsys, tmp_path):
+    path = next(old.rglob("convergence.json"))
+    (tmp_path / "elsewhere").write_text("{}", encoding="utf-8")
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    assert migrate(old) == 1
+    assert f"{path} is not a file of measures: it is a link" in capsys.readouterr().err
+    assert path.is_symlink()
+
+
+def test_a_folder_that_leads_out_is_not_followed(old, capsys, tmp_path):
+    (old / "predictions").rename(tmp_path / "elsewhere")
+    (old / "predictions").symlink_to(tmp_path / "elsewhere")
+    before = content(old)
+    assert migrate(old) == 2
+    assert "leads out of" in capsys.readouterr().err
+    assert content(old) == before
 
 
 @pytest.mark.parametrize("act", ["run", "tune", "report", "verify", "status"])

@@ -136,6 +136,21 @@ def test_libraries_and_the_project_itself_are_not_part_of_it(tmp_path):
     assert source_hash._transitive_sources(path) == {path}
 
 
+@pytest.mark.parametrize("folder", ["site-packages", "dist-packages"])
+def test_a_library_is_one_wherever_its_folder_and_whatever_it_links_to(
+    tmp_path, monkeypatch, folder
+):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "linked_x.py").write_text("value = 1", encoding="utf-8")
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "linked_x.py").symlink_to(tmp_path / "cache" / "linked_x.py")
+    (tmp_path / folder / "user_x.py").write_text("value = 1", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path / folder)
+    path = tmp_path / "mine.py"
+    path.write_text("import linked_x, user_x", encoding="utf-8")
+    assert source_hash._transitive_sources(path) == {path}
+
+
 def test_an_edited_plug_in_makes_its_cells_others_and_their_numbers_stand_apart(here):
     plugin = here / "mine.py"
     for body in ("model.norm.requires_grad_(True)", "model.blocks[0].requires_grad_(True)"):

@@ -1,19 +1,22 @@
 """A cell in several processes: equal results, and a clear error when one process dies."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
 import torch
 
 from bench.cli import main
-from bench.execution import process_group
+from bench.execution import jobs, plan, process_group
 from bench.execution.executors import factory
 from bench.execution.plan import Request
-from bench.execution.process_group import RankProcess
+from bench.execution.process_group import RankNotStarted, RankProcess
+from bench.execution.request import RunOptions
 from bench.records.schema import Failure
 from bench.training.runner import RunResult
 from bench.utils.errors import UserError
@@ -150,6 +153,88 @@ def test_the_process_that_dies_is_the_cause_and_not_the_one_that_waits_for_it() 
         assert cause is not None
         assert cause.error == "Killed"
         assert process_group._first_failure(missing, [], 2) is missing
+
+
+def test_a_process_that_dies_before_all_have_met_is_no_failure_of_the_cell() -> None:
+    with (
+        members(process_endings.end, ("waits",), ("killed",)) as started,
+        pytest.raises(RankNotStarted, match="process 2 of 2 was killed by SIGKILL"),
+    ):
+        process_group._wait_for_start(started)
+
+
+def test_a_failure_that_follows_from_a_death_before_all_have_met_is_none_either() -> None:
+    missing = RunResult(None, Failure("failed", "RuntimeError", "connection closed by peer"))
+    with members(process_endings.end, ("waits",), ("killed",)) as started:
+        started[1].process.join()
+        with pytest.raises(RankNotStarted, match="killed by SIGKILL"):
+            process_group._own_failure(missing, started[1:], 2)
+        assert process_group._own_failure(missing, started[:1], 2) is missing
+
+
+def test_a_process_that_never_meets_the_others_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_group, "START_SECONDS", 0.1)
+    with (
+        members(process_endings.end, ("waits",)) as started,
+        pytest.raises(RankNotStarted, match=r"process 1 of 1 was not ready within 0\.1 s"),
+    ):
+        process_group._wait_for_start(started)
+
+
+def test_a_message_that_breaks_off_is_a_death() -> None:
+    ours, theirs = get_context("spawn").Pipe()
+    os.write(theirs.fileno(), b"\0\0\1\0half of a message")
+    theirs.close()
+    assert process_group._receive(ours) is None
+
+
+@pytest.fixture
+def rank_starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What becomes of the next starts of all ranks; those beyond are well."""
+    fates, real = list[str](), process_group._start_rank
+
+    def start(rank: int, spec: process_group.RankSpec) -> RankProcess:
+        fate = fates.pop(0) if rank and fates else ""
+        if fate == "refused":
+            monkeypatch.setattr(SpawnProcess, "start", refuse)
+        started = real(rank, spec)
+        if fate == "killed":
+            started.process.kill()
+        return started
+
+    def refuse(self: SpawnProcess) -> None:
+        monkeypatch.setattr(SpawnProcess, "start", real_start)
+        raise OSError(11, "Resource temporarily unavailable")
+
+    real_start = SpawnProcess.start
+    monkeypatch.setattr(process_group, "_start_rank", start)
+    monkeypatch.setattr(process_group, "sleep", lambda _: None)
+    return fates
+
+
+def test_ranks_of_which_one_is_killed_while_it_starts_are_started_again(
+    rank_starts: list[str], cards: Path, tmp_path: Path
+) -> None:
+    rank_starts += ["killed", "refused"]
+    result = process_group.run_distributed(job_of(cards), tmp_path, lambda *_: None)
+    assert result.failure is None
+    assert result.outcome
+
+
+def test_ranks_that_cannot_start_are_the_failure_of_the_cell(
+    rank_starts: list[str], cards: Path, tmp_path: Path
+) -> None:
+    rank_starts += ["refused"] * process_group.START_ATTEMPTS
+    failure = process_group.run_distributed(job_of(cards), tmp_path, lambda *_: None).failure
+    assert failure
+    assert failure.message.startswith("process 2 of 2 could not be started: [Errno 11] Resource")
+
+
+def job_of(cards: Path) -> process_group.Job:
+    """A job of two processes."""
+    about = {"tasks": ["light"], "root": cards / "data", "changes": CHANGES}
+    cell = plan.plan_cells(Request(str(cards / "tiny.toml"), ["linear"], **about))[0]
+    return jobs.job_for(cell, "cpu", options=RunOptions(processes=2))
 
 
 def test_one_command_trains_a_cell_on_two_processes_and_writes_one_record(

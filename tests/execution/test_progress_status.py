@@ -7,7 +7,7 @@ import pytest
 from bench.cli import main
 from bench.execution import progress
 from bench.execution.plan import Request, plan_cells
-from bench.records.leases import Leases
+from bench.records.leases import LEASES_DIR, Leases
 from bench.records.store import Store
 from bench.training.cell import Cell
 from support import tiny
@@ -55,6 +55,35 @@ def test_cells_are_counted_by_what_has_become_of_them(planned: list[Cell], resul
     assert lines[0] == "1 done, 1 running, 0 failed, 1 left"
     assert lines[1].startswith("  linear on small, epoch 3 of 9 (")
     assert lines[2] == "about 1.5 min, as 1 earlier ones went"
+
+
+def write_odd_leases(planned: list[Cell], results: Path) -> list[Path]:
+    """Files in the places of the cells' leases, which say nothing."""
+    folder = results / LEASES_DIR
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{cell.settings.digest()}.json" for cell in planned]
+    for path in paths:
+        path.write_text('{"host": "elsewhere", "pid": -1}', encoding="utf-8")
+    return paths
+
+
+def test_a_cell_whose_lease_cannot_be_read_does_not_run_and_the_file_is_named(
+    planned: list[Cell], results: Path
+) -> None:
+    odd = write_odd_leases(planned[1:2], results)
+    seen = progress.snapshot(planned, Store(results))
+    assert (seen.done, len(seen.running), len(seen.pending)) == (1, 0, 2)
+    assert list(seen.lines(90, 1))[1].startswith(f"{odd[0]} is taken for an expired lease: pid ")
+
+
+def test_a_run_takes_over_cells_whose_leases_cannot_be_read_and_says_so_once(
+    planned: list[Cell], folder: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = write_odd_leases(planned[1:], results)
+    assert main.main(tiny.command("run", folder, results, "linear", "--seeds", "1,2")) == 0
+    said = "".join(capsys.readouterr())
+    assert [said.count(f"{path} is taken for an expired lease") for path in odd] == [1, 1]
+    assert not any(path.exists() for path in odd)
 
 
 def test_more_workers_take_less_time(planned: list[Cell], tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from bench.cli import main
 from bench.execution import export, jobs, plan
 from bench.execution.request import Request, request_from_json
+from bench.records.predictions import Predictions
 from bench.records.schema import Record
-from bench.records.store import Predictions, Store
+from bench.records.store import Store
 from bench.report import record_diff
 from bench.training import devices
 from bench.training.cell import Cell

@@ -14,13 +14,16 @@ from timm.models import VisionTransformer
 
 from bench.cli import main
 from bench.data import image_cache
+from bench.execution import selection
 from bench.training import runner
 from methods import Method, Unsupported
+from methods.shared import registry
 from support import paths, tiny
 from support.run_records import (
     Raising,
     by_method,
     measured_values,
+    one_sentence,
     record_path,
     records,
     register,
@@ -55,6 +58,26 @@ def test_a_second_run_trains_nothing(run, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "run", None)
     assert run("bias,linear") == 0
     assert write_times(tmp_path / "results") == before
+
+
+def test_a_cell_that_no_record_could_hold_is_refused_before_it_runs(
+    run, tmp_path, monkeypatch, capsys
+):
+    register(monkeypatch, "odd", Raising())
+    monkeypatch.setitem(registry._codes, "odd", "no hash")
+    monkeypatch.setattr(runner, "run", None)
+    assert run("linear,odd") == 2
+    assert "no record could hold this cell: settings.code should be" in one_sentence(capsys)
+    assert not records(tmp_path / "results")
+
+
+def test_more_test_images_than_a_record_can_be_of_are_refused_before_a_cell_runs(
+    run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(selection, "MAX_IMAGES", 15)
+    assert run("linear") == 2
+    assert "the split test of light has 16 images; 15 is the most" in one_sentence(capsys)
+    assert not records(tmp_path / "results")
 
 
 def test_force_runs_again_to_the_same_numbers(run, tmp_path):

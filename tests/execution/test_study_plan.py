@@ -67,7 +67,7 @@ def test_every_study_has_cells_under_quick(name: str, tmp_path: Path) -> None:
         ({"figure": '{ kind = "pie", x = "prompts", value = "accuracy" }'}, "figure.kind"),
         ({"table": '"table1"'}, "either a table or a figure"),
         ({"tune": "true", "measure": '["nmi"]'}, "a study that tunes measures nothing"),
-        ({"tune": "true", "search": "{ lr = [-1] }"}, "search.lr needs values above 0, each once"),
+        ({"tune": "true", "search": "{ lr = [-1] }"}, "search.lr.0: a number above 0"),
         ({"search": "{ lr = [0.1] }"}, "search says what trials search, and without tune there"),
         ({"against": '["spt_dep"]'}, "no method of the study 'spt_dep'; did you mean spt_deep"),
         (

@@ -74,7 +74,8 @@ def tried(method: str, *found: tuple[float, float]) -> tuning.SearchState:
         at = {"point": {"lr": lr, "weight_decay": 0.0}}
         record = make(method, "digits", 0, accuracy, rates={"lr": lr, "weight_decay": 0.0})
         settings, recipe = record.settings, SimpleNamespace(epochs=1)
-        cell = SimpleNamespace(settings=settings, request={"at": at}, recipe=recipe)
+        digest = settings.digest()
+        cell = SimpleNamespace(settings=settings, request={"at": at}, recipe=recipe, digest=digest)
         trials.append((cell, record))
     return tuning.SearchState(trials, None)
 

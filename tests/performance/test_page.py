@@ -16,6 +16,7 @@ from bench.performance.measurement import (
     PerformanceRow,
 )
 from bench.performance.page import SECTIONS, WorkSizes
+from support import hostile
 from support.performance_lines import MACHINE, lines
 
 SMALL = {"model_name": "test_vit", "num_classes": 10}
@@ -169,3 +170,23 @@ def test_every_series_has_a_style():
 
 def test_there_is_no_figure_without_growth():
     assert scaling.draw(lines("steps", PerformanceRow("a", 1.0))) is None
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_no_section_takes_a_name_a_note_or_a_machine_for_more(section, tmp_path):
+    where = replace(MACHINE, device_name=hostile.TEXTS["link"], torch=hostile.TEXTS["tag"])
+    texts = [text for name, text in hostile.TEXTS.items() if name != "surrogate"]  # of no file
+    rows = [
+        row
+        for text in texts
+        for row in (
+            PerformanceRow(
+                text, 0.5, 1.5, 3, bar=0.1, against=text, at=2.0, profile=text, note=text
+            ),
+            PerformanceRow(text, None, note=text, at=4.0, unit=text),
+        )
+    ]
+    found = [measurement.PerformanceLine(section, row, where) for row in rows]
+    assert not hostile.problems("page.md", page.markdown_page(found).encode())
+    measurement.write_csv(tmp_path / "a.csv", found)
+    assert not hostile.problems("a.csv", (tmp_path / "a.csv").read_bytes())

@@ -2,7 +2,9 @@
 
 import pytest
 
+import methods
 from bench.performance import parameter_counts
+from support import hostile
 
 
 @pytest.mark.parametrize(("off", "said"), [(0.0, "agrees"), (0.008, "agrees"), (0.02, "differs")])
@@ -39,3 +41,9 @@ def test_the_papers_columns_are_reproduced(row):
             )
             assert close or row["method"] in CANNOT_MATCH
     assert row["remark"] or row["method"] not in CANNOT_MATCH
+
+
+def test_the_page_takes_no_method_s_name_for_more(monkeypatch):
+    monkeypatch.setattr(parameter_counts, "count_parameters", lambda *_: 0)
+    monkeypatch.setattr(methods, "names", lambda: list(hostile.TEXTS.values()))
+    assert not hostile.problems("page.md", parameter_counts.markdown_page().encode())

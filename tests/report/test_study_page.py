@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.cli import main
 from bench.execution import study_plan
 from bench.papers.study import (
     Study,
@@ -44,7 +45,9 @@ def test_a_study_runs_its_cells_once_and_shows_them(folder: Path, tmp_path: Path
     assert {path: path.stat().st_mtime_ns for path in Store(tmp_path).files()} == records
 
 
-def test_a_study_with_measures_is_done_when_both_are_there(folder: Path, tmp_path: Path) -> None:
+def test_a_study_with_measures_is_done_when_both_are_there_and_can_be_read(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     changed = {"measure": '["nmi", "validation"]', "figure": FIGURE, "vary": "{ prompts = [2] }"}
     card = study_card(folder, "seen", **changed)
     assert run_study(folder, tmp_path, card, "--seeds", "0") == 0
@@ -53,10 +56,14 @@ def test_a_study_with_measures_is_done_when_both_are_there(folder: Path, tmp_pat
     assert not study_plan.plan_study(loaded, asked, Store(tmp_path)).pending()
     found = sorted(tmp_path.glob(f"{measurements.MEASURES_DIR}/*/nmi.json"))
     assert len(found) == 2
-    found[0].unlink()
+    found[0].write_text("{", encoding="utf-8")
+    assert main.main(["report", "--results", str(tmp_path)]) == 0
+    said = capsys.readouterr().err
+    assert said.count(f"{found[0]} is not a file of measures: ") == 1
+    assert "a run of its study measures the cell again" in said
     assert len(study_plan.plan_study(loaded, asked, Store(tmp_path)).pending()) == 1
     assert run_study(folder, tmp_path, card, "--seeds", "0") == 0
-    assert found[0].is_file()
+    assert not measurements.unreadable_measurements(tmp_path)
     page = (tmp_path / "studies" / "seen.md").read_text(encoding="utf-8")
     assert "reaches the last accuracy of" in page
     assert "(seen.convergence.png)" in page

@@ -112,14 +112,14 @@ def tables(results: Path, place: Path) -> tuple[str, list[dict[str, str]]]:
 
 
 @contextmanager
-def two_nodes() -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def two_nodes(*more: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The address of a cluster of two nodes with one core each, and the process that holds it.
 
-    A line to that process kills the second node.
+    What a line to that process does, and what else there is, `ray_cluster.py` says.
     """
     script = str(paths.TESTS / "support" / "ray_cluster.py")
     with subprocess.Popen(
-        [sys.executable, script],
+        [sys.executable, script, *more],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

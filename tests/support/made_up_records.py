@@ -39,15 +39,16 @@ def make(
     if isinstance(accuracy, str):
         failure = Failure(kind=accuracy, error="E", message="why")
         return Record(settings, group, None, failure, cell=settings.digest())
-    outcome = _outcome(method, task, accuracy)
+    outcome = _outcome(method, task, accuracy, settings.recipe["epochs"])
     return Record(settings, group, outcome, None, cell=settings.digest())
 
 
-def _outcome(method: str, task: str, accuracy: float) -> Outcome:
+def _outcome(method: str, task: str, accuracy: float, epochs: int) -> Outcome:
+    best = min(accuracy + 0.25, 100.0)
     return Outcome(
         accuracy=accuracy,
-        best_epoch_accuracy=accuracy + 0.25,
-        best_epoch=8,
+        best_epoch_accuracy=best,
+        best_epoch=epochs - 2,
         test_images=800,
         method_params=PARAMS.get(method, 9_600),
         head_params=1_930 + 193 * TASKS.index(task) if task in TASKS else 0,
@@ -56,8 +57,8 @@ def _outcome(method: str, task: str, accuracy: float) -> Outcome:
         train_seconds=12.0,
         test_seconds=1.0,
         peak_memory_mb=512.0,
-        losses=[2.0, 1.0],
-        test_accuracies={"10": accuracy},
+        losses=[2.0, *[1.0] * (epochs - 1)],
+        test_accuracies={str(epochs - 2): best, str(epochs): accuracy},
     )
 
 

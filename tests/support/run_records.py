@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from methods import Method
+from methods import Method, Unsupported
 from methods.linear import Linear
 from methods.shared import registry
 
@@ -17,10 +17,15 @@ class Raising(Linear):
     """A method that fails in `prepare` with the exception `error`."""
 
     error: str = "RuntimeError"
+    message: str = "it broke badly"
 
     def prepare(self, model, batches):
-        kinds = {"RuntimeError": RuntimeError, "KeyboardInterrupt": KeyboardInterrupt}
-        raise kinds[self.error]("it broke\nbadly")
+        kinds = {
+            "RuntimeError": RuntimeError,
+            "KeyboardInterrupt": KeyboardInterrupt,
+            "Unsupported": Unsupported,
+        }
+        raise kinds[self.error](self.message.replace(" badly", "\nbadly"))
 
 
 def records(folder: Path) -> dict[str, dict]:

@@ -12,7 +12,7 @@ from bench.cli import main
 from bench.records.schema import Settings
 from bench.records.store import Store
 from bench.training import callbacks
-from support import tiny
+from support import hostile, made_up_records, tiny
 
 needs_tensorboard = pytest.mark.skipif(
     find_spec("tensorboard") is None, reason="the package tensorboard is not installed"
@@ -104,7 +104,7 @@ def test_every_epoch_can_be_read_before_the_next(tmp_path: Path, cards: Path) ->
 
 @needs_tensorboard
 def test_why_a_cell_failed_can_be_read(run: Callable[..., int], tmp_path: Path) -> None:
-    assert run(tmp_path, "full", "--set", "lr=1e30", "--tensorboard") == 1
+    assert run(tmp_path, "full", "--set", "lr=1e18", "--tensorboard") == 1
     (text,) = events(tmp_path).Tensors("failure/text_summary")
     assert b"Diverged" in text.tensor_proto.string_val[0]
 
@@ -125,3 +125,13 @@ def _settings() -> Settings:
     about: dict[str, Any] = dict.fromkeys(("suite", "task", "split", "method", "backbone"), "any")
     plain: dict[str, Any] = {"fields": {}, "input": {}, "recipe": {"name": "any"}, "rates": {}}
     return Settings(**about, **plain, suite_version=1, classes=2, weights="", seed=0)
+
+
+def test_hyper_parameters_are_plain_numbers_and_plain_texts() -> None:
+    for text in hostile.TEXTS.values():
+        settings = made_up_records.make(text, text, fields={text: text, "n": 3}).settings
+        found = callbacks.hparams(settings)
+        assert found["method.n"] == 3
+        for name, value in found.items():
+            assert name.isprintable()
+            assert str(value).isprintable()

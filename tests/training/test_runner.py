@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bench.cli import main
-from bench.records.store import read_predictions
+from bench.records.predictions import read_predictions
 from bench.training import runner
 from bench.training.callbacks import TrainingMonitor
 from methods.shared import registry
@@ -35,7 +35,8 @@ from bench.training import runner
 
 torch.set_num_threads(1)
 folder, methods = Path(sys.argv[1]), sys.argv[2].split(",")
-changes = dict(word.split("=") for word in sys.argv[3:])
+words = dict(word.split("=") for word in sys.argv[3:])
+changes = {name: int(value) if value.isdecimal() else value for name, value in words.items()}
 
 
 def cells(names, seeds):
@@ -195,6 +196,7 @@ def test_the_times_of_start_and_of_scoring_are_told_apart(run, monkeypatch):
     """A clock by which a `prepare` takes 100 seconds, a pass over test 10, and an epoch 1."""
     now = [0.0]
     monkeypatch.setattr("bench.training.runner.perf_counter", lambda: now[0])
+    monkeypatch.setattr(TrainingMonitor, "train_seconds", lambda _: 3.0)
 
     def taking(seconds, act):
         def slow(*given, **named):

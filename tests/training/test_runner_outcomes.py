@@ -47,8 +47,15 @@ def test_a_method_whose_scores_are_no_numbers_fails_with_the_step(run, tmp_path,
     assert (failure["error"], failure["message"]) == ("Diverged", "the loss was nan at step 1")
 
 
+def test_a_cell_whose_numbers_no_record_could_hold_has_failed(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner.devices, "peak_memory_mb", lambda _: -1.0)
+    assert run("linear") == 1
+    failure = by_method(tmp_path / "results")["linear"]["failure"]
+    assert failure["message"] == "peak_memory_mb should be greater than or equal to 0, not -1.0"
+
+
 def test_a_rate_without_measure_fails_with_the_step(run, tmp_path):
-    assert run("full", "--set", "lr=1e30") == 1
+    assert run("full", "--set", "lr=1e18") == 1
     failure = by_method(tmp_path / "results")["full"]["failure"]
     assert failure["error"] == "Diverged"
     assert failure["message"].endswith("at step 2")
@@ -56,7 +63,7 @@ def test_a_rate_without_measure_fails_with_the_step(run, tmp_path):
 
 def test_scores_that_the_last_step_made_infinite_are_a_failure_not_class_0(run, tmp_path):
     """One step: its loss, computed before it, is finite."""
-    assert run("full", "--set", "lr=1e30", "--set", "batch=64") == 1
+    assert run("full", "--set", "lr=1e18", "--set", "batch=64") == 1
     record = by_method(tmp_path / "results")["full"]
     assert record["outcome"] is None
     assert record["failure"]["error"] == "Diverged"

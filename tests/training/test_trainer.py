@@ -17,7 +17,7 @@ from bench.data.loader import BatchLoader
 from bench.data.splits import Examples
 from bench.data.transforms import Transform
 from bench.models import backbones
-from bench.records.store import read_predictions
+from bench.records.predictions import read_predictions
 from bench.training import trainer
 from bench.training.runner import SHUFFLE_SEED_OFFSET
 from methods import Method, create

@@ -66,10 +66,17 @@ def test_a_file_that_was_just_written_is_read_when_its_times_can_no_longer_repea
     assert len(waits) == 1
 
 
-@pytest.mark.parametrize("content", ["", "[1]", '{"a": 1}', '{"a": [[1], 2]}'])
+@pytest.mark.parametrize("content", ["", "[1]", '{"a": 1}', '{"a": [[1], 2]}', "[" * 10**5])
 def test_stored_hashes_that_cannot_be_read_are_computed_again(folder, content):
     before = of(folder)
     files._hash_cache_file(folder).write_text(content, encoding="utf-8")
+    assert of(folder) == before
+
+
+def test_a_stored_hash_that_is_none_is_computed_again(folder):
+    before = of(folder)
+    place = files._hash_cache_file(folder)
+    place.write_text(place.read_text(encoding="utf-8").replace(before[0], "../x"), encoding="utf-8")
     assert of(folder) == before
 
 

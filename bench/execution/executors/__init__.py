@@ -41,7 +41,14 @@ class JobFinished:
     failure: Failure | None = None
 
 
-Event = JobStarted | EpochFinished | JobFinished
+@dataclass(frozen=True)
+class Notice:
+    """Something that the user should know, and that ends no job."""
+
+    text: str
+
+
+Event = JobStarted | EpochFinished | JobFinished | Notice
 
 
 class Executor(Protocol):

@@ -1,20 +1,28 @@
 """Executor factory: builds the executor of a run's options, with its GPUs and threads."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
-from bench.execution.executors import Executor, local
+from bench.execution.executors import Executor, in_process, local, worker_process
 from bench.execution.request import RunOptions
+from bench.models import backbones
+from bench.training.cell import Cell
 from bench.utils import parallel
 from bench.utils.errors import UserError
+from methods.shared.memory import free_memory
+
+SMALL_BACKBONE = 30_000_000  # parameters: ViT-S has 22 million, ViT-B 86
+WORKER_MEMORY = 2e9  # bytes that a worker with a small backbone may take
 
 
-def make_executor(results: Path, device: str, options: RunOptions) -> Executor:
-    """Make the executor that keeps its records in `results`.
+def make_executor(
+    results: Path, device: str, options: RunOptions, cells: Sequence[Cell] = ()
+) -> Executor:
+    """Make the executor of cells that keeps its records in `results`.
 
     Raises `UserError` where it cannot be had, or not with such options.
     """
@@ -24,21 +32,41 @@ def make_executor(results: Path, device: str, options: RunOptions) -> Executor:
     ):
         if value and not options.executor.startswith(prefix):
             raise UserError(f"{option} is for --executor {prefix}, not {options.executor}")
-    return EXECUTORS[options.executor](results, device, options)
+    return EXECUTORS[options.executor](results, device, options, cells)
 
 
-def _make_local(results: Path, device: str, options: RunOptions) -> Executor:
+def _make_local(results: Path, device: str, options: RunOptions, cells: Sequence[Cell]) -> Executor:
     gpus = visible_gpus() if device == "cuda" else []
     require_gpus(options.processes, device, len(gpus))
     groups, count = gpu_groups(gpus, options.processes), options.workers
+    small = bool(groups) or has_small_backbones(cells)
     if count is None:
-        count = max(1, len(groups) * options.per_gpu)
+        alone = options.processes > 1 or not small  # large ones have all cores for one cell
+        count = len(groups) * options.per_gpu or (1 if alone else workers_on_cpu(len(cells)))
     if not count:
         if options.timeout:
             raise UserError("--timeout needs a process to stop: --workers from 1 was expected")
-        return local.InProcessExecutor(results)
-    argv = local.worker_command(results, options.plugins)
-    return local.LocalExecutor(argv, list(worker_environments(count, groups)), options.timeout)
+        return in_process.InProcessExecutor(results)
+    argv = worker_process.worker_command(results, options.plugins)
+    environments = list(worker_environments(count, groups, passive=not small))
+    return local.LocalExecutor(argv, environments, options.timeout)
+
+
+def has_small_backbones(cells: Iterable[Cell]) -> bool:
+    """Return whether all backbones of the cells are small."""
+    distinct = {id(cell.backbone): cell.backbone for cell in cells}.values()
+    return all(backbones.num_parameters(one) <= SMALL_BACKBONE for one in distinct)
+
+
+def workers_on_cpu(cells: int) -> int:
+    """Return how many one-threaded workers train so many cells with small backbones fastest.
+
+    One for each core: the threads of one cell wait for each other at every step, and for long where
+    the machine is busy (`tests/speed/test_workers.py`). Memory bounds their number, and so do the
+    threads that the user's environment gives each.
+    """
+    room = int(min(free_memory(torch.device("cpu")) / WORKER_MEMORY, cells))
+    return max(1, min(room, parallel.available_cores() // parallel.requested_threads()))
 
 
 def require_gpus(processes: int, device: str, gpus: int) -> None:
@@ -58,7 +86,7 @@ def gpu_groups(gpus: Sequence[str], processes: int) -> list[str]:
     return [",".join(gpus[start : start + processes]) for start in starts]
 
 
-def _make_ray(results: Path, device: str, options: RunOptions) -> Executor:
+def _make_ray(results: Path, device: str, options: RunOptions, _: Sequence[Cell]) -> Executor:
     _require_package("ray", options)
     if options.processes > 1:
         raise UserError(
@@ -70,7 +98,7 @@ def _make_ray(results: Path, device: str, options: RunOptions) -> Executor:
     return RayExecutor(results, device, options)
 
 
-def _make_slurm(results: Path, device: str, options: RunOptions) -> Executor:
+def _make_slurm(results: Path, device: str, options: RunOptions, _: Sequence[Cell]) -> Executor:
     _require_package("submitit", options)
     from bench.execution.executors.slurm import SlurmExecutor
 
@@ -88,9 +116,11 @@ def _require_package(package: str, options: RunOptions) -> None:
         raise UserError(f"--executor {extra} needs --workers from 1")
 
 
-def worker_environments(workers: int, gpus: Sequence[str]) -> Iterator[dict[str, str]]:
+def worker_environments(
+    workers: int, gpus: Sequence[str], passive: bool = False
+) -> Iterator[dict[str, str]]:
     """Yield each worker's environment variables: its share of the threads, and its GPUs."""
-    threads = parallel.omp_env(max(1, parallel.available_cores() // workers))
+    threads = parallel.omp_env(max(1, parallel.available_cores() // workers), passive)
     for number in range(workers):
         yield threads | ({"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {})
 
@@ -101,7 +131,7 @@ def visible_gpus() -> list[str]:
     return named.split(",") if named else [str(i) for i in range(torch.cuda.device_count())]
 
 
-EXECUTORS: dict[str, Callable[[Path, str, RunOptions], Executor]] = {
+EXECUTORS: dict[str, Callable[[Path, str, RunOptions, Sequence[Cell]], Executor]] = {
     "local": _make_local,
     "ray": _make_ray,
     "slurm": _make_slurm,

@@ -1,32 +1,69 @@
-"""Local execution: in worker processes of this machine, or in this process, for debuggers."""
+"""Local execution: a pool of worker processes of this machine."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Thread
 from time import monotonic
-from typing import IO, Any
+from typing import TYPE_CHECKING
 
-from bench.execution.executors import EpochFinished, Event, JobFinished
-from bench.execution.jobs import Job, failure_from_exit_status
-from bench.execution.worker import run_job
+from bench.execution.executors import EpochFinished, Event, JobFinished, Notice
+from bench.execution.executors.worker_process import (
+    Begun,
+    Ended,
+    Epoch,
+    Message,
+    Ready,
+    Stopped,
+    WorkerProcess,
+)
+from bench.execution.jobs import Job, describe_failed_start
 from bench.records.schema import Failure
-from bench.training.cell import Cell
-from bench.utils.errors import UserError
+from bench.utils import interrupts
+from bench.utils.errors import UserError, first_line
 
-STDERR_TAIL = 2000  # characters of a dead process's standard error that a failure keeps
+if TYPE_CHECKING:
+    from bench.training.cell import Cell
+
+START_ATTEMPTS = 4  # failed starts in a row after which a worker counts as one that cannot start
+START_SECONDS = 300.0  # that a start may take: torch is imported, maybe from a busy file server
+LONGEST_PAUSE = 60.0  # seconds between two starts
+TICK = 0.2  # seconds between two looks at deadlines and pauses
+NEVER = float("inf")
+START_ERRORS = (OSError, RuntimeError, MemoryError)  # where the system has no room for a process
+
+
+@dataclass(eq=False)
+class WorkerSlot:
+    """A place of the pool: its worker's process, if there is one, and the job that it has."""
+
+    environment: Mapping[str, str]
+    process: WorkerProcess | None = None
+    is_ready: bool = False
+    job: Job | None = None
+    has_begun: bool = False  # the job; one that has not can go to another worker
+    deadline: float = NEVER  # of the start or of the job
+    failed_starts: int = 0  # in a row: no job has begun meanwhile
+    next_start: float = 0.0  # not earlier
+
+    def clear(self) -> None:
+        """Kill the process, if it still runs."""
+        if self.process:
+            self.process.kill()
+        self.process, self.is_ready, self.deadline = None, False, NEVER
+        self.free()
+
+    def free(self) -> None:
+        """Note that the worker has no job any more."""
+        self.job, self.has_begun, self.deadline = None, False, NEVER
 
 
 class LocalExecutor:
-    """A pool of worker processes; one that dies is replaced, and its job reported as failed."""
+    """A pool of worker processes; one that dies is replaced, and its job reported as failed.
+
+    A worker that dies before its job has begun is replaced as well, after a pause that grows, and
+    the job goes to another. Only where no worker can start any more, that is the run's error.
+    """
 
     name = "local"
     has_queue = False
@@ -39,177 +76,148 @@ class LocalExecutor:
     ):
         """`argv` starts a worker, once per environment; a job may take `timeout` seconds."""
         self.argv, self.timeout = argv, timeout
-        self.messages: SimpleQueue[tuple[WorkerProcess, dict[str, Any] | None]] = SimpleQueue()
-        self.workers = [WorkerProcess(argv, env, self.messages) for env in environments]
+        self.messages: SimpleQueue[tuple[WorkerProcess, Message | None]] = SimpleQueue()
+        self.slots = [WorkerSlot(environment) for environment in environments]
+        self.waiting = deque[Job]()  # for a worker that is ready
+        self.stopped = ""  # why records cannot be written
+        self.notices: list[Event] = []
+        try:
+            self._start_due()
+        except BaseException:
+            self.close()
+            raise
 
     def capacity(self) -> int:
-        return len(self.workers)
+        return len(self.slots)
 
-    def submit(self, job: Job, cell: Cell | None = None) -> None:
-        next(worker for worker in self.workers if worker.job is None).send(job)
+    def submit(self, job: Job, cell: "Cell | None" = None) -> None:
+        self.waiting.append(job)
+        self._send_waiting()
 
     def poll(self, seconds: float) -> list[Event]:
-        until = monotonic() + seconds
-        events = self._stop_overdue()
+        until, events = monotonic() + seconds, list[Event]()
         while not events:
-            try:
-                worker, message = self.messages.get(timeout=max(0.0, until - monotonic()))
-            except Empty:
-                return self._stop_overdue()
-            if worker in self.workers:
-                events = self._handle_message(worker, message)
+            left = until - monotonic()
+            events += self._read_messages(max(0.0, min(left, TICK)))
+            events += self._stop_overdue()
+            self._start_due()
+            self._send_waiting()
+            events += self.notices
+            self.notices.clear()
+            if self.stopped and not events:
+                raise OSError(self.stopped)
+            if left <= 0:
+                break
         return events
 
     def cancel(self, job: Job) -> None:
-        for worker in [worker for worker in self.workers if worker.job == job]:
-            self._restart(worker)
+        if job in self.waiting:
+            self.waiting.remove(job)
+        for slot in [slot for slot in self.slots if slot.job == job]:
+            self._restart(slot)
 
     def close(self) -> None:
-        for worker in self.workers:
-            worker.kill()
+        for process in [slot.process for slot in self.slots if slot.process]:
+            process.kill_group()  # all at once; then each is waited for
+        for slot in self.slots:
+            slot.clear()
 
     def left_running(self) -> str:
         return ""
 
-    def _handle_message(
-        self, worker: "WorkerProcess", message: dict[str, Any] | None
-    ) -> list[Event]:
+    def _read_messages(self, seconds: float) -> Iterator[Event]:
+        """Yield the events of all messages; wait for the first one, so long at most."""
+        while True:
+            try:
+                process, message = self.messages.get(timeout=seconds)
+            except Empty:
+                return
+            seconds = 0.0
+            for slot in [slot for slot in self.slots if slot.process is process]:
+                yield from self._handle_message(slot, message)
+
+    def _handle_message(self, slot: WorkerSlot, message: Message | None) -> Iterator[Event]:
         """Turn a worker's message into events; None: its process has ended."""
-        job = worker.job
-        if message is None:
-            failure = worker.exit_failure()
-            if not worker.ready:
-                raise UserError(f"a worker cannot start: {failure.message}\n{failure.traceback}")
-            self._restart(worker)
-            return [JobFinished(job, failure)] if job else []
-        if "stopped" in message:
-            raise OSError(message["stopped"])
-        if "begun" in message and self.timeout:
-            worker.deadline = monotonic() + self.timeout
-        if "epoch" in message and job:
-            return [EpochFinished(job, message["epoch"], message["loss"])]
-        if "ended" in message and job:
-            worker.mark_idle()
-            failed = message["failure"]
-            return [JobFinished(job, Failure(**failed) if failed else None)]
-        return []
+        match message:
+            case None:
+                yield from self._on_death(slot)
+            case Ready():
+                slot.is_ready, slot.deadline = True, NEVER
+            case Begun():
+                slot.has_begun, slot.failed_starts = True, 0
+                slot.deadline = monotonic() + self.timeout if self.timeout else NEVER
+            case Epoch() if slot.job:
+                yield EpochFinished(slot.job, message.epoch, message.loss)
+            case Ended() if slot.job:
+                failure = Failure(**message.failure) if message.failure else None
+                yield JobFinished(slot.job, failure)
+                slot.free()
+            case Stopped():
+                self.stopped = message.stopped
 
-    def _stop_overdue(self) -> list[Event]:
-        late = [worker for worker in self.workers if monotonic() > worker.deadline]
-        jobs = [worker.job for worker in late]
-        for worker in late:
-            self._restart(worker)
-        message = f"the cell took more than {self.timeout:g} s" if self.timeout else ""
-        return [JobFinished(job, Failure("failed", "Timeout", message)) for job in jobs if job]
+    def _on_death(self, slot: WorkerSlot) -> Iterator[Event]:
+        assert slot.process
+        failure = slot.process.exit_failure()
+        if slot.has_begun and slot.job:
+            yield JobFinished(slot.job, failure)
+            self._restart(slot)
+        else:
+            self._on_failed_start(slot, failure)
 
-    def _restart(self, worker: "WorkerProcess") -> None:
+    def _stop_overdue(self) -> Iterator[Event]:
+        """Kill the workers whose start or job takes too long."""
+        for slot in self.slots:
+            if slot.process:
+                slot.process.kill_orphans()
+            if monotonic() <= slot.deadline:
+                continue
+            if slot.job and slot.has_begun:
+                message = f"the cell took more than {self.timeout:g} s"
+                yield JobFinished(slot.job, Failure("failed", "Timeout", message))
+                self._restart(slot)
+            else:
+                message = f"its process was not ready within {START_SECONDS:g} s"
+                self._on_failed_start(slot, Failure("failed", "Timeout", message))
+
+    def _restart(self, slot: WorkerSlot) -> None:
         """Replace a worker by a new process, killing it where it still runs."""
-        worker.kill()
-        place = self.workers.index(worker)
-        self.workers[place] = WorkerProcess(self.argv, worker.environment, self.messages)
+        slot.clear()
+        self._start(slot)
 
+    def _start_due(self) -> None:
+        """Start the workers that are missing and whose pause is over."""
+        for slot in self.slots:
+            if slot.process is None and monotonic() >= slot.next_start:
+                self._start(slot)
 
-@dataclass(eq=False)
-class WorkerProcess:
-    """A worker's process, the job that it runs, and its messages."""
+    def _start(self, slot: WorkerSlot) -> None:
+        try:
+            with interrupts.put_off():
+                slot.process = WorkerProcess(self.argv, slot.environment, self.messages)
+        except START_ERRORS as error:
+            message = f"no process could be started: {first_line(error)}"
+            self._on_failed_start(slot, Failure("failed", type(error).__name__, message))
+        else:
+            slot.deadline = monotonic() + START_SECONDS
 
-    argv: Sequence[str]
-    environment: Mapping[str, str]
-    messages: "SimpleQueue[tuple[WorkerProcess, dict[str, Any] | None]]"
-    job: Job | None = None
-    ready: bool = False
-    deadline: float = float("inf")
-    stderr: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+    def _on_failed_start(self, slot: WorkerSlot, failure: Failure) -> None:
+        """Let another worker have the job; raise `UserError` where none has been able to start."""
+        if slot.job:
+            self.waiting.appendleft(slot.job)
+        slot.clear()
+        slot.failed_starts += 1
+        slot.next_start = monotonic() + min(LONGEST_PAUSE, 2.0 ** (slot.failed_starts - 1))
+        why = describe_failed_start(failure)
+        if all(one.failed_starts >= START_ATTEMPTS for one in self.slots):
+            error = UserError(f"a worker cannot start: {why}; {START_ATTEMPTS} attempts failed")
+            error.add_note(failure.traceback)  # --debug shows it
+            raise error
+        if slot.failed_starts <= START_ATTEMPTS:  # then that has been said often enough
+            self.notices.append(Notice(f"a worker did not start: {why}; it is replaced"))
 
-    def __post_init__(self) -> None:
-        self.process = subprocess.Popen(
-            self.argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.stderr,
-            env={**os.environ, **self.environment},
-            encoding="utf-8",
-            start_new_session=True,  # an interrupt is this process's to pass on
-        )
-        self.listener = Thread(target=self._listen, daemon=True)
-        self.listener.start()
-
-    def send(self, job: Job) -> None:
-        """Send the worker a job."""
-        self.job = job
-        assert self.process.stdin
-        with suppress(BrokenPipeError):  # `_listen` reports its end
-            self.process.stdin.write(job.to_json() + "\n")
-            self.process.stdin.flush()
-
-    def mark_idle(self) -> None:
-        """Note that the job has ended."""
-        self.job, self.deadline = None, float("inf")
-
-    def kill(self) -> None:
-        """Kill the process and what it started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.listener.join()
-        for stream in (self.process.stdin, self.process.stdout, self.stderr):
-            assert stream
-            with suppress(BrokenPipeError):  # a job that it never read
-                stream.close()
-
-    def exit_failure(self) -> Failure:
-        """Return why the process has ended, with the end of its standard error."""
-        status = self.process.wait()
-        self.stderr.seek(max(0, self.stderr.seek(0, os.SEEK_END) - STDERR_TAIL))
-        tail = self.stderr.read().decode(errors="replace")
-        return failure_from_exit_status("its process", status, tail)
-
-    def _listen(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            message = json.loads(line)
-            self.ready |= "ready" in message
-            self.messages.put((self, message))
-        self.messages.put((self, None))
-
-
-def worker_command(results: Path, plugins: Sequence[Path]) -> list[str]:
-    """Return the command line that starts a worker."""
-    own = [word for path in plugins for word in ("--plugin", str(path.resolve()))]
-    return [sys.executable, "-m", "bench", "worker", "--results", str(results.resolve()), *own]
-
-
-@dataclass
-class InProcessExecutor:
-    """Runs a planned cell in this process, during `poll`."""
-
-    results: Path
-    name: str = "here"
-    has_queue: bool = False
-    waiting: list[tuple[Job, Cell | None]] = field(default_factory=list)
-
-    def capacity(self) -> int:
-        return 1
-
-    def submit(self, job: Job, cell: Cell | None = None) -> None:
-        self.waiting.append((job, cell))
-
-    def poll(self, seconds: float) -> list[Event]:
-        if not self.waiting:
-            return []
-        (job, cell), events = self.waiting.pop(), list[Event]()
-
-        def on_epoch(number: int, loss: float) -> None:
-            events.append(EpochFinished(job, number, loss))
-
-        failure = run_job(job, self.results, on_epoch, cell)
-        return [*events, JobFinished(job, failure)]
-
-    def cancel(self, job: Job) -> None:
-        self.waiting = [(other, cell) for other, cell in self.waiting if other != job]
-
-    def close(self) -> None:
-        self.waiting.clear()
-
-    def left_running(self) -> str:
-        return ""
+    def _send_waiting(self) -> None:
+        """Send waiting jobs to workers that are ready for one."""
+        for slot in self.slots:
+            if self.waiting and slot.process and slot.is_ready and slot.job is None:
+                slot.job = self.waiting.popleft()
+                slot.process.send(slot.job)

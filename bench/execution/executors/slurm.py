@@ -3,8 +3,9 @@
 The same command, run again, waits for the batches that are queued or run already.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from sys import maxsize
@@ -14,15 +15,16 @@ from typing import Any
 
 import submitit
 
-from bench.execution.executors import EpochFinished, Event, JobFinished, JobStarted
-from bench.execution.executors.local import STDERR_TAIL
+from bench.execution.executors import EpochFinished, Event, JobFinished, JobStarted, Notice
 from bench.execution.executors.slurm_batch import (
+    LOG_FIELDS,
     BatchDir,
     CellBatch,
     duration_estimator,
     has_new_record,
     pack_by_duration,
 )
+from bench.execution.executors.submitted_batch import SubmittedBatch, unfinished_batches
 from bench.execution.jobs import Job
 from bench.execution.request import RunOptions
 from bench.records.leases import Leases
@@ -34,22 +36,7 @@ from bench.utils.errors import UserError, first_line
 
 TARGET_SECONDS = 30 * 60.0  # of a batch: long against the wait for a node, short against its limit
 GPU_OPTIONS = {"gres", "gpus", "gpus_per_node"}
-JOB_CLASSES = {"slurm": submitit.SlurmJob, "local": submitit.LocalJob}
-
-
-@dataclass
-class SubmittedBatch:
-    """A batch in Slurm's hands, with those of its jobs that are waited for."""
-
-    batch_dir: BatchDir
-    handle: Any  # submitit's
-    jobs: dict[str, Job] = field(default_factory=dict)  # by cell
-    log_offset: int = 0  # up to which the log was read
-
-    def new_messages(self) -> list[dict[str, Any]]:
-        """Return the messages of the log since the last call."""
-        messages, self.log_offset = self.batch_dir.read_log(self.log_offset)
-        return messages
+START_ATTEMPTS = 4  # of a cell's batch, where the batch is killed before its first cell begins
 
 
 class SlurmExecutor:
@@ -72,8 +59,9 @@ class SlurmExecutor:
         self.leases = Leases(self.results)
         self.waiting: list[Job] = []
         self.foreign: list[tuple[Job, float]] = []  # another run's, and since when
+        self.failed_starts = Counter[str]()  # by cell
         self._make_submitter(self.results / "slurm")  # a bad option shows at once
-        self.submitted = list(self._unfinished_batches())
+        self.submitted = list(unfinished_batches(self.results / "slurm"))
 
     def capacity(self) -> int:
         return maxsize
@@ -81,7 +69,7 @@ class SlurmExecutor:
     def submit(self, job: Job, cell: Cell | None = None) -> None:
         """Take a job: wait for the batch that has it already, or put it into the next array."""
         for batch in self.submitted:
-            if job.cell in self._pending_cells(batch):
+            if job.cell in batch.pending_cells():
                 batch.jobs[job.cell] = job
                 return
         self.waiting.append(job)
@@ -92,9 +80,7 @@ class SlurmExecutor:
             self._submit_waiting()
         events += [event for batch in self.submitted for event in self._read_events(batch)]
         events += [event for batch in self.submitted for event in self._fail_unfinished(batch)]
-        self.submitted = [
-            one for one in self.submitted if one.jobs or not _is_finished(self.cluster, one.handle)
-        ]
+        self.submitted = [one for one in self.submitted if one.jobs or not one.is_finished()]
         if not events:
             sleep(seconds)
         return events
@@ -104,7 +90,7 @@ class SlurmExecutor:
         for batch in [batch for batch in self.submitted if job.cell in batch.jobs]:
             batch.batch_dir.drop(job.cell)
             del batch.jobs[job.cell]
-            if not self._pending_cells(batch):
+            if not batch.pending_cells():
                 batch.handle.cancel()
 
     def close(self) -> None:
@@ -149,7 +135,7 @@ class SlurmExecutor:
         for handle, (batch_dir, part) in zip(handles, batches, strict=True):
             (batch_dir.path / "id").write_text(f"{self.cluster} {handle.job_id}", encoding="utf-8")
             jobs = {job.cell: job for job in part}
-            self.submitted.append(SubmittedBatch(batch_dir, handle, jobs))
+            self.submitted.append(SubmittedBatch(batch_dir, self.cluster, handle, jobs))
 
     def _for_cluster(self, job: Job) -> Job:
         root = str(Path(job.root).absolute())
@@ -182,29 +168,11 @@ class SlurmExecutor:
             options |= {"slurm_array_parallelism": self.workers}
         return options
 
-    def _unfinished_batches(self) -> Iterator[SubmittedBatch]:
-        """Yield the batches of earlier runs that are queued or run."""
-        for path in sorted((self.results / "slurm").glob("*/*/id")):
-            batch_dir = BatchDir(path.parent)
-            cluster, number = path.read_text(encoding="utf-8").split()
-            left = {job.cell for job in batch_dir.jobs()} - batch_dir.finished_cells()
-            handle = JOB_CLASSES[cluster](path.parents[1], number)
-            if left and not _is_finished(cluster, handle):
-                yield SubmittedBatch(batch_dir, handle)
-
-    def _pending_cells(self, batch: SubmittedBatch) -> set[str]:
-        """Return the cells that a batch has yet to finish."""
-        return (
-            {j.cell for j in batch.batch_dir.jobs()}
-            - batch.batch_dir.finished_cells()
-            - batch.batch_dir.dropped_cells()
-        )
-
     def _read_events(self, batch: SubmittedBatch) -> list[Event]:
         """Turn new messages of a batch's log into events of the jobs that are waited for."""
         events: list[Event] = []
         for message in batch.new_messages():
-            kind = next(name for name in HANDLERS if name in message)
+            kind = next(name for name in LOG_FIELDS if name in message)
             job = batch.jobs.get(message[kind])
             if job is not None:
                 events += HANDLERS[kind](self, batch, job, message)
@@ -240,17 +208,27 @@ class SlurmExecutor:
                 self.waiting.append(job)
 
     def _fail_unfinished(self, batch: SubmittedBatch) -> list[Event]:
-        """Fail each waited-for job that its batch, which has ended, did not finish."""
-        if not batch.jobs or not _is_finished(self.cluster, batch.handle):
+        """Fail each waited-for job that its batch, which has ended, did not finish.
+
+        The jobs of a batch that ended before any of them began are put into another batch.
+        """
+        if not batch.jobs or not batch.is_finished():
             return []
         events = self._read_events(batch)  # its last messages
-        if batch.jobs:
-            failure = _batch_failure(batch.handle)
-            for job in batch.jobs.values():
-                self.leases.revoke(job.cell, bundle=batch.batch_dir.name)
-            events += [JobFinished(job, failure) for job in batch.jobs.values()]
-            batch.jobs.clear()
-        return events
+        failure, jobs = batch.failure(), list(batch.jobs.values())
+        batch.jobs.clear()
+        if jobs and batch.has_failed_to_start() and self._may_start_again(jobs):
+            self.waiting += jobs
+            why = f"a bundle of cells did not start: {failure.message}; it is submitted again"
+            return [*events, Notice(why)]
+        for job in jobs:
+            self.leases.revoke(job.cell, bundle=batch.batch_dir.name)
+        return events + [JobFinished(job, failure) for job in jobs]
+
+    def _may_start_again(self, jobs: Sequence[Job]) -> bool:
+        """Count a failed start of jobs; return whether they may have another."""
+        self.failed_starts.update(job.cell for job in jobs)
+        return all(self.failed_starts[job.cell] < START_ATTEMPTS for job in jobs)
 
 
 HANDLERS = {
@@ -259,20 +237,6 @@ HANDLERS = {
     "ended": SlurmExecutor._on_finished,
     "elsewhere": SlurmExecutor._on_foreign,
 }
-
-
-def _is_finished(cluster: str, handle: Any) -> bool:
-    """Return whether a batch has ended; earlier runs' local jobs are known by process id alone."""
-    if cluster == "local" and handle._process is None:
-        return handle.paths.result_pickle.exists() or not Path(f"/proc/{handle.job_id}").exists()
-    return bool(handle.done())
-
-
-def _batch_failure(handle: Any) -> Failure:
-    """Return why a batch has ended, with the end of its standard error."""
-    stderr = (handle.stderr() or "")[-STDERR_TAIL:]
-    message = f"Slurm job {handle.job_id} was over, as {handle.state}, before this cell was"
-    return Failure("failed", "JobEnded", message, stderr)
 
 
 def _parse_value(text: str) -> int | str:

@@ -16,7 +16,8 @@ from typing import Any
 from bench.config import suite
 from bench.execution import progress
 from bench.execution.executors import POLL_SECONDS, EpochFinished, JobFinished
-from bench.execution.executors.local import LocalExecutor, worker_command
+from bench.execution.executors.local import LocalExecutor
+from bench.execution.executors.worker_process import worker_command
 from bench.execution.jobs import Job, parse_job, resolve_cell
 from bench.execution.progress import DurationEstimates
 from bench.execution.worker import write_failure
@@ -26,6 +27,12 @@ from bench.records.store import Store
 from bench.utils import parallel
 from bench.utils.errors import UserError
 
+LOG_FIELDS: dict[str, set[str]] = {  # of a message, by the name under which it has the cell
+    "begun": set(),
+    "cell": {"epoch", "loss"},
+    "ended": {"failure"},
+    "elsewhere": set(),
+}
 DEFAULT_CELL_SECONDS = 5 * 60.0  # of a cell unlike any with a record
 
 
@@ -71,7 +78,8 @@ class BatchDir:
                 whole = log.read().rpartition(b"\n")[0]  # not a line that is being written
         except FileNotFoundError:
             return [], offset
-        return [json.loads(line) for line in whole.splitlines()], offset + len(whole) + bool(whole)
+        messages = [found for line in whole.splitlines() if (found := parse_log_line(line))]
+        return messages, offset + len(whole) + bool(whole)
 
     def finished_cells(self) -> set[str]:
         """Return the cells that have ended, or were another run's."""
@@ -91,6 +99,21 @@ class BatchDir:
         return set(path.read_text(encoding="utf-8").split()) if path.exists() else set()
 
 
+def parse_log_line(line: bytes) -> dict[str, Any] | None:
+    """Parse a message; None for anything else, such as the line of a batch killed meanwhile."""
+    try:
+        found = json.loads(line)
+        if found.get("failure"):
+            Failure(**found["failure"])
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    whole = any(
+        isinstance(found.get(kind), str) and found.keys() >= fields
+        for kind, fields in LOG_FIELDS.items()
+    )
+    return found if whole else None
+
+
 @dataclass
 class CellBatch:
     """A batch as the callable that submitit pickles: names of what is on the shared disk."""
@@ -104,6 +127,7 @@ class CellBatch:
         """Run the cells that are left, in one worker process that is replaced where it dies."""
         signal.signal(signal.SIGTERM, _exit_on_signal)
         self.leases, self.store = Leases(self.results), Store(self.results)
+        self.store.pin()
         argv = worker_command(self.results, self.plugins)
         threads = parallel.omp_env(parallel.available_cores())
         self.worker = LocalExecutor(argv, [threads], self.timeout)
@@ -130,6 +154,7 @@ class CellBatch:
 
     def _run_once(self, job: Job) -> None:
         """Run one cell, unless another run holds it or has finished it."""
+        self.store.require_there()
         if not self.leases.acquire(
             job.cell, {"cell": job.describe(), "bundle": self.batch_dir.name}
         ):
@@ -159,6 +184,7 @@ class CellBatch:
                 elif isinstance(event, JobFinished):
                     self._log_finished(job, event.failure)
                     return
+            self.store.require_there()
             self.leases.renew()
         self.worker.cancel(job)
 

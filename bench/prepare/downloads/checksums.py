@@ -12,10 +12,12 @@ from types import TracebackType
 
 from bench.config.suite import SourceFile
 from bench.utils.errors import UserError
+from bench.utils.files import open_regular_file, read_regular_file
 
 ByteProgress = Callable[[str, int, int], None]  # name, bytes done, bytes in all (0: unknown)
 CHUNK_BYTES = 2**20
 MIN_INTERVAL = 0.1  # seconds between two calls of a `ByteProgress`
+MAX_NOTE_BYTES = 2**16  # of what is noted about a file, in JSON
 HEAD_BYTES = 512  # enough to distinguish a web page from an archive
 PAGE_PATTERNS = {
     "html": ("text/html", re.compile(rb"<(!doctype html|html|head|title|body|script|meta|!--)")),
@@ -115,7 +117,7 @@ def error_page_type(name: str, head: bytes) -> str:
 
 def read_head(path: Path) -> bytes:
     """Read the first bytes of a file."""
-    with path.open("rb") as stream:
+    with open_regular_file(path, follow_links=True) as stream:
         return stream.read(HEAD_BYTES)
 
 
@@ -127,7 +129,7 @@ def new_hasher(kind: str) -> "hashlib._Hash":
 def hash_file(kind: str, path: Path, progress: ByteProgress, name: str) -> str:
     """Hash a file, and report progress."""
     hasher, buffer, done = new_hasher(kind), memoryview(bytearray(CHUNK_BYTES)), 0
-    with path.open("rb", buffering=0) as stream:
+    with open_regular_file(path, follow_links=True) as stream:
         size = os.fstat(stream.fileno()).st_size
         meter = ThrottledProgress(progress, f"checking {name}", 0, size)
         while count := stream.readinto(buffer):
@@ -139,9 +141,9 @@ def hash_file(kind: str, path: Path, progress: ByteProgress, name: str) -> str:
 
 def is_verified(file: SourceFile, path: Path) -> bool:
     """Return whether this file, unchanged since, was verified against the card's hash."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         return bool(
-            json.loads(_verified_path(path).read_text(encoding="utf-8"))
+            json.loads(read_regular_file(_verified_path(path), MAX_NOTE_BYTES))
             == _verified_state(file, path.stat())
         )
     return False
@@ -218,8 +220,8 @@ class PartialFile:
     def origin(self) -> dict[str, str]:
         """Return the url, etag and modification date of the bytes' origin; empty if unknown."""
         try:
-            origin = json.loads(self.origin_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            origin = json.loads(read_regular_file(self.origin_path, MAX_NOTE_BYTES))
+        except (OSError, ValueError, RecursionError):
             return {}
         return origin if isinstance(origin, dict) else {}
 

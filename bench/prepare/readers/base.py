@@ -3,11 +3,15 @@
 The formats are HDF5, MATLAB, and images that a source's published form decodes with OpenCV.
 """
 
+import math
+import os
+import struct
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -17,8 +21,13 @@ import numpy as np
 import scipy.io
 from scipy.io.matlab import MatReadError
 
-from bench.prepare.archives import parse_errors
+from bench.data import image_files
+from bench.prepare.archive_contents import MAX_MEMBER_BYTES, parse_errors
 from bench.utils.errors import UserError, first_line
+from bench.utils.files import open_regular_file, read_regular_file
+
+MATLAB_HEADER_BYTES, MATLAB_COMPRESSED = 128, 15  # of version 5
+INFLATE_BYTES = 2**20  # at a time
 
 Annotation = int | float | str
 RecordKey = tuple[str, str]  # a split of the source, and a record's key in it
@@ -78,15 +87,43 @@ def wanted_keys(wanted: Collection[RecordKey], split: str) -> set[str]:
 
 @contextmanager
 def open_hdf5_array(path: Path, name: str, origin: object) -> Iterator[h5py.Dataset]:
-    """Open an array of an HDF5 file; `origin` is the file's name in messages."""
+    """Open an array of an HDF5 file; `origin` is the file's name in messages.
+
+    Raises `UserError` for what is not an array of numbers, stored in the file itself.
+    """
     try:
-        file = h5py.File(path, "r")
+        with open_regular_file(path, follow_links=True):  # HDF5 would wait for a FIFO
+            file = h5py.File(path, "r")
     except OSError as error:
-        raise UserError(f"{origin} is broken or cut short: {first_line(error)}") from None
+        message = error.strerror or first_line(error)
+        raise UserError(f"{origin} is broken or cut short: {message}") from None
     with file:
-        if not isinstance(file.get(name), h5py.Dataset):
+        yield _require_array(file, name, origin)
+
+
+def _require_array(file: h5py.File, name: str, origin: object) -> h5py.Dataset:
+    with parse_errors(origin):
+        data = file.get(name) if _is_inside(file, name) else None
+        if not isinstance(data, h5py.Dataset):
             raise UserError(f"{origin} holds no array {name}")
-        yield file[name]
+        elsewhere = data.is_virtual or data.external
+        if elsewhere or data.dtype.kind not in "biuf" or not data.ndim:
+            what = "in other files" if elsewhere else f"of {data.dtype} {data.shape}"
+            raise UserError(f"{origin}: its array {name} is {what}; numbers in rows were expected")
+    return data
+
+
+def _is_inside(file: h5py.File, name: str) -> bool:
+    """Return whether no link on the way to an array leads out of its file."""
+    steps = accumulate(name.split("/"), "{}/{}".format)
+    return all(isinstance(file.get(step, getlink=True), h5py.HardLink) for step in steps)
+
+
+def read_hdf5_array(data: h5py.Dataset, origin: object) -> np.ndarray:
+    """Read a whole array, of labels for example."""
+    _require_memory(math.prod(data.shape) * data.dtype.itemsize, origin)
+    with parse_errors(origin):
+        return data[:]
 
 
 def read_hdf5_rows(
@@ -94,6 +131,9 @@ def read_hdf5_rows(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield rows of an array, in ascending order; each chunk of the file is decompressed once."""
     step = data.chunks[0] if data.chunks else 1
+    chunk_shape = data.chunks or (1, *data.shape[1:])
+    for shape in (chunk_shape, (step, *data.shape[1:])):
+        _require_memory(math.prod(shape) * data.dtype.itemsize, origin)
     for chunk, members in groupby(wanted, key=lambda row: row // step):
         try:
             block = data[chunk * step : (chunk + 1) * step]
@@ -103,12 +143,19 @@ def read_hdf5_rows(
             yield row, block[row - chunk * step]
 
 
+def _require_memory(size: int, origin: object) -> None:
+    if size > MAX_MEMBER_BYTES:
+        raise UserError(
+            f"{origin}: {size:,} bytes are to be read at once; at most {MAX_MEMBER_BYTES:,} are"
+        )
+
+
 def read_matlab_variables(content: Path | bytes, origin: object, *names: str) -> list[Any]:
     """Load variables of a MATLAB file into memory, without dimensions of length 1."""
     with parse_errors(origin):
         try:
             variables = scipy.io.loadmat(
-                _matlab_file(content), squeeze_me=True, variable_names=list(names)
+                _matlab_file(content, origin), squeeze_me=True, variable_names=list(names)
             )
         except (MatReadError, NotImplementedError) as error:
             raise UserError(f"{origin} cannot be read: {error}") from None
@@ -121,18 +168,39 @@ def read_matlab_variables(content: Path | bytes, origin: object, *names: str) ->
 def read_matlab_shape(content: Path | bytes, origin: object, name: str) -> tuple[int, ...]:
     """Return the shape of a variable of a MATLAB file without loading it."""
     with parse_errors(origin):
-        for variable, shape, _ in scipy.io.whosmat(_matlab_file(content)):
+        for variable, shape, _ in scipy.io.whosmat(_matlab_file(content, origin)):
             if variable == name:
                 return tuple(shape)
     raise UserError(f"{origin} holds no variable {name}")
 
 
-def _matlab_file(content: Path | bytes) -> str | BytesIO:
-    return BytesIO(content) if isinstance(content, bytes) else str(content)
+def _matlab_file(content: Path | bytes, origin: object) -> BytesIO:
+    """Read a MATLAB file, and require that what it has compressed does not swell."""
+    if isinstance(content, Path):
+        content = read_regular_file(content, MAX_MEMBER_BYTES, follow_links=True)
+    order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
+    at = MATLAB_HEADER_BYTES if order else len(content)
+    while at + 8 <= len(content):
+        kind, size = struct.unpack_from(f"{order}II", content, at)
+        if kind == MATLAB_COMPRESSED:
+            _require_memory(_inflated_size(content[at + 8 : at + 8 + size]), origin)
+        at += 8 + size
+    return BytesIO(content)
+
+
+def _inflated_size(content: bytes) -> int:
+    """Return the size to which zlib decompresses; of what is too large, a size too large."""
+    unpacker, size = zlib.decompressobj(), 0
+    while content and size <= MAX_MEMBER_BYTES:
+        size += len(unpacker.decompress(content, INFLATE_BYTES))
+        content = unpacker.unconsumed_tail
+    return size
 
 
 def import_opencv() -> ModuleType:
     """Import OpenCV, an optional dependency; raise `UserError` if it is not installed."""
+    # it is read once, when OpenCV is imported
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(image_files.MAX_PIXELS))
     try:
         import cv2
     except ImportError:
@@ -147,7 +215,11 @@ def decode_bgr(path: Path, member: str, content: bytes) -> np.ndarray:
     """Decode a member of the archive at `path` with OpenCV: uint8, BGR, (H, W, 3)."""
     cv2 = import_opencv()
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
+    try:
+        image_files.require_known_format(content)
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except (ValueError, cv2.error) as error:
+        raise UserError(f"{path}: its member {member} is no image: {first_line(error)}") from None
     if image is None:
         raise UserError(f"{path}: its member {member} cannot be decoded as an image")
     return image

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from bench.data.images import DECODE_ERRORS, decode_rgb
+from bench.prepare.archive_contents import (
+    parse_errors,
+)
 from bench.prepare.archives import (
     find_file,
     folder_prefix,
     open_archive,
-    parse_errors,
     read_images,
     read_images_by_path_end,
     read_member,

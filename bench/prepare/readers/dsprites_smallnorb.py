@@ -22,18 +22,21 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from bench.prepare.archives import MAX_MEMBER_BYTES, find_file, open_gzip, parse_errors
+from bench.prepare.archive_contents import MAX_MEMBER_BYTES, parse_errors
+from bench.prepare.archives import find_file, open_gzip
 from bench.prepare.readers.base import (
     Files,
     ImageData,
     RecordKey,
     SourceRecord,
     open_hdf5_array,
+    read_hdf5_array,
     read_hdf5_rows,
     require_equal_counts,
     wanted_indices,
 )
 from bench.utils.errors import UserError
+from bench.utils.files import open_regular_file
 
 STEM = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
 LATENTS = ("shape", "scale", "orientation", "x", "y")  # columns of the classes, after the colour
@@ -72,7 +75,7 @@ class Dsprites:
     def _classes(self) -> np.ndarray:
         if (path := self._path()).suffix == ".hdf5":
             with open_hdf5_array(path, "latents/classes", path) as data:
-                return data[:]
+                return read_hdf5_array(data, path)
         with self._member("latents_classes") as (stream, shape, dtype):
             return _read_block(stream, shape, dtype)
 
@@ -108,7 +111,8 @@ class Dsprites:
         origin = f"{path}: {name}.npy"
         with (
             parse_errors(origin),
-            zipfile.ZipFile(path) as file,
+            open_regular_file(path, follow_links=True) as raw,
+            zipfile.ZipFile(raw) as file,
             file.open(f"{name}.npy") as stream,
         ):
             version = npy.read_magic(stream)
@@ -121,6 +125,8 @@ class Dsprites:
 
 def _read_block(stream: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
+    if size > MAX_MEMBER_BYTES:
+        raise ValueError(f"an array of {dtype} {shape}, too much to be read at once")
     content = stream.read(size)
     if len(content) < size:
         raise EOFError(f"{len(content):,} bytes where {size:,} were announced")
@@ -133,6 +139,7 @@ STEMS = {
 }
 MATRIX_TYPES: dict[int, np.dtype] = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
 PAIR_SHAPE = (2, 96, 96)
+MAX_ROWS = 1_000_000
 INFO_SHAPE = (4,)
 
 
@@ -209,7 +216,8 @@ def _open_matrix(stream: GzipFile, origin: str) -> MatrixStream:
         raise UserError(f"{origin}: {dimensions} dimensions; expected 1 to 8")
     sizes = np.frombuffer(_read_exactly(stream, 4 * max(3, dimensions), origin), "<i4").tolist()
     shape = tuple(sizes[:dimensions])
-    if min(shape) < 1 or math.prod(shape[1:]) * 4 > MAX_MEMBER_BYTES:
+    row_bytes = math.prod(shape[1:]) * MATRIX_TYPES[magic].itemsize
+    if min(shape) < 1 or row_bytes > MAX_MEMBER_BYTES or shape[0] > MAX_ROWS:
         raise UserError(f"{origin}: a matrix of shape {shape}")
     return MatrixStream(stream, origin, shape, MATRIX_TYPES[magic])
 

@@ -4,22 +4,21 @@ It comes as archives or as class folders. The training archive contains a tar fi
 the classes of the validation images are in the development kit.
 """
 
-import tarfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import IO, BinaryIO, Protocol, cast
 
 import numpy as np
 
-from bench.prepare.archives import (
-    FolderArchive,
-    find_file,
-    open_archive,
+from bench.prepare import tar_archives
+from bench.prepare.archive_contents import (
+    MAX_MEMBER_BYTES,
     parse_errors,
-    read_member,
     require_all_found,
+    require_max_size,
 )
+from bench.prepare.archives import FolderArchive, find_file, open_archive, read_member
 from bench.prepare.readers.base import (
     Files,
     ImageData,
@@ -29,6 +28,7 @@ from bench.prepare.readers.base import (
     wanted_keys,
 )
 from bench.utils.errors import UserError
+from bench.utils.files import open_regular_file
 
 TRAIN_ARCHIVE, VALIDATION_ARCHIVE = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 DEVKIT, DEVKIT_FOLDER = "ILSVRC2012_devkit_t12.tar.gz", "ILSVRC2012_devkit_t12/data"
@@ -106,28 +106,31 @@ class NestedTarSplit:
     path: Path
 
     def classes(self) -> Iterator[tuple[str, str]]:
-        for wnid, info, _ in self._members():
-            yield PurePosixPath(info.name).name, wnid
+        for wnid, name, _ in self._members():
+            yield PurePosixPath(name).name, wnid
 
     def read(self, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
         seen = set()
-        for _, info, file in self._members():
-            if (key := PurePosixPath(info.name).name) in wanted:
-                content = file.extractfile(info)
-                assert content is not None
-                yield key, content.read()
+        for _, name, stream in self._members():
+            if (key := PurePosixPath(name).name) in wanted:
+                content = stream.read(MAX_MEMBER_BYTES + 1)
+                require_max_size(self.path, name, len(content), len(content))
+                yield key, content
                 seen.add(key)
         require_all_found(self.path, wanted - seen, "images")
 
-    def _members(self) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
-        with parse_errors(self.path), tarfile.open(self.path, "r:") as outer:
-            for part in outer:
-                wnid = PurePosixPath(part.name).stem
+    def _members(self) -> Iterator[tuple[str, str, IO[bytes]]]:
+        """Yield the class, the name and the content of each image."""
+        with (
+            parse_errors(self.path),
+            open_regular_file(self.path, follow_links=True) as outer,
+        ):
+            for part, content in tar_archives.files_of(self.path, outer):
+                wnid = PurePosixPath(part).stem
                 if not _is_class(wnid):
-                    raise UserError(f"{self.path}: {part.name} is no class, as n01440764.tar is")
-                with tarfile.open(fileobj=outer.extractfile(part), mode="r:") as inner:
-                    for info in inner:
-                        yield wnid, info, inner
+                    raise UserError(f"{self.path}: {part} is no class, as n01440764.tar is")
+                for name, image in tar_archives.files_of(self.path, cast(BinaryIO, content)):
+                    yield wnid, name, image
 
 
 @dataclass(frozen=True)

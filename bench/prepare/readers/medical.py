@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,8 @@ from pathlib import Path, PurePosixPath
 import h5py
 import numpy as np
 
-from bench.prepare.archives import find_file, open_archive, open_gzip, parse_errors, read_images
+from bench.prepare.archive_contents import MAX_MEMBER_BYTES, max_unpacked_size, parse_errors
+from bench.prepare.archives import find_file, open_archive, open_gzip, read_images
 from bench.prepare.readers.base import (
     Files,
     ImageData,
@@ -21,12 +23,14 @@ from bench.prepare.readers.base import (
     encode_jpeg,
     import_opencv,
     open_hdf5_array,
+    read_hdf5_array,
     read_hdf5_rows,
     require_equal_counts,
     wanted_indices,
 )
 from bench.utils import text
 from bench.utils.errors import UserError
+from bench.utils.files import read_regular_file
 from bench.utils.parallel import threaded_map
 
 CAMELYON_SPLITS = {"train": "train", "validation": "valid", "test": "test"}
@@ -47,7 +51,7 @@ class PatchCamelyon:
     def entries(self) -> Iterator[SourceRecord]:
         for split, part in CAMELYON_SPLITS.items():
             with self._array(part, "y") as labels:
-                tumors = labels[:].reshape(-1).tolist()
+                tumors = read_hdf5_array(labels, self._file(part, "y")).reshape(-1).tolist()
             for index, tumor in enumerate(tumors):
                 yield SourceRecord(split, f"{part}_{index}", {"tumor": tumor})
 
@@ -95,8 +99,12 @@ def _unpacked_file(path: Path) -> Iterator[Path]:
 
 
 def _gunzip_blocks(path: Path) -> Iterator[bytes]:
+    limit, size = max_unpacked_size(os.stat(path).st_size), 0
     with open_gzip(path) as packed:
         while block := packed.read(UNPACK_BYTES):
+            size += len(block)
+            if size > limit:
+                raise UserError(f"{path} would swell to more than {limit:,} bytes")
             yield block
 
 
@@ -142,9 +150,10 @@ class Retinopathy:
     def _rows(self, file: str) -> list[dict[str, str | int]]:
         path = find_file(self.files, file)
         with parse_errors(path):
+            content = read_regular_file(path, MAX_MEMBER_BYTES, follow_links=True)
             return [
                 {"image": row["image"], "level": int(row["level"]), "usage": row.get("Usage", "")}
-                for row in csv.DictReader(io.StringIO(text.decode_utf8(path.read_bytes())))
+                for row in csv.DictReader(io.StringIO(text.decode_utf8(content)))
             ]
 
     def _images(

@@ -6,14 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.prepare.archives import (
-    find_file,
-    folder_prefix,
-    open_archive,
-    parse_errors,
-    read_images,
-    read_text,
-)
+from bench.prepare.archive_contents import parse_errors
+from bench.prepare.archives import find_file, folder_prefix, open_archive, read_images, read_text
 from bench.prepare.readers.base import (
     Files,
     ImageData,

@@ -6,6 +6,7 @@ MATLAB file, 225 MB of SVHN.
 
 import io
 import pickle
+import pickletools
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.prepare.archives import find_file, folder_prefix, open_archive, parse_errors
+from bench.prepare.archive_contents import parse_errors
+from bench.prepare.archives import find_file, folder_prefix, open_archive
 from bench.prepare.readers.base import (
     Files,
     ImageData,
@@ -78,9 +80,12 @@ def _parse_binary(content: bytes, origin: str) -> CifarRecords:
 def _parse_pickle(content: bytes, origin: str) -> CifarRecords:
     arrays = _load_arrays(content, origin)
     with parse_errors(origin):
-        fine, planes = np.asarray(arrays["fine_labels"], np.int64), np.asarray(arrays["data"])
-        if planes.dtype != np.uint8:
-            raise TypeError(f"images of {planes.dtype}")
+        labels, planes = arrays["fine_labels"], arrays["data"]
+        if not isinstance(planes, np.ndarray) or planes.dtype != np.uint8:
+            raise TypeError(f"images of {getattr(planes, 'dtype', type(planes).__name__)}")
+        if not isinstance(labels, list) or not {type(label) for label in labels} <= {int}:
+            raise TypeError("labels that are not a list of numbers")  # nested, it may have no end
+        fine = np.array(labels, np.int64)
         planes = planes.reshape(-1, CIFAR_IMAGE_BYTES)
     require_equal_counts(origin, len(fine), len(planes))
     return fine, planes
@@ -96,9 +101,17 @@ def _load_arrays(content: bytes, origin: str) -> Any:
     """Unpickle arrays in plain containers; refuse anything else, which could run code."""
     try:
         with parse_errors(origin):
+            _require_small_memo(content)
             return ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
     except (pickle.UnpicklingError, ImportError) as error:
         raise UserError(f"{origin} is refused: {error}") from None
+
+
+def _require_small_memo(content: bytes) -> None:
+    """Raise `UnpicklingError` for a number of an object that allocates gigabytes by itself."""
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name in MEMO_OPCODES and int(argument or 0) > len(content):
+            raise pickle.UnpicklingError(f"it numbers an object {argument:,}")
 
 
 class ArrayUnpickler(pickle.Unpickler):  # noqa: S301  (of arrays alone)
@@ -115,6 +128,7 @@ def _encode_latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+MEMO_OPCODES = {"PUT", "BINPUT", "LONG_BINPUT"}
 RECONSTRUCT = np.empty(0).__reduce__()[0]
 ALLOWED_GLOBALS: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): RECONSTRUCT,

@@ -13,19 +13,15 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from bench.prepare.archives import (
-    MAX_MEMBER_BYTES,
-    archive_errors,
-    find_file,
-    open_archive,
-    parse_errors,
-)
+from bench.prepare.archive_contents import MAX_MEMBER_BYTES, archive_errors, parse_errors
+from bench.prepare.archives import find_file, open_archive
 from bench.prepare.readers.base import Files, ImageData, RecordKey, SourceRecord
 from bench.utils.errors import UserError
 
 CRC32C_POLYNOMIAL = 0x82F63B78  # bit-reversed
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5  # wire types
 BYTES_LIST, INT64_LIST = 1, 3  # fields of a Feature; 2 is its list of floats
+MAX_VARINT_BITS = 70  # ten groups of seven
 FeatureValue = bytes | int
 
 
@@ -180,3 +176,5 @@ def _read_varint(message: bytes, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if byte < 0x80:
             return value, at
+        if shift >= MAX_VARINT_BITS:
+            raise ValueError("a number has more than 64 bits")

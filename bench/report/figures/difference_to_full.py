@@ -25,6 +25,7 @@ from bench.report.figures.style import (
     widest_text,
 )
 from bench.report.rows import MethodRow, accuracy_table
+from bench.utils.escaping import for_figure
 
 REFERENCE = "full"  # the method whose row the others are held against
 SUBTITLE = "points above (blue) or below (red) {}"
@@ -54,7 +55,8 @@ class DifferenceMap:
     @property
     def tasks(self) -> list[str]:
         """The names of the columns (T + 1,)."""
-        return [*(task for tasks in self.groups.values() for task in tasks), "mean"]
+        named = (for_figure(task) for tasks in self.groups.values() for task in tasks)
+        return [*named, "mean"]
 
     @property
     def left(self) -> float:

@@ -34,6 +34,7 @@ from bench.report.figures.style import (
 )
 from bench.report.method_colours import Family, method_family
 from bench.report.rows import MethodRow
+from bench.utils.escaping import for_figure
 
 TICK_STEPS = ((1,), (1, 2, 5), (1, 2, 3, 4, 5, 6, 7, 8, 9))  # of a power of ten that carry a tick
 COUNT_UNITS = {0: "", 3: "k", 6: "M", 9: "G"}  # units by the power of ten
@@ -195,7 +196,7 @@ def _draw_panel(axes: Axes, board: Board, quantity: Quantity) -> None:
     scale = fit_scale(list(known.values()), quantity.units)
     points = [_plotted_row(board.rows[i], scale.at(value)) for i, value in known.items()]
     _set_up_axes(axes, board, points)
-    where = f"; on {_majority_machine(board)}" if quantity.of_one_machine else ""
+    where = f"; on {for_figure(_majority_machine(board))}" if quantity.of_one_machine else ""
     axes.set_xlabel(f"{quantity.label}{where}")
     _draw_x_axis(axes, scale)
     best = [points[i] for i in pareto_front([p.x for p in points], [p.y for p in points])]

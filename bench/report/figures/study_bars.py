@@ -30,6 +30,7 @@ from bench.report.figures.style import (
 )
 from bench.report.markdown import format_axis_value
 from bench.report.method_colours import method_family
+from bench.utils.escaping import for_figure
 
 HEIGHT = 2.7  # inches of a panel
 MIN_AXES_WIDTH = 2.2  # inches of axes, at least
@@ -91,11 +92,8 @@ def _panel(figure: StudyFigure, part: pd.DataFrame, looks: BarStyles, name: str)
 
 def _group_label(value: object) -> str:
     """Return the label below a group: a backbone's tag is on a line of its own."""
-    return (
-        format_axis_value(value).replace(".", "\n.", 1)
-        if isinstance(value, str)
-        else format_axis_value(value)
-    )
+    label = for_figure(format_axis_value(value))
+    return label.replace(".", "\n.", 1) if isinstance(value, str) else label
 
 
 def _draw(

@@ -108,11 +108,11 @@ def draw_training_curves(curves: Mapping[str, pd.DataFrame], rows: Sequence[str]
     `curves` has for each value a frame with those columns, method, epoch, seconds, and the mean of
     the value with its interval from low to high.
     """
-    looks = line_styles(name for frame in curves.values() for name in frame["method"])
-    named = {
-        value: dict(split_panels(frame.assign(line=join_columns(frame, ["method"])), [*rows]))
-        for value, frame in curves.items()
+    lined = {
+        value: frame.assign(line=join_columns(frame, ["method"])) for value, frame in curves.items()
     }
+    looks = line_styles(name for frame in lined.values() for name in frame["line"])
+    named = {value: dict(split_panels(frame, [*rows])) for value, frame in lined.items()}
     places = dict.fromkeys(place for found in named.values() for place in found)
     with style_context():
         panels = [
@@ -131,7 +131,7 @@ def draw_trial_curves(found: pd.DataFrame, panels: Sequence[str]) -> RenderedFig
     """
     lined = found.assign(line=join_columns(found, ["method"]), mean=found["accuracy"])
     lined = lined.assign(low=lined["mean"], high=lined["mean"]).sort_values("lr", kind="stable")
-    looks = line_styles(found["method"])
+    looks = line_styles(lined["line"])
     with style_context():
         drawn = [
             curve_panel(part, "lr", "validation_accuracy", looks, name)

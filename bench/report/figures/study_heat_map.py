@@ -34,6 +34,7 @@ from bench.report.figures.style import (
     widest_text,
 )
 from bench.report.markdown import MISSING, format_axis_value
+from bench.utils.escaping import for_figure
 
 
 def normalise_columns(matrix: Floats) -> Floats:
@@ -171,8 +172,8 @@ def _heat_map(
         heading=_heading(figure, name),
         x=column_label(figure.x),
         y=column_label(figure.y),
-        columns=list(map(format_axis_value, columns)),
-        rows=list(map(format_axis_value, rows)),
+        columns=[for_figure(format_axis_value(column)) for column in columns],
+        rows=[for_figure(format_axis_value(row)) for row in rows],
         texts=_cell_texts(matrix, shades if figure.normalised else None),
         shades=shades,
     )

@@ -4,6 +4,7 @@ For a study's figures also the split of its values into panels, and the labels o
 """
 
 import io
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from matplotlib.lines import Line2D
 from bench.report.boards import Board
 from bench.report.markdown import format_axis_value
 from bench.report.method_colours import FAMILIES, OTHER_FAMILY, Family, method_family
+from bench.utils.escaping import for_figure
 
 MAX_PANELS = 4  # more take long to draw, and are small where a page shrinks the picture
 MAX_COLUMNS = 2  # of leaderboards: more would be too small to read where a page shrinks them
@@ -101,12 +103,14 @@ def board_title(board: Board) -> str:
 
 
 def truncate(text: str, most: int = MAX_LABEL) -> str:
-    """Return the text, cut to that many characters."""
+    """Return the text as a figure writes it, cut to that many characters."""
+    text = for_figure(text)
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def truncate_to_width(text: str, width: float, size: float = TEXT_SIZE) -> str:
-    """Return the text, cut so that it is at most as wide as that many inches."""
+    """Return the text as a figure writes it, cut to at most so many inches."""
+    text = for_figure(text)
     cuts = (truncate(text, most) for most in range(len(text), 0, -1))
     return next((cut for cut in cuts if text_extent(cut, size)[0] <= width), "…")
 
@@ -115,7 +119,8 @@ def truncate_to_width(text: str, width: float, size: float = TEXT_SIZE) -> str:
 def text_extent(text: str, size: float = TEXT_SIZE) -> tuple[float, float]:
     """Return width and height of a written line, in inches."""
     font = FontProperties(family=FONT, size=size)
-    width, height, _ = _renderer().get_text_width_height_descent(text, font, False)
+    with _missing_glyphs():
+        width, height, _ = _renderer().get_text_width_height_descent(text, font, False)
     return width / DPI, height / DPI
 
 
@@ -141,6 +146,14 @@ def family_handles(boards: Sequence[Board]) -> list[Artist]:
     ]
 
 
+@contextmanager
+def _missing_glyphs() -> Iterator[None]:
+    """Within it, a character that the font lacks is drawn as a box, without a warning each time."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        yield
+
+
 @cache
 def _renderer() -> RendererAgg:
     return RendererAgg(1, 1, DPI)
@@ -148,7 +161,7 @@ def _renderer() -> RendererAgg:
 
 def _save_figure(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
     stream = io.BytesIO()
-    with style_context():
+    with style_context(), _missing_glyphs():
         figure.savefig(stream, format=kind, metadata=metadata, dpi=DPI)
     return stream.getvalue()
 
@@ -214,8 +227,9 @@ def join_columns(summary: pd.DataFrame, names: list[str]) -> pd.Series:
 
 def column_label(name: str) -> str:
     """Return a column's name as a reader has it."""
-    return COLUMN_LABELS.get(name, name.replace("_", " "))
+    return for_figure(COLUMN_LABELS.get(name, name.replace("_", " ")))
 
 
 def _named_value(name: str, value: object) -> str:
-    return value if isinstance(value, str) else f"{column_label(name)} {format_axis_value(value)}"
+    text = value if isinstance(value, str) else f"{column_label(name)} {format_axis_value(value)}"
+    return for_figure(text)

@@ -2,17 +2,20 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from bench.records.schema import Record
 from bench.report.boards import Board
 from bench.report.html import cells, leaderboard
 from bench.report.html.table import claims_table
 from bench.report.leaderboard import EXPLANATION, NO_RECORDS
+from bench.utils.escaping import for_html
 
 NOT_THE_ELEMENT = re.compile(r"<\?.*?\?>|<!DOCTYPE[^>\[]*(?:\[.*?\])?[^>]*>|<!--.*?-->", re.DOTALL)
 INVISIBLE_ELEMENTS = re.compile(r"<(metadata|script)\b.*?</\1\s*>", re.DOTALL)
@@ -100,10 +103,21 @@ def _datatables_script() -> str:
     return bundle.read_text("utf-8").replace("</script", r"<\/script")
 
 
+def _escape(value: Any) -> Any:
+    """Return what the template prints, escaped unless it is a piece of the template's own."""
+    return _markup(value) if type(value) is str else value
+
+
+@lru_cache(2**14)  # most texts stand in many places
+def _markup(text: str) -> Markup:
+    return Markup(for_html(text))
+
+
 def _load_template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=_escape,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -128,6 +128,7 @@ def run_and_measure(
     if record.outcome is None:
         return record
     for file in final.measurement_files(record.outcome.accuracy if accuracy is None else accuracy):
+        store.require_there()
         measurements.write_measurement(store.root, file)
     _measure_validation(cell, measurements.filter_by_training(names, "validation"), store, device)
     return record
@@ -142,6 +143,7 @@ def _measure_validation(cell: Cell, names: list[str], store: Store, device: torc
     callback = MeasurementCallback(validation_cell, names, "train", device)
     accuracy = _train(validation_cell, callback, device, lambda *_: None)
     for file in callback.measurement_files(accuracy):
+        store.require_there()
         measurements.write_measurement(store.root, file)
 
 

@@ -1,21 +1,21 @@
 """The Ray executor, on a cluster of two local nodes and on one that it starts itself."""
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
 
 from bench.cli import main
-from bench.execution import jobs, plan
-from bench.execution.executors import factory, ray
-from bench.execution.executors.ray import JobResources, failure_from_error, job_resources
-from bench.execution.plan import Request
-from bench.utils.errors import UserError
+from bench.execution.executors import factory, ray, ray_process
+from bench.execution.executors.ray_driver import failure_from_error
+from bench.execution.request import RunOptions
+from bench.records.leases import Leases
 from support import executor_runs, tiny
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster for them all, and in this order
@@ -38,13 +38,6 @@ def grid(
     done = executor_runs.run_grid(cards, results, "--executor", "ray", "--address", cluster[0])
     assert done.returncode == 1, done.stderr
     return results
-
-
-@pytest.fixture
-def job(cards: Path) -> jobs.Job:
-    suite, changes = str(cards / "tiny.toml"), {"epochs": 1, "warmup_epochs": 0}
-    asked = Request(suite, ["linear"], tasks=["light"], changes=changes, root=cards / "data")
-    return jobs.job_for(plan.plan_cells(asked)[0], "cpu")
 
 
 def test_the_leaderboard_is_that_of_one_process(grid: Path, cards: Path, tmp_path: Path) -> None:
@@ -78,7 +71,7 @@ def test_a_cell_of_a_node_that_is_lost_runs_once_more_elsewhere(
     given = executor_runs.words(cards, tmp_path / "results", "traced", *more)
     with subprocess.Popen(given, env=executor_runs.environment(), stdout=-1, stderr=-1) as running:
         _wait_for_traces(tmp_path, 2)
-        print(file=process.stdin, flush=True)
+        print("node", file=process.stdin, flush=True)
         assert process.stdout
         assert process.stdout.readline() == "killed\n"
         _, said = running.communicate(timeout=executor_runs.PATIENCE)
@@ -105,6 +98,71 @@ def test_a_cluster_of_the_run_s_own_listens_to_this_machine_alone(
     assert all(ip.removeprefix("::ffff:").startswith("127.") or ip == "::1" for ip in found), found
 
 
+@pytest.mark.parametrize(
+    ("lost", "why"),
+    [
+        ("head", r"its head has not answered for 4 s|the process connected to it ended with sta"),
+        ("node", r"for 3 s it has had no node to run a cell on"),
+    ],
+)
+def test_a_cluster_that_is_lost_ends_the_run_with_tables_and_without_leases(
+    lost: str,
+    why: str,
+    cards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("ray", reason="needs the extra ray")
+    monkeypatch.setattr(ray, "SILENT_SECONDS", 4.0)
+    monkeypatch.setattr(ray, "EMPTY_SECONDS", 3.0)
+    more = _traced(tmp_path, "--set", "seconds=3600", "--executor", "ray", "--workers", "1")
+    with executor_runs.two_nodes("alone") as (address, process):
+        argv = executor_runs.words(
+            cards, tmp_path / "results", "linear,traced", *more, "--address", address
+        )
+        killer = Thread(target=_kill_later, args=(tmp_path, process, lost), daemon=True)
+        killer.start()
+        assert main.main(argv[3:]) == 1
+    said = capsys.readouterr().err
+    assert re.search(f"bench: the Ray cluster at {address} was lost: ({why})", said)
+    assert "Traceback" not in said
+    assert list(executor_runs.records(tmp_path / "results")) == ["linear"]
+    assert "linear" in (tmp_path / "results" / "leaderboard.md").read_text(encoding="utf-8")
+    assert not list(Leases(tmp_path / "results").folder.glob("*.json"))
+
+
+def _kill_later(folder: Path, cluster: subprocess.Popen[str], what: str) -> None:
+    """Kill a part of the cluster when a cell has begun."""
+    _wait_for_traces(folder, 1)
+    print(what, file=cluster.stdin, flush=True)
+
+
+def test_the_process_that_talks_to_a_cluster_is_started_again_where_it_is_killed(
+    cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray", reason="needs the extra ray")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    started, connect = [], ray_process.DriverProcess.connect
+
+    def kill_first(driver: ray_process.DriverProcess, seconds: float) -> None:
+        started.append(driver)
+        if len(started) < 3:
+            driver.process.kill()
+        connect(driver, seconds)
+
+    monkeypatch.setattr(ray_process.DriverProcess, "connect", kill_first)
+    executor = ray.RayExecutor(tmp_path, "cpu", RunOptions(executor="ray"))
+    try:
+        assert executor.capacity() >= 1
+        executor.driver.process.kill()
+        with pytest.raises(OSError, match=r"this machine was lost: the process .* killed by SIGK"):
+            executor.poll(executor_runs.PATIENCE)
+    finally:
+        executor.close()
+    assert len(started) == 3
+
+
 def test_nobody_at_the_address_is_said_at_once(
     cards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,56 +178,6 @@ def test_what_is_not_installed_is_named_with_its_extra(
     monkeypatch.setattr(factory, "find_spec", lambda name: None)
     assert main.main(tiny.command("run", cards, tmp_path, "linear", "--executor", "ray")) == 2
     assert "pip install -e '.[ray]'" in capsys.readouterr().err
-
-
-def test_a_node_whose_code_is_another_refuses_the_job(job: jobs.Job) -> None:
-    assert jobs.resolve_cell(job).settings.digest() == job.cell
-    with pytest.raises(UserError, match="asked for by commit 000000000000, and the code of"):
-        jobs.resolve_cell(replace(job, commit="0" * 40))
-
-
-def test_a_node_s_own_data_serve_where_the_asker_s_folder_is_not(
-    job: jobs.Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BENCH_DATA", "own")
-    assert ray._with_local_data(job).root == job.root
-    assert ray._with_local_data(replace(job, root="nowhere")).root == "own"
-
-
-def test_a_packed_job_needs_nothing_but_itself(job: jobs.Job, tmp_path: Path) -> None:
-    plugin = tmp_path / "mine.py"
-    plugin.write_text(executor_runs.FAULTY.read_text(encoding="utf-8"), encoding="utf-8")
-    parcel = ray.pack_job(job, [plugin], {"OMP_NUM_THREADS": "1"}, None)
-    plugin.unlink()
-    *epochs, last = ray.run_remote_job(replace(parcel, working_dir="/nowhere"))
-    assert [message["epoch"] for message in epochs] == [1]
-    ended = ray.apply_message(last, job, tmp_path / "results")
-    assert ended == ray.JobFinished(job)
-    assert list(executor_runs.records(tmp_path / "results")) == ["linear"]
-
-
-def test_nothing_is_written_outside_the_results(job: jobs.Job, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no path of results"):
-        ray.apply_message({"failure": None, "files": {"../out": b""}}, job, tmp_path / "results")
-
-
-@pytest.mark.parametrize(
-    ("nodes", "gpu", "expected"),
-    [
-        ([{"CPU": 4}, {"CPU": 2, "GPU": 1}], False, JobResources(1, 0, 6)),
-        (
-            [{"CPU": 16}, {"CPU": 8, "GPU": 2}, {"CPU": 32, "GPU": 4}],
-            True,
-            JobResources(2, 0.5, 12),
-        ),
-        ([{"CPU": 1, "GPU": 1}], True, JobResources(0.5, 0.5, 2)),
-        ([{"CPU": 8}], True, JobResources(0, 0.5, 0)),
-    ],
-)
-def test_a_job_has_a_core_or_its_share_of_a_gpu(
-    nodes: list[dict[str, float]], gpu: bool, expected: JobResources
-) -> None:
-    assert job_resources(nodes, gpu, per_gpu=2) == expected
 
 
 def test_memory_that_ray_ends_a_cell_for_has_its_usual_name() -> None:

@@ -1,5 +1,6 @@
 """The Slurm executor, through submitit's local stand-in for Slurm."""
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -10,9 +11,9 @@ import pytest
 
 from bench.cli import main
 from bench.execution import jobs, plan
-from bench.execution.executors import Event, JobFinished, JobStarted
+from bench.execution.executors import Event, JobFinished, JobStarted, slurm
 from bench.execution.executors.slurm import SlurmExecutor
-from bench.execution.executors.slurm_batch import pack_by_duration
+from bench.execution.executors.slurm_batch import BatchDir, pack_by_duration
 from bench.execution.jobs import Job
 from bench.execution.request import Request, RunOptions
 from bench.records.leases import Leases
@@ -105,6 +106,70 @@ def test_the_cells_of_a_batch_that_dies_fail_with_its_cause(
     assert not dict(executor.leases.active())
 
 
+def test_a_batch_that_is_killed_before_any_cell_began_is_submitted_again(
+    work: Callable[..., Job], executor: SlurmExecutor
+) -> None:
+    executor.submit(work("linear"))
+    for _ in range(2):
+        _kill_while_it_starts(executor)
+    events = _until(executor, _is_end_of(work("linear")))
+    assert events[-1] == JobFinished(work("linear"))
+    assert len(list((executor.results / "slurm").glob("*/*/jobs.jsonl"))) == 3
+
+
+def test_a_batch_that_never_begins_fails_its_cells(
+    work: Callable[..., Job], executor: SlurmExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm, "START_ATTEMPTS", 1)
+    executor.submit(work("linear"))
+    last = _kill_while_it_starts(executor)[-1]
+    assert isinstance(last, JobFinished)
+    assert last.failure
+    assert last.failure.error == "JobEnded"
+
+
+def test_what_is_no_batch_of_an_earlier_run_is_left_out(tmp_path: Path) -> None:
+    for name, content in {
+        "a/0": b"local not-a-number",
+        "a/1": b"\xff\xfe",
+        "a/2": b"",
+        "a/3": b"pbs 12",
+        "a/4": f"local {os.getpid()}".encode(),  # of another program, which got its number
+    }.items():
+        batch = tmp_path / "results" / "slurm" / name
+        batch.mkdir(parents=True)
+        (batch / "id").write_bytes(content)
+        (batch / "jobs.jsonl").write_text(Job("1", {}, "", "cpu").to_json(), encoding="utf-8")
+    (tmp_path / "results" / "slurm" / "a" / "5").mkdir()
+    os.mkfifo(tmp_path / "results" / "slurm" / "a" / "5" / "id")
+    assert _executor(tmp_path / "results").submitted == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"cell": "1", "epo{"begun": "1"}',
+        b"[]",
+        b"3",
+        b"\xff",
+        b'{"ended": "1"}',
+        b'{"ended": "1", "failure": {"odd": 1}}',
+        b'{"begun": 1}',
+        b"{}",
+        b"[" * 100_000,
+    ],
+)
+def test_a_line_of_a_log_that_is_no_message_is_skipped(line: bytes, tmp_path: Path) -> None:
+    batch = BatchDir(tmp_path)
+    batch.append_log(begun="1")
+    with (tmp_path / "log.jsonl").open("ab") as log:
+        log.write(line + b"\n")
+    batch.append_log(ended="1", failure=None)
+    messages, offset = batch.read_log()
+    assert messages == [{"begun": "1"}, {"ended": "1", "failure": None}]
+    assert offset == (tmp_path / "log.jsonl").stat().st_size
+
+
 def test_a_second_run_waits_for_the_batches_of_the_first(
     work: Callable[..., Job], executor: SlurmExecutor
 ) -> None:
@@ -177,6 +242,22 @@ def test_what_cannot_be_asked_of_slurm_is_refused(
 def _executor(results: Path) -> SlurmExecutor:
     options = RunOptions(executor="slurm-local", plugins=[executor_runs.FAULTY])
     return SlurmExecutor(results, "cpu", options)
+
+
+def _kill_while_it_starts(executor: SlurmExecutor) -> list[Event]:
+    """Kill the next batch that is submitted before it writes a line; return the events of that."""
+    events: list[Event] = []
+    before = list(executor.submitted)
+    while not (new := [batch for batch in executor.submitted if batch not in before]):
+        executor.poll(0.1)
+    controller = psutil.Process(int(new[0].handle.job_id))
+    while not (children := controller.children()):
+        time.sleep(0.01)
+    children[0].kill()
+    while new[0] in executor.submitted and new[0].jobs:
+        events += executor.poll(0.1)
+    assert not new[0].log_offset
+    return events
 
 
 def _load_plugin() -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import huggingface_hub
 import pytest
+from pydantic import ValidationError
 from rich.console import Console
 
 from bench.config.suite import SourceFile
@@ -124,8 +125,11 @@ def test_terms_must_be_accepted_where_something_is_downloaded(
 
 
 def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="leads out of"):
-        brought(SourceFile("../other", urls=["http://127.0.0.1:9/"]), tmp_path)
+    file = SourceFile("../other", urls=["http://127.0.0.1:9/"])
+    with pytest.raises(ValidationError, match="inside its folder"):  # of a card
+        brought(file, tmp_path)
+    with pytest.raises(UserError, match="leads out of"):  # of any other origin
+        fetch(a_source(SourceFile("other", how="ask")), file, tmp_path, told)
 
 
 # What a source needs

@@ -128,7 +128,9 @@ def changed(store: Store, cell: Cell, **environment: object) -> bytes:
     """Another accuracy, and other entries of the environment, in the cell's record; its bytes."""
     path = store.path(cell.settings)
     text = json.loads(path.read_text(encoding="utf-8"))
-    text["outcome"]["accuracy"] = 12.5
+    last = str(cell.recipe.epochs)
+    text["outcome"] |= {"accuracy": 12.5, "best_epoch_accuracy": 12.5, "best_epoch": int(last)}
+    text["outcome"]["test_accuracies"] = {last: 12.5}
     text["environment"] |= environment
     path.write_text(json.dumps(text), encoding="utf-8")
     return path.read_bytes()
@@ -170,15 +172,16 @@ def test_a_failure_to_observe_leaves_the_record(cell: Cell, tmp_path: Path) -> N
 
 
 def test_measures_of_another_cell_are_refused(tmp_path: Path) -> None:
+    one, other = "a" * 16, "b" * 16
     columns = list(measurements.find_measurement("nmi").columns)
     path = measurements.write_measurement(
-        tmp_path, measurements.MeasurementFile("a", "nmi", 50.0, 4, columns, [[0, 0, 0.1, 0.2]])
+        tmp_path, measurements.MeasurementFile(one, "nmi", 50.0, 4, columns, [[0, 0, 0.1, 0.2]])
     )
-    moved = measurements.measurement_path(tmp_path, "b", "nmi")
+    moved = measurements.measurement_path(tmp_path, other, "nmi")
     moved.parent.mkdir()
     path.rename(moved)
-    with pytest.raises(UserError, match="of cell a; epoch, layer, nmi, nmi_pooled of b was exp"):
-        measurements.read_measurement(tmp_path, "b", "nmi")
+    with pytest.raises(UserError, match=f"has nmi of cell {one}; nmi of {other} was expected"):
+        measurements.read_measurement(tmp_path, other, "nmi")
 
 
 def test_a_method_reaches_anothers_last_accuracy_at_an_epoch_or_never() -> None:

@@ -1,0 +1,34 @@
+"""Lines about a plan: its cells, their data and their backbones."""
+
+from collections.abc import Iterable, Iterator
+
+from bench.config import backbone
+from bench.execution.plan import Plan
+from bench.records.description import describe_cell
+from bench.training.cell import Cell
+
+
+def cell_lines(planned: Plan) -> Iterator[str]:
+    """Describe each cell and whether it is done, a line each."""
+    for cell in planned.cells:
+        state = "done" if planned.is_done(cell) else "to run"
+        yield f"{state:7} {describe_cell(cell)}"
+
+
+def data_warnings(cells: Iterable[Cell]) -> list[str]:
+    """Say what is odd about the data of cells, each oddity once."""
+    return list(dict.fromkeys(f"bench: {text}" for cell in cells for text in cell.data_warnings))
+
+
+def backbone_lines(cells: Iterable[Cell]) -> list[str]:
+    """Describe each backbone of the cells: its input, its weights, and how it was found."""
+    lines = dict[str, bool]()
+    alike = dict[tuple[int, str], Cell]()
+    for cell in cells:
+        alike.setdefault((id(cell.backbone), cell.settings.recipe["normalisation"]), cell)
+    for cell in alike.values():
+        s, notes = cell.settings, cell.backbone.notes
+        how = backbone.describe_input(s.input, s.recipe["normalisation"])
+        line = f"backbone {s.backbone}: {how}; weights {s.weights[:12]}"
+        lines["; ".join([line, *notes])] = True
+    return list(lines)

@@ -1,0 +1,51 @@
+"""Strict parsing of JSON that a stranger may have written.
+
+No key stands twice in an object, numbers are finite, and nesting ends. Plain `json` keeps the last
+of two equal keys, and reads NaN.
+"""
+
+import json
+from collections import Counter
+from math import isfinite
+from typing import Any
+
+from bench.utils.names import shorten
+
+MAX_ENTRIES = 2**17  # of an object; an accuracy of each epoch of the longest recipe fits
+
+
+def parse(text: str | bytes) -> Any:
+    """Parse JSON, in UTF-8; raises `ValueError` with one line for anything that is not strictly it.
+
+    Numbers of more digits than Python converts are among them.
+    """
+    try:
+        return _decoder.decode(text.decode("utf-8") if isinstance(text, bytes) else text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _unique_entries(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the entry {shorten(twice)} stands twice")
+    if len(found) > MAX_ENTRIES:
+        raise ValueError(f"an object has {len(found):,} entries; {MAX_ENTRIES:,} may be")
+    return found
+
+
+def _finite(word: str) -> float:
+    number = float(word)
+    if not isfinite(number):
+        raise ValueError(f"{shorten(word)} is not a finite number")
+    return number
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_unique_entries, parse_constant=_refuse_constant, parse_float=_finite
+)
