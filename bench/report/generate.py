@@ -137,7 +137,11 @@ def _render_all(found: FolderRecords, results: Path) -> FileContents:
         **(paper_tables.claims_files(checks) if shows_claims else {}),
         **paper_tables.render_existing(results, frame),
         PAGE_FILE: html.render(
-            boards, records, [check.to_row() for check in checks], pictures.svg_by_caption()
+            boards,
+            records,
+            [check.to_row() for check in checks],
+            pictures.svg_by_caption(),
+            found.stated,
         ),
     }
     written = {name: text.encode() for name, text in texts.items()}
