@@ -95,7 +95,7 @@ CHANGES = {
     "warnings that are no text": (
         with_card(lambda card: card.update(warnings=[[1]])), "does not say its warnings"),
     "a number without end": (
-        with_card(lambda card: card.update(x=float("inf"))), "is not JSON: Infinity is not"),
+        with_card(lambda card: card.update(x=float("inf"))), "is not JSON: Infinity is no"),
     "a key twice": (repeated_key, "is not JSON: the entry 'format' stands twice"),
     "a label below 0": (field(0, "-1"), f"{LIST}:1: not a line of a list"),
     "a label beyond the classes": (field(0, "2"), "has label 2; expected 0 to 1"),
