@@ -63,6 +63,11 @@ def run_with_prompts(
 # ---- what methods call
 
 
+def head_width(attn: Any) -> int:
+    """Return the number of channels of a head of an attention that is not yet changed."""
+    return attn.proj.in_features // attn.num_heads
+
+
 def attend(
     attn: nn.Module,
     x: Tensor,
@@ -121,9 +126,9 @@ def _padded_bias(
         return None
     start, count = prompts
     for axis in (2, 3) if count else ():
-        zeros = torch.zeros_like(bias.narrow(axis, 0, 1)).expand_as(bias.narrow(axis, 0, 1))
         before, after = bias.split([start, bias.shape[axis] - start], axis)
-        bias = torch.cat([before, *[zeros] * count, after], axis)
+        shape = [*bias.shape[:axis], count, *bias.shape[axis + 1 :]]
+        bias = torch.cat([before, bias.new_zeros(shape), after], axis)
     return F.pad(bias, (sum(k.shape[1] for k, _ in more), 0))
 
 
@@ -149,6 +154,14 @@ def finish_block(block: Any, x: Tensor, attended: Tensor) -> Tensor:
     """Compute the rest of a block: both residuals and the MLP, given the attention output."""
     x = x + attention_update(block, attended)
     return x + mlp_update(block, block.mlp(block.norm2(x)))
+
+
+def run_stepwise_with_prompts(
+    block: Any, x: Tensor, start: int, count: int, **positions: Any
+) -> Tensor:
+    """Compute `run_with_prompts` step by step, for attention with a bias on its logits."""
+    attended = attend(block.attn, block.norm1(x), prompts=(start, count), **positions)
+    return finish_block(block, x, attended)
 
 
 def tells_prompts_apart(block: nn.Module) -> bool:

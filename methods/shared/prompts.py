@@ -22,10 +22,8 @@ from methods.shared.attention import (
     run_with_prompts,
     tells_prompts_apart,
 )
-from methods.shared.backbone import require_fused_qkv
-from methods.shared.base import Unsupported
 from methods.shared.hyperparameters import require_size
-from methods.shared.structure import blocks_of, prefix_tokens
+from methods.shared.structure import blocks_of, patch_inputs, prefix_tokens
 
 FORMS = ("keys_and_values", "concatenation")
 
@@ -129,7 +127,6 @@ def add_deep_prompts(
     averages over all but the prefix tokens. Such pooling needs those outputs, and dropout draws
     one mask per image: both use the concatenation, whatever the `form`.
     """
-    require_fused_qkv(model)
     blocks = blocks_of(model)
     start, last = prefix_tokens(model), len(blocks) - 1
     for i, block in enumerate(blocks):
@@ -150,7 +147,6 @@ def add_shallow_prompts(
     project: nn.Module | None = None,
 ) -> None:
     """Insert `prompts`, (P, D) once projected, before the first block; they pass through all."""
-    require_fused_qkv(model)
     start, count, blocks = prefix_tokens(model), len(prompts), blocks_of(model)
     for i in range(1, len(blocks)):
         if tells_prompts_apart(blocks[i]):
@@ -175,13 +171,7 @@ def uniform_prompts(model: VisionTransformer, count: int, width: int | None = No
     (count, D); `width` replaces D where prompts are not as wide as the backbone.
     """
     width = width or model.embed_dim
-    patches = getattr(getattr(model.patch_embed, "proj", None), "weight", None)
-    if not isinstance(patches, Tensor):  # the patches come from another network
-        raise Unsupported(
-            "VPT's prompts start as wide as the weights of patch_embed.proj allow; "
-            f"{type(model.patch_embed).__name__} has none"
-        )
-    bound = (6 / (patches[0].numel() + width)) ** 0.5
+    bound = (6 / (patch_inputs(model) + width)) ** 0.5
     return torch.empty(count, width).uniform_(-bound, bound)
 
 
