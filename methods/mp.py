@@ -9,6 +9,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from methods.shared.attention import attention_update, mlp_update, require_stepwise_blocks
+from methods.shared.backbone import require_one_feature
 from methods.shared.base import Method
 from methods.shared.registry import register
 from methods.shared.structure import block_width, blocks_of, prefix_tokens
@@ -136,6 +137,7 @@ class MomentProbing(Method):
             )
 
     def attach(self, model: VisionTransformer) -> None:
+        require_one_feature(model)
         tokens, scores = TensorSlot(), TensorSlot()
         dims = model.embed_dim, self.width, model.num_classes
         model.norm = PatchTokenCapture(model.norm, prefix_tokens(model), tokens)

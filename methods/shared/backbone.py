@@ -7,7 +7,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from methods.shared.base import Unsupported
-from methods.shared.structure import blocks_of, expose_layers, is_pre_norm
+from methods.shared.structure import blocks_of, expose_layers, is_pre_norm, pooled_features
 
 NamesOf = Callable[[nn.Module], Sequence[str]]
 """The names of some of a block's modules, such as `structure.linear_layers`."""
@@ -77,3 +77,12 @@ def with_weights(layer: Layer, weight: Tensor, bias: Tensor | None) -> Layer:
         frozen = None if value is None else nn.Parameter(value.detach().clone(), False)
         plain.register_parameter(name, frozen)
     return plain
+
+
+def require_one_feature(model: nn.Module) -> None:
+    """Raise `Unsupported` for a model whose heads read features of their own."""
+    count = pooled_features(model)
+    if count != 1:
+        raise Unsupported(
+            f"this method joins something to the pooled feature; {type(model).__name__} has {count}"
+        )

@@ -102,6 +102,8 @@ def _(block: Block) -> bool:
 @expose_layers.register
 def _(block: Block) -> None:
     call_qkv_as_layer(block.attn)
+    if not hasattr(block.attn, "q_norm"):
+        block.attn.q_norm = nn.Identity()  # for `project_qkv`; timm's own pass has none
 
 
 @biases_of.register
@@ -112,7 +114,7 @@ def _(attn: Attention) -> Sequence[nn.Parameter | None]:
 @project_qkv.register
 def _(attn: Attention, x: Tensor, **_positions: Any) -> tuple[Tensor, Tensor, Tensor]:
     q, k, v = (split_heads(attn, part) for part in fused_projections(attn, x))
-    return q, k, v
+    return getattr(attn, "q_norm", nn.Identity())(q), k, v
 
 
 @attention_bias.register

@@ -59,7 +59,7 @@ def _(model: Eva, patches: Tensor) -> Tensor:
 def _(model: Eva) -> Sequence[Positions]:
     if model.rope is None:
         return [{} for _ in model.blocks]
-    fixed = hasattr(model.rope, "feat_shape")
+    fixed = hasattr(model.rope, "feat_shape") and not model.dynamic_img_size  # as timm asks
     rope = model.rope.get_embed(*(() if fixed else (model.patch_embed.grid_size,)))
     each = rope if model.rope_mixed else [rope] * len(model.blocks)
     return [{"rope": of_block} for of_block in each]
