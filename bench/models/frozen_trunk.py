@@ -23,6 +23,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from methods.shared.attention import attend_first_token, finish_block, keys_and_values
+from methods.shared.base import Model
 from methods.shared.prompts import KeyValuePromptBlock, PromptRemovalBlock
 from methods.shared.structure import embed_images
 from methods.shared.tensor_slot import TensorSlot
@@ -83,7 +84,7 @@ class SplitModel:
         return (*modules, *((id(t), t.data_ptr(), t._version) for t in tensors))
 
 
-def split_at_first_trainable(model: VisionTransformer) -> SplitModel | None:
+def split_at_first_trainable(model: Model) -> SplitModel | None:
     """Split the model at its first step that is not frozen; None if no block is below that.
 
     None, too, for a model whose forward pass is not timm's plain one.
@@ -97,7 +98,7 @@ def split_at_first_trainable(model: VisionTransformer) -> SplitModel | None:
     return SplitModel(tuple(steps[:count]), tuple(steps[count:])) if count > 1 else None
 
 
-def forward_fn(model: VisionTransformer) -> Callable[[Tensor], Tensor]:
+def forward_fn(model: Model) -> Callable[[Tensor], Tensor]:
     """Return the function from images, (B, 3, H, W), to logits: the steps of a plain model.
 
     For a model whose forward pass is not timm's plain one, the model itself.
@@ -105,7 +106,7 @@ def forward_fn(model: VisionTransformer) -> Callable[[Tensor], Tensor]:
     return partial(_run_steps, forward_steps(model)) if _is_plain_vit(model) else model
 
 
-def forward_steps(model: VisionTransformer) -> list[ForwardStep]:
+def forward_steps(model: Model) -> list[ForwardStep]:
     """List the steps of timm's forward pass: the embedding, each block, and what follows them."""
     embedding = (model.patch_embed, model.cls_token, model.reg_token, model.pos_embed)
     dropout = (model.pos_drop, model.patch_drop, model.norm_pre)
@@ -127,8 +128,10 @@ def _run_steps(steps: Sequence[ForwardStep], x: Tensor) -> Tensor:
     return x
 
 
-def _is_plain_vit(model: VisionTransformer) -> bool:
+def _is_plain_vit(model: Model) -> bool:
     """Return whether the model computes exactly its steps in turn, and has no other tensor."""
+    if not isinstance(model, VisionTransformer):
+        return False
     as_timm = all(
         name not in vars(model) and getattr(type(model), name) is getattr(VisionTransformer, name)
         for name in FORWARD_METHODS
@@ -166,7 +169,7 @@ def _tensor_slot_ids(steps: Sequence[ForwardStep]) -> set[int]:
     return {id(x) for x in flat if isinstance(x, TensorSlot)}
 
 
-def last_block_for_class_token(model: VisionTransformer) -> Callable[[Tensor], Tensor]:
+def last_block_for_class_token(model: Model) -> Callable[[Tensor], Tensor]:
     """Return the last block, reduced to (B, N, D) -> (B, 1, D) where the model allows it."""
     block: nn.Module = model.blocks[-1]
     inner = block.block if isinstance(block, KeyValuePromptBlock | PromptRemovalBlock) else block

@@ -14,7 +14,6 @@ from statistics import median
 from time import perf_counter
 
 import torch
-from timm.models import VisionTransformer
 from torch import Tensor
 
 import methods
@@ -31,6 +30,7 @@ from bench.training import devices, trainer
 from bench.utils.files import write_atomically
 from bench.utils.tables import csv_from_dicts
 from methods import Unsupported
+from methods.shared.base import Model
 
 CLASSES, SEED, WARM_UP = 10, 0, 2
 FILE = "cost.csv"
@@ -73,7 +73,7 @@ class BenchmarkedModel:
     """A model with its optimiser and one batch."""
 
     job: CostJob
-    model: VisionTransformer
+    model: Model
     backbone_tensor_ids: set[int]
     images: Tensor  # (B, 3, H, W)
     labels: Tensor  # (B,)

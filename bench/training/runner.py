@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from timm.models import VisionTransformer
 
 import methods
 from bench.config.recipe import Recipe
@@ -33,6 +32,7 @@ from bench.training.cell import Cell, load_split, load_training_examples, make_l
 from bench.training.feature_cache import FeatureCache
 from bench.utils.errors import first_line
 from methods import Unsupported
+from methods.shared.base import Model
 from methods.shared.memory import SpillWarning, is_out_of_memory
 
 SHUFFLE_SEED_OFFSET = 1_000_003  # separates the generator of the batch order from the weights'
@@ -80,7 +80,7 @@ class SplitBatches:
 class TrainedModel:
     """A model after its last epoch, and the course of its training."""
 
-    model: VisionTransformer
+    model: Model
     backbone_tensor_ids: set[int]  # of the tensors that came with the backbone
     losses: list[float]  # mean per epoch
     monitor: TrainingMonitor
@@ -184,9 +184,7 @@ def train(
     )
 
 
-def _init_method(
-    cell: Cell, model: VisionTransformer, examples: Examples, device: torch.device
-) -> InitStats:
+def _init_method(cell: Cell, model: Model, examples: Examples, device: torch.device) -> InitStats:
     """Let the method prepare the model from the examples."""
     loader = make_loader(cell, examples, cell.views.test, device, cell.settings.seed)
     devices.synchronise(device)
@@ -221,7 +219,7 @@ def _make_batches(
 
 def _fit(
     cell: Cell,
-    model: VisionTransformer,
+    model: Model,
     batches: SplitBatches,
     monitor: TrainingMonitor,
     progress: ProgressCallback,

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from bench.config.recipe import Recipe
 from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
 from methods import Method
+from methods.shared.base import Model
 
 NO_PREDICTION = -1  # class of an image whose logits are not finite
 
@@ -27,7 +27,7 @@ class BatchSource(Protocol):
     def process_group(self) -> ProcessGroup: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...
-    def forward_fn(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
+    def forward_fn(self, model: Model) -> Callable[[Tensor], Tensor]:
         """Return the function that maps the next epoch's inputs to logits."""
 
 
@@ -45,7 +45,7 @@ class EvaluationResult:
 
 
 def fit(
-    model: VisionTransformer,
+    model: Model,
     method: Method,
     batches: BatchSource,
     recipe: Recipe,
@@ -121,9 +121,7 @@ def lr_schedule(recipe: Recipe, peak: float, steps: int) -> Callable[[int], floa
     return factor
 
 
-def param_groups(
-    model: VisionTransformer, method: Method, recipe: Recipe, lr: float
-) -> list[dict[str, Any]]:
+def param_groups(model: Model, method: Method, recipe: Recipe, lr: float) -> list[dict[str, Any]]:
     """Return the optimiser's groups: weight decay for matrices only, the head's separately.
 
     A method may define groups of its own, whose ``lr`` is a factor on the common one.
@@ -176,7 +174,7 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def evaluate(model: VisionTransformer, batches: BatchSource, precision: str) -> EvaluationResult:
+def evaluate(model: Model, batches: BatchSource, precision: str) -> EvaluationResult:
     """Evaluate the model on a split; leaves its mode as it was.
 
     Raises `Diverged` if an image has a logit that is not finite: its largest means nothing.

@@ -17,6 +17,9 @@ Positions = dict[str, Any]
 """Keyword arguments that a model passes to a block beside its tokens, such as ``rope``."""
 
 
+# ---- what every family registers
+
+
 @singledispatch
 def blocks_of(model: nn.Module) -> MutableSequence[Any]:
     """Return the blocks in the order of the forward pass; assigning to an item replaces a block."""
@@ -24,6 +27,36 @@ def blocks_of(model: nn.Module) -> MutableSequence[Any]:
         f"this method works on the blocks of a backbone, and {type(model).__name__} has none "
         "that it knows"
     )
+
+
+def families() -> list[str]:
+    """Return the names of timm's classes of which subclasses, too, can be backbones."""
+    return sorted(kind.__name__ for kind in blocks_of.registry if kind is not object)
+
+
+def belongs_to_family(kind: type) -> bool:
+    """Return whether models of this class can be backbones."""
+    return blocks_of.dispatch(kind) is not blocks_of.dispatch(object)
+
+
+# ---- what a family registers where it has it
+
+
+@singledispatch
+def pooling_of(model: Any) -> str:
+    """Return how the model pools its features, in timm's words: ``token``, ``avg`` or ``map``."""
+    return str(model.global_pool)
+
+
+def head_of(model: Any) -> nn.Linear:
+    """Return the model's linear head; raises `Unsupported` if it has another, or several."""
+    head = model.get_classifier()
+    if not isinstance(head, nn.Linear):
+        kinds = [type(one).__name__ for one in (head if isinstance(head, tuple) else [head])]
+        raise Unsupported(
+            f"{type(model).__name__} has {' and '.join(kinds)} as its head; one Linear was expected"
+        )
+    return head
 
 
 @singledispatch

@@ -212,14 +212,18 @@ def test_a_card_elsewhere_may_name_the_projects_weights(tmp_path):
     assert not Path(load_backbone(str(card)).weights).is_absolute()
 
 
-@pytest.mark.parametrize(
-    "name", ["swin_tiny_patch4_window7_224", "convnext_tiny", "beit_base_patch16_224",
-             "eva02_tiny_patch14_224", "deit_tiny_distilled_patch16_224"],
-)  # fmt: skip
-def test_a_network_that_is_no_plain_vision_transformer_is_refused(name):
+@pytest.mark.parametrize("name", ["mixer_s16_224", "efficientnet_b0", "swinv2_tiny_window8_256"])
+def test_a_network_of_no_known_family_is_refused(name):
     says = unresolved(name)
     assert says.startswith(f"{name} is a ")
-    assert "the methods here serve plain Vision Transformers" in says
+    assert "those known are" in says
+    assert "Eva" in says
+    assert "VisionTransformer" in says
+
+
+def test_a_network_with_two_heads_is_refused():
+    says = unresolved("deit_tiny_distilled_patch16_224")
+    assert "has Linear and Linear as its head; one Linear was expected" in says
 
 
 def test_an_unknown_name_is_answered_with_near_ones():
