@@ -9,14 +9,10 @@ from torch import Tensor, nn
 
 from methods.shared.backbone import replace_layers, require_layers, with_weights
 from methods.shared.base import Method, Unsupported
+from methods.shared.block_layers import attention_layers, feedforward_layers, linear_layers
 from methods.shared.hyperparameters import require_choice, require_dropout_rate, require_size
 from methods.shared.registry import register
-from methods.shared.structure import (
-    attention_layers,
-    blocks_of,
-    feedforward_layers,
-    linear_layers,
-)
+from methods.shared.structure import blocks_of
 
 
 class Factors(nn.Module):

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from methods.shared.backbone import replace_layers, require_layers, with_weights
 from methods.shared.base import Method, Unsupported
+from methods.shared.block_layers import linear_layers
 from methods.shared.registry import register
-from methods.shared.structure import linear_layers
 
 NORMS = ("norm1", "norm2")
 

@@ -16,7 +16,9 @@ from torch import Tensor
 BIASES = ("shared_rel_pos_bias", "shared_rel_pos")  # what timm hands to blocks, (..., N, N)
 
 
-def prompted(bare: Any, prompts: Sequence[Tensor], keep: bool = False) -> Callable[[Tensor], Tensor]:
+def prompted(
+    bare: Any, prompts: Sequence[Tensor], keep: bool = False
+) -> Callable[[Tensor], Tensor]:
     """A copy of the model with `prompts`, (P, D), for each block, or for the first block alone.
 
     With `keep` the last block's outputs at the prompts are left for the pooling.
@@ -39,7 +41,9 @@ def prompted(bare: Any, prompts: Sequence[Tensor], keep: bool = False) -> Callab
 def _prefix_length(model: Any) -> int:
     """The number of tokens that are not patches, as they reach the first block."""
     seen: list[int] = []
-    handle = model.blocks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
+    handle = model.blocks[0].register_forward_pre_hook(
+        lambda _, args: seen.append(args[0].shape[1])
+    )
     size = model.patch_embed.img_size
     model(torch.zeros(1, 3, *size, dtype=next(model.parameters()).dtype))
     handle.remove()

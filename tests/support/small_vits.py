@@ -55,7 +55,10 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "rope": ("vit_base_patch16_rope_ape_224", PATCHES),
     "pe_core": ("vit_pe_core_base_patch16_224", PATCHES),
     "pe_spatial": ("vit_pe_spatial_base_patch16_512", PATCHES),
-    "grouped_queries": ("vit_base_patch16_sapiens2", {**PATCHES, "num_heads": 4, "num_kv_heads": 2}),
+    "grouped_queries": (
+        "vit_base_patch16_sapiens2",
+        {**PATCHES, "num_heads": 4, "num_kv_heads": 2},
+    ),
 }
 
 
