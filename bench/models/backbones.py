@@ -3,7 +3,7 @@
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from math import log
@@ -34,13 +34,20 @@ from bench.models import weight_checks, weight_files
 from bench.utils.errors import UserError, first_line, unknown_name
 from methods import Unsupported
 from methods.shared.base import Model
-from methods.shared.structure import belongs_to_family, families, head_of, pooling_of
+from methods.shared.structure import (
+    belongs_to_family,
+    families,
+    heads_of,
+    pooling_of,
+    remarks,
+    require_linear_heads,
+)
 
 # of MoCo-v3's full and linear-probe files
 CHECKPOINT_PREFIXES = ("module.base_encoder.", "module.", "encoder.")
 # MAE's and MoCo-v3's
 PRETRAINING_KEYS = ("decoder_", "mask_token", "momentum_encoder.", "predictor.")
-HEAD_KEYS = ("head.", "fc.", "pre_logits.")
+HEAD_KEYS = ("head.", "head_dist.", "fc.", "pre_logits.")
 PATCH_EMBED_KEY = "patch_embed.proj.weight"
 
 
@@ -75,13 +82,14 @@ def resolve(card: BackboneCard, requested_name: str = "") -> Backbone:
     sha256 = weight_files.sha256(path) if path else RANDOM_WEIGHTS
     if card.sha256 and sha256 != card.sha256:
         raise UserError(f"{path} has sha256 {sha256}; the card of {card.name} says {card.sha256}")
+    said = tuple(remarks(model))
     if path is None:
-        return Backbone(card, input_spec, path, sha256)
+        return Backbone(card, input_spec, path, sha256, said)
     completed, note = weight_files.complete_card(card, path) if card.weights else (card, "")
     if completed != card:
         model, input_spec = _build_on_meta(completed)
     _load_weights(model, path, completed, "pretrained")
-    return Backbone(completed, input_spec, path, sha256, (note,) if note else ())
+    return Backbone(completed, input_spec, path, sha256, (note, *said) if note else said)
 
 
 def _build_on_meta(card: BackboneCard) -> tuple[Model, InputSpec]:
@@ -104,7 +112,8 @@ def load(backbone: Backbone, classes: int, recipe: Recipe) -> Model:
             weights = _load_weights(model, backbone.weights, backbone.card, recipe.pooled_norm)
             model.load_state_dict(weights, strict=False)
     model.requires_grad_(False)
-    HEAD_INITS[recipe.head_init](head_of(model).requires_grad_(True))
+    for head in heads_of(model).requires_grad_(True):
+        HEAD_INITS[recipe.head_init](head)
     return model
 
 
@@ -112,7 +121,7 @@ def num_parameters(backbone: Backbone) -> int:
     """Count the parameters of the model without its head, on the meta device."""
     with torch.device("meta"):
         model = build(backbone, classes=1)
-    head = sum(p.numel() for p in model.get_classifier().parameters())
+    head = sum(p.numel() for p in heads_of(model).parameters())
     return sum(p.numel() for p in model.parameters()) - head
 
 
@@ -170,7 +179,7 @@ def _build(card: BackboneCard, input_spec: InputSpec, classes: int) -> Model:
     options = {**_default_options(kind, input_spec.size), **card.architecture, **pooling}
     try:
         model = timm.create_model(name, num_classes=classes, **options)
-        head_of(model)
+        require_linear_heads(model)
     except Unsupported as error:
         raise UserError(f"{card.name} cannot be a backbone: {error}") from None
     except Exception as error:  # timm raises many kinds
@@ -203,9 +212,12 @@ def _default_options(kind: type[nn.Module], size: int) -> dict[str, Any]:
 
     No stochastic depth: of the families, only Swin's default is not 0.
     """
-    options = {"img_size": size, "drop_path_rate": 0.0}
+    options: dict[str, Any] = {"img_size": size, "drop_path_rate": 0.0}
     constructors = (vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base))
     takes = {name for init in constructors for name in inspect.signature(init).parameters}
+    if "img_size" not in takes:  # a network for any size, which timm then notes here
+        options["pretrained_cfg_overlay"] = {"input_size": (3, size, size)}
+        takes.add("pretrained_cfg_overlay")
     return {name: value for name, value in options.items() if name in takes}
 
 
@@ -296,7 +308,7 @@ def _drop_head(model: Model, weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _backbone_state(model: Model) -> dict[str, Tensor]:
     """Return the model's tensors by name, without its head's."""
-    head = {id(p) for p in head_of(model).parameters()}
+    head = {id(p) for p in heads_of(model).parameters()}
     state = model.state_dict(keep_vars=True).items()
     return {name: value for name, value in state if id(value) not in head}
 
@@ -328,4 +340,7 @@ def _init_prior_of_one_percent(head: nn.Linear) -> None:
     nn.init.constant_(head.bias, -log(99))
 
 
-HEAD_INITS = {"trunc_normal": _init_trunc_normal, "vpt2022": _init_prior_of_one_percent}
+HEAD_INITS: dict[str, Callable[[Any], None]] = {
+    "trunc_normal": _init_trunc_normal,
+    "vpt2022": _init_prior_of_one_percent,
+}
