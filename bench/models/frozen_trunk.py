@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
+from bench.models.training_mode import keeps_statistics
 from methods.shared.attention import attend_first_token, finish_block, keys_and_values
 from methods.shared.base import Model
 from methods.shared.prompts import KeyValuePromptBlock, PromptRemovalBlock
@@ -154,7 +155,9 @@ def _depends_on_training_mode(module: nn.Module) -> bool:
         return module.p > 0
     if isinstance(module, DropPath):
         return bool(module.drop_prob)
-    return isinstance(module, PatchDropout | _NormBase) or is_hooked(module)
+    if isinstance(module, _NormBase):
+        return not keeps_statistics(module)
+    return isinstance(module, PatchDropout) or is_hooked(module)
 
 
 def is_hooked(module: nn.Module) -> bool:
