@@ -60,6 +60,20 @@ def run_with_prompts(
     return block(x, **positions)
 
 
+@singledispatch
+def run_attention(block: Any, x: Tensor, **positions: Any) -> Tensor:
+    """Apply the attention of a block to its normalised tokens, (..., D), as the block does."""
+    return block.attn(x, **positions)
+
+
+@singledispatch
+def attend_in_block(
+    block: Any, x: Tensor, *more: tuple[Tensor, Tensor], **positions: Any
+) -> Tensor:
+    """Apply the attention of a block to its normalised tokens, with `more` keys and values."""
+    return attend(block.attn, x, *more, **positions)
+
+
 # ---- what methods call
 
 
@@ -142,6 +156,8 @@ def _dot_product_attention(
     attn: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None
 ) -> Tensor:
     """Scaled dot-product attention, fused or not as in `attn` itself."""
+    if bias is not None and 1 < len(bias) < len(q):  # a bias for each of an image's windows
+        bias = bias.repeat(len(q) // len(bias), 1, 1, 1)
     if attn.fused_attn:
         dropped = attn.attn_drop.p if attn.training else 0.0
         return F.scaled_dot_product_attention(q, k, v, bias, dropout_p=dropped)

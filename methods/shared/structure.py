@@ -5,7 +5,7 @@ registers what they mean for timm's classes, and never names a method. What a fa
 register is unsupported, in one sentence.
 """
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -100,9 +100,14 @@ def final_norms(model: nn.Module) -> Sequence[nn.Module]:
 
 
 @singledispatch
+def replace_head_drop(model: nn.Module, build: Callable[[nn.Module], nn.Module]) -> None:
+    """Replace the head's dropout, which sees the pooled feature, (B, D), by ``build(dropout)``."""
+    raise Unsupported(f"the head of {type(model).__name__} is not known to this method")
+
+
 def map_feature(model: nn.Module, *modules: nn.Module) -> None:
     """Let `modules` map the pooled feature, (B, D), before the head's dropout and linear layer."""
-    raise Unsupported(f"the head of {type(model).__name__} is not known to this method")
+    replace_head_drop(model, lambda drop: nn.Sequential(*modules, drop))
 
 
 @singledispatch

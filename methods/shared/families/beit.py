@@ -1,6 +1,6 @@
 """timm's Beit: BEiT and BEiT v2, whose attention adds a bias for the distance of two patches."""
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from typing import Any
 
 import torch
@@ -32,12 +32,12 @@ from methods.shared.structure import (
     expose_layers,
     final_norms,
     is_pre_norm,
-    map_feature,
     patch_grid,
     patch_inputs,
     positions_by_block,
     prefix_tokens,
     remarks,
+    replace_head_drop,
 )
 
 
@@ -84,9 +84,9 @@ def _(model: Beit) -> Sequence[nn.Module]:
     return model.norm, model.fc_norm
 
 
-@map_feature.register
-def _(model: Beit, *modules: nn.Module) -> None:
-    model.head_drop = nn.Sequential(*modules, model.head_drop)
+@replace_head_drop.register
+def _(model: Beit, build: Callable[[nn.Module], nn.Module]) -> None:
+    model.head_drop = build(model.head_drop)
 
 
 @block_width.register

@@ -1,6 +1,6 @@
 """timm's Eva: EVA-02, DINOv3, Perception Encoder and other ViTs with rotary positions."""
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from typing import Any
 
 import torch
@@ -32,11 +32,11 @@ from methods.shared.structure import (
     expose_layers,
     final_norms,
     is_pre_norm,
-    map_feature,
     patch_grid,
     patch_inputs,
     positions_by_block,
     prefix_tokens,
+    replace_head_drop,
 )
 
 
@@ -80,9 +80,9 @@ def _(model: Eva) -> Sequence[nn.Module]:
     return model.norm, model.fc_norm
 
 
-@map_feature.register
-def _(model: Eva, *modules: nn.Module) -> None:
-    model.head_drop = nn.Sequential(*modules, model.head_drop)
+@replace_head_drop.register
+def _(model: Eva, build: Callable[[nn.Module], nn.Module]) -> None:
+    model.head_drop = build(model.head_drop)
 
 
 @block_width.register(EvaBlock)

@@ -1,6 +1,6 @@
 """timm's VisionTransformerRelPos: ViTs that know positions only by a bias on their attention."""
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from typing import Any
 
 import torch
@@ -30,12 +30,12 @@ from methods.shared.structure import (
     blocks_of,
     final_norms,
     is_pre_norm,
-    map_feature,
     patch_grid,
     patch_inputs,
     positions_by_block,
     prefix_tokens,
     remarks,
+    replace_head_drop,
 )
 
 PROMPTS_WITHOUT_BIAS = (
@@ -86,9 +86,9 @@ def _(model: VisionTransformerRelPos) -> Sequence[nn.Module]:
     return model.norm, model.fc_norm
 
 
-@map_feature.register
-def _(model: VisionTransformerRelPos, *modules: nn.Module) -> None:
-    model.head_drop = nn.Sequential(*modules, model.head_drop)
+@replace_head_drop.register
+def _(model: VisionTransformerRelPos, build: Callable[[nn.Module], nn.Module]) -> None:
+    model.head_drop = build(model.head_drop)
 
 
 @block_width.register(RelPosBlock)

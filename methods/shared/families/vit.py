@@ -1,6 +1,6 @@
 """timm's VisionTransformer: ViT, DeiT, CLIP, DINO and DINOv2, MAE, MoCo-v3, SigLIP and others."""
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from math import prod
 from typing import Any
 
@@ -27,10 +27,10 @@ from methods.shared.structure import (
     blocks_of,
     final_norms,
     is_pre_norm,
-    map_feature,
     patch_grid,
     patch_inputs,
     prefix_tokens,
+    replace_head_drop,
 )
 
 
@@ -71,9 +71,9 @@ def _(model: VisionTransformer) -> Sequence[nn.Module]:
     return model.norm, model.fc_norm
 
 
-@map_feature.register
-def _(model: VisionTransformer, *modules: nn.Module) -> None:
-    model.head_drop = nn.Sequential(*modules, model.head_drop)
+@replace_head_drop.register
+def _(model: VisionTransformer, build: Callable[[nn.Module], nn.Module]) -> None:
+    model.head_drop = build(model.head_drop)
 
 
 @biases_of.register(ParallelScalingBlock)
