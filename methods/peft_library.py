@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from methods.shared.base import Method, Unsupported
 from methods.shared.block_layers import names_in_plain_vit
 from methods.shared.registry import refuse, register
-from methods.shared.structure import blocks_of, expose_layers, heads_of
+from methods.shared.structure import blocks_of, expose_layers, heads_of, require_transformer
 
 LINEAR_LAYERS = r"blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2))"  # without patch_embed.proj
 NORM_LAYERS = r"blocks\.\d+\.norm[12]|norm|fc_norm"
@@ -81,6 +81,7 @@ class PeftLibrary(Method):
     def attach(self, model: VisionTransformer) -> None:
         import peft  # takes seconds, so only when needed
 
+        require_transformer(model)
         for block in blocks_of(model):
             expose_layers(block)
         names = _require_modules(model, self.targets)

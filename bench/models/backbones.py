@@ -212,9 +212,12 @@ def _default_options(kind: type[nn.Module], size: int) -> dict[str, Any]:
 
     No stochastic depth: of the families, only Swin's default is not 0.
     """
-    options = {"img_size": size, "drop_path_rate": 0.0}
+    options: dict[str, Any] = {"img_size": size, "drop_path_rate": 0.0}
     constructors = (vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base))
     takes = {name for init in constructors for name in inspect.signature(init).parameters}
+    if "img_size" not in takes:  # a network for any size, which timm then notes here
+        options["pretrained_cfg_overlay"] = {"input_size": (3, size, size)}
+        takes.add("pretrained_cfg_overlay")
     return {name: value for name, value in options.items() if name in takes}
 
 

@@ -43,6 +43,20 @@ def belongs_to_family(kind: type) -> bool:
 
 
 @singledispatch
+def is_transformer(model: nn.Module) -> bool:
+    """Return whether the blocks are made of attention and MLPs."""
+    return True
+
+
+def require_transformer(model: nn.Module) -> None:
+    """Raise `Unsupported` unless the model is a transformer."""
+    if not is_transformer(model):
+        raise Unsupported(
+            f"this method adapts a transformer; {type(model).__name__} is a convolutional network"
+        )
+
+
+@singledispatch
 def pooling_of(model: Any) -> str:
     """Return how the model pools its features, in timm's words: ``token``, ``avg`` or ``map``."""
     return str(model.global_pool)
@@ -73,6 +87,11 @@ def prefix_tokens(model: nn.Module) -> int:
 def add_positions(model: nn.Module, patches: Tensor) -> Tensor:
     """Turn the output of the patch embedding into the input of the first block, (B, N, D)."""
     raise _no_tokens(model)
+
+
+def require_tokens(model: nn.Module) -> None:
+    """Raise `Unsupported` unless every block gets the same sequence of prefix and patch tokens."""
+    prefix_tokens(model)
 
 
 @singledispatch
@@ -124,7 +143,7 @@ def pooled_features(model: nn.Module) -> int:
 
 def feature_width(model: Any) -> int:
     """Return the number of channels of the pooled feature."""
-    return int(model.num_features)
+    return int(getattr(model, "head_hidden_size", model.num_features))
 
 
 @singledispatch
