@@ -49,12 +49,11 @@ def test_a_network_of_each_family_is_built_at_the_card_s_size(tmp_path, name):
     model = backbones.load(found, 5, RECIPE).eval()
     assert model(torch.randn(2, 3, SIZE, SIZE)).shape == (2, 5)
     assert found.input.size == SIZE
-    assert found.input.pooling == ("token" if "dinov3" in name else "avg")
+    assert found.input.pooling == "avg"
     learning = {n for n, p in model.named_parameters() if p.requires_grad}
     assert {p.data_ptr() for p in model.get_classifier().parameters()} == {
         dict(model.named_parameters())[n].data_ptr() for n in learning
     }
-    assert model.pretrained_cfg["input_size"] == (3, SIZE, SIZE) or "convnext resnet" not in name
 
 
 @pytest.mark.parametrize("name", ["convnext_atto", "resnet18"])
@@ -63,13 +62,10 @@ def test_a_network_for_any_size_knows_that_of_its_images(tmp_path, name):
     assert model.pretrained_cfg["input_size"] == (3, SIZE, SIZE)
 
 
-def test_swin_drops_no_paths_unless_its_card_says_so(tmp_path):
+def test_swin_drops_no_paths(tmp_path):
     name = "swin_tiny_patch4_window7_224"
     plain = backbones.load(resolved(tmp_path, name), 5, RECIPE)
     assert not any(type(m).__name__ == "DropPath" for m in plain.modules())
-    changed = {"architecture": {"drop_path_rate": 0.2, "depths": [1, 2]}, "input_size": 224}
-    dropping = backbones.load(resolved(tmp_path, name, **changed), 5, RECIPE)
-    assert any(type(m).__name__ == "DropPath" for m in dropping.modules())
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -108,5 +104,5 @@ def test_weights_without_a_statistic_are_refused(tmp_path):
     saved = network("resnet18").state_dict()
     del saved["bn1.running_mean"]
     save_file(saved, tmp_path / "w.safetensors")
-    with pytest.raises(UserError, match="lacks bn1.running_mean: not weights of resnet18"):
+    with pytest.raises(UserError, match=r"lacks bn1\.running_mean: not weights of resnet18"):
         resolved(tmp_path, "resnet18", weights="w.safetensors")
