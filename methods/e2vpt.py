@@ -15,7 +15,13 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from methods.shared.attention import attend, finish_block, keys_and_values, require_stepwise_blocks
+from methods.shared.attention import (
+    attend,
+    finish_block,
+    head_width,
+    keys_and_values,
+    require_stepwise_blocks,
+)
 from methods.shared.base import Batches, Method
 from methods.shared.hyperparameters import require_choice, require_size
 from methods.shared.prompts import (
@@ -25,7 +31,7 @@ from methods.shared.prompts import (
     uniform_prompts,
 )
 from methods.shared.registry import register
-from methods.shared.structure import blocks_of, prefix_tokens
+from methods.shared.structure import blocks_of, heads_of, prefix_tokens
 
 PIECES = 16
 
@@ -89,8 +95,9 @@ class E2VPTBlock(nn.Module):
 
 def kaiming_pairs(attn: Attention, count: int) -> Tensor:
     """The released initialisation: uniform within sqrt(6 / (N * D / H)), (H, N, D / H)."""
-    bound = (6 / (count * attn.head_dim)) ** 0.5
-    return torch.empty(attn.num_heads, count, attn.head_dim).uniform_(-bound, bound)
+    width = head_width(attn)
+    bound = (6 / (count * width)) ** 0.5
+    return torch.empty(attn.num_heads, count, width).uniform_(-bound, bound)
 
 
 @dataclass(frozen=True)
@@ -167,7 +174,7 @@ class PrunedE2VPT(Method):
     def prepare(self, model: VisionTransformer, batches: Batches) -> None:
         self.attach(model)
         model.to(next(model.patch_embed.parameters()).device)  # the device of the batches
-        head = model.get_classifier()
+        head = heads_of(model)
         start = copy.deepcopy(head.state_dict())
         train_before_pruning(model, batches, self.search_epochs, self.search_lr)
         prune(model, batches, self.token_share, self.piece_share, self.importance)

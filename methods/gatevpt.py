@@ -13,12 +13,13 @@ from methods.shared.backbone import replace_modules
 from methods.shared.base import Method
 from methods.shared.prompts import (
     ConcatenatedPromptBlock,
+    PromptPassingBlock,
     PromptRemovalBlock,
     require_prompt_count,
     uniform_prompts,
 )
 from methods.shared.registry import register
-from methods.shared.structure import blocks_of, prefix_tokens
+from methods.shared.structure import blocks_of, prefix_tokens, require_tokens
 
 TEMPERATURE_BOUNDS = 0.01, 10.0
 
@@ -72,14 +73,15 @@ class GateVPT(Method):
         require_prompt_count(self.prompts)
 
     def attach(self, model: VisionTransformer) -> None:
+        require_tokens(model)
         require_stepwise_blocks(model)
         replace_modules(model, "attn.q_norm", TemperatureScaledNorm)
         prompts, blocks = uniform_prompts(model, self.prompts), blocks_of(model)
         start, last = prefix_tokens(model), len(blocks) - 1
         for i in range(last):
             blocks[i] = GatedBlock(blocks[i], start, self.prompts, self.gate)
-        if not self.pool_prompts:
-            blocks[last] = PromptRemovalBlock(blocks[last], start, self.prompts)
+        leave = PromptPassingBlock if self.pool_prompts else PromptRemovalBlock
+        blocks[last] = leave(blocks[last], start, self.prompts)
         blocks[0] = ConcatenatedPromptBlock(
             blocks[0], prompts, start, keep=True, dropout=self.dropout
         )

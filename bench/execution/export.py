@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from timm.models import VisionTransformer
 
 from bench.execution import plan
 from bench.execution.request import request_from_json
@@ -16,6 +15,7 @@ from bench.training.callbacks import ProgressCallback
 from bench.training.cell import Cell, make_test_loader
 from bench.utils.errors import UserError
 from methods import Unsupported
+from methods.shared.base import Model
 from methods.shared.merge import merge_adapters
 
 
@@ -50,7 +50,7 @@ def export_trained(
     return _evaluate(cell, load_trained(cell, out), out, device)
 
 
-def load_trained(cell: Cell, path: Path) -> VisionTransformer:
+def load_trained(cell: Cell, path: Path) -> Model:
     """Load the cell's model with the tensors of the file at `path`; needs no data."""
     torch.manual_seed(cell.settings.seed)
     model = backbones.load(cell.backbone, cell.task.classes, cell.recipe)
@@ -77,7 +77,7 @@ def export_merged(cell: Cell, path: Path, out: Path, device: torch.device) -> Ex
     return _evaluate(cell, plain.eval(), out, device)
 
 
-def _require_same_shapes(model: VisionTransformer, plain: VisionTransformer) -> None:
+def _require_same_shapes(model: Model, plain: Model) -> None:
     """Raise `Unsupported` where a merged model holds other tensors than timm's own."""
     merged, expected = (
         {name: tuple(tensor.shape) for name, tensor in one.state_dict().items()}
@@ -88,9 +88,7 @@ def _require_same_shapes(model: VisionTransformer, plain: VisionTransformer) -> 
         raise Unsupported(f"{', '.join(other[:3])} differ from those of timm's own model")
 
 
-def _evaluate(
-    cell: Cell, model: VisionTransformer, path: Path, device: torch.device
-) -> ExportedFile:
+def _evaluate(cell: Cell, model: Model, path: Path, device: torch.device) -> ExportedFile:
     loader = make_test_loader(cell, device)
     precision = cell.settings.recipe["precision"]
     result = trainer.evaluate(backbones.move_to_device(model, device), loader, precision)

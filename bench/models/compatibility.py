@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict
 
 import torch
-from timm.models import VisionTransformer
 
 import methods
 from bench.models import backbones
 from bench.models.backbones import Backbone
 from bench.utils.errors import UserError, first_line
 from methods import Method, Unsupported
+from methods.shared.base import Model
 from methods.shared.memory import is_out_of_memory
 
 
@@ -26,7 +26,7 @@ def attach_error(backbone: Backbone, method: Method) -> Unsupported | None:
         return try_attach(method, backbones.build(backbone, classes=2).requires_grad_(False))
 
 
-def try_attach(method: Method, model: VisionTransformer) -> Unsupported | None:
+def try_attach(method: Method, model: Model) -> Unsupported | None:
     """Attach the method to a model on the meta device; return as `attach_error` does."""
     try:
         method.attach(model)

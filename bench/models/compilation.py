@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from timm.models import VisionTransformer
 
 from bench.utils.errors import UserError, first_line
+from methods.shared.base import Model
+from methods.shared.structure import blocks_of
 
 RECOMPILE_LIMIT = 64  # variants of the blocks' code: at worst, one per block and mode
 
@@ -17,7 +18,7 @@ class NotCompiled(Exception):
 
 
 @contextmanager
-def compiled_blocks(model: VisionTransformer) -> Iterator[None]:
+def compiled_blocks(model: Model) -> Iterator[None]:
     """Compile each block of `model` at its first call in this context; undo that at the end.
 
     A block that is not one graph, or needs more than `RECOMPILE_LIMIT` variants, raises
@@ -25,7 +26,7 @@ def compiled_blocks(model: VisionTransformer) -> Iterator[None]:
     """
     from torch import _dynamo as dynamo  # takes a second, which other runs need not spend
 
-    for block in model.blocks:
+    for block in blocks_of(model):
         block.compile(fullgraph=True)
     limits = dynamo.config.patch(recompile_limit=RECOMPILE_LIMIT, fail_on_recompile_limit_hit=True)
     try:
@@ -38,7 +39,7 @@ def compiled_blocks(model: VisionTransformer) -> Iterator[None]:
             f"torch.compile makes no one graph of a block of this method: {first_line(error)}"
         ) from error
     finally:
-        for block in model.blocks:
+        for block in blocks_of(model):
             block._compiled_call_impl = None
 
 

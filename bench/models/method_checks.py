@@ -15,10 +15,12 @@ from dataclasses import asdict
 import timm
 import torch
 import torch.nn.functional as F
-from timm.models import VisionTransformer
 from torch import Tensor, nn
 
+from bench.models.training_mode import set_training_mode
 from methods import Method
+from methods.shared.base import Model
+from methods.shared.structure import heads_of
 
 CLASSES, IMAGES, PIXELS = 5, 4, 64
 
@@ -44,7 +46,7 @@ class FakeBatches:
         return iter(self.batches)
 
 
-def small_backbone(pooling: str = "token") -> VisionTransformer:
+def small_backbone(pooling: str = "token") -> Model:
     """Build a small frozen ViT with a trainable head: 64 patches, width 64, 3 blocks."""
     torch.manual_seed(0)
     model = timm.create_model(
@@ -62,23 +64,27 @@ def small_backbone(pooling: str = "token") -> VisionTransformer:
             p.data.add_(torch.randn_like(p) * 0.1)
     nn.init.normal_(model.head.weight, std=0.02)
     model.requires_grad_(False)
-    model.get_classifier().requires_grad_(True)
+    heads_of(model).requires_grad_(True)
     return model.eval()
 
 
-def prepare_copy(method: Method, bare: VisionTransformer, seed: int = 0) -> VisionTransformer:
+def prepare_copy(method: Method, bare: Model, seed: int = 0) -> Model:
     """Return a copy of the backbone that the method has prepared for training."""
     torch.manual_seed(seed)
     model = copy.deepcopy(bare)
-    method.prepare(model, FakeBatches(model.cls_token.dtype))
+    method.prepare(model, FakeBatches(_dtype(model)))
     return model.eval()
 
 
-def train_briefly(method: Method, model: VisionTransformer, steps: int = 3) -> VisionTransformer:
+def _dtype(model: Model) -> torch.dtype:
+    return next(iter(model.parameters())).dtype
+
+
+def train_briefly(method: Method, model: Model, steps: int = 3) -> Model:
     """Train the model with a few steps of plain gradient descent, and return it."""
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.5)
-    model.train()
-    for epoch, (images, labels) in enumerate(FakeBatches(model.cls_token.dtype, steps), start=1):
+    set_training_mode(model)
+    for epoch, (images, labels) in enumerate(FakeBatches(_dtype(model), steps), start=1):
         optimiser.zero_grad()
         F.cross_entropy(model(images), labels).backward()
         optimiser.step()
@@ -96,7 +102,7 @@ def double_precision() -> Iterator[None]:
         torch.set_default_dtype(torch.float32)
 
 
-def check_scores(method: Method, bare: VisionTransformer) -> None:
+def check_scores(method: Method, bare: Model) -> None:
     """It gives a finite score for each class."""
     with torch.no_grad():
         scores = prepare_copy(method, bare)(FakeBatches().batches[0][0])
@@ -104,13 +110,13 @@ def check_scores(method: Method, bare: VisionTransformer) -> None:
     assert scores.isfinite().all(), "some scores are not finite"
 
 
-def check_head(method: Method, bare: VisionTransformer) -> None:
+def check_head(method: Method, bare: Model) -> None:
     """The head learns."""
     frozen = [n for n, p in _head_parameters(prepare_copy(method, bare)) if not p.requires_grad]
     assert not frozen, f"frozen in the head: {frozen}"
 
 
-def check_trainable_parameters(method: Method, bare: VisionTransformer) -> None:
+def check_trainable_parameters(method: Method, bare: Model) -> None:
     """Frozen weights stay and every trainable one moves: none is dead."""
     with double_precision():
         model = prepare_copy(method, copy.deepcopy(bare).double())
@@ -124,7 +130,7 @@ def check_trainable_parameters(method: Method, bare: VisionTransformer) -> None:
     )
 
 
-def check_seed(method: Method, bare: VisionTransformer) -> None:
+def check_seed(method: Method, bare: Model) -> None:
     """A seed fixes it."""
     images = FakeBatches().batches[0][0]
     with torch.no_grad():
@@ -132,7 +138,7 @@ def check_seed(method: Method, bare: VisionTransformer) -> None:
     assert torch.equal(first, second), "two preparations with one seed differ"
 
 
-def check_reload(method: Method, bare: VisionTransformer) -> None:
+def check_reload(method: Method, bare: Model) -> None:
     """`attach` alone rebuilds it: a checkpoint loads without any data."""
     model = train_briefly(method, prepare_copy(method, bare))
     fresh = copy.deepcopy(bare)
@@ -145,7 +151,7 @@ def check_reload(method: Method, bare: VisionTransformer) -> None:
         )
 
 
-def check_copy(method: Method, bare: VisionTransformer) -> None:
+def check_copy(method: Method, bare: Model) -> None:
     """Copies and pickles compute alike, with weights of their own."""
     model, images = prepare_copy(method, bare), FakeBatches().batches[0][0]
     with torch.no_grad():
@@ -160,7 +166,7 @@ def check_copy(method: Method, bare: VisionTransformer) -> None:
             assert not still_shared, "a copy still reads the original's weights"
 
 
-def check_batch_independence(method: Method, bare: VisionTransformer) -> None:
+def check_batch_independence(method: Method, bare: Model) -> None:
     """The scores of an image do not depend on what else is in its batch."""
     with double_precision():
         model = prepare_copy(method, copy.deepcopy(bare).double())
@@ -171,7 +177,7 @@ def check_batch_independence(method: Method, bare: VisionTransformer) -> None:
     torch.testing.assert_close(alone, together[:1], rtol=0, atol=1e-9)
 
 
-def check_half_precision(method: Method, bare: VisionTransformer) -> None:
+def check_half_precision(method: Method, bare: Model) -> None:
     """It learns under bf16 autocast."""
     model = prepare_copy(method, bare).train()
     images, labels = FakeBatches().batches[0]
@@ -184,7 +190,7 @@ def check_half_precision(method: Method, bare: VisionTransformer) -> None:
     assert not nonfinite, f"gradients are not finite: {nonfinite}"
 
 
-def check_checkpointing(method: Method, bare: VisionTransformer) -> None:
+def check_checkpointing(method: Method, bare: Model) -> None:
     """Gradient checkpointing changes neither scores nor gradients."""
     with double_precision():
         results = []
@@ -200,7 +206,7 @@ def check_checkpointing(method: Method, bare: VisionTransformer) -> None:
         torch.testing.assert_close(checkpointed, plain, rtol=0, atol=1e-10)
 
 
-def check_compiled(method: Method, bare: VisionTransformer) -> None:
+def check_compiled(method: Method, bare: Model) -> None:
     """`torch.compile` reads it and changes no score."""
     model, images = prepare_copy(method, bare), FakeBatches().batches[0][0]
     torch.compiler.reset()
@@ -210,16 +216,16 @@ def check_compiled(method: Method, bare: VisionTransformer) -> None:
     torch.testing.assert_close(compiled, expected, rtol=0, atol=1e-5)
 
 
-def check_serialisable(method: Method, bare: VisionTransformer) -> None:
+def check_serialisable(method: Method, bare: Model) -> None:
     """Its hyper-parameters can be written down."""
     json.dumps(asdict(method))
 
 
-def _head_parameters(model: VisionTransformer) -> list[tuple[str, nn.Parameter]]:
-    return list(model.get_classifier().named_parameters())
+def _head_parameters(model: Model) -> list[tuple[str, nn.Parameter]]:
+    return list(heads_of(model).named_parameters())
 
 
-Check = Callable[[Method, VisionTransformer], None]
+Check = Callable[[Method, Model], None]
 CHECKS: dict[str, Check] = {
     name.removeprefix("check_"): check
     for name, check in list(globals().items())

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from timm.models import VisionTransformer
 from torch import Tensor
 
 from bench.config.backbone import BackboneCard, backbone_cards
 from bench.models import weight_checks
+from bench.models.training_mode import moving_statistics
 from bench.utils.errors import UserError, first_line
 from bench.utils.files import sha256_of_file
+from methods.shared.base import Model
 
 WRAPPER_KEYS = ("model", "state_dict")  # of released files, around their weights
 
@@ -160,25 +161,26 @@ def _sincos_embedding(count: int, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], 1).float()
 
 
-def tensor_ids(model: VisionTransformer) -> set[int]:
+def tensor_ids(model: Model) -> set[int]:
     """Return the identities of the model's tensors, for `adapter_state_dict`."""
     return {id(tensor) for tensor in model.state_dict(keep_vars=True).values()}
 
 
-def adapter_state_dict(model: VisionTransformer, backbone_ids: set[int]) -> dict[str, Tensor]:
+def adapter_state_dict(model: Model, backbone_ids: set[int]) -> dict[str, Tensor]:
     """Return, on the CPU, the tensors that are trainable or not among those of the backbone.
 
     A tensor that several modules share has the first of its names.
     """
     names: dict[int, str] = {}
     state = model.state_dict(keep_vars=True)
+    moved = {id(tensor) for tensor in moving_statistics(model)}
     for name, tensor in state.items():
-        if tensor.requires_grad or id(tensor) not in backbone_ids:
+        if tensor.requires_grad or id(tensor) not in backbone_ids - moved:
             names.setdefault(id(tensor), name)
     return {name: state[name].detach().cpu().contiguous() for name in names.values()}
 
 
-def load_adapter_state(model: VisionTransformer, tensors: dict[str, Tensor]) -> None:
+def load_adapter_state(model: Model, tensors: dict[str, Tensor]) -> None:
     """Load an adapter state dict into a model to which the same method was attached.
 
     Raises `UserError` if names or shapes are not those of this method.

@@ -11,7 +11,6 @@ from statistics import median
 from time import perf_counter
 
 import torch
-from timm.models import VisionTransformer
 from torch import Tensor
 
 import methods
@@ -26,6 +25,7 @@ from bench.performance import measurement
 from bench.performance.measurement import EPOCH_SHARE, SPEEDUP, PerformanceRow
 from bench.training import devices, trainer
 from bench.training.feature_cache import FeatureCache
+from methods.shared.base import Model
 
 CLASSES, RATE, RECIPE = 10, 1e-3, "unified"
 MAX_OVERHEAD = 0.15  # share of an epoch
@@ -47,7 +47,7 @@ class Workload:
     def name(self) -> str:
         return f"{self.method}, {self.backbone}, {self.images} images, batch {self.batch}"
 
-    def model(self) -> VisionTransformer:
+    def model(self) -> Model:
         torch.manual_seed(0)
         backbone = backbones.resolve(load_backbone(self.backbone))
         model = backbones.load(backbone, CLASSES, load_recipe(RECIPE))
@@ -70,9 +70,7 @@ class Workload:
     def recipe(self, epochs: int) -> Recipe:
         return replace(load_recipe(RECIPE), batch=self.batch, epochs=epochs, warmup_epochs=0)
 
-    def fit(
-        self, model: VisionTransformer, batches: trainer.BatchSource, epochs: int
-    ) -> list[float]:
+    def fit(self, model: Model, batches: trainer.BatchSource, epochs: int) -> list[float]:
         """Train; return the times of the start and of the end of each epoch, by `perf_counter`."""
         device = torch.device(self.device)
 
@@ -135,7 +133,7 @@ class TimedBatches:
             devices.synchronise(self.device)
             self.busy_seconds += perf_counter() - start
 
-    def forward_fn(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
+    def forward_fn(self, model: Model) -> Callable[[Tensor], Tensor]:
         return self.batches.forward_fn(model)
 
 

@@ -14,13 +14,13 @@ from statistics import median
 from time import perf_counter
 
 import torch
-from timm.models import VisionTransformer
 from torch import Tensor
 
 import methods
 from bench.config.recipe import load_recipe
 from bench.config.suite import load_suite
 from bench.models import backbones, compatibility, frozen_trunk, weight_files
+from bench.models.training_mode import set_training_mode
 from bench.performance.measurement import (
     TEST_THROUGHPUT,
     TRAIN_THROUGHPUT,
@@ -31,6 +31,7 @@ from bench.training import devices, trainer
 from bench.utils.files import write_atomically
 from bench.utils.tables import csv_from_dicts
 from methods import Unsupported
+from methods.shared.base import Model
 
 CLASSES, SEED, WARM_UP = 10, 0, 2
 FILE = "cost.csv"
@@ -73,7 +74,7 @@ class BenchmarkedModel:
     """A model with its optimiser and one batch."""
 
     job: CostJob
-    model: VisionTransformer
+    model: Model
     backbone_tensor_ids: set[int]
     images: Tensor  # (B, 3, H, W)
     labels: Tensor  # (B,)
@@ -82,7 +83,7 @@ class BenchmarkedModel:
 
     def train_step(self) -> None:
         """Run one training step."""
-        self.model.train()
+        set_training_mode(self.model)
         scores = frozen_trunk.forward_fn(self.model)
         trainer.train_step(scores, self.optimiser, self.images, self.labels, self.precision)
 

@@ -9,13 +9,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from timm.models import VisionTransformer
 
 from bench.records.schema import Record, Settings
 from bench.records.store import Store
 from bench.training import devices, trainer
 from bench.utils.errors import UserError
 from bench.utils.escaping import for_markdown, for_terminal
+from methods.shared.base import Model
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -49,7 +49,7 @@ class TrainingMonitor:
 class EpochState:
     """A model between two epochs of its training."""
 
-    model: VisionTransformer
+    model: Model
     epoch: int  # 0: before the first
     seconds: float  # of training until then
     loss: float | None  # mean of the epoch
@@ -63,7 +63,7 @@ Callback = Callable[[EpochState], None]
 
 
 def epoch_end_callback(
-    model: VisionTransformer,
+    model: Model,
     device: torch.device,
     monitor: TrainingMonitor,
     progress: ProgressCallback,

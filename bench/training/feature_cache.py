@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from math import prod
 
 import torch
-from timm.models import VisionTransformer
 from torch import Tensor
 
 from bench.data.distributed import ProcessGroup
 from bench.data.loader import BatchLoader
 from bench.models.frozen_trunk import SplitModel, forward_fn, split_at_first_trainable
+from bench.models.training_mode import keeps_statistics
 from bench.training.trainer import autocast, eval_mode
 from methods.shared import memory
+from methods.shared.base import Model
 
 FREE_MEMORY_FRACTION = 1 / 3  # of the free memory, for the features of one split
 LOGIT_TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}  # relative to the largest logit
@@ -57,7 +58,7 @@ class FeatureCache:
     def process_group(self) -> ProcessGroup:
         return self.batches.process_group
 
-    def forward_fn(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
+    def forward_fn(self, model: Model) -> Callable[[Tensor], Tensor]:
         """Return the function from the next pass's inputs to logits: for features, the layers left.
 
         Called before each pass: the model may have changed.
@@ -76,7 +77,7 @@ class FeatureCache:
             for rows, labels in self.batches.indices_and_labels():
                 yield self._features[rows], labels  # (B, ...), (B,)
 
-    def _split_model(self, model: VisionTransformer) -> SplitModel | None:
+    def _split_model(self, model: Model) -> SplitModel | None:
         reasons = {"read once": self.passes == 1, "views vary": self.batches.transform.is_random}
         split = None if any(reasons.values()) else split_at_first_trainable(model)
         if split is None:
@@ -84,7 +85,7 @@ class FeatureCache:
             self.note = f"images: {why}"
         return split
 
-    def _compute_features(self, model: VisionTransformer, split: SplitModel) -> Tensor | None:
+    def _compute_features(self, model: Model, split: SplitModel) -> Tensor | None:
         """Compute the features of all images; None if they do not fit or give other logits."""
         with eval_mode(model), autocast(self.device, self.precision):
             batches = self.batches.in_order()
@@ -113,7 +114,7 @@ class FeatureCache:
         return needed <= room
 
     def _matches_full_model(
-        self, model: VisionTransformer, split: SplitModel, images: Tensor, features: Tensor
+        self, model: Model, split: SplitModel, images: Tensor, features: Tensor
     ) -> bool:
         """Return whether the first images get the full model's logits, in another order.
 
@@ -127,7 +128,7 @@ class FeatureCache:
             return False
         fingerprint, rng_state = split.fingerprint(), _rng_state(self.device)
         for module in (module for step in split.frozen for module in step.modules()):
-            module.training = True
+            module.training = not keeps_statistics(module)
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             expected = model(images.flip(0))
             drawn = not torch.equal(rng_state, _rng_state(self.device))

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from timm.models import VisionTransformer
 
 import methods
 from bench.config.recipe import Recipe
@@ -33,7 +32,9 @@ from bench.training.cell import Cell, load_split, load_training_examples, make_l
 from bench.training.feature_cache import FeatureCache
 from bench.utils.errors import first_line
 from methods import Unsupported
+from methods.shared.base import Model
 from methods.shared.memory import SpillWarning, is_out_of_memory
+from methods.shared.structure import heads_of
 
 SHUFFLE_SEED_OFFSET = 1_000_003  # separates the generator of the batch order from the weights'
 
@@ -80,7 +81,7 @@ class SplitBatches:
 class TrainedModel:
     """A model after its last epoch, and the course of its training."""
 
-    model: VisionTransformer
+    model: Model
     backbone_tensor_ids: set[int]  # of the tensors that came with the backbone
     losses: list[float]  # mean per epoch
     monitor: TrainingMonitor
@@ -124,7 +125,7 @@ def train_and_evaluate(
     trained = train(cell, device, progress, process_group, callback)
     evaluations, best = trained.monitor.evaluations, trained.monitor.best_epoch()
     last = evaluations[cell.recipe.epochs]
-    head_params = sum(p.numel() for p in trained.model.get_classifier().parameters())
+    head_params = sum(p.numel() for p in heads_of(trained.model).parameters())
     trainable = sum(p.numel() for p in trained.model.parameters() if p.requires_grad)
     outcome = Outcome(
         accuracy=last.accuracy,
@@ -184,9 +185,7 @@ def train(
     )
 
 
-def _init_method(
-    cell: Cell, model: VisionTransformer, examples: Examples, device: torch.device
-) -> InitStats:
+def _init_method(cell: Cell, model: Model, examples: Examples, device: torch.device) -> InitStats:
     """Let the method prepare the model from the examples."""
     loader = make_loader(cell, examples, cell.views.test, device, cell.settings.seed)
     devices.synchronise(device)
@@ -221,7 +220,7 @@ def _make_batches(
 
 def _fit(
     cell: Cell,
-    model: VisionTransformer,
+    model: Model,
     batches: SplitBatches,
     monitor: TrainingMonitor,
     progress: ProgressCallback,

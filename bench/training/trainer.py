@@ -8,12 +8,14 @@ from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from bench.config.recipe import Recipe
 from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
+from bench.models.training_mode import moving_statistics, set_training_mode
 from methods import Method
+from methods.shared.base import Model
+from methods.shared.structure import heads_of
 
 NO_PREDICTION = -1  # class of an image whose logits are not finite
 
@@ -27,7 +29,7 @@ class BatchSource(Protocol):
     def process_group(self) -> ProcessGroup: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...
-    def forward_fn(self, model: VisionTransformer) -> Callable[[Tensor], Tensor]:
+    def forward_fn(self, model: Model) -> Callable[[Tensor], Tensor]:
         """Return the function that maps the next epoch's inputs to logits."""
 
 
@@ -45,7 +47,7 @@ class EvaluationResult:
 
 
 def fit(
-    model: VisionTransformer,
+    model: Model,
     method: Method,
     batches: BatchSource,
     recipe: Recipe,
@@ -64,16 +66,22 @@ def fit(
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, [factor] * len(optimiser.param_groups))
     losses: list[float] = []
     for epoch in range(1, recipe.epochs + 1):
-        model.train()
+        set_training_mode(model)
         step_losses, forward = [], batches.forward_fn(model)
         for inputs, labels in batches:
             step_losses.append(train_step(forward, optimiser, inputs, labels, precision, group))
             scheduler.step()
         losses.append(_mean_loss(step_losses, (epoch - 1) * len(batches)))
         method.after_epoch(model, epoch)
-        group.broadcast(p for p in model.parameters() if p.requires_grad)
+        group.broadcast(_trained_tensors(model))
         after_epoch(epoch, losses[-1])
     return losses
+
+
+def _trained_tensors(model: Model) -> Iterator[Tensor]:
+    """Yield what training changes: trainable parameters, and statistics of batch norms."""
+    yield from (p for p in model.parameters() if p.requires_grad)
+    yield from moving_statistics(model)
 
 
 def train_step(
@@ -121,16 +129,14 @@ def lr_schedule(recipe: Recipe, peak: float, steps: int) -> Callable[[int], floa
     return factor
 
 
-def param_groups(
-    model: VisionTransformer, method: Method, recipe: Recipe, lr: float
-) -> list[dict[str, Any]]:
+def param_groups(model: Model, method: Method, recipe: Recipe, lr: float) -> list[dict[str, Any]]:
     """Return the optimiser's groups: weight decay for matrices only, the head's separately.
 
     A method may define groups of its own, whose ``lr`` is a factor on the common one.
     """
     own = [{**g, "lr": lr * g.get("lr", 1.0)} for g in method.param_groups(model)]
     taken = {id(p) for group in own for p in group["params"]}
-    head = {id(p) for p in model.get_classifier().parameters()}
+    head = {id(p) for p in heads_of(model).parameters()}
     trainable = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
     by_decay: dict[float, list[Tensor]] = {}
     for p in trainable:
@@ -176,7 +182,7 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def evaluate(model: VisionTransformer, batches: BatchSource, precision: str) -> EvaluationResult:
+def evaluate(model: Model, batches: BatchSource, precision: str) -> EvaluationResult:
     """Evaluate the model on a split; leaves its mode as it was.
 
     Raises `Diverged` if an image has a logit that is not finite: its largest means nothing.

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from timm.models import VisionTransformer
 from torch import Tensor
+
+Model = Any
+"""A timm model of a family that `methods.shared.structure` knows: a module with one linear head."""
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Batches of normalised images, (B, 3, H, W), and labels, (B,); may be iterated more than once."""
@@ -29,22 +31,22 @@ class Method(ABC):
     """True if `prepare` reads images but no labels, so that another task's images can be used."""
 
     @abstractmethod
-    def attach(self, model: VisionTransformer) -> None:
+    def attach(self, model: Model) -> None:
         """Add modules to `model`, or unfreeze existing ones. Needs no data.
 
         Raises `Unsupported` if the method does not work with this backbone.
         """
 
-    def prepare(self, model: VisionTransformer, batches: Batches) -> None:
+    def prepare(self, model: Model, batches: Batches) -> None:
         """Attach, with an initialisation that may use `batches`. The runner times this call."""
         self.attach(model)
 
-    def param_groups(self, model: VisionTransformer) -> list[dict[str, Any]]:
+    def param_groups(self, model: Model) -> list[dict[str, Any]]:
         """Parameter groups with their own learning-rate factor (``lr``) or ``weight_decay``.
 
         Trainable parameters in none of these groups follow the trainer's general rule.
         """
         return []
 
-    def after_epoch(self, model: VisionTransformer, epoch: int) -> None:  # noqa: B027
+    def after_epoch(self, model: Model, epoch: int) -> None:  # noqa: B027
         """Called after each epoch; `epoch` counts from 1."""

@@ -212,14 +212,28 @@ def test_a_card_elsewhere_may_name_the_projects_weights(tmp_path):
     assert not Path(load_backbone(str(card)).weights).is_absolute()
 
 
-@pytest.mark.parametrize(
-    "name", ["swin_tiny_patch4_window7_224", "convnext_tiny", "beit_base_patch16_224",
-             "eva02_tiny_patch14_224", "deit_tiny_distilled_patch16_224"],
-)  # fmt: skip
-def test_a_network_that_is_no_plain_vision_transformer_is_refused(name):
+@pytest.mark.parametrize("name", ["mixer_s16_224", "efficientnet_b0", "swinv2_tiny_window8_256"])
+def test_a_network_of_no_known_family_is_refused(name):
     says = unresolved(name)
     assert says.startswith(f"{name} is a ")
-    assert "the methods here serve plain Vision Transformers" in says
+    assert "those known are" in says
+    assert "Eva" in says
+    assert "VisionTransformer" in says
+
+
+def test_both_heads_of_a_distilled_network_learn_which_is_said(tmp_path):
+    name = "deit_tiny_distilled_patch16_224"
+    torch.manual_seed(0)
+    saved_network = timm.create_model(name, num_classes=7, **tiny.ARCHITECTURE)
+    path = saved(saved_network.state_dict(), tmp_path / "distilled.safetensors")
+    card = tiny.backbone_card(tmp_path / "two.toml", timm=name, weights=path.name)
+    found = backbones.resolve(load_backbone(str(card)))
+    assert any("two heads" in note and "mean" in note for note in found.notes)
+    model = backbones.load(found, 3, RECIPE)
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trainable == {"head.weight", "head.bias", "head_dist.weight", "head_dist.bias"}
+    assert model.head.bias.shape == model.head_dist.bias.shape == (3,)
+    assert torch.equal(model.dist_token, saved_network.dist_token)
 
 
 def test_an_unknown_name_is_answered_with_near_ones():

@@ -5,7 +5,6 @@ from functools import cache
 
 import timm
 import torch
-from timm.models import VisionTransformer
 from torch import Tensor
 
 import methods
@@ -14,6 +13,7 @@ from bench.training.measures import cka
 from bench.training.measures.nmi import RunningNMI
 from bench.training.trainer import eval_mode
 from bench.utils.errors import UserError, unknown_name
+from methods.shared.base import Model
 from methods.shared.prompts import HoldsPrompts
 from methods.shared.structure import blocks_of, embed_images, positions_by_block, prefix_tokens
 
@@ -21,9 +21,7 @@ ImageBatches = Iterable[tuple[Tensor, Tensor]]
 """Normalised images, (B, 3, H, W), and labels, (B,), in batches."""
 
 
-def layer_inputs(
-    model: VisionTransformer, batches: ImageBatches
-) -> Iterator[tuple[int, Tensor, Tensor]]:
+def layer_inputs(model: Model, batches: ImageBatches) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Yield (i, prompts of block i, patch tokens at its input): (P, D) and (B, N, D).
 
     From the prompted forward pass, in evaluation mode and the model's own precision; prompts as the
@@ -55,7 +53,7 @@ def _iterate_images(batches: ImageBatches) -> Iterator[Tensor]:
         yield from (images for images, _ in batches)
 
 
-def prompted_blocks(model: VisionTransformer) -> set[int]:
+def prompted_blocks(model: Model) -> set[int]:
     """Return the indices of the blocks that hold prompts."""
     return {i for i, block in enumerate(blocks_of(model)) if isinstance(block, HoldsPrompts)}
 
@@ -92,9 +90,7 @@ def _adds_block_prompts(method: str) -> bool:
     return bool(prompted_blocks(model))
 
 
-def nmi_by_layer(
-    model: VisionTransformer, method: str, batches: ImageBatches
-) -> dict[str, list[float]]:
+def nmi_by_layer(model: Model, method: str, batches: ImageBatches) -> dict[str, list[float]]:
     """Compute the normalised mutual information of prompts and patch tokens, one value per layer.
 
     ``nmi`` is the mean of the images' values, ``nmi_pooled`` the value of all their tokens at once
@@ -112,7 +108,7 @@ def nmi_by_layer(
     }
 
 
-def cka_by_layer(model: VisionTransformer, method: str, batches: ImageBatches) -> list[list[float]]:
+def cka_by_layer(model: Model, method: str, batches: ImageBatches) -> list[list[float]]:
     """Compute the CKA of each layer's prompts (rows) with each layer's patch tokens (columns).
 
     The examples are the channels, their features the tokens of all images: the kernels, (D, D), are

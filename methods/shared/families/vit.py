@@ -1,11 +1,17 @@
 """timm's VisionTransformer: ViT, DeiT, CLIP, DINO and DINOv2, MAE, MoCo-v3, SigLIP and others."""
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
+from functools import partial
+from math import prod
 from typing import Any
 
 from timm.layers import Attention
 from timm.models import VisionTransformer
-from timm.models.vision_transformer import Block
+from timm.models.vision_transformer import (
+    Block,
+    DiffParallelScalingBlock,
+    ParallelScalingBlock,
+)
 from torch import Tensor, nn
 
 from methods.shared.attention import (
@@ -15,15 +21,25 @@ from methods.shared.attention import (
     project_qkv,
 )
 from methods.shared.base import Unsupported
+from methods.shared.forward_steps import (
+    ForwardStep,
+    children_in_turn,
+    forward_steps,
+    modules_in_turn,
+)
+from methods.shared.image_input import enlarge_images, image_size
 from methods.shared.structure import (
     add_positions,
+    biases_of,
     block_width,
     blocks_of,
+    embed_images,
     final_norms,
     is_pre_norm,
-    map_feature,
     patch_grid,
+    patch_inputs,
     prefix_tokens,
+    replace_head_drop,
 )
 
 
@@ -42,6 +58,15 @@ def _(model: VisionTransformer, patches: Tensor) -> Tensor:
     return model.norm_pre(model.patch_drop(model._pos_embed(patches)))
 
 
+@patch_inputs.register
+def _(model: VisionTransformer) -> int:
+    weight = getattr(getattr(model.patch_embed, "proj", None), "weight", None)
+    if isinstance(weight, Tensor):
+        return weight[0].numel()
+    # another network makes the patches: as if it read the pixels that each stands for
+    return model.in_chans * prod(model.patch_embed.feat_ratio(as_scalar=False))
+
+
 @patch_grid.register
 def _(model: VisionTransformer) -> tuple[int, int]:
     grid = model.patch_embed.grid_size
@@ -50,14 +75,43 @@ def _(model: VisionTransformer) -> tuple[int, int]:
     return grid
 
 
+@enlarge_images.register
+def _(model: VisionTransformer, pixels: int) -> None:
+    given = image_size(model)
+    patch_grid(model)  # unless it is known, the positions cannot be resized
+    model.set_input_size([side + 2 * pixels for side in given])
+    model.patch_embed.img_size = given  # of the images themselves
+
+
+@forward_steps.register
+def _(model: VisionTransformer) -> list[ForwardStep]:
+    if type(model.blocks) is not nn.Sequential:
+        return []
+    embedding = (model.patch_embed, model.cls_token, model.reg_token, model.pos_embed)
+    dropout = (model.pos_drop, model.patch_drop, model.norm_pre)
+    return [
+        ForwardStep("embedding", partial(embed_images, model), (*embedding, *dropout)),
+        *children_in_turn(model, "blocks"),
+        *modules_in_turn(model, "norm"),
+        ForwardStep("pool", model.pool, (model.attn_pool,)),
+        *modules_in_turn(model, "fc_norm", "head_drop", "head"),
+    ]
+
+
 @final_norms.register
 def _(model: VisionTransformer) -> Sequence[nn.Module]:
     return model.norm, model.fc_norm
 
 
-@map_feature.register
-def _(model: VisionTransformer, *modules: nn.Module) -> None:
-    model.head_drop = nn.Sequential(*modules, model.head_drop)
+@replace_head_drop.register
+def _(model: VisionTransformer, build: Callable[[nn.Module], nn.Module]) -> None:
+    model.head_drop = build(model.head_drop)
+
+
+@biases_of.register(ParallelScalingBlock)
+@biases_of.register(DiffParallelScalingBlock)
+def _(block: Any) -> Sequence[nn.Parameter | None]:
+    return [block.mlp_bias]
 
 
 @block_width.register
