@@ -18,7 +18,8 @@ from bench.config import backbone
 from bench.config.backbone import RANDOM_WEIGHTS, canonical_name, load_backbone
 from bench.config.loading import WEIGHTS_DIR
 from bench.config.overrides import override_backbone
-from bench.models import backbones, weight_files
+from bench.models import backbones, pretrainings, weight_files
+from bench.models.checkpoints import Checkpoint
 from bench.report import ledgers, markdown, study_data
 from bench.report.frame import record_frame
 from bench.training import runner
@@ -173,9 +174,15 @@ def moco_positions(side: int, width: int) -> Tensor:
 def test_the_two_fixed_maps_of_positions_are_told_apart() -> None:
     map_ = mae_positions(4, 8)[0, 1:].unflatten(0, (4, 4))
     assert (map_[0, :, :4] == map_[1, :, :4]).all()
-    assert weight_files.detect_pretraining({"pos_embed": mae_positions(4, 8)})[0] == "mae"
-    assert weight_files.detect_pretraining({"pos_embed": moco_positions(4, 8)})[0] == "mocov3"
-    assert weight_files.detect_pretraining({"pos_embed": mae_positions(14, 64).half()})[0] == "mae"
+    assert recognised({"pos_embed": mae_positions(4, 8)}) == "mae"
+    assert recognised({"pos_embed": moco_positions(4, 8)}) == "mocov3"
+    assert recognised({"pos_embed": mae_positions(14, 64).half()}) == "mae"
+
+
+def recognised(weights: Weights) -> str:
+    """The pretraining of a file with these weights and a class token."""
+    found = Checkpoint(Path("w.pth"), {"cls_token": torch.zeros(1, 1, 8), **weights})
+    return pretrainings.detect_pretraining(found)[0]
 
 
 DECODER = {"mask_token": torch.zeros(1, 1, 8), "decoder_pos_embed": torch.zeros(1, 5, 8)}
@@ -232,7 +239,7 @@ def test_of_a_file_that_cannot_be_recognised_what_is_in_use_is_said(
 ) -> None:
     path = saved({"model": {k: v for k, v in change(learned).items() if k != "mask_token"}},
                  tmp_path / "w.pth")  # fmt: skip
-    assert weight_files.detect_pretraining(change(learned)) == ("", "")
+    assert recognised(change(learned)) == ""
     found = backbones.find(f"vit_tiny_patch16_224@{path}")
     assert seen(found) == ("token", 224, HALF, HALF)
     assert found.notes == ("what w.pth was pretrained by cannot be told: its input is timm's",)
@@ -254,14 +261,37 @@ def test_what_the_user_says_goes_before_what_is_recognised(
     assert seen(backbones.find(name, {"backbone.mean": [0, 0, 0]}))[2] == (0, 0, 0)
 
 
-def test_positions_for_another_size_and_a_card_that_says_all_are_left_alone(
-    tmp_path: Path, learned: Weights
-) -> None:
+def test_positions_for_another_size_are_recognised(tmp_path: Path, learned: Weights) -> None:
     path = saved(learned | {"pos_embed": mae_positions(14, 192)}, tmp_path / "w.pth")
-    card = load_backbone(f"vit_tiny_patch16_224.augreg_in21k@{path}")
-    assert weight_files.complete_card(card, path) == (card, "")
     found = backbones.find(f"vit_tiny_patch16_224@{path}", {"backbone.input_size": 112})
     assert seen(found) == ("avg", 112, *IMAGENET)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("vit_tiny_patch16_224.augreg_in21k", lambda w: w | {"pos_embed": mae_positions(14, 192)}),
+        ("vit_base_patch16_224.mae", lambda w: {"model": prefixed("base_encoder.", w)}),
+        ("vit_base_patch16_224.mocov3", lambda w: w | DECODER),
+    ],
+    ids=["a tag of timm's", "MAE's card", "MoCo v3's card"],
+)
+def test_a_card_named_after_another_pretraining_than_its_file_s_is_refused(
+    tmp_path: Path, learned: Weights, name: str, change: Any
+) -> None:
+    path = saved(change(learned), tmp_path / "w.pth")
+    with pytest.raises(UserError, match=f"as that of the card .*; {name} is of other weights"):
+        backbones.find(f"{name}@{path}")
+
+
+def test_a_card_of_one_s_own_may_use_a_file_otherwise_and_that_is_said(tmp_path: Path) -> None:
+    weights = weights_of(**tiny.ARCHITECTURE) | {"decoder_pos_embed": torch.zeros(1, 5, 8)}
+    path, statistics = saved(weights, tmp_path / "w.pth"), [list(one) for one in IMAGENET]
+    inputs = {"mean": statistics[0], "std": statistics[1]}
+    card = tiny.backbone_card(tmp_path / "mine.toml", weights=path.name, **inputs)
+    (note,) = backbones.find(str(card)).notes
+    assert note.startswith("w.pth holds decoder_pos_embed, as that of the card ")
+    assert note.endswith(": pooling token instead of avg")
 
 
 # --- set by the user
@@ -416,8 +446,8 @@ def test_two_files_of_one_stem_share_no_table(cards: Path, tmp_path: Path) -> No
         weights["cls_token"] += shift
         path = saved(weights, tmp_path / folder / "w.pth")
         names.append(f"{cards / 'small.toml'}@{path}")
-    words = tiny.command("run", cards, results, "linear", "--backbones", ",".join(names))
-    assert main.main(words) == 0
+        words = tiny.command("run", cards, results, "linear", "--backbones", names[-1])
+        assert main.main(words) == 0
     assert [record["settings"]["backbone"] for record in records(results)] == ["small@w"] * 2
     titles = re.findall(
         r"^## (.*)", (results / "leaderboard.md").read_text(encoding="utf-8"), re.MULTILINE
