@@ -19,7 +19,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import init
 
-from methods.shared.attention import attention_update, mlp_update
+from methods.shared.attention import attention_update, mlp_update, run_attention
 from methods.shared.backbone import require_pre_norm
 from methods.shared.base import Method
 from methods.shared.hyperparameters import require_choice, require_dropout_rate, require_size
@@ -88,7 +88,7 @@ class ParallelAdapterBlock(nn.Module):
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         block = self.block
-        x = x + attention_update(block, block.attn(block.norm1(x), **kwargs))
+        x = x + attention_update(block, run_attention(block, block.norm1(x), **kwargs))
         mlp = mlp_update(block, block.mlp(block.norm2(x)))
         return x + mlp + self.scale * self.adapter(x)
 

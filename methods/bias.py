@@ -6,6 +6,7 @@ from timm.models import VisionTransformer
 
 from methods.shared.base import Method
 from methods.shared.registry import register
+from methods.shared.structure import biases_of
 
 
 @dataclass(frozen=True)
@@ -14,8 +15,9 @@ class Bias(Method):
 
     def attach(self, model: VisionTransformer) -> None:
         for module in model.modules():
-            if getattr(module, "bias", None) is not None:
-                module.bias.requires_grad_(True)
+            for bias in biases_of(module):
+                if bias is not None:
+                    bias.requires_grad_(True)
 
 
 register("bias", Bias())

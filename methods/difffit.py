@@ -8,11 +8,10 @@ from torch import Tensor, nn
 
 from methods.bias import Bias
 from methods.ln import LayerNorms
-from methods.shared.backbone import replace_modules, require_layers, with_weights
+from methods.shared.backbone import replace_layers, require_layers, with_weights
 from methods.shared.base import Method
 from methods.shared.registry import register
-
-OUTPUT_LAYERS = ("attn.proj", "mlp.fc2")  # the last layers of attention and MLP
+from methods.shared.structure import output_layers
 
 
 class ScaledLinear(nn.Module):
@@ -37,11 +36,10 @@ class DiffFit(Method):
     """Train all biases and LayerNorms, and a scale per output channel of attention and MLP."""
 
     def attach(self, model: VisionTransformer) -> None:
-        require_layers(model, nn.Linear, *OUTPUT_LAYERS)
+        require_layers(model, nn.Linear, output_layers)
         Bias().attach(model)
         LayerNorms().attach(model)
-        for name in OUTPUT_LAYERS:
-            replace_modules(model, name, ScaledLinear)
+        replace_layers(model, output_layers, ScaledLinear)
 
 
 register("difffit", DiffFit())

@@ -15,7 +15,13 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from methods.shared.attention import attend, finish_block, keys_and_values, require_stepwise_blocks
+from methods.shared.attention import (
+    attend,
+    finish_block,
+    head_width,
+    keys_and_values,
+    require_stepwise_blocks,
+)
 from methods.shared.base import Batches, Method
 from methods.shared.hyperparameters import require_choice, require_size
 from methods.shared.prompts import (
@@ -89,8 +95,9 @@ class E2VPTBlock(nn.Module):
 
 def kaiming_pairs(attn: Attention, count: int) -> Tensor:
     """The released initialisation: uniform within sqrt(6 / (N * D / H)), (H, N, D / H)."""
-    bound = (6 / (count * attn.head_dim)) ** 0.5
-    return torch.empty(attn.num_heads, count, attn.head_dim).uniform_(-bound, bound)
+    width = head_width(attn)
+    bound = (6 / (count * width)) ** 0.5
+    return torch.empty(attn.num_heads, count, width).uniform_(-bound, bound)
 
 
 @dataclass(frozen=True)

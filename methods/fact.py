@@ -7,11 +7,16 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from methods.shared.backbone import BLOCK_LINEARS, replace_modules, require_layers, with_weights
+from methods.shared.backbone import replace_layers, require_layers, with_weights
 from methods.shared.base import Method, Unsupported
 from methods.shared.hyperparameters import require_choice, require_dropout_rate, require_size
 from methods.shared.registry import register
-from methods.shared.structure import blocks_of
+from methods.shared.structure import (
+    attention_layers,
+    blocks_of,
+    feedforward_layers,
+    linear_layers,
+)
 
 
 class Factors(nn.Module):
@@ -134,7 +139,7 @@ class FacT(Method):
         require_dropout_rate("FacT's dropout", self.dropout)
 
     def attach(self, model: VisionTransformer) -> None:
-        require_layers(model, nn.Linear, *BLOCK_LINEARS)
+        require_layers(model, nn.Linear, linear_layers)
         tiles, dim = _count_tiles(model), model.embed_dim
         of_attention, of_mlp = FORMS[self.form]
         shared = Factors(dim, self.rank, cored=issubclass(of_attention, Tucker))
@@ -144,18 +149,20 @@ class FacT(Method):
             sigma = middle(self.rank, tiles, *shape)
             return FacTLinear(linear, shared, sigma, self.scale, self.dropout)
 
-        for name in BLOCK_LINEARS:
-            middle = of_mlp if name.startswith("mlp.") else of_attention
-            replace_modules(model, name, partial(adapted, middle=middle))
+        replace_layers(model, attention_layers, partial(adapted, middle=of_attention))
+        replace_layers(model, feedforward_layers, partial(adapted, middle=of_mlp))
         first = blocks_of(model)[0]
-        first.attn.qkv.factors = shared  # so that the backbone holds the shared factors
+        one = first.get_submodule(linear_layers(first)[0])
+        one.factors = shared  # so that the backbone holds the shared factors
 
 
 def _count_tiles(model: VisionTransformer) -> int:
     """Count the D × D tiles of all weights; raise `Unsupported` if a weight cannot be cut."""
     dim = model.embed_dim
     blocks = blocks_of(model)
-    shapes = [block.get_submodule(name).weight.shape for block in blocks for name in BLOCK_LINEARS]
+    shapes = [
+        block.get_submodule(name).weight.shape for block in blocks for name in linear_layers(block)
+    ]
     for height, width in shapes:
         if height % dim or width % dim:
             raise Unsupported(

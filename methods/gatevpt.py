@@ -13,6 +13,7 @@ from methods.shared.backbone import replace_modules
 from methods.shared.base import Method
 from methods.shared.prompts import (
     ConcatenatedPromptBlock,
+    PromptPassingBlock,
     PromptRemovalBlock,
     require_prompt_count,
     uniform_prompts,
@@ -78,8 +79,8 @@ class GateVPT(Method):
         start, last = prefix_tokens(model), len(blocks) - 1
         for i in range(last):
             blocks[i] = GatedBlock(blocks[i], start, self.prompts, self.gate)
-        if not self.pool_prompts:
-            blocks[last] = PromptRemovalBlock(blocks[last], start, self.prompts)
+        leave = PromptPassingBlock if self.pool_prompts else PromptRemovalBlock
+        blocks[last] = leave(blocks[last], start, self.prompts)
         blocks[0] = ConcatenatedPromptBlock(
             blocks[0], prompts, start, keep=True, dropout=self.dropout
         )

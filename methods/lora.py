@@ -1,15 +1,18 @@
 """LoRA: low-rank updates of weights (Hu et al., 2022), https://arxiv.org/abs/2106.09685."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from methods.shared.backbone import replace_modules, require_layers, with_weights
+from methods.shared.backbone import replace_together, require_layers, with_weights
 from methods.shared.base import Method
 from methods.shared.hyperparameters import require_choice, require_dropout_rate, require_size
 from methods.shared.registry import register
+from methods.shared.structure import attention_inputs
 
 
 class LowRankUpdate(nn.Module):
@@ -29,6 +32,23 @@ class LowRankUpdate(nn.Module):
         return self.scale * self.b @ self.a  # (outputs, inputs)
 
 
+class SharedInputUpdate(nn.Module):
+    """``scale * B A x`` with the A of the update `first`, which another layer holds."""
+
+    def __init__(self, first: LowRankUpdate, outputs: int):
+        super().__init__()
+        self.first = (first,)  # in a tuple, so that a checkpoint holds A once
+        self.b = nn.Parameter(torch.zeros(outputs, len(first.a)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        (first,) = self.first
+        return first.scale * (first.dropout(x) @ first.a.T @ self.b.T)
+
+    def delta_weight(self) -> Tensor:
+        (first,) = self.first
+        return first.scale * self.b @ first.a  # (outputs, inputs)
+
+
 class QueryValueUpdate(nn.Module):
     """Updates of the queries and of the values of a fused projection, none of the keys."""
 
@@ -46,6 +66,8 @@ class QueryValueUpdate(nn.Module):
         return torch.cat([query, torch.zeros_like(query), value])  # (outputs, inputs)
 
 
+Update = TypeVar("Update", bound=LowRankUpdate | QueryValueUpdate)
+
 UPDATES: dict[str, type[LowRankUpdate] | type[QueryValueUpdate]] = {
     "qkv": LowRankUpdate,
     "q_and_v": QueryValueUpdate,
@@ -55,7 +77,11 @@ UPDATES: dict[str, type[LowRankUpdate] | type[QueryValueUpdate]] = {
 class LoRALinear(nn.Module):
     """``linear(x) + update(x)``."""
 
-    def __init__(self, linear: nn.Linear, update: LowRankUpdate | QueryValueUpdate):
+    def __init__(
+        self,
+        linear: nn.Linear,
+        update: LowRankUpdate | SharedInputUpdate | QueryValueUpdate,
+    ):
         super().__init__()
         self.linear, self.update = linear, update
 
@@ -70,12 +96,13 @@ class LoRALinear(nn.Module):
 
 @dataclass(frozen=True)
 class LoRA(Method):
-    """LoRA on the fused query, key and value projection.
+    """LoRA on the query, key and value projection.
 
-    `target` ``qkv`` is one pair (A, B) for all three; ``q_and_v`` is the paper's two pairs, for
-    queries and values. `dropout` applies to the input of A; NOAH's code, from which the VTAB-1k
-    tables take their LoRA row, uses 0.1 there (https://github.com/ZhangYuanhan-AI/NOAH). Binary
-    Adapter's (https://github.com/JieShibo/PETL-ViT) applies it after A, which is not offered.
+    `target` ``qkv`` is one pair (A, B) for all three, also where they are three layers, each with
+    its rows of B; ``q_and_v`` is the paper's two pairs, for queries and values. `dropout` applies
+    to the input of A; NOAH's code, from which the VTAB-1k tables take their LoRA row, uses 0.1
+    there (https://github.com/ZhangYuanhan-AI/NOAH). Binary Adapter's
+    (https://github.com/JieShibo/PETL-ViT) applies it after A, which is not offered.
     """
 
     rank: int = 8
@@ -89,13 +116,24 @@ class LoRA(Method):
         require_choice("LoRA's target", self.target, UPDATES)
 
     def attach(self, model: VisionTransformer) -> None:
-        require_layers(model, nn.Linear, "attn.qkv")
-        replace_modules(model, "attn.qkv", self._adapt)
+        require_layers(model, nn.Linear, attention_inputs)
+        replace_together(model, attention_inputs, self._adapt)
 
-    def _adapt(self, linear: nn.Linear) -> LoRALinear:
+    def _adapt(self, first: nn.Linear, *others: nn.Linear) -> Sequence[nn.Module]:
+        """Adapt one layer for all of queries, keys and values, or the layer of each."""
+        if not others:
+            return [LoRALinear(first, self._update(first, UPDATES[self.target]))]
+        key, value = others
+        update = self._update(first, LowRankUpdate)
+        query = LoRALinear(first, update)
+        if self.target == "q_and_v":
+            return query, key, LoRALinear(value, self._update(value, LowRankUpdate))
+        shared = (SharedInputUpdate(update, layer.out_features) for layer in others)
+        return query, *map(LoRALinear, others, shared)
+
+    def _update(self, linear: nn.Linear, kind: type[Update]) -> Update:
         inputs, outputs, scale = linear.in_features, linear.out_features, self.alpha / self.rank
-        update = UPDATES[self.target](inputs, outputs, self.rank, scale, self.dropout)
-        return LoRALinear(linear, update)
+        return kind(inputs, outputs, self.rank, scale, self.dropout)
 
 
 register("lora", LoRA())

@@ -8,7 +8,13 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from methods.shared.attention import attention_update, mlp_update, require_stepwise_blocks
+from methods.shared.attention import (
+    attention_update,
+    mlp_update,
+    require_stepwise_blocks,
+    run_attention,
+)
+from methods.shared.backbone import require_one_feature
 from methods.shared.base import Method
 from methods.shared.registry import register
 from methods.shared.structure import block_width, blocks_of, prefix_tokens
@@ -90,7 +96,7 @@ class RecalibratedBlock(nn.Module):
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         block = self.block
-        x = x + attention_update(block, block.attn(block.norm1(x), **kwargs))
+        x = x + attention_update(block, run_attention(block, block.norm1(x), **kwargs))
         hidden = F.relu(self.down(x))  # (B, N, rank)
         changed = self.shift(hidden) + (1 + self.scale(hidden)) * block.mlp(block.norm2(x))
         return x + mlp_update(block, changed)
@@ -136,6 +142,7 @@ class MomentProbing(Method):
             )
 
     def attach(self, model: VisionTransformer) -> None:
+        require_one_feature(model)
         tokens, scores = TensorSlot(), TensorSlot()
         dims = model.embed_dim, self.width, model.num_classes
         model.norm = PatchTokenCapture(model.norm, prefix_tokens(model), tokens)

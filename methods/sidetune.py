@@ -10,6 +10,7 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 from torchvision.models import AlexNet_Weights, alexnet
 
+from methods.shared.backbone import require_one_feature
 from methods.shared.base import Method, Unsupported
 from methods.shared.hyperparameters import require_choice
 from methods.shared.registry import register
@@ -64,6 +65,7 @@ class SideTune(Method):
 
     def attach(self, model: VisionTransformer) -> None:
         _require_images(model)
+        require_one_feature(model)
         images = TensorSlot()
         side_network = SideNetwork(model.head_drop, model.embed_dim, images)
         WEIGHT_LOADERS[self.weights](side_network.side)

@@ -11,7 +11,7 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from methods.shared.attention import attention_update, mlp_update
+from methods.shared.attention import attention_update, mlp_update, run_attention
 from methods.shared.backbone import require_pre_norm
 from methods.shared.base import Method
 from methods.shared.hyperparameters import require_size
@@ -54,7 +54,7 @@ class FlowBlock(nn.Module):
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         block = self.block
-        attended = attention_update(block, block.attn(block.norm1(x), **kwargs))
+        attended = attention_update(block, run_attention(block, block.norm1(x), **kwargs))
         x = self.attn_flow(x) + attended
         return self.mlp_flow(x) + mlp_update(block, block.mlp(block.norm2(x)))
 

@@ -6,9 +6,12 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from methods.shared.backbone import BLOCK_LINEARS, replace_modules, require_layers, with_weights
+from methods.shared.backbone import replace_layers, require_layers, with_weights
 from methods.shared.base import Method, Unsupported
 from methods.shared.registry import register
+from methods.shared.structure import linear_layers
+
+NORMS = ("norm1", "norm2")
 
 
 class ScaleShift(nn.Module):
@@ -35,16 +38,20 @@ class ScaleShift(nn.Module):
 
 @dataclass(frozen=True)
 class SSF(Method):
-    """Scale and shift the patch projection, all LayerNorms and all linear layers of the blocks."""
+    """Scale and shift the patch projection, all LayerNorms and all linear layers of the blocks.
+
+    A bias that timm adds outside of its layer (BEiT's and EVA's to queries and values) stays as it
+    is: the shift beside it can learn what scaling it would give.
+    """
 
     def attach(self, model: VisionTransformer) -> None:
         if not isinstance(getattr(model.patch_embed, "proj", None), nn.Conv2d):
             raise Unsupported("SSF needs a convolution as patch_embed.proj; there is none")
-        require_layers(model, nn.LayerNorm, "norm1", "norm2")
-        require_layers(model, nn.Linear, *BLOCK_LINEARS)
+        require_layers(model, nn.LayerNorm, lambda block: NORMS)
+        require_layers(model, nn.Linear, linear_layers)
         model.patch_embed.proj = ScaleShift(model.patch_embed.proj)
-        for name in ("norm1", "norm2", *BLOCK_LINEARS):
-            replace_modules(model, name, ScaleShift)
+        replace_layers(model, lambda block: NORMS, ScaleShift)
+        replace_layers(model, linear_layers, ScaleShift)
         for name in ("norm", "fc_norm"):  # which of them is not the identity depends on the pooling
             if isinstance(model.get_submodule(name), nn.LayerNorm):
                 model.set_submodule(name, ScaleShift(model.get_submodule(name)))

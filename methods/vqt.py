@@ -17,6 +17,7 @@ from methods.shared.attention import (
     project_qkv,
     require_stepwise_blocks,
 )
+from methods.shared.backbone import require_one_feature
 from methods.shared.base import Method
 from methods.shared.hyperparameters import require_choice, require_size
 from methods.shared.prompts import uniform_prompts
@@ -98,6 +99,7 @@ class VQT(Method):
 
     def attach(self, model: VisionTransformer) -> None:
         require_stepwise_blocks(model)
+        require_one_feature(model)
         blocks = blocks_of(model)
         answers = [TensorSlot() for _ in blocks]
         for i, block in enumerate(blocks):

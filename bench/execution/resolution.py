@@ -23,6 +23,7 @@ from bench.records.schema import PROMPTS_FROM, Settings
 from bench.training import devices
 from bench.training.cell import Cell
 from methods import Method
+from methods.shared.hyperparameters import recorded_fields
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class ResolvedRequest:
         """Return everything that can change a cell's numbers, by which it is identified."""
         method = self.build_method(name, at)
         source = selection.prompt_source_of_cell(self.prompt_source, task, method)
-        own = self._once(("fields", id(method)), lambda: asdict(method))
+        own = self._once(("fields", id(method)), lambda: recorded_fields(method))
         shared = self._once(
             ("shared", card, name, _key(at)), lambda: self._shared_settings(card, name, at)
         )

@@ -103,11 +103,13 @@ def _unlike_method(record: Record, changed: Recipe) -> str:
 def _unlike_fields(record: Record, changed: Recipe) -> str:
     """Check the fields that no trial chose: the method's own, the recipe's, and those asked for."""
     import methods
+    from methods.shared.hyperparameters import without_later_defaults
 
     s, plain = record.settings, methods.create(record.settings.method)
     known = {f.name: getattr(plain, f.name) for f in fields(plain)}
     asked = {k: v for k, v in record.request.get("changes", {}).items() if k in known}
     wanted = known | changed.fields_of(s.method, known) | asked
+    wanted = without_later_defaults(plain, wanted)
     others = {*schema.searched_fields(s), PROMPTS_FROM}
     given, wanted = ({k: v for k, v in d.items() if k not in others} for d in (s.fields, wanted))
     return _difference(given, wanted, f"method {s.method!r}")

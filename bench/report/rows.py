@@ -162,9 +162,13 @@ def _common_rates(records: list[Record]) -> dict[str, float]:
 
 def _common_fields(records: list[Record]) -> dict[str, Any]:
     """Return the fields of all the records; `TUNED_PER_TASK` for those chosen for each task."""
-    first = records[0].settings.fields
-    differ = {k for k in first if any(r.settings.fields.get(k) != first[k] for r in records)}
-    return {k: TUNED_PER_TASK if k in differ else v for k, v in first.items()}
+    tables = [record.settings.fields for record in records]
+    names = dict.fromkeys(name for table in tables for name in table)
+    return {k: _common_value([table.get(k) for table in tables]) for k in names}
+
+
+def _common_value(values: Sequence[Any]) -> Any:
+    return values[0] if all(value == values[0] for value in values) else TUNED_PER_TASK
 
 
 def _build_row(

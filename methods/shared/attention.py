@@ -60,7 +60,26 @@ def run_with_prompts(
     return block(x, **positions)
 
 
+@singledispatch
+def run_attention(block: Any, x: Tensor, **positions: Any) -> Tensor:
+    """Apply the attention of a block to its normalised tokens, (..., D), as the block does."""
+    return block.attn(x, **positions)
+
+
+@singledispatch
+def attend_in_block(
+    block: Any, x: Tensor, *more: tuple[Tensor, Tensor], **positions: Any
+) -> Tensor:
+    """Apply the attention of a block to its normalised tokens, with `more` keys and values."""
+    return attend(block.attn, x, *more, **positions)
+
+
 # ---- what methods call
+
+
+def head_width(attn: Any) -> int:
+    """Return the number of channels of a head of an attention that is not yet changed."""
+    return attn.proj.in_features // attn.num_heads
 
 
 def attend(
@@ -121,9 +140,9 @@ def _padded_bias(
         return None
     start, count = prompts
     for axis in (2, 3) if count else ():
-        zeros = torch.zeros_like(bias.narrow(axis, 0, 1)).expand_as(bias.narrow(axis, 0, 1))
         before, after = bias.split([start, bias.shape[axis] - start], axis)
-        bias = torch.cat([before, *[zeros] * count, after], axis)
+        shape = [*bias.shape[:axis], count, *bias.shape[axis + 1 :]]
+        bias = torch.cat([before, bias.new_zeros(shape), after], axis)
     return F.pad(bias, (sum(k.shape[1] for k, _ in more), 0))
 
 
@@ -137,6 +156,8 @@ def _dot_product_attention(
     attn: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None
 ) -> Tensor:
     """Scaled dot-product attention, fused or not as in `attn` itself."""
+    if bias is not None and 1 < len(bias) < len(q):  # a bias for each of an image's windows
+        bias = bias.repeat(len(q) // len(bias), 1, 1, 1)
     if attn.fused_attn:
         dropped = attn.attn_drop.p if attn.training else 0.0
         return F.scaled_dot_product_attention(q, k, v, bias, dropout_p=dropped)
@@ -149,6 +170,14 @@ def finish_block(block: Any, x: Tensor, attended: Tensor) -> Tensor:
     """Compute the rest of a block: both residuals and the MLP, given the attention output."""
     x = x + attention_update(block, attended)
     return x + mlp_update(block, block.mlp(block.norm2(x)))
+
+
+def run_stepwise_with_prompts(
+    block: Any, x: Tensor, start: int, count: int, **positions: Any
+) -> Tensor:
+    """Compute `run_with_prompts` step by step, for attention with a bias on its logits."""
+    attended = attend(block.attn, block.norm1(x), prompts=(start, count), **positions)
+    return finish_block(block, x, attended)
 
 
 def tells_prompts_apart(block: nn.Module) -> bool:

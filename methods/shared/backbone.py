@@ -1,13 +1,18 @@
 """Changes to a backbone: replaced modules, changed weights, and checks that they are possible."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from torch import Tensor, nn
 
 from methods.shared.base import Unsupported
-from methods.shared.structure import blocks_of, expose_layers, is_pre_norm
+from methods.shared.structure import blocks_of, expose_layers, is_pre_norm, pooled_features
+
+NamesOf = Callable[[nn.Module], Sequence[str]]
+"""The names of some of a block's modules, such as `structure.linear_layers`."""
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def replace_modules(model: nn.Module, pattern: str, build: Callable[..., nn.Module]) -> None:
@@ -20,25 +25,34 @@ def replace_modules(model: nn.Module, pattern: str, build: Callable[..., nn.Modu
         block.set_submodule(pattern, build(block.get_submodule(pattern)))
 
 
-def require_fused_qkv(model: nn.Module) -> None:
-    """Raise `Unsupported` unless every block has a ``norm1`` and a fused ``attn.qkv``."""
+def replace_layers(model: nn.Module, layers: NamesOf, build: Callable[..., nn.Module]) -> None:
+    """Replace each module in `layers` of every block by ``build(old)``.
+
+    One layer after another, each in all blocks: the order in which random numbers are drawn.
+    """
+    blocks = blocks_of(model)
+    for names in zip(*map(layers, blocks), strict=True):
+        for block, name in zip(blocks, names, strict=True):
+            expose_layers(block)
+            block.set_submodule(name, build(block.get_submodule(name)))
+
+
+def replace_together(
+    model: nn.Module, layers: NamesOf, build: Callable[..., Iterable[nn.Module]]
+) -> None:
+    """Replace the modules in `layers` of every block, which belong together, by ``build(*old)``."""
     for block in blocks_of(model):
-        if not (hasattr(block, "norm1") and hasattr(getattr(block, "attn", None), "qkv")):
-            kind = type(block).__name__
-            raise Unsupported(f"prompts need blocks with norm1 and a fused attn.qkv, not {kind}")
+        expose_layers(block)
+        names = layers(block)
+        for name, new in zip(names, build(*map(block.get_submodule, names)), strict=True):
+            block.set_submodule(name, new)
 
 
-BLOCK_LINEARS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
-"""The linear layers of a block."""
-
-Layer = TypeVar("Layer", bound=nn.Module)
-
-
-def require_layers(model: nn.Module, kind: type[nn.Module], *names: str) -> None:
-    """Raise `Unsupported` unless every block has layers of a `kind`, with weights, at `names`."""
+def require_layers(model: nn.Module, kind: type[nn.Module], layers: NamesOf) -> None:
+    """Raise `Unsupported` unless all `layers` of every block are of a `kind`, with weights."""
     for block in blocks_of(model):
         children = dict(block.named_modules())
-        for name in names:
+        for name in layers(block):
             found = children.get(name)
             if not isinstance(found, kind) or found.weight is None:
                 raise Unsupported(
@@ -63,3 +77,12 @@ def with_weights(layer: Layer, weight: Tensor, bias: Tensor | None) -> Layer:
         frozen = None if value is None else nn.Parameter(value.detach().clone(), False)
         plain.register_parameter(name, frozen)
     return plain
+
+
+def require_one_feature(model: nn.Module) -> None:
+    """Raise `Unsupported` for a model whose heads read features of their own."""
+    count = pooled_features(model)
+    if count != 1:
+        raise Unsupported(
+            f"this method joins something to the pooled feature; {type(model).__name__} has {count}"
+        )

@@ -1,6 +1,30 @@
-"""Checks of hyper-parameters, for use in ``__post_init__``."""
+"""Hyper-parameters: checks for use in ``__post_init__``, and what of them names a cell."""
 
 from collections.abc import Collection
+from dataclasses import asdict, field, fields
+from typing import Any
+
+from methods.shared.base import Method
+
+
+def later_field(default: Any) -> Any:
+    """Return a field that a method has not always had.
+
+    It belongs to a cell's settings only where it is not `default`: so the cells that were there
+    before keep their names.
+    """
+    return field(default=default, metadata={"later": True})
+
+
+def recorded_fields(method: Method) -> dict[str, Any]:
+    """Return the fields of a method that belong to a cell's settings."""
+    return without_later_defaults(method, asdict(method))
+
+
+def without_later_defaults(method: Method, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the `values` of a method's fields without those that `later_field` leaves out."""
+    left_out = {f.name: f.default for f in fields(method) if f.metadata.get("later")}
+    return {k: v for k, v in values.items() if k not in left_out or v != left_out[k]}
 
 
 def require_size(what: str, value: int, least: int = 1) -> None:

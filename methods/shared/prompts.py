@@ -7,6 +7,7 @@ same for every image, so ``LN1(P) -> k, v`` is computed once per step.
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -15,17 +16,23 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from methods.shared.attention import (
-    attend,
+    attend_in_block,
     finish_block,
     is_stepwise,
     keys_and_values,
     run_with_prompts,
     tells_prompts_apart,
 )
-from methods.shared.backbone import require_fused_qkv
 from methods.shared.base import Unsupported
 from methods.shared.hyperparameters import require_size
-from methods.shared.structure import blocks_of, prefix_tokens
+from methods.shared.stages import (
+    carry_prompts,
+    has_stages,
+    prompt_position,
+    stage_ends,
+    token_map,
+)
+from methods.shared.structure import blocks_of, patch_inputs
 
 FORMS = ("keys_and_values", "concatenation")
 
@@ -63,10 +70,11 @@ class ConcatenatedPromptBlock(nn.Module):
         return self.project(self.prompts)
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
-        prompts = self.dropout(self.seen().expand(len(x), -1, -1))  # (B, P, D)
+        prompts, own = self.dropout(self.seen().expand(len(x), -1, -1)), x  # (B, P, D)
+        x = x.flatten(1, -2)  # (B, N, D)
         x = torch.cat([x[:, : self.start], prompts, x[:, self.start :]], 1)  # (B, P + N, D)
         x = run_with_prompts(self.block, x, self.start, len(self.prompts), **kwargs)
-        return x if self.keep else remove_tokens(x, self.start, len(self.prompts))
+        return as_map(x if self.keep else remove_tokens(x, self.start, len(self.prompts)), own)
 
 
 class KeyValuePromptBlock(nn.Module):
@@ -83,7 +91,8 @@ class KeyValuePromptBlock(nn.Module):
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         attn, norm = self.block.attn, self.block.norm1
         prompts = norm(self.seen())  # (P, D)
-        attended = attend(attn, norm(x), keys_and_values(attn, prompts), **kwargs)
+        more = keys_and_values(attn, prompts)
+        attended = attend_in_block(self.block, norm(x), more, **kwargs)
         return finish_block(self.block, x, attended)
 
 
@@ -95,24 +104,35 @@ class PromptPassingBlock(nn.Module):
         self.block, self.start, self.count = block, start, count
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
-        return run_with_prompts(self.block, x, self.start, self.count, **kwargs)
+        y = run_with_prompts(self.block, x.flatten(1, -2), self.start, self.count, **kwargs)
+        return as_map(y, x)
 
 
 class PromptRemovalBlock(nn.Module):
-    """The last block; removes its outputs at the prompts' positions."""
+    """The last block with prompts; removes its outputs at their positions."""
 
     def __init__(self, block: nn.Module, start: int, count: int):
         super().__init__()
         self.block, self.start, self.count = block, start, count
+        self.map = token_map(block)
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
-        x = run_with_prompts(self.block, x, self.start, self.count, **kwargs)
-        return remove_tokens(x, self.start, self.count)
+        x = run_with_prompts(self.block, x.flatten(1, -2), self.start, self.count, **kwargs)
+        x = remove_tokens(x, self.start, self.count)
+        return x if self.map is None else x.unflatten(1, self.map)
 
 
 def remove_tokens(x: Tensor, start: int, count: int) -> Tensor:
     """Remove `count` tokens of `x`, (B, N, D), from position `start` on."""
     return torch.cat([x[:, :start], x[:, start + count :]], 1)
+
+
+def as_map(x: Tensor, like: Tensor) -> Tensor:
+    """Return tokens, (B, N, D), as a map, if `like` is one: in its grid, else in one row."""
+    if like.ndim == x.ndim:
+        return x
+    grid = like.shape[1:-1]
+    return x.unflatten(1, grid) if x.shape[1] == prod(grid) else x[:, None]
 
 
 def add_deep_prompts(
@@ -129,9 +149,8 @@ def add_deep_prompts(
     averages over all but the prefix tokens. Such pooling needs those outputs, and dropout draws
     one mask per image: both use the concatenation, whatever the `form`.
     """
-    require_fused_qkv(model)
     blocks = blocks_of(model)
-    start, last = prefix_tokens(model), len(blocks) - 1
+    start, last = prompt_position(model), len(blocks) - 1
     for i, block in enumerate(blocks):
         keep = pool_prompts and i == last
         fast = form == "keys_and_values" and not keep and not dropout and is_stepwise(block)
@@ -148,15 +167,27 @@ def add_shallow_prompts(
     pool_prompts: bool = False,
     dropout: float = 0.0,
     project: nn.Module | None = None,
+    carry: bool = False,
 ) -> None:
-    """Insert `prompts`, (P, D) once projected, before the first block; they pass through all."""
-    require_fused_qkv(model)
-    start, count, blocks = prefix_tokens(model), len(prompts), blocks_of(model)
-    for i in range(1, len(blocks)):
+    """Insert `prompts`, (P, D) once projected, before the first block.
+
+    They pass through all blocks or, unless `carry` lets them pass mergings of patches, through
+    those of the first stage.
+    """
+    start, count, blocks = prompt_position(model), len(prompts), blocks_of(model)
+    last = stage_ends(model)[-1 if carry else 0]
+    if carry:
+        carry_prompts(model, count)
+    elif pool_prompts and has_stages(model):
+        raise Unsupported(
+            "prompts end at the first merging of patches, and cannot be pooled: carry_prompts=true "
+            "lets them pass"
+        )
+    for i in range(1, last + pool_prompts):
         if tells_prompts_apart(blocks[i]):
             blocks[i] = PromptPassingBlock(blocks[i], start, count)
     if not pool_prompts:
-        blocks[-1] = PromptRemovalBlock(blocks[-1], start, count)
+        blocks[last] = PromptRemovalBlock(blocks[last], start, count)
     blocks[0] = ConcatenatedPromptBlock(blocks[0], prompts, start, True, dropout, project)
 
 
@@ -169,19 +200,16 @@ def prompts_of(model: VisionTransformer) -> list[nn.Parameter]:
     ]
 
 
-def uniform_prompts(model: VisionTransformer, count: int, width: int | None = None) -> Tensor:
+def uniform_prompts(
+    model: VisionTransformer, count: int, width: int | None = None, projected: bool = False
+) -> Tensor:
     """VPT's initialisation: uniform within sqrt(6 / (3 p^2 + D)), as for the patch embedding.
 
-    (count, D); `width` replaces D where prompts are not as wide as the backbone.
+    (count, D); `width` is that of prompts that are not as wide as the patch embedding. It counts as
+    D if they are `projected`, but not if they are the tokens of a later stage.
     """
     width = width or model.embed_dim
-    patches = getattr(getattr(model.patch_embed, "proj", None), "weight", None)
-    if not isinstance(patches, Tensor):  # the patches come from another network
-        raise Unsupported(
-            "VPT's prompts start as wide as the weights of patch_embed.proj allow; "
-            f"{type(model.patch_embed).__name__} has none"
-        )
-    bound = (6 / (patches[0].numel() + width)) ** 0.5
+    bound = (6 / (patch_inputs(model) + (width if projected else model.embed_dim))) ** 0.5
     return torch.empty(count, width).uniform_(-bound, bound)
 
 

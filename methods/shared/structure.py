@@ -5,7 +5,7 @@ registers what they mean for timm's classes, and never names a method. What a fa
 register is unsupported, in one sentence.
 """
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -78,6 +78,12 @@ def positions_by_block(model: nn.Module) -> Sequence[Positions]:
 
 
 @singledispatch
+def patch_inputs(model: nn.Module) -> int:
+    """Return the number of input values from which a patch token is made, such as 3 · 16 · 16."""
+    raise _no_tokens(model)
+
+
+@singledispatch
 def patch_grid(model: nn.Module) -> tuple[int, int]:
     """Return height and width of the grid of patches that every block sees."""
     raise _no_tokens(model)
@@ -90,9 +96,26 @@ def final_norms(model: nn.Module) -> Sequence[nn.Module]:
 
 
 @singledispatch
+def replace_head_drop(model: nn.Module, build: Callable[[nn.Module], nn.Module]) -> None:
+    """Replace the head's dropout, which sees the pooled feature, (B, D), by ``build(dropout)``."""
+    raise Unsupported(f"the head of {type(model).__name__} is not known to this method")
+
+
 def map_feature(model: nn.Module, *modules: nn.Module) -> None:
     """Let `modules` map the pooled feature, (B, D), before the head's dropout and linear layer."""
-    raise Unsupported(f"the head of {type(model).__name__} is not known to this method")
+    replace_head_drop(model, lambda drop: nn.Sequential(*modules, drop))
+
+
+@singledispatch
+def remarks(model: nn.Module) -> Sequence[str]:
+    """Return what a user should know of how methods meet this model, a sentence each."""
+    return []
+
+
+@singledispatch
+def pooled_features(model: nn.Module) -> int:
+    """Return how many features of an image go to the head: one, or one for each of its heads."""
+    return 1
 
 
 def feature_width(model: Any) -> int:
@@ -113,6 +136,54 @@ def is_pre_norm(block: nn.Module) -> bool:
     Its two updates are `attention_update` and `mlp_update`.
     """
     return False
+
+
+@singledispatch
+def qkv_layers(attn: object) -> tuple[str, ...]:
+    """Return the names, in an attention, of the layers that make queries, keys and values."""
+    return ("qkv",)
+
+
+@singledispatch
+def mlp_layers(mlp: object) -> tuple[tuple[str, ...], str]:
+    """Return the names, in an MLP, of the layers that read its input, and of its last layer."""
+    return ("fc1",), "fc2"
+
+
+def attention_inputs(block: Any) -> tuple[str, ...]:
+    """Return the layers that make queries, keys and values: all in one, or one each."""
+    return tuple(f"attn.{name}" for name in qkv_layers(getattr(block, "attn", None)))
+
+
+def mlp_inputs(block: Any) -> tuple[str, ...]:
+    """Return the linear layers that read the MLP's input."""
+    return tuple(f"mlp.{name}" for name in mlp_layers(getattr(block, "mlp", None))[0])
+
+
+def output_layers(block: Any) -> tuple[str, str]:
+    """Return the last linear layers of attention and of MLP."""
+    return "attn.proj", f"mlp.{mlp_layers(getattr(block, 'mlp', None))[1]}"
+
+
+def attention_layers(block: Any) -> tuple[str, ...]:
+    """Return the linear layers of a block's attention."""
+    return *attention_inputs(block), output_layers(block)[0]
+
+
+def feedforward_layers(block: Any) -> tuple[str, ...]:
+    """Return the linear layers of a block's MLP."""
+    return *mlp_inputs(block), output_layers(block)[1]
+
+
+def linear_layers(block: Any) -> tuple[str, ...]:
+    """Return a block's linear layers, in the order of its forward pass."""
+    return *attention_layers(block), *feedforward_layers(block)
+
+
+@singledispatch
+def biases_of(module: nn.Module) -> Sequence[nn.Parameter | None]:
+    """Return the biases that a module itself holds, without those of its children."""
+    return [getattr(module, "bias", None)]
 
 
 @singledispatch

@@ -1,12 +1,12 @@
 """timm's Eva: EVA-02, DINOv3, Perception Encoder and other ViTs with rotary positions."""
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from timm.layers import AttentionRope, apply_rot_embed_cat
-from timm.models.eva import Eva, EvaAttention, EvaBlock
+from timm.models.eva import Eva, EvaAttention, EvaBlock, EvaBlockPostNorm
 from torch import Tensor, nn
 
 from methods.shared.attention import (
@@ -16,18 +16,27 @@ from methods.shared.attention import (
     project_qkv,
     run_with_prompts,
 )
+from methods.shared.families.projections import (
+    call_qkv_as_layer,
+    fused_projections,
+    outer_biases,
+    split_heads,
+)
 from methods.shared.structure import (
     Positions,
     add_positions,
+    biases_of,
     block_width,
     blocks_of,
     expose_layers,
     final_norms,
     is_pre_norm,
-    map_feature,
     patch_grid,
+    patch_inputs,
     positions_by_block,
     prefix_tokens,
+    qkv_layers,
+    replace_head_drop,
 )
 
 
@@ -50,10 +59,15 @@ def _(model: Eva, patches: Tensor) -> Tensor:
 def _(model: Eva) -> Sequence[Positions]:
     if model.rope is None:
         return [{} for _ in model.blocks]
-    fixed = hasattr(model.rope, "feat_shape")
+    fixed = hasattr(model.rope, "feat_shape") and not model.dynamic_img_size  # as timm asks
     rope = model.rope.get_embed(*(() if fixed else (model.patch_embed.grid_size,)))
     each = rope if model.rope_mixed else [rope] * len(model.blocks)
     return [{"rope": of_block} for of_block in each]
+
+
+@patch_inputs.register
+def _(model: Eva) -> int:
+    return model.patch_embed.proj.weight[0].numel()
 
 
 @patch_grid.register
@@ -66,13 +80,14 @@ def _(model: Eva) -> Sequence[nn.Module]:
     return model.norm, model.fc_norm
 
 
-@map_feature.register
-def _(model: Eva, *modules: nn.Module) -> None:
-    model.head_drop = nn.Sequential(*modules, model.head_drop)
+@replace_head_drop.register
+def _(model: Eva, build: Callable[[nn.Module], nn.Module]) -> None:
+    model.head_drop = build(model.head_drop)
 
 
-@block_width.register
-def _(block: EvaBlock) -> int:
+@block_width.register(EvaBlock)
+@block_width.register(EvaBlockPostNorm)
+def _(block: Any) -> int:
     return block.attn.proj.out_features
 
 
@@ -81,10 +96,10 @@ def _(block: EvaBlock) -> bool:
     return type(block) is EvaBlock
 
 
-@expose_layers.register
-def _(block: EvaBlock) -> None:
-    if getattr(block.attn, "q_bias", None) is not None:
-        block.attn.qkv_bias_separate = True  # or it reads the weight, never calling the layer
+@expose_layers.register(EvaBlock)
+@expose_layers.register(EvaBlockPostNorm)
+def _(block: Any) -> None:
+    call_qkv_as_layer(block.attn)
 
 
 @project_qkv.register(EvaAttention)
@@ -101,20 +116,20 @@ def _(attn: Any, x: Tensor, rope: Tensor | None = None, **_: Any) -> tuple[Tenso
 
 
 def _project(attn: Any, x: Tensor) -> Sequence[Tensor]:
-    """Project `x` to queries, keys and values, (B, N, D) each, as the attention itself does."""
     if attn.qkv is None:
         return attn.q_proj(x), attn.k_proj(x), attn.v_proj(x)
-    if getattr(attn, "q_bias", None) is None:
-        return attn.qkv(x).chunk(3, -1)
-    bias = torch.cat([attn.q_bias, attn.k_bias, attn.v_bias])
-    if attn.qkv_bias_separate:
-        return (attn.qkv(x) + bias).chunk(3, -1)
-    return F.linear(x, attn.qkv.weight, bias).chunk(3, -1)
+    return fused_projections(attn, x)
 
 
-def split_heads(attn: Any, x: Tensor) -> Tensor:
-    """Split channels into heads: (B, N, D) to (B, H, N, D / H)."""
-    return x.unflatten(-1, (-1, attn.head_dim)).transpose(1, 2)
+@qkv_layers.register(EvaAttention)
+@qkv_layers.register(AttentionRope)
+def _(attn: Any) -> tuple[str, ...]:
+    return ("q_proj", "k_proj", "v_proj") if attn.qkv is None else ("qkv",)
+
+
+@biases_of.register
+def _(attn: EvaAttention) -> Sequence[nn.Parameter | None]:
+    return outer_biases(attn)
 
 
 def _rotate(attn: Any, x: Tensor, rope: Tensor) -> Tensor:
@@ -145,9 +160,10 @@ def _(block: EvaBlock, changed: Tensor) -> Tensor:
     return block.drop_path2(scaled)
 
 
-@run_with_prompts.register
+@run_with_prompts.register(EvaBlock)
+@run_with_prompts.register(EvaBlockPostNorm)
 def _(
-    block: EvaBlock, x: Tensor, start: int, count: int, rope: Tensor | None = None, **more: Any
+    block: nn.Module, x: Tensor, start: int, count: int, rope: Tensor | None = None, **more: Any
 ) -> Tensor:
     if rope is not None:
         rope = F.pad(rope, (0, 0, count, 0))  # sine and cosine of the prompts, which stand first

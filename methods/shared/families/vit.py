@@ -1,11 +1,16 @@
 """timm's VisionTransformer: ViT, DeiT, CLIP, DINO and DINOv2, MAE, MoCo-v3, SigLIP and others."""
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
+from math import prod
 from typing import Any
 
 from timm.layers import Attention
 from timm.models import VisionTransformer
-from timm.models.vision_transformer import Block
+from timm.models.vision_transformer import (
+    Block,
+    DiffParallelScalingBlock,
+    ParallelScalingBlock,
+)
 from torch import Tensor, nn
 
 from methods.shared.attention import (
@@ -17,13 +22,15 @@ from methods.shared.attention import (
 from methods.shared.base import Unsupported
 from methods.shared.structure import (
     add_positions,
+    biases_of,
     block_width,
     blocks_of,
     final_norms,
     is_pre_norm,
-    map_feature,
     patch_grid,
+    patch_inputs,
     prefix_tokens,
+    replace_head_drop,
 )
 
 
@@ -42,6 +49,15 @@ def _(model: VisionTransformer, patches: Tensor) -> Tensor:
     return model.norm_pre(model.patch_drop(model._pos_embed(patches)))
 
 
+@patch_inputs.register
+def _(model: VisionTransformer) -> int:
+    weight = getattr(getattr(model.patch_embed, "proj", None), "weight", None)
+    if isinstance(weight, Tensor):
+        return weight[0].numel()
+    # another network makes the patches: as if it read the pixels that each stands for
+    return model.in_chans * prod(model.patch_embed.feat_ratio(as_scalar=False))
+
+
 @patch_grid.register
 def _(model: VisionTransformer) -> tuple[int, int]:
     grid = model.patch_embed.grid_size
@@ -55,9 +71,15 @@ def _(model: VisionTransformer) -> Sequence[nn.Module]:
     return model.norm, model.fc_norm
 
 
-@map_feature.register
-def _(model: VisionTransformer, *modules: nn.Module) -> None:
-    model.head_drop = nn.Sequential(*modules, model.head_drop)
+@replace_head_drop.register
+def _(model: VisionTransformer, build: Callable[[nn.Module], nn.Module]) -> None:
+    model.head_drop = build(model.head_drop)
+
+
+@biases_of.register(ParallelScalingBlock)
+@biases_of.register(DiffParallelScalingBlock)
+def _(block: Any) -> Sequence[nn.Parameter | None]:
+    return [block.mlp_bias]
 
 
 @block_width.register
