@@ -10,8 +10,8 @@ from methods.bias import Bias
 from methods.ln import LayerNorms
 from methods.shared.backbone import replace_layers, require_layers, with_weights
 from methods.shared.base import Method
+from methods.shared.block_layers import output_layers
 from methods.shared.registry import register
-from methods.shared.structure import output_layers
 
 
 class ScaledLinear(nn.Module):

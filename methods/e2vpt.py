@@ -31,7 +31,7 @@ from methods.shared.prompts import (
     uniform_prompts,
 )
 from methods.shared.registry import register
-from methods.shared.structure import blocks_of, prefix_tokens
+from methods.shared.structure import blocks_of, heads_of, prefix_tokens
 
 PIECES = 16
 
@@ -174,7 +174,7 @@ class PrunedE2VPT(Method):
     def prepare(self, model: VisionTransformer, batches: Batches) -> None:
         self.attach(model)
         model.to(next(model.patch_embed.parameters()).device)  # the device of the batches
-        head = model.get_classifier()
+        head = heads_of(model)
         start = copy.deepcopy(head.state_dict())
         train_before_pruning(model, batches, self.search_epochs, self.search_lr)
         prune(model, batches, self.token_share, self.piece_share, self.importance)

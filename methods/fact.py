@@ -9,14 +9,11 @@ from torch import Tensor, nn
 
 from methods.shared.backbone import replace_layers, require_layers, with_weights
 from methods.shared.base import Method, Unsupported
+from methods.shared.block_layers import attention_layers, feedforward_layers, linear_layers
 from methods.shared.hyperparameters import require_choice, require_dropout_rate, require_size
 from methods.shared.registry import register
-from methods.shared.structure import (
-    attention_layers,
-    blocks_of,
-    feedforward_layers,
-    linear_layers,
-)
+from methods.shared.stages import require_one_stage
+from methods.shared.structure import blocks_of
 
 
 class Factors(nn.Module):
@@ -139,6 +136,7 @@ class FacT(Method):
         require_dropout_rate("FacT's dropout", self.dropout)
 
     def attach(self, model: VisionTransformer) -> None:
+        require_one_stage(model)
         require_layers(model, nn.Linear, linear_layers)
         tiles, dim = _count_tiles(model), model.embed_dim
         of_attention, of_mlp = FORMS[self.form]

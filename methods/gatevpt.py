@@ -19,7 +19,7 @@ from methods.shared.prompts import (
     uniform_prompts,
 )
 from methods.shared.registry import register
-from methods.shared.structure import blocks_of, prefix_tokens
+from methods.shared.structure import blocks_of, prefix_tokens, require_tokens
 
 TEMPERATURE_BOUNDS = 0.01, 10.0
 
@@ -73,6 +73,7 @@ class GateVPT(Method):
         require_prompt_count(self.prompts)
 
     def attach(self, model: VisionTransformer) -> None:
+        require_tokens(model)
         require_stepwise_blocks(model)
         replace_modules(model, "attn.q_norm", TemperatureScaledNorm)
         prompts, blocks = uniform_prompts(model, self.prompts), blocks_of(model)

@@ -8,6 +8,7 @@ from torch import nn
 
 from methods.shared.base import Method
 from methods.shared.registry import register
+from methods.shared.structure import require_transformer
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class LayerNorms(Method):
     """Train the scale and shift of every LayerNorm in the backbone."""
 
     def attach(self, model: VisionTransformer) -> None:
+        require_transformer(model)
         for module in model.modules():
             if isinstance(module, nn.LayerNorm | RmsNorm):
                 module.requires_grad_(True)

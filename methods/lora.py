@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from methods.shared.backbone import replace_together, require_layers, with_weights
 from methods.shared.base import Method
+from methods.shared.block_layers import attention_inputs
 from methods.shared.hyperparameters import require_choice, require_dropout_rate, require_size
 from methods.shared.registry import register
-from methods.shared.structure import attention_inputs
 
 
 class LowRankUpdate(nn.Module):

@@ -17,7 +17,7 @@ from methods.shared.attention import (
 from methods.shared.backbone import require_one_feature
 from methods.shared.base import Method
 from methods.shared.registry import register
-from methods.shared.structure import block_width, blocks_of, prefix_tokens
+from methods.shared.structure import block_width, blocks_of, prefix_tokens, require_tokens
 from methods.shared.tensor_slot import TensorSlot
 
 
@@ -143,6 +143,7 @@ class MomentProbing(Method):
 
     def attach(self, model: VisionTransformer) -> None:
         require_one_feature(model)
+        require_tokens(model)
         tokens, scores = TensorSlot(), TensorSlot()
         dims = model.embed_dim, self.width, model.num_classes
         model.norm = PatchTokenCapture(model.norm, prefix_tokens(model), tokens)

@@ -5,7 +5,7 @@ The papers of the others are cited where they are registered, at the end of the 
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,11 +15,14 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from methods.shared.base import Method, Unsupported
+from methods.shared.block_layers import names_in_plain_vit
 from methods.shared.registry import refuse, register
+from methods.shared.structure import blocks_of, expose_layers, heads_of, require_transformer
 
 LINEAR_LAYERS = r"blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2))"  # without patch_embed.proj
 NORM_LAYERS = r"blocks\.\d+\.norm[12]|norm|fc_norm"
 FLOAT32_INITS = {"PsoftConfig", "pissa", "olora"}  # can only decompose float32 weights
+PATTERN_OPTIONS = {"feedforward_modules"}  # name modules, as `targets` does
 NO_META_INIT = {"AdamssConfig", "BOFTConfig", "ShiraConfig", "UniLoraConfig"}  # fail on meta
 EXPECTED_WARNINGS = (  # of effects that these options are meant to have
     "Failed to load the CUDA extension",  # BOFT then computes the same with torch alone
@@ -61,6 +64,9 @@ def _float32_by_default() -> Iterator[None]:
 class PeftLibrary(Method):
     """The tuner of peft's class `config` with its `options`, on the modules called `targets`.
 
+    The names are those of a plain ViT; what stands in a module's place elsewhere, such as three
+    layers for ``attn.qkv``, is meant, too.
+
     The option named by `divides` must divide the backbone's width and is lowered to the largest
     number that does. AdaLoRA counts epochs as steps: it reallocates ranks after each epoch, from
     the gradients of its last batch, and its ``total_step`` should be the recipe's epochs. Its
@@ -75,8 +81,12 @@ class PeftLibrary(Method):
     def attach(self, model: VisionTransformer) -> None:
         import peft  # takes seconds, so only when needed
 
-        targets = _target_pattern(model, self.targets)
-        options = {"target_modules": targets, **self._fitted_options(model.embed_dim)}
+        require_transformer(model)
+        for block in blocks_of(model):
+            expose_layers(block)
+        names = _require_modules(model, self.targets)
+        options = self._fitted_options(model)
+        options["target_modules"] = _exact_pattern(names)
         single = bool(FLOAT32_INITS & {self.config, self.options.get("init_lora_weights")})
         with (
             _weights_for_init(model, single, self.config in NO_META_INIT),
@@ -84,9 +94,9 @@ class PeftLibrary(Method):
         ):
             config = getattr(peft, self.config)(**options)
             tuner = peft.PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](model, config, "default")
-        model.get_classifier().requires_grad_(True)  # peft froze it
+        heads_of(model).requires_grad_(True)  # peft froze them
         if self.config == "FourierFTConfig":
-            for name in _matching_modules(model, self.targets):
+            for name in names:
                 model.set_submodule(name, Float32Layer(model.get_submodule(name)))
         if self.config == "AdaLoraConfig":
             model.peft_tuners = (tuner,)  # in a tuple: as a submodule it would contain the model
@@ -95,28 +105,33 @@ class PeftLibrary(Method):
         for tuner in getattr(model, "peft_tuners", ()):
             tuner.update_and_allocate(epoch)
 
-    def _fitted_options(self, width: int) -> dict[str, Any]:
-        if not self.divides:
-            return self.options
-        most = self.options[self.divides]
-        fitting = max(d for d in range(1, most + 1) if width % d == 0)
-        return {**self.options, self.divides: fitting}
+    def _fitted_options(self, model: VisionTransformer) -> dict[str, Any]:
+        """Return the options as they fit the backbone's width and the names of its modules."""
+        options = dict(self.options)
+        if self.divides:
+            width, most = model.embed_dim, self.options[self.divides]
+            options[self.divides] = max(d for d in range(1, most + 1) if width % d == 0)
+        for name in PATTERN_OPTIONS & options.keys():
+            options[name] = _exact_pattern(_require_modules(model, options[name]))
+        return options
 
 
-def _target_pattern(model: VisionTransformer, targets: str) -> str:
-    """Return a pattern that matches exactly the modules called `targets` that have weights."""
-    names = _matching_modules(model, targets)
-    if not names:
-        raise Unsupported(f"no module with weights is called {targets} in this backbone")
+def _exact_pattern(names: Iterable[str]) -> str:
     return "|".join(map(re.escape, names))
 
 
-def _matching_modules(model: VisionTransformer, targets: str) -> list[str]:
-    return [
+def _require_modules(model: VisionTransformer, targets: str) -> list[str]:
+    """Return the modules called `targets` that have weights, or that a plain ViT would call so."""
+    plain = names_in_plain_vit(model)
+    found = [
         name
         for name, module in model.named_modules()
-        if re.fullmatch(targets, name) and any(True for _ in module.parameters())
+        if any(re.fullmatch(targets, called) for called in (name, plain.get(name, name)))
+        and any(True for _ in module.parameters())
     ]
+    if not found:
+        raise Unsupported(f"no module with weights is called {targets} in this backbone")
+    return found
 
 
 @contextmanager

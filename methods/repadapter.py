@@ -14,9 +14,9 @@ from methods.shared.backbone import (
     with_weights,
 )
 from methods.shared.base import Method, Unsupported
+from methods.shared.block_layers import attention_inputs, mlp_inputs
 from methods.shared.hyperparameters import require_dropout_rate, require_size
 from methods.shared.registry import register
-from methods.shared.structure import attention_inputs, mlp_inputs
 
 
 class RepLinear(nn.Module):

@@ -13,7 +13,9 @@ from torchvision.models import AlexNet_Weights, alexnet
 from methods.shared.backbone import require_one_feature
 from methods.shared.base import Method, Unsupported
 from methods.shared.hyperparameters import require_choice
+from methods.shared.image_input import replace_image_layer
 from methods.shared.registry import register
+from methods.shared.structure import feature_width, replace_head_drop
 from methods.shared.tensor_slot import TensorSlot
 
 MIN_IMAGE_SIZE = 64  # pixels; AlexNet's last pooling fails below 63
@@ -64,23 +66,17 @@ class SideTune(Method):
         require_choice("weights", self.weights, WEIGHT_LOADERS)
 
     def attach(self, model: VisionTransformer) -> None:
-        _require_images(model)
         require_one_feature(model)
         images = TensorSlot()
-        side_network = SideNetwork(model.head_drop, model.embed_dim, images)
-        WEIGHT_LOADERS[self.weights](side_network.side)
-        model.patch_embed.proj = ImageCapture(model.patch_embed.proj, images)
-        model.head_drop = side_network
-
-
-def _require_images(model: VisionTransformer) -> None:
-    """Raise `Unsupported` unless the patch projection gets the images, not a stem's output."""
-    proj = getattr(model.patch_embed, "proj", None)
-    if not (isinstance(proj, nn.Conv2d) and proj.in_channels == 3):
-        raise Unsupported(
-            "side-tuning needs a convolution of the images as patch_embed.proj; "
-            f"{type(model.patch_embed).__name__} has another network before it"
+        replace_image_layer(model, lambda layer: ImageCapture(layer, images))
+        replace_head_drop(
+            model, lambda drop: self._side_network(drop, feature_width(model), images)
         )
+
+    def _side_network(self, drop: nn.Module, width: int, images: TensorSlot) -> SideNetwork:
+        network = SideNetwork(drop, width, images)
+        WEIGHT_LOADERS[self.weights](network.side)
+        return network
 
 
 def _load_imagenet_weights(side: nn.Module) -> None:

@@ -26,7 +26,7 @@ from methods.shared.prompt_initialisation import (
 )
 from methods.shared.prompts import prompts_of, require_prompt_count, require_prompt_form
 from methods.shared.registry import register
-from methods.shared.structure import blocks_of
+from methods.shared.structure import blocks_of, require_tokens
 from methods.vpt import VPT
 
 
@@ -74,6 +74,7 @@ class SPT(Method):
             raise ValueError(f"share must lie above 0 and at most at 1; {self.share} was given")
 
     def attach(self, model: VisionTransformer) -> None:
+        require_tokens(model)
         pooled, form = self.pool_prompts, self.form
         VPT(self.prompts, self.deep, self.frozen, pool_prompts=pooled, form=form).attach(model)
 

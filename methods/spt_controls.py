@@ -19,6 +19,7 @@ from methods.shared.base import Batches, Method
 from methods.shared.prompt_initialisation import random_tokens
 from methods.shared.prompts import prompts_of, require_prompt_count, require_prompt_form
 from methods.shared.registry import register
+from methods.shared.structure import blocks_of, require_tokens
 from methods.spt import initial_prompts
 from methods.vpt import VPT
 
@@ -83,13 +84,14 @@ class Control(Method):
             )
 
     def attach(self, model: VisionTransformer) -> None:
+        require_tokens(model)
         pooled, form = self.pool_prompts, self.form
         vpt = VPT(self.prompts, True, dropout=self.dropout, pool_prompts=pooled, form=form)
         vpt.attach(model)
 
     @torch.no_grad()
     def prepare(self, model: VisionTransformer, batches: Batches) -> None:
-        blocks = set(range(len(model.blocks)))
+        blocks = set(range(len(blocks_of(model))))
         tokens = initial_prompts(model, batches, self._sample_tokens, blocks)
         self.attach(model)
         for prompts, sampled in zip(prompts_of(model), tokens, strict=True):

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from methods.shared.backbone import replace_layers, require_layers, with_weights
 from methods.shared.base import Method, Unsupported
+from methods.shared.block_layers import linear_layers
 from methods.shared.registry import register
-from methods.shared.structure import linear_layers
+from methods.shared.stages import require_one_stage
 
 NORMS = ("norm1", "norm2")
 
@@ -45,6 +46,7 @@ class SSF(Method):
     """
 
     def attach(self, model: VisionTransformer) -> None:
+        require_one_stage(model)
         if not isinstance(getattr(model.patch_embed, "proj", None), nn.Conv2d):
             raise Unsupported("SSF needs a convolution as patch_embed.proj; there is none")
         require_layers(model, nn.LayerNorm, lambda block: NORMS)

@@ -17,7 +17,7 @@ from methods.shared.prompts import (
     uniform_prompts,
 )
 from methods.shared.registry import register
-from methods.shared.stages import require_one_stage, token_widths
+from methods.shared.stages import prompt_position, require_one_stage, token_widths
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class VPT(Method):
 
     def _initial_prompts(self, model: VisionTransformer) -> Iterator[Tensor]:
         """Yield the initial prompts of the first block or of all, (P, D)."""
+        prompt_position(model)  # raises `Unsupported` where there are no tokens
         if self.projection and self.deep:
             require_one_stage(model)
         for width in token_widths(model) if self.deep else [model.embed_dim]:

@@ -22,7 +22,7 @@ from methods.shared.base import Method
 from methods.shared.hyperparameters import require_choice, require_size
 from methods.shared.prompts import uniform_prompts
 from methods.shared.registry import register
-from methods.shared.structure import blocks_of
+from methods.shared.structure import blocks_of, require_tokens
 from methods.shared.tensor_slot import TensorSlot
 
 
@@ -98,6 +98,7 @@ class VQT(Method):
         require_choice("what VQT's answers are gathered as", self.gathered, AGGREGATIONS)
 
     def attach(self, model: VisionTransformer) -> None:
+        require_tokens(model)
         require_stepwise_blocks(model)
         require_one_feature(model)
         blocks = blocks_of(model)

@@ -33,6 +33,7 @@ from bench.utils.errors import UserError, first_line
 from bench.utils.files import write_atomically
 from bench.utils.names import shorten
 from bench.utils.tables import csv_text
+from methods.shared.structure import heads_of
 
 OLD_SCHEMA = 1  # the schema that is migrated
 MAP_FILE = "migration.csv"
@@ -291,6 +292,6 @@ def _build_and_count(
     with torch.device(device):
         model = backbones.build(Backbone(card, spec, None, RANDOM_WEIGHTS), classes)
         model.requires_grad_(False)
-        model.get_classifier().requires_grad_(True)
+        heads_of(model).requires_grad_(True)
         method.attach(model)
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from math import log
@@ -32,7 +32,14 @@ from bench.models import checkpoints, pretrainings, weight_conversion, weight_fi
 from bench.utils.errors import UserError, first_line, unknown_name
 from methods import Unsupported
 from methods.shared.base import Model
-from methods.shared.structure import belongs_to_family, families, head_of, pooling_of
+from methods.shared.structure import (
+    belongs_to_family,
+    families,
+    heads_of,
+    pooling_of,
+    remarks,
+    require_linear_heads,
+)
 
 
 @dataclass(frozen=True)
@@ -66,16 +73,18 @@ def resolve(card: BackboneCard, requested_name: str = "") -> Backbone:
     sha256 = weight_files.sha256(path) if path else RANDOM_WEIGHTS
     if card.sha256 and sha256 != card.sha256:
         raise UserError(f"{path} has sha256 {sha256}; the card of {card.name} says {card.sha256}")
+    said = tuple(remarks(model))
     if path is None:
         if card.state_dict:
             raise UserError(f"{card.name} has no weights file, so no state dict {card.state_dict}")
-        return Backbone(card, input_spec, path, sha256)
+        return Backbone(card, input_spec, path, sha256, said)
     found = checkpoints.read(path, model, card.state_dict)
     completed, note = pretrainings.complete_card(card, found) if card.weights else (card, "")
     if completed != card:
         model, input_spec = _build_on_meta(completed)
     weight_conversion.convert(found, model, completed)
-    return Backbone(completed, input_spec, path, sha256, tuple(filter(None, (found.note, note))))
+    notes = (*filter(None, (found.note, note)), *said)
+    return Backbone(completed, input_spec, path, sha256, notes)
 
 
 def describe_model(backbone: Backbone) -> dict[str, Any]:
@@ -145,7 +154,8 @@ def load(backbone: Backbone, classes: int, recipe: Recipe) -> Model:
             weights = weight_conversion.convert(found, model, backbone.card, norm)
             model.load_state_dict(weights, strict=False)
     model.requires_grad_(False)
-    HEAD_INITS[recipe.head_init](head_of(model).requires_grad_(True))
+    for head in heads_of(model).requires_grad_(True):
+        HEAD_INITS[recipe.head_init](head)
     return model
 
 
@@ -153,7 +163,7 @@ def num_parameters(backbone: Backbone) -> int:
     """Count the parameters of the model without its head, on the meta device."""
     with torch.device("meta"):
         model = build(backbone, classes=1)
-    head = sum(p.numel() for p in model.get_classifier().parameters())
+    head = sum(p.numel() for p in heads_of(model).parameters())
     return sum(p.numel() for p in model.parameters()) - head
 
 
@@ -222,7 +232,7 @@ def _build(card: BackboneCard, input_spec: InputSpec, classes: int) -> Model:
     options = {**_default_options(kind, input_spec.size), **card.architecture, **pooling}
     try:
         model = timm.create_model(name, num_classes=classes, **options)
-        head_of(model)
+        require_linear_heads(model)
     except Unsupported as error:
         raise UserError(f"{card.name} cannot be a backbone: {error}") from None
     except Exception as error:  # timm raises many kinds
@@ -255,9 +265,12 @@ def _default_options(kind: type[nn.Module], size: int) -> dict[str, Any]:
 
     No stochastic depth: of the families, only Swin's default is not 0.
     """
-    options = {"img_size": size, "drop_path_rate": 0.0}
+    options: dict[str, Any] = {"img_size": size, "drop_path_rate": 0.0}
     constructors = (vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base))
     takes = {name for init in constructors for name in inspect.signature(init).parameters}
+    if "img_size" not in takes:  # a network for any size, which timm then notes here
+        options["pretrained_cfg_overlay"] = {"input_size": (3, size, size)}
+        takes.add("pretrained_cfg_overlay")
     return {name: value for name, value in options.items() if name in takes}
 
 
@@ -271,4 +284,7 @@ def _init_prior_of_one_percent(head: nn.Linear) -> None:
     nn.init.constant_(head.bias, -log(99))
 
 
-HEAD_INITS = {"trunc_normal": _init_trunc_normal, "vpt2022": _init_prior_of_one_percent}
+HEAD_INITS: dict[str, Callable[[Any], None]] = {
+    "trunc_normal": _init_trunc_normal,
+    "vpt2022": _init_prior_of_one_percent,
+}

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from methods import Method
 from methods.shared.base import Model
+from methods.shared.structure import heads_of
 
 CLASSES, IMAGES, PIXELS = 5, 4, 64
 
@@ -62,7 +63,7 @@ def small_backbone(pooling: str = "token") -> Model:
             p.data.add_(torch.randn_like(p) * 0.1)
     nn.init.normal_(model.head.weight, std=0.02)
     model.requires_grad_(False)
-    model.get_classifier().requires_grad_(True)
+    heads_of(model).requires_grad_(True)
     return model.eval()
 
 
@@ -220,7 +221,7 @@ def check_serialisable(method: Method, bare: Model) -> None:
 
 
 def _head_parameters(model: Model) -> list[tuple[str, nn.Parameter]]:
-    return list(model.get_classifier().named_parameters())
+    return list(heads_of(model).named_parameters())
 
 
 Check = Callable[[Method, Model], None]

@@ -16,7 +16,7 @@ from bench.models import checkpoints, npz_weights, weight_files
 from bench.models.checkpoints import Checkpoint
 from bench.utils.errors import UserError, first_line
 from methods.shared.base import Model
-from methods.shared.structure import head_of
+from methods.shared.structure import heads_of
 
 HEADS = ("head.", "head_dist.", "fc.", "pre_logits.", "attn_pool.")
 # of masked-image modelling: decoders, and what stands for a masked patch
@@ -109,7 +109,7 @@ def _place_last_norm(
 
 def _backbone_state(model: Model) -> dict[str, Tensor]:
     """Return the model's tensors by name, without its head's."""
-    head = {id(p) for p in head_of(model).parameters()}
+    head = {id(p) for p in heads_of(model).parameters()}
     state = model.state_dict(keep_vars=True).items()
     return {name: value for name, value in state if id(value) not in head}
 

@@ -34,6 +34,7 @@ from bench.utils.errors import first_line
 from methods import Unsupported
 from methods.shared.base import Model
 from methods.shared.memory import SpillWarning, is_out_of_memory
+from methods.shared.structure import heads_of
 
 SHUFFLE_SEED_OFFSET = 1_000_003  # separates the generator of the batch order from the weights'
 
@@ -124,7 +125,7 @@ def train_and_evaluate(
     trained = train(cell, device, progress, process_group, callback)
     evaluations, best = trained.monitor.evaluations, trained.monitor.best_epoch()
     last = evaluations[cell.recipe.epochs]
-    head_params = sum(p.numel() for p in trained.model.get_classifier().parameters())
+    head_params = sum(p.numel() for p in heads_of(trained.model).parameters())
     trainable = sum(p.numel() for p in trained.model.parameters() if p.requires_grad)
     outcome = Outcome(
         accuracy=last.accuracy,

@@ -14,6 +14,7 @@ from bench.config.recipe import Recipe
 from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
 from methods import Method
 from methods.shared.base import Model
+from methods.shared.structure import heads_of
 
 NO_PREDICTION = -1  # class of an image whose logits are not finite
 
@@ -128,7 +129,7 @@ def param_groups(model: Model, method: Method, recipe: Recipe, lr: float) -> lis
     """
     own = [{**g, "lr": lr * g.get("lr", 1.0)} for g in method.param_groups(model)]
     taken = {id(p) for group in own for p in group["params"]}
-    head = {id(p) for p in model.get_classifier().parameters()}
+    head = {id(p) for p in heads_of(model).parameters()}
     trainable = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
     by_decay: dict[float, list[Tensor]] = {}
     for p in trainable:

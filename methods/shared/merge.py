@@ -13,6 +13,7 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from methods.shared.base import Unsupported
+from methods.shared.image_input import image_size
 
 BACKBONE_PACKAGES = ("torch", "timm")  # a backbone's modules come from these; all others were added
 # Of the largest logit: float32 has 7 digits, of which deep networks lose about 3.
@@ -51,8 +52,7 @@ def _set_modules(model: VisionTransformer, modules: dict[str, nn.Module]) -> Non
 def _logits_on_noise(model: VisionTransformer) -> Tensor:
     """Compute the logits of two images of noise in evaluation mode, (2, C)."""
     weight, was_training = next(model.parameters()), model.training
-    size = model.patch_embed.img_size or (224, 224)  # None: the network takes any size
-    noise = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(2, 3, *image_size(model), generator=torch.Generator().manual_seed(0))
     scores = model.eval()(noise.to(weight))
     model.train(was_training)
     return scores

@@ -17,7 +17,13 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 from methods.shared.memory import SpillWarning, free_memory
-from methods.shared.structure import add_positions, blocks_of, positions_by_block, prefix_tokens
+from methods.shared.structure import (
+    add_positions,
+    blocks_of,
+    positions_by_block,
+    prefix_tokens,
+    require_tokens,
+)
 
 MAX_MEMORY_SHARE = 0.8  # of the free memory; blocks need some for their activations
 
@@ -37,6 +43,7 @@ def block_inputs(
     tokens of block 0 are taken before the position embedding. The next iteration overwrites the
     tokens. A layer that does not fit into memory is kept in a file.
     """
+    require_tokens(model)
     was_training = model.training
     model.eval()
     try:

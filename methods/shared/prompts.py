@@ -23,11 +23,9 @@ from methods.shared.attention import (
     run_with_prompts,
     tells_prompts_apart,
 )
-from methods.shared.base import Unsupported
 from methods.shared.hyperparameters import require_size
 from methods.shared.stages import (
     carry_prompts,
-    has_stages,
     prompt_position,
     stage_ends,
     token_map,
@@ -176,17 +174,13 @@ def add_shallow_prompts(
     """
     start, count, blocks = prompt_position(model), len(prompts), blocks_of(model)
     last = stage_ends(model)[-1 if carry else 0]
+    keep = pool_prompts and last == len(blocks) - 1
     if carry:
         carry_prompts(model, count)
-    elif pool_prompts and has_stages(model):
-        raise Unsupported(
-            "prompts end at the first merging of patches, and cannot be pooled: carry_prompts=true "
-            "lets them pass"
-        )
-    for i in range(1, last + pool_prompts):
+    for i in range(1, last + keep):
         if tells_prompts_apart(blocks[i]):
             blocks[i] = PromptPassingBlock(blocks[i], start, count)
-    if not pool_prompts:
+    if not keep:
         blocks[last] = PromptRemovalBlock(blocks[last], start, count)
     blocks[0] = ConcatenatedPromptBlock(blocks[0], prompts, start, True, dropout, project)
 

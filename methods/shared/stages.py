@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from methods.shared.base import Unsupported
-from methods.shared.structure import block_width, blocks_of, prefix_tokens
+from methods.shared.structure import block_width, blocks_of, prefix_tokens, require_transformer
 
 
 class StagedBlocks(MutableSequence[Any]):
@@ -74,6 +74,7 @@ def has_stages(model: nn.Module) -> bool:
 
 def require_one_stage(model: nn.Module) -> None:
     """Raise `Unsupported` unless all blocks have the same tokens, of the same width."""
+    require_transformer(model)
     if has_stages(model):
         raise Unsupported(
             "this method needs the same patches in all blocks; "

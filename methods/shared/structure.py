@@ -43,20 +43,38 @@ def belongs_to_family(kind: type) -> bool:
 
 
 @singledispatch
+def is_transformer(model: nn.Module) -> bool:
+    """Return whether the blocks are made of attention and MLPs."""
+    return True
+
+
+def require_transformer(model: nn.Module) -> None:
+    """Raise `Unsupported` unless the model is a transformer."""
+    if not is_transformer(model):
+        raise Unsupported(
+            f"this method adapts a transformer; {type(model).__name__} is a convolutional network"
+        )
+
+
+@singledispatch
 def pooling_of(model: Any) -> str:
     """Return how the model pools its features, in timm's words: ``token``, ``avg`` or ``map``."""
     return str(model.global_pool)
 
 
-def head_of(model: Any) -> nn.Linear:
-    """Return the model's linear head; raises `Unsupported` if it has another, or several."""
+def heads_of(model: Any) -> nn.ModuleList:
+    """Return the model's heads, whatever a method made of them: one, or one for each feature."""
     head = model.get_classifier()
-    if not isinstance(head, nn.Linear):
-        kinds = [type(one).__name__ for one in (head if isinstance(head, tuple) else [head])]
+    return nn.ModuleList(head if isinstance(head, tuple | list | nn.ModuleList) else [head])
+
+
+def require_linear_heads(model: Any) -> None:
+    """Raise `Unsupported` unless each of the model's heads is linear."""
+    kinds = [type(head).__name__ for head in heads_of(model) if not isinstance(head, nn.Linear)]
+    if kinds:
         raise Unsupported(
-            f"{type(model).__name__} has {' and '.join(kinds)} as its head; one Linear was expected"
+            f"{type(model).__name__} has {' and '.join(kinds)} as its head; Linear was expected"
         )
-    return head
 
 
 @singledispatch
@@ -69,6 +87,11 @@ def prefix_tokens(model: nn.Module) -> int:
 def add_positions(model: nn.Module, patches: Tensor) -> Tensor:
     """Turn the output of the patch embedding into the input of the first block, (B, N, D)."""
     raise _no_tokens(model)
+
+
+def require_tokens(model: nn.Module) -> None:
+    """Raise `Unsupported` unless every block gets the same sequence of prefix and patch tokens."""
+    prefix_tokens(model)
 
 
 @singledispatch
@@ -120,7 +143,7 @@ def pooled_features(model: nn.Module) -> int:
 
 def feature_width(model: Any) -> int:
     """Return the number of channels of the pooled feature."""
-    return int(model.num_features)
+    return int(getattr(model, "head_hidden_size", model.num_features))
 
 
 @singledispatch
@@ -136,48 +159,6 @@ def is_pre_norm(block: nn.Module) -> bool:
     Its two updates are `attention_update` and `mlp_update`.
     """
     return False
-
-
-@singledispatch
-def qkv_layers(attn: object) -> tuple[str, ...]:
-    """Return the names, in an attention, of the layers that make queries, keys and values."""
-    return ("qkv",)
-
-
-@singledispatch
-def mlp_layers(mlp: object) -> tuple[tuple[str, ...], str]:
-    """Return the names, in an MLP, of the layers that read its input, and of its last layer."""
-    return ("fc1",), "fc2"
-
-
-def attention_inputs(block: Any) -> tuple[str, ...]:
-    """Return the layers that make queries, keys and values: all in one, or one each."""
-    return tuple(f"attn.{name}" for name in qkv_layers(getattr(block, "attn", None)))
-
-
-def mlp_inputs(block: Any) -> tuple[str, ...]:
-    """Return the linear layers that read the MLP's input."""
-    return tuple(f"mlp.{name}" for name in mlp_layers(getattr(block, "mlp", None))[0])
-
-
-def output_layers(block: Any) -> tuple[str, str]:
-    """Return the last linear layers of attention and of MLP."""
-    return "attn.proj", f"mlp.{mlp_layers(getattr(block, 'mlp', None))[1]}"
-
-
-def attention_layers(block: Any) -> tuple[str, ...]:
-    """Return the linear layers of a block's attention."""
-    return *attention_inputs(block), output_layers(block)[0]
-
-
-def feedforward_layers(block: Any) -> tuple[str, ...]:
-    """Return the linear layers of a block's MLP."""
-    return *mlp_inputs(block), output_layers(block)[1]
-
-
-def linear_layers(block: Any) -> tuple[str, ...]:
-    """Return a block's linear layers, in the order of its forward pass."""
-    return *attention_layers(block), *feedforward_layers(block)
 
 
 @singledispatch
@@ -201,10 +182,11 @@ def embed_images(model: Any, images: Tensor) -> Tensor:
 
 def unknown_block(block: nn.Module) -> Unsupported:
     """Return the error for a block whose steps are not known."""
-    attention = type(getattr(block, "attn", None)).__name__
+    attention = getattr(block, "attn", None)
+    inside = "" if attention is None else f" with {type(attention).__name__}"
     return Unsupported(
-        f"this method computes timm's Block with its Attention; these are {type(block).__name__} "
-        f"with {attention}"
+        "this method computes a block as attention and then an MLP, each on normalised tokens; "
+        f"it does not know how to for {type(block).__name__}{inside}"
     )
 
 

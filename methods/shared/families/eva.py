@@ -16,6 +16,7 @@ from methods.shared.attention import (
     project_qkv,
     run_with_prompts,
 )
+from methods.shared.block_layers import qkv_layers
 from methods.shared.families.projections import (
     call_qkv_as_layer,
     fused_projections,
@@ -35,7 +36,6 @@ from methods.shared.structure import (
     patch_inputs,
     positions_by_block,
     prefix_tokens,
-    qkv_layers,
     replace_head_drop,
 )
 

@@ -3,7 +3,7 @@
 from timm.layers import SwiGLU
 from timm.models.vitamin import GeGluMlp
 
-from methods.shared.structure import mlp_layers
+from methods.shared.block_layers import mlp_layers
 
 
 @mlp_layers.register

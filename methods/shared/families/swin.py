@@ -41,6 +41,7 @@ from methods.shared.stages import (
     token_map,
 )
 from methods.shared.structure import (
+    biases_of,
     block_width,
     blocks_of,
     final_norms,
@@ -125,6 +126,11 @@ def _(model: SwinTransformer, count: int) -> None:
 def _(attn: WindowAttention, x: Tensor, **_: Any) -> tuple[Tensor, Tensor, Tensor]:
     split = attn.qkv(x).unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     return split[0], split[1], split[2]
+
+
+@biases_of.register
+def _(attn: WindowAttention) -> Sequence[nn.Parameter | None]:
+    return [attn.relative_position_bias_table]
 
 
 @attention_bias.register

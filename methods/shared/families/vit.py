@@ -20,6 +20,7 @@ from methods.shared.attention import (
     project_qkv,
 )
 from methods.shared.base import Unsupported
+from methods.shared.image_input import enlarge_images, image_size
 from methods.shared.structure import (
     add_positions,
     biases_of,
@@ -64,6 +65,14 @@ def _(model: VisionTransformer) -> tuple[int, int]:
     if grid is None or not isinstance(model.patch_drop, nn.Identity):
         raise Unsupported("this method needs the whole map of patches, of a size known beforehand")
     return grid
+
+
+@enlarge_images.register
+def _(model: VisionTransformer, pixels: int) -> None:
+    given = image_size(model)
+    patch_grid(model)  # unless it is known, the positions cannot be resized
+    model.set_input_size([side + 2 * pixels for side in given])
+    model.patch_embed.img_size = given  # of the images themselves
 
 
 @final_norms.register
