@@ -40,7 +40,7 @@ def read(path: Path, model: Any, wanted: str = "") -> Checkpoint:
     if weight_checks.kind_of(path) == "npz":
         if wanted:
             raise UserError(f"{path} is an .npz, of one model; state_dict={wanted} was asked for")
-        return Checkpoint(path, npz_weights.read(path), is_npz=True)
+        return Checkpoint(path, npz_weights.read(path, model), is_npz=True)
     tensors = weight_files.read(path)
     stem = stem_name(model)
     stems = [stem, *(name for name in FOREIGN_STEMS if name != stem)]

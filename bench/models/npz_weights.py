@@ -19,8 +19,16 @@ STACKED = "Transformer/encoderblock/LayerNorm_0/scale"  # of all blocks in one a
 BLOCK = re.compile(r"(?:^|/)encoderblock_(\d+)/")
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """Read the arrays of an .npz file by name; none is unpickled, and none larger than it says."""
+def read(path: Path, model: Any) -> dict[str, Tensor]:
+    """Read the arrays of an .npz file by name; none is unpickled, and none larger than it says.
+
+    Raises `UserError` for a `model` that timm does not fill from such a file, too.
+    """
+    if not hasattr(model, "load_pretrained"):
+        raise UserError(
+            f"{path} is an .npz, Google's format of Vision Transformers; a {type(model).__name__} "
+            "has none: name its weights in .safetensors or .pth"
+        )
     try:
         with zipfile.ZipFile(path) as packed:
             for entry in packed.infolist():
@@ -51,11 +59,6 @@ def convert(path: Path, arrays: Mapping[str, Tensor], model: Any) -> dict[str, T
     are not numbers, and what is one afterwards has been read. A norm behind the pooling is called
     ``norm``, as in the file.
     """
-    if not hasattr(model, "load_pretrained"):
-        raise UserError(
-            f"{path} is an .npz, Google's format of Vision Transformers; a {type(model).__name__} "
-            "has none: name its weights in .safetensors or .pth"
-        )
     _require_same_depth(path, arrays, model)
     twin = copy.deepcopy(model).to_empty(device="cpu")
     twin.head = nn.Identity()

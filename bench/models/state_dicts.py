@@ -5,6 +5,7 @@ A checkpoint is a tree of tables, in which training scripts have wrapped the wei
 tensor's dotted name here. A backbone is wherever a name ends with that of its first convolution.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from bench.utils.errors import UserError, unknown_name
 from bench.utils.names import shorten
 
-MAX_DEPTH = 6  # of tables in tables
+MAX_DEPTH, MAX_PLACES = 6, 4  # of tables in tables, and of one table
 WRAPPERS = ("module", "_orig_mod")  # of torch's, which say nothing
 # taken first, where a file has several; the averages of the weights as in timm
 PREFERRED = (
@@ -30,19 +31,22 @@ PREFERRED = (
 
 
 def flatten(content: Mapping[Any, Any]) -> dict[Any, Tensor]:
-    """Return the tensors of a tree of tables by dotted names; each table is looked at once."""
+    """Return the tensors of a tree of tables by dotted names.
+
+    Of a table that is in many places, or in itself, only some are looked at.
+    """
     found: dict[Any, Tensor] = {}
     waiting: list[tuple[str, int, Mapping[Any, Any]]] = [("", 0, content)]
-    seen = {id(content)}
+    seen = Counter[int]()
     while waiting:
         above, depth, table = waiting.pop(0)
         for name, value in table.items():
             if isinstance(value, Tensor) and (isinstance(name, str) or not above):
                 found[above + name if above else name] = value
                 continue
-            is_new = isinstance(value, Mapping) and id(value) not in seen
-            if is_new and isinstance(name, str) and depth < MAX_DEPTH:
-                seen.add(id(value))
+            is_table = isinstance(value, Mapping) and seen[id(value)] < MAX_PLACES
+            if is_table and isinstance(name, str) and depth < MAX_DEPTH:
+                seen[id(value)] += 1
                 waiting.append((f"{above}{name}.", depth + 1, value))
     return found
 

@@ -120,7 +120,7 @@ def _kind_of_zip(names: Collection[str], path: Path) -> str:
 
 FOREIGN_NAMES = {  # of tensors, and whose they are: timm converts none of these
     r"(^|\.)embeddings\.patch_embedding": "a Hugging Face model (ViTModel or its kin)",
-    r"(^|\.)embedder\.embedding\.": "a Hugging Face model (ResNetModel or its kin)",
+    r"(^|\.)embedder\.embed(der|ding)\.": "a Hugging Face model (ResNetModel or its kin)",
     r"(^|\.)lora_[AB]\.|(^|\.)base_model\.model\.": "an adapter of PEFT's without its backbone",
     r"(^|\.)conv_proj\.|encoder_layer_0\.|(^|\.)features\.0\.0\.": "a model of torchvision's",
     r"(^|\.)patch_embed\.projection\.|(^|\.)layers\.0\.ln1\.": "a model of OpenMMLab's",

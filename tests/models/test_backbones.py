@@ -272,7 +272,9 @@ def test_timms_name_and_a_file_make_a_backbone(tmp_path, weights):
     assert (card.name, card.timm) == ("vit_tiny_patch16_224@own", "vit_tiny_patch16_224")
     own = replace(card, architecture=tiny.ARCHITECTURE, input_size=32)
     assert backbones.resolve(own).weights == path
-    assert "is of 8 x 8 pixels; vit_tiny_patch16_224@own wants 16 x 16" in unresolved(f"vit_tiny_patch16_224@{path}")
+    assert "is of 8 x 8 pixels; vit_tiny_patch16_224@own wants 16 x 16" in unresolved(
+        f"vit_tiny_patch16_224@{path}"
+    )
 
 
 def test_a_card_without_weights_is_the_seeded_initialisation(tmp_path):
