@@ -82,6 +82,17 @@ class BackboneCard:
             raise ValueError(f"architecture.depth may be {MAX_DEPTH:,} blocks at most")
 
 
+# what a card says of its weights file, which is not of another
+OF_THE_FILE = {
+    "sha256": "",
+    "state_dict": "",
+    "licence": "",
+    "source": "",
+    "urls": [],
+    "megabytes": 0,
+}
+
+
 def load_backbone(name: str) -> BackboneCard:
     """Load a card by name or path; ``NAME@FILE`` replaces its weights file.
 
@@ -100,7 +111,7 @@ def load_backbone(name: str) -> BackboneCard:
     if at:
         _require_both_sides(name, plain, file)
         card = load_backbone(plain)
-        own = {"name": f"{card.name}@{Path(file).stem}", "weights": file, "sha256": ""}
+        own = {"name": f"{card.name}@{Path(file).stem}", "weights": file, **OF_THE_FILE}
         origin = f"--backbones {shorten(name)}, of which the file's name becomes part of the"
         return validate(BackboneCard, origin, asdict(card) | own)
     now = canonical_name(name)

@@ -199,6 +199,11 @@ def normalisation(backbone: Backbone, recipe: Recipe) -> ChannelStatistics:
     return select_statistics((backbone.input.mean, backbone.input.std), recipe.normalisation)
 
 
+def require_known(card: BackboneCard) -> None:
+    """Raise `UserError` unless timm knows the card's model, and the tag of its weights."""
+    _resolve_input(card)
+
+
 def _resolve_input(card: BackboneCard) -> InputSpec:
     name = card.timm.split(".")[0]
     if not timm.is_model(name):

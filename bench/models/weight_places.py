@@ -60,10 +60,23 @@ def find_here(card: BackboneCard) -> Path | None:
 
 
 def candidates(card: BackboneCard) -> list[Path]:
-    """List where a card's weights may be; where `weights fetch` puts them is the last."""
-    if not card.weights:
-        return [FETCHED_DIR / f"{card.timm}.safetensors"]
-    return [Path(card.weights), WEIGHTS_DIR / card.weights, FETCHED_DIR / card.weights]
+    """List where a card's weights may be: in its own places, then where they are fetched to."""
+    own = [Path(card.weights), WEIGHTS_DIR / card.weights] if card.weights else []
+    fetched = [] if card.weights else [FETCHED_DIR / hub_name(card)]
+    return [*own, *fetched, *(FETCHED_DIR / fetched_name(card, url) for url in card.urls)]
+
+
+def hub_name(card: BackboneCard) -> str:
+    """Return the path below the fetched weights of timm's file on the hub."""
+    return f"{card.timm}.safetensors"
+
+
+def fetched_name(card: BackboneCard, url: str) -> str:
+    """Return the path below the fetched weights of a card's file at `url`.
+
+    It is in a folder of the card's: files of several have one name.
+    """
+    return f"{card.name.partition('[')[0]}/{url.rpartition('/')[2]}"
 
 
 def hub_file(card: BackboneCard) -> HubFile | None:
@@ -76,11 +89,10 @@ def hub_file(card: BackboneCard) -> HubFile | None:
 
 def _say_missing(card: BackboneCard, requested_name: str) -> str:
     looked = " and ".join(map(str, candidates(card)[:2]))
-    if card.urls:
-        way_out = f"; python -m bench weights fetch {card.name} gets them ({card.licence})"
-    else:
-        way_out = "" if "@" in requested_name else f"; {_hint(requested_name)}"
-    return f"the weights of {card.name} are not there: looked for {looked}{way_out}"
+    fetch = f"python -m bench weights fetch {card.name} gets them ({card.licence})"
+    ways = [fetch if card.urls else "", "" if "@" in requested_name else _hint(requested_name)]
+    said = [f"the weights of {card.name} are not there: looked for {looked}", *filter(None, ways)]
+    return "; ".join(said)
 
 
 def _hint(requested_name: str) -> str:

@@ -3,8 +3,9 @@
 import http.client
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from threading import Thread
+from time import monotonic
 
 LIMIT = 4.0  # seconds; looking up a host's name may take far longer where there is no network
 USER_AGENT = "vit-peft-bench (+urllib)"
@@ -24,17 +25,32 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def head(url: str) -> Mapping[str, str]:
     """Return the headers of the first answer about `url`; raise `Unreachable` within `LIMIT`."""
-    answers: list[Mapping[str, str] | Unreachable] = []
-    asking = Thread(target=lambda: answers.append(_ask(url)), daemon=True)
-    asking.start()
-    asking.join(LIMIT)
-    answer = answers[0] if answers else Unreachable(f"no answer within {LIMIT:g} s")
+    answer = heads([url])[url]
     if isinstance(answer, Unreachable):
         raise answer
     return answer
 
 
+def heads(urls: Iterable[str]) -> dict[str, Mapping[str, str] | Unreachable]:
+    """Ask for all `urls` at once, within `LIMIT` in all; return headers or why there are none."""
+    answers: dict[str, Mapping[str, str] | Unreachable] = {}
+
+    def ask(url: str) -> None:
+        answers[url] = _ask(url)
+
+    asking = {url: Thread(target=ask, args=(url,), daemon=True) for url in urls}
+    end = monotonic() + LIMIT
+    for thread in asking.values():
+        thread.start()
+    for thread in asking.values():
+        thread.join(max(end - monotonic(), 0))
+    late = Unreachable(f"no answer within {LIMIT:g} s")
+    return {url: answers.get(url, late) for url in asking}
+
+
 def _ask(url: str) -> Mapping[str, str] | Unreachable:
+    if not url.startswith(("http://", "https://")):
+        return Unreachable("only http and https are spoken")
     try:
         request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": USER_AGENT})
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=LIMIT) as response:

@@ -135,7 +135,8 @@ def test_what_is_said_to_do_offline_does_not_change_the_protocol(
         backbones.find(name)
     (advised,) = re.findall(r"--backbones (\S+)@FILE", str(error.value))
     plain, other = load_backbone(name), load_backbone(f"{advised}@f.pth")
-    assert other == replace(plain, name=f"{name}@f", weights="f.pth")
+    of_the_file = backbone.OF_THE_FILE
+    assert other == replace(plain, name=f"{name}@f", weights="f.pth", **of_the_file)
 
 
 def test_the_advice_for_a_card_of_one_s_own_names_that_card(
