@@ -114,6 +114,8 @@ def load_backbone(name: str) -> BackboneCard:
         own = {"name": f"{card.name}@{Path(file).stem}", "weights": file, **OF_THE_FILE}
         origin = f"--backbones {shorten(name)}, of which the file's name becomes part of the"
         return validate(BackboneCard, origin, asdict(card) | own)
+    if os.path.isfile(name):
+        raise UserError(f"{name} is a file, not a backbone: name a model with it, MODEL@{name}")
     now = canonical_name(name)
     own_card = backbone_cards().get(now)
     return own_card or validate(BackboneCard, "the backbone", {"name": now, "timm": now})

@@ -1,7 +1,6 @@
 """Backbones: a card becomes a frozen timm model with a new head, and the input that it expects."""
 
 import inspect
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -225,10 +224,6 @@ def _resolve_input(card: BackboneCard) -> InputSpec:
 
 def _unknown_backbone(name: str) -> UserError:
     """Return the error for a name that neither timm nor the project knows."""
-    if os.path.isfile(name):
-        return UserError(
-            f"{name} is a file, not a backbone: name one with its weights, NAME@{name}"
-        )
     known = [*backbone_cards(), *timm.list_models()]
     hint = "python -m bench list backbones shows the project's own; any name of timm's works, too"
     return unknown_name("backbone", name, known, hint)

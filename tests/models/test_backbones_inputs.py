@@ -440,6 +440,54 @@ def test_the_footer_of_a_table_says_what_its_backbone_sees(run: Any, tmp_path: P
 # --- names that stand for several
 
 
+def refused(run: Any, capsys: pytest.CaptureFixture[str], *names: str) -> str:
+    assert run("--backbones", ",".join(names)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_two_backbones_of_one_name_are_refused_in_one_request(
+    run: Any, tmp_path: Path, cards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = weights_of(**tiny.ARCHITECTURE)
+    first = saved(weights, tmp_path / "a" / "w.pth")
+    second = saved({n: v + 0.1 for n, v in weights.items()}, tmp_path / "b" / "w.pt")
+    names = [f"{cards / 'small.toml'}@{path}" for path in (first, second)]
+    assert f"{names[0]} and {names[1]} would both be called small@w" in refused(run, capsys, *names)
+    other = tiny.backbone_card(tmp_path / "small.toml", pooling="avg")
+    names = [str(cards / "small.toml"), str(other)]
+    assert "would both be called small in records and tables" in refused(run, capsys, *names)
+
+
+def test_a_file_under_two_paths_is_one_backbone(run: Any, tmp_path: Path, cards: Path) -> None:
+    for name in ("a", "b"):
+        saved(weights_of(**tiny.ARCHITECTURE), tmp_path / name / "w.pth")
+    (tmp_path / "b" / "w.pth").write_bytes((tmp_path / "a" / "w.pth").read_bytes())
+    names = [f"{cards / 'small.toml'}@{tmp_path / name / 'w.pth'}" for name in ("a", "b")]
+    assert run("--backbones", ",".join(names)) == 0
+    assert len(records(tmp_path / "results")) == 1
+
+
+def test_a_state_dict_that_is_chosen_is_another_backbone_and_is_recorded(
+    run: Any, tmp_path: Path, cards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = weights_of(**tiny.ARCHITECTURE)
+    teacher = {n: v + 0.1 for n, v in weights.items()}
+    path = saved({"student": weights, "teacher": teacher}, tmp_path / "w.pth")
+    name = f"{cards / 'small.toml'}@{path}"
+    assert run("--backbones", name) == 0
+    assert "w.pth holds teacher and student: teacher is taken" in capsys.readouterr().err
+    assert run("--backbones", name, "--set", "backbone.state_dict=student") == 0
+    found = {record["settings"]["backbone"]: record for record in records(tmp_path / "results")}
+    assert set(found) == {"small@w", "small@w[state_dict=student]"}
+    chosen = found["small@w[state_dict=student]"]
+    assert chosen["settings"]["input"]["state_dict"] == "student"
+    assert "state_dict" not in found["small@w"]["settings"]["input"]
+    assert len({record["outcome"]["losses"][0] for record in found.values()}) == 2
+    assert run("--backbones", name, "--set", "backbone.state_dict=techer") == 2
+    assert "no state dict of w.pth 'techer'; did you mean teacher?" in capsys.readouterr().err
+
+
 def test_two_files_of_one_stem_share_no_table(cards: Path, tmp_path: Path) -> None:
     results, names = tmp_path / "results", []
     for folder, shift in (("a", 0.0), ("b", 0.1)):
