@@ -28,7 +28,7 @@ EXPECTED_WARNINGS = (  # of effects that these options are meant to have
     "Failed to load the CUDA extension",  # BOFT then computes the same with torch alone
     "Setting boft_n_butterfly_factor to 1",
     "Specified to not save",
-    "Unsupported layer type .*LayerNorm",
+    "Unsupported layer type .*Norm",
 )
 
 

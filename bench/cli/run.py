@@ -73,7 +73,8 @@ def _print_plan(
     """Print the cells that would be run, and how long they may take."""
     if planned.tuning:
         return print_lines(_tuned_lines(planned.finals, planned.tuning, results, how))
-    for line in plan_lines.data_warnings(planned.finals.cells):
+    cells = planned.finals.cells
+    for line in (*plan_lines.data_warnings(cells), *plan_lines.method_warnings(cells)):
         reporter.announce(line)
     return print_lines(_untuned_lines(planned.finals, store.Store(results), how))
 

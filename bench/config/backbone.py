@@ -45,6 +45,7 @@ def rename_note(old: str, new: str) -> str:
     return f"timm calls {old} {new} now" if old != new else ""
 
 
+DEPTHS = "depth", "depths", "layers"  # as timm's constructors call the number of blocks
 MAX_DEPTH = 200  # blocks: to build them takes some milliseconds each, before any compute
 RANDOM_WEIGHTS = "random"  # instead of a weights file: the baseline without pretraining
 
@@ -78,8 +79,13 @@ class BackboneCard:
                 raise ValueError(f"{name} needs 3 numbers, a channel each; {values} was given")
         if self.std and min(self.std) <= 0:
             raise ValueError(f"std must be above 0 in each channel; {self.std} was given")
-        if self.architecture.get("depth", 1) > MAX_DEPTH:
+        if sum(map(self._blocks, DEPTHS)) > MAX_DEPTH:
             raise ValueError(f"architecture.depth may be {MAX_DEPTH:,} blocks at most")
+
+    def _blocks(self, argument: str) -> int:
+        """Return the number of blocks that an argument of the architecture asks for."""
+        value = self.architecture.get(argument, 0)
+        return sum(value) if isinstance(value, list) else value
 
 
 # what a card says of its weights file, which is not of another

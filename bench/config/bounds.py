@@ -25,6 +25,7 @@ MAX_COUNT = 10**15  # of images or bytes: more than there are
 MAX_BATCH = 1_000_000
 MAX_RATE = 1e18  # of a rate that diverges on purpose, too; a record holds numbers of 64 bits
 MAX_SIDE = 10_000  # pixels of an input, or channels
+MAX_STAGES = 20  # of a network, each with a size of its own
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # halves of characters, too
 
 
@@ -60,12 +61,21 @@ def _check_flag(value: Any) -> bool:
     raise ValueError(f"true or false was expected; {shorten(value)} was given")
 
 
-def _check_argument(value: Any) -> int:
-    """Return an argument of a model's constructor: a size, a count, or a flag as 0 or 1."""
-    if type(value) in (bool, int) and 0 <= value <= MAX_SIDE:
-        return int(value)
-    wanted = f"a whole number from 0 to {MAX_SIDE:,}, true or false"
-    raise ValueError(f"{wanted} was expected; {shorten(value)} was given")
+def _check_argument(value: Any) -> int | list[int]:
+    """Return an argument of a model's constructor: a size, a count, or a flag as 0 or 1.
+
+    Or a list of these, one for each stage.
+    """
+    listed = value if isinstance(value, list | tuple) else [value]
+    if len(listed) <= MAX_STAGES and all(map(_is_argument, listed)):
+        whole = [int(one) for one in listed]
+        return whole if listed is value else whole[0]
+    wanted = f"a whole number from 0 to {MAX_SIDE:,}, true or false, or a list of {MAX_STAGES}"
+    raise ValueError(f"{wanted} at most was expected; {shorten(value)} was given")
+
+
+def _is_argument(value: Any) -> bool:
+    return type(value) in (bool, int) and 0 <= value <= MAX_SIDE
 
 
 def _named(pattern: re.Pattern[str]) -> AfterValidator:
@@ -151,7 +161,7 @@ BatchOrNone = Annotated[int, whole(0, MAX_BATCH)]
 Count = Annotated[int, whole(0, MAX_COUNT)]
 Whole = Annotated[int, whole(-MAX_COUNT, MAX_COUNT)]
 Side = Annotated[int, whole(0, MAX_SIDE)]
-Argument = Annotated[int, BeforeValidator(_check_argument)]
+Argument = Annotated[int | list[int], BeforeValidator(_check_argument)]
 Percent = Annotated[float, real(0, 100)]
 WholePercent = Annotated[int, whole(0, 100)]
 Rate = Annotated[float, real(0, MAX_RATE)]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from bench.config import backbone
 from bench.execution.plan import Plan
+from bench.models import scant_training
 from bench.records.description import describe_cell
 from bench.training.cell import Cell
 
@@ -18,6 +19,16 @@ def cell_lines(planned: Plan) -> Iterator[str]:
 def data_warnings(cells: Iterable[Cell]) -> list[str]:
     """Say what is odd about the data of cells, each oddity once."""
     return list(dict.fromkeys(f"bench: {text}" for cell in cells for text in cell.data_warnings))
+
+
+def method_warnings(cells: Iterable[Cell]) -> list[str]:
+    """Say where a method finds next to nothing to train in its backbone, each pair once."""
+    pairs = {(cell.settings.method, id(cell.backbone)): cell for cell in cells}
+    said = (
+        scant_training.scant_training(cell.backbone, name, cell.method)
+        for (name, _), cell in pairs.items()
+    )
+    return [f"bench: {text}" for text in said if text]
 
 
 def backbone_lines(cells: Iterable[Cell]) -> list[str]:

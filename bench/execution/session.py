@@ -226,7 +226,9 @@ class _Session:
             if not cells:
                 break
             if not tried:
-                self._announce(plan_lines.backbone_lines(one.first_trial() for one in searches))
+                firsts = [one.first_trial() for one in searches]
+                self._announce(plan_lines.method_warnings(firsts))
+                self._announce(plan_lines.backbone_lines(firsts))
             counts = f"{len(cells)} trials to run, {len(state.trials.done)} of {state.num_trials}"
             self._announce([f"{counts} done before, on {state.trials.device}"])
             tried |= {cell.digest for cell in cells}
@@ -239,6 +241,7 @@ class _Session:
         self._announce(plan_lines.data_warnings(planned.cells))
         self.finished.add_done(planned, self.finals)
         cells = select_cells(planned, self.finals, self.options, tried)
+        self._announce(plan_lines.method_warnings(cells))
         counts = f"{len(cells)} {kind} to run, {len(planned.done)} done before"
         self._announce([*plan_lines.backbone_lines(cells), f"{counts}, on {planned.device}"])
         try:
@@ -280,7 +283,9 @@ class _Session:
 
     def _run_cells(self, cells: Sequence[Cell], store: Store, device: str) -> int:
         """Run cells; return how many of them failed."""
-        epochs = max((cell.recipe.epochs for cell in cells), default=1)
+        if not cells:
+            return 0  # no worker or cluster is started for nothing
+        epochs = max(cell.recipe.epochs for cell in cells)
         progress = RunProgress(self.reporter.console, len(cells), epochs)
         with self.executor(cells, store, device) as executor, progress.live() as display:
             leases, start = Leases(store.root), self.start_time

@@ -9,7 +9,7 @@ from all tokens, but query, projection and MLP, three quarters of a block's prod
 Logits and gradients are exact up to rounding.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
@@ -22,41 +22,21 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
+from bench.models.training_mode import keeps_statistics
 from methods.shared.attention import attend_first_token, finish_block, keys_and_values
 from methods.shared.base import Model
+from methods.shared.forward_steps import ForwardStep, overridden
+from methods.shared.forward_steps import forward_steps as timm_steps
 from methods.shared.prompts import KeyValuePromptBlock, PromptRemovalBlock
-from methods.shared.structure import embed_images
 from methods.shared.tensor_slot import TensorSlot
 
-FORWARD_METHODS = ("forward", "forward_features", "forward_head", "pool", "_pos_embed")
+FORWARD_METHODS = ("forward", "forward_features", "forward_head", "pool", "_pos_embed")  # timm's
 
 # modules that treat each token separately, and draw no random numbers
 TOKENWISE_MODULES = {
     nn.Identity, nn.Linear, nn.GELU, nn.LayerNorm, timm.layers.LayerNorm, timm.layers.GELU,
     LayerScale, Mlp,
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class ForwardStep:
-    """A step of the forward pass, with the modules and parameters that it uses."""
-
-    name: str
-    run: Callable[[Tensor], Tensor]
-    parts: tuple[nn.Module | nn.Parameter | None, ...]
-
-    def modules(self) -> Iterator[nn.Module]:
-        """Yield all modules, with their children."""
-        for part in self.parts:
-            if isinstance(part, nn.Module):
-                yield from part.modules()
-
-    def tensors(self) -> Iterator[Tensor]:
-        """Yield all parameters and buffers."""
-        yield from (part for part in self.parts if isinstance(part, nn.Parameter))
-        for module in self.modules():
-            yield from module.parameters(recurse=False)
-            yield from module.buffers(recurse=False)
 
 
 @dataclass(frozen=True)
@@ -89,7 +69,7 @@ def split_at_first_trainable(model: Model) -> SplitModel | None:
 
     None, too, for a model whose forward pass is not timm's plain one.
     """
-    if not _is_plain_vit(model):
+    if not _is_plain(model):
         return None
     steps = forward_steps(model)
     count = len(list(takewhile(_is_frozen, steps)))
@@ -103,23 +83,16 @@ def forward_fn(model: Model) -> Callable[[Tensor], Tensor]:
 
     For a model whose forward pass is not timm's plain one, the model itself.
     """
-    return partial(_run_steps, forward_steps(model)) if _is_plain_vit(model) else model
+    return partial(_run_steps, forward_steps(model)) if _is_plain(model) else model
 
 
 def forward_steps(model: Model) -> list[ForwardStep]:
     """List the steps of timm's forward pass: the embedding, each block, and what follows them."""
-    embedding = (model.patch_embed, model.cls_token, model.reg_token, model.pos_embed)
-    dropout = (model.pos_drop, model.patch_drop, model.norm_pre)
-    blocks = [ForwardStep(f"blocks.{i}", block, (block,)) for i, block in enumerate(model.blocks)]
-    blocks[-1] = replace(blocks[-1], run=last_block_for_class_token(model))
-    head = (("fc_norm", model.fc_norm), ("head_drop", model.head_drop), ("head", model.head))
-    return [
-        ForwardStep("embedding", partial(embed_images, model), (*embedding, *dropout)),
-        *blocks,
-        ForwardStep("norm", model.norm, (model.norm,)),
-        ForwardStep("pool", model.pool, (model.attn_pool,)),
-        *(ForwardStep(name, module, (module,)) for name, module in head),
-    ]
+    steps = list(timm_steps(model))
+    if isinstance(model, VisionTransformer):
+        last = next(i for i, step in enumerate(steps) if step.parts == (model.blocks[-1],))
+        steps[last] = replace(steps[last], run=last_block_for_class_token(model))
+    return steps
 
 
 def _run_steps(steps: Sequence[ForwardStep], x: Tensor) -> Tensor:
@@ -128,19 +101,18 @@ def _run_steps(steps: Sequence[ForwardStep], x: Tensor) -> Tensor:
     return x
 
 
-def _is_plain_vit(model: Model) -> bool:
+def _is_plain(model: Model) -> bool:
     """Return whether the model computes exactly its steps in turn, and has no other tensor."""
-    if not isinstance(model, VisionTransformer):
+    steps = timm_steps(model)
+    if not steps or overridden(model, FORWARD_METHODS):
         return False
-    as_timm = all(
-        name not in vars(model) and getattr(type(model), name) is getattr(VisionTransformer, name)
-        for name in FORWARD_METHODS
-    )
-    if not as_timm or type(model.blocks) is not nn.Sequential or model.grad_checkpointing:
+    if any(getattr(module, "grad_checkpointing", False) for module in model.modules()):
         return False
-    in_steps = {id(tensor) for step in forward_steps(model) for tensor in step.tensors()}
+    in_steps = {id(tensor) for step in steps for tensor in step.tensors()}
     all_tensors = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
-    return in_steps == all_tensors and not is_hooked(model) and not is_hooked(model.blocks)
+    inside = {id(module) for step in steps for module in step.modules()}
+    between = (module for module in model.modules() if id(module) not in inside)
+    return in_steps == all_tensors and not any(map(is_hooked, between))
 
 
 def _is_frozen(step: ForwardStep) -> bool:
@@ -154,7 +126,9 @@ def _depends_on_training_mode(module: nn.Module) -> bool:
         return module.p > 0
     if isinstance(module, DropPath):
         return bool(module.drop_prob)
-    return isinstance(module, PatchDropout | _NormBase) or is_hooked(module)
+    if isinstance(module, _NormBase):
+        return not keeps_statistics(module)
+    return isinstance(module, PatchDropout) or is_hooked(module)
 
 
 def is_hooked(module: nn.Module) -> bool:

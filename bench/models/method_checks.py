@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.models.training_mode import set_training_mode
 from methods import Method
 from methods.shared.base import Model
 from methods.shared.structure import heads_of
@@ -82,7 +83,7 @@ def _dtype(model: Model) -> torch.dtype:
 def train_briefly(method: Method, model: Model, steps: int = 3) -> Model:
     """Train the model with a few steps of plain gradient descent, and return it."""
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.5)
-    model.train()
+    set_training_mode(model)
     for epoch, (images, labels) in enumerate(FakeBatches(_dtype(model), steps), start=1):
         optimiser.zero_grad()
         F.cross_entropy(model(images), labels).backward()

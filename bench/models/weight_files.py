@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.models import pickled_weights, state_dicts, weight_checks
+from bench.models.training_mode import moving_statistics
 from bench.utils.errors import UserError, first_line
 from bench.utils.files import sha256_of_file
 from methods.shared.base import Model
@@ -85,8 +86,9 @@ def adapter_state_dict(model: Model, backbone_ids: set[int]) -> dict[str, Tensor
     """
     names: dict[int, str] = {}
     state = model.state_dict(keep_vars=True)
+    moved = {id(tensor) for tensor in moving_statistics(model)}
     for name, tensor in state.items():
-        if tensor.requires_grad or id(tensor) not in backbone_ids:
+        if tensor.requires_grad or id(tensor) not in backbone_ids - moved:
             names.setdefault(id(tensor), name)
     return {name: state[name].detach().cpu().contiguous() for name in names.values()}
 

@@ -20,6 +20,7 @@ import methods
 from bench.config.recipe import load_recipe
 from bench.config.suite import load_suite
 from bench.models import backbones, compatibility, frozen_trunk, weight_files
+from bench.models.training_mode import set_training_mode
 from bench.performance.measurement import (
     TEST_THROUGHPUT,
     TRAIN_THROUGHPUT,
@@ -82,7 +83,7 @@ class BenchmarkedModel:
 
     def train_step(self) -> None:
         """Run one training step."""
-        self.model.train()
+        set_training_mode(self.model)
         scores = frozen_trunk.forward_fn(self.model)
         trainer.train_step(scores, self.optimiser, self.images, self.labels, self.precision)
 

@@ -71,6 +71,7 @@ FORMULAS: dict[str, Formula] = {
     "mp_plus": Formula("mp + 3·L·D·16", lambda c: 394_146 + 2884 * c + 3 * L * D * 16),
     "vqt": Formula("L·D + L·D·C, the head's growth", lambda c: L * D + L * D * c),
     "vpt_shallow": _constant("100·D", 100 * D),
+    "vpt_pad": _constant("3·2·5·(2·224 + 2·5)", 3 * 10 * (2 * 224 + 10)),
     "vpt_deep": _constant("L·20·D", L * 20 * D),
     "spt_shallow": _constant("100·D", 100 * D),
     "spt_deep": _constant("L·20·D", L * 20 * D),

@@ -21,6 +21,7 @@ from torch import Tensor
 from bench.data.distributed import ProcessGroup
 from bench.data.loader import BatchLoader
 from bench.models.frozen_trunk import SplitModel, forward_fn, split_at_first_trainable
+from bench.models.training_mode import keeps_statistics
 from bench.training.trainer import autocast, eval_mode
 from methods.shared import memory
 from methods.shared.base import Model
@@ -127,7 +128,7 @@ class FeatureCache:
             return False
         fingerprint, rng_state = split.fingerprint(), _rng_state(self.device)
         for module in (module for step in split.frozen for module in step.modules()):
-            module.training = True
+            module.training = not keeps_statistics(module)
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             expected = model(images.flip(0))
             drawn = not torch.equal(rng_state, _rng_state(self.device))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bench.config.recipe import Recipe
 from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
+from bench.models.training_mode import moving_statistics, set_training_mode
 from methods import Method
 from methods.shared.base import Model
 from methods.shared.structure import heads_of
@@ -65,16 +66,22 @@ def fit(
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, [factor] * len(optimiser.param_groups))
     losses: list[float] = []
     for epoch in range(1, recipe.epochs + 1):
-        model.train()
+        set_training_mode(model)
         step_losses, forward = [], batches.forward_fn(model)
         for inputs, labels in batches:
             step_losses.append(train_step(forward, optimiser, inputs, labels, precision, group))
             scheduler.step()
         losses.append(_mean_loss(step_losses, (epoch - 1) * len(batches)))
         method.after_epoch(model, epoch)
-        group.broadcast(p for p in model.parameters() if p.requires_grad)
+        group.broadcast(_trained_tensors(model))
         after_epoch(epoch, losses[-1])
     return losses
+
+
+def _trained_tensors(model: Model) -> Iterator[Tensor]:
+    """Yield what training changes: trainable parameters, and statistics of batch norms."""
+    yield from (p for p in model.parameters() if p.requires_grad)
+    yield from moving_statistics(model)
 
 
 def train_step(

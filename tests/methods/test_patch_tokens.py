@@ -13,6 +13,7 @@ from bench.models import method_checks
 from bench.utils.files import REPO_ROOT
 from methods.shared import patch_tokens
 from methods.shared.prompts import prompts_of
+from support import small_vits
 
 STRATEGIES = ("spt_deep", "spt_deep_mean", "spt_deep_max", "spt_deep_kmeans")
 MEMORY = """
@@ -138,3 +139,14 @@ def test_the_peak_is_little_more_than_a_layer_s_tokens(name):
         words, cwd=REPO_ROOT, env=at_once, capture_output=True, text=True, check=True
     )
     assert float(done.stdout) < 1.3
+
+
+@pytest.mark.parametrize("vit", list(small_vits.MODELS))
+def test_they_are_timm_s_own_intermediate_tokens_in_every_vit(vit, double_precision):
+    model, images = small_vits.build(vit), small_vits.images(4)
+    with torch.no_grad():
+        after = model.forward_intermediates(images, output_fmt="NLC", intermediates_only=True)
+        layers = patch_tokens.block_inputs(model, images.split(2), count=2, last=2)
+        found = [tokens.clone() for i, tokens in layers if i > 0]
+    for tokens, wanted in zip(found, after, strict=True):
+        torch.testing.assert_close(tokens, wanted, rtol=0, atol=1e-10)

@@ -221,9 +221,19 @@ def test_a_network_of_no_known_family_is_refused(name):
     assert "VisionTransformer" in says
 
 
-def test_a_network_with_two_heads_is_refused():
-    says = unresolved("deit_tiny_distilled_patch16_224")
-    assert "has Linear and Linear as its head; one Linear was expected" in says
+def test_both_heads_of_a_distilled_network_learn_which_is_said(tmp_path):
+    name = "deit_tiny_distilled_patch16_224"
+    torch.manual_seed(0)
+    saved_network = timm.create_model(name, num_classes=7, **tiny.ARCHITECTURE)
+    path = saved(saved_network.state_dict(), tmp_path / "distilled.safetensors")
+    card = tiny.backbone_card(tmp_path / "two.toml", timm=name, weights=path.name)
+    found = backbones.resolve(load_backbone(str(card)))
+    assert any("two heads" in note and "mean" in note for note in found.notes)
+    model = backbones.load(found, 3, RECIPE)
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trainable == {"head.weight", "head.bias", "head_dist.weight", "head_dist.bias"}
+    assert model.head.bias.shape == model.head_dist.bias.shape == (3,)
+    assert torch.equal(model.dist_token, saved_network.dist_token)
 
 
 def test_an_unknown_name_is_answered_with_near_ones():

@@ -4,6 +4,7 @@ from typing import Any
 
 import timm
 import torch
+from packaging.version import Version
 from torch import nn
 
 PIXELS, CLASSES = 32, 5
@@ -60,6 +61,10 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         {**PATCHES, "num_heads": 4, "num_kv_heads": 2},
     ),
 }
+
+if Version(timm.__version__) < Version("1.0.31"):
+    del MODELS["rope_mixed"]  # cannot be in double precision there
+    del MODELS["grouped_queries"]  # is not there
 
 
 def build(name: str, fused: bool = True) -> Any:

@@ -1,12 +1,19 @@
 """timm's ConvNeXt and ResNet: stages of convolutional blocks, without tokens or attention."""
 
 from collections.abc import Callable, MutableSequence, Sequence
+from functools import partial
 from typing import Any
 
 from timm.models import ConvNeXt, ResNet
-from torch import nn
+from torch import Tensor, nn
 
 from methods.shared.base import Unsupported
+from methods.shared.forward_steps import (
+    ForwardStep,
+    children_in_turn,
+    forward_steps,
+    modules_in_turn,
+)
 from methods.shared.image_input import enlarge_images, image_size, replace_image_layer
 from methods.shared.stages import StagedBlocks, stage_lengths
 from methods.shared.structure import (
@@ -17,11 +24,13 @@ from methods.shared.structure import (
     replace_head_drop,
 )
 
+RESNET_STAGES = "layer1", "layer2", "layer3", "layer4"
+
 
 def _stages(model: Any) -> Sequence[nn.Sequential]:
     if isinstance(model, ConvNeXt):
         return [stage.blocks for stage in model.stages]
-    return [model.layer1, model.layer2, model.layer3, model.layer4]
+    return [getattr(model, name) for name in RESNET_STAGES]
 
 
 @blocks_of.register(ConvNeXt)
@@ -61,6 +70,16 @@ def _(model: Any, pixels: int) -> None:
 # ---- ConvNeXt
 
 
+@forward_steps.register
+def _(model: ConvNeXt) -> list[ForwardStep]:
+    stages: list[ForwardStep] = []
+    for i in range(len(model.stages)):
+        stages += modules_in_turn(model, f"stages.{i}.downsample")
+        stages += children_in_turn(model, f"stages.{i}.blocks")
+    head = children_in_turn(model, "head")  # in the order of their use
+    return [*modules_in_turn(model, "stem"), *stages, *modules_in_turn(model, "norm_pre"), *head]
+
+
 @pooling_of.register
 def _(model: ConvNeXt) -> str:
     return str(model.head.global_pool.pool_type)
@@ -82,6 +101,24 @@ def _(model: ConvNeXt, build: Callable[[nn.Module], nn.Module]) -> None:
 
 
 # ---- ResNet
+
+
+@forward_steps.register
+def _(model: ResNet) -> list[ForwardStep]:
+    if model.drop_rate:
+        return []  # its dropout is no module
+    stem = (model.conv1, model.bn1, model.act1, model.maxpool)
+    return [
+        ForwardStep("stem", partial(_run_in_turn, stem), stem),  # act1 may work in place
+        *(step for name in RESNET_STAGES for step in children_in_turn(model, name)),
+        *modules_in_turn(model, "global_pool", "fc"),
+    ]
+
+
+def _run_in_turn(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
+    for module in modules:
+        x = module(x)
+    return x
 
 
 @pooling_of.register

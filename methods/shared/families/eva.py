@@ -1,6 +1,7 @@
 """timm's Eva: EVA-02, DINOv3, Perception Encoder and other ViTs with rotary positions."""
 
 from collections.abc import Callable, MutableSequence, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,12 +24,14 @@ from methods.shared.families.projections import (
     outer_biases,
     split_heads,
 )
+from methods.shared.forward_steps import ForwardStep, forward_steps, modules_in_turn
 from methods.shared.structure import (
     Positions,
     add_positions,
     biases_of,
     block_width,
     blocks_of,
+    embed_images,
     expose_layers,
     final_norms,
     is_pre_norm,
@@ -63,6 +66,31 @@ def _(model: Eva) -> Sequence[Positions]:
     rope = model.rope.get_embed(*(() if fixed else (model.patch_embed.grid_size,)))
     each = rope if model.rope_mixed else [rope] * len(model.blocks)
     return [{"rope": of_block} for of_block in each]
+
+
+@forward_steps.register
+def _(model: Eva) -> list[ForwardStep]:
+    if model.patch_drop is not None or (model.rope is not None and model.rope_mixed):
+        return []  # positions that are drawn, or that are computed for all blocks at once
+    embedding = (model.patch_embed, model.cls_token, model.reg_token, model.pos_embed)
+    return [
+        ForwardStep(
+            "embedding",
+            partial(embed_images, model),
+            (*embedding, model.pos_drop, model.norm_pre, model.rope),
+        ),
+        *(
+            ForwardStep(f"blocks.{i}", partial(_run_block, model, i), (block, model.rope))
+            for i, block in enumerate(model.blocks)
+        ),
+        *modules_in_turn(model, "norm"),
+        ForwardStep("pool", model.pool, (model.attn_pool,)),
+        *modules_in_turn(model, "fc_norm", "head_drop", "head"),
+    ]
+
+
+def _run_block(model: Any, i: int, x: Tensor) -> Tensor:
+    return model.blocks[i](x, **positions_by_block(model)[i])
 
 
 @patch_inputs.register

@@ -33,6 +33,12 @@ from methods.shared.attention import (
     run_with_prompts,
 )
 from methods.shared.base import Unsupported
+from methods.shared.forward_steps import (
+    ForwardStep,
+    children_in_turn,
+    forward_steps,
+    modules_in_turn,
+)
 from methods.shared.stages import (
     StagedBlocks,
     carry_prompts,
@@ -72,6 +78,16 @@ def map_of(block: SwinTransformerBlock) -> tuple[int, int]:
 @prompt_position.register
 def _(model: SwinTransformer) -> int:
     return 0
+
+
+@forward_steps.register
+def _(model: SwinTransformer) -> list[ForwardStep]:
+    stages: list[ForwardStep] = []
+    for i in range(len(model.layers)):
+        stages += modules_in_turn(model, f"layers.{i}.downsample")
+        stages += children_in_turn(model, f"layers.{i}.blocks")
+    head = children_in_turn(model, "head")  # in the order of their use
+    return [*modules_in_turn(model, "patch_embed"), *stages, *modules_in_turn(model, "norm"), *head]
 
 
 @patch_inputs.register

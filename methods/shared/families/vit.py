@@ -1,6 +1,7 @@
 """timm's VisionTransformer: ViT, DeiT, CLIP, DINO and DINOv2, MAE, MoCo-v3, SigLIP and others."""
 
 from collections.abc import Callable, MutableSequence, Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -20,12 +21,19 @@ from methods.shared.attention import (
     project_qkv,
 )
 from methods.shared.base import Unsupported
+from methods.shared.forward_steps import (
+    ForwardStep,
+    children_in_turn,
+    forward_steps,
+    modules_in_turn,
+)
 from methods.shared.image_input import enlarge_images, image_size
 from methods.shared.structure import (
     add_positions,
     biases_of,
     block_width,
     blocks_of,
+    embed_images,
     final_norms,
     is_pre_norm,
     patch_grid,
@@ -73,6 +81,21 @@ def _(model: VisionTransformer, pixels: int) -> None:
     patch_grid(model)  # unless it is known, the positions cannot be resized
     model.set_input_size([side + 2 * pixels for side in given])
     model.patch_embed.img_size = given  # of the images themselves
+
+
+@forward_steps.register
+def _(model: VisionTransformer) -> list[ForwardStep]:
+    if type(model.blocks) is not nn.Sequential:
+        return []
+    embedding = (model.patch_embed, model.cls_token, model.reg_token, model.pos_embed)
+    dropout = (model.pos_drop, model.patch_drop, model.norm_pre)
+    return [
+        ForwardStep("embedding", partial(embed_images, model), (*embedding, *dropout)),
+        *children_in_turn(model, "blocks"),
+        *modules_in_turn(model, "norm"),
+        ForwardStep("pool", model.pool, (model.attn_pool,)),
+        *modules_in_turn(model, "fc_norm", "head_drop", "head"),
+    ]
 
 
 @final_norms.register
