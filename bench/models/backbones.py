@@ -59,6 +59,17 @@ def find(name: str, changes: Mapping[str, Any] = MappingProxyType({})) -> Backbo
     return replace(backbone, notes=(renamed, *backbone.notes)) if renamed else backbone
 
 
+def model_class(name: str) -> type[nn.Module]:
+    """Return timm's class of the backbone that a request calls `name`; reads no weights.
+
+    Raises `UserError` as `resolve` does for an unknown or unsupported model.
+    """
+    card = load_backbone(name)
+    card = replace(card, timm=current_timm_name(card.timm))
+    _resolve_input(card)  # raises for a name that timm does not have
+    return _require_family(card, card.timm.split(".")[0])
+
+
 def resolve(card: BackboneCard, requested_name: str = "") -> Backbone:
     """Check that the methods support the card's model, and find its weights.
 
