@@ -221,6 +221,16 @@ def test_siglip_pooled_by_the_mean_has_all_but_the_attention_that_pools(
     assert torch.equal(found["pos_embed"], state["pos_embed"])
 
 
+def test_eva_02_after_masking_may_be_pooled_by_its_class_token(tmp_path: Path) -> None:
+    name, options = NETWORKS["eva02"]
+    model = timm.create_model(name, num_classes=2, global_pool="token", **options)
+    path = saved(layouts.eva02_mim(layouts.weights("eva02")), tmp_path / "w.pth")
+    card = BackboneCard(name="small", timm=name)
+    found = weight_conversion.convert(checkpoints.read(path, model), model, card)
+    assert torch.equal(found["norm.weight"], layouts.weights("eva02")["fc_norm.weight"])
+    assert "fc_norm.weight" not in found
+
+
 # --- Google's arrays
 
 
