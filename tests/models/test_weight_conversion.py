@@ -316,6 +316,13 @@ def test_which_of_several_is_taken_is_said_and_can_be_chosen(
         assert checkpoints.read(path, model, name).note.endswith(f"{name} is taken (as asked for)")
 
 
+@pytest.mark.parametrize("kind", ["resnet", "vit", "swin"])
+def test_of_a_file_of_one_network_no_part_is_another(tmp_path: Path, kind: str) -> None:
+    state = layouts.prefixed("module.backbone.", layouts.weights(kind))
+    found = checkpoints.read(saved({"model": state}, tmp_path / "w.pth"), model_of(kind))
+    assert (found.place, found.note) == ("model.module.backbone", "")
+
+
 def test_a_state_dict_that_is_not_there_is_refused(tmp_path: Path) -> None:
     state = plain(layouts.weights("vit"))
     several = saved({"teacher": state, "student": state}, tmp_path / "several.pth")
