@@ -27,8 +27,14 @@ def _methods(_: str | None) -> Iterator[str]:
 
 
 def _backbones(_: str | None) -> Iterator[str]:
-    for name, card in backbone.backbone_cards().items():
-        yield f"{name:40} {card.pretraining}"
+    """The project's cards below their families, of which a name of timm's needs no card."""
+    cards = backbone.backbone_cards().values()
+    for family in dict.fromkeys(card.family for card in cards):
+        yield f"{family}:"
+        for card in (card for card in cards if card.family == family):
+            pooling = "map" if card.pooling == "backbone" else card.pooling
+            size = f"{card.input_size:4} pixels  {pooling:6}"
+            yield f"  {card.name:42} {size} {card.licence:15} {card.pretraining}"
 
 
 def _suites(_: str | None) -> Iterator[str]:

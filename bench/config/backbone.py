@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic.dataclasses import dataclass
 
-from bench.config.bounds import Argument, BackboneName, Line, NameOrPath, Real, Side
+from bench.config.bounds import Argument, BackboneName, Count, Line, NameOrPath, Real, Side
 from bench.config.loading import BACKBONES_FILE, WEIGHTS_DIR, read_toml, validate
 from bench.records.schema import STRICT
 from bench.utils.errors import UserError
@@ -58,12 +58,18 @@ class BackboneCard:
     timm: Line  # timm's model name, with the tag where the weights are timm's
     weights: NameOrPath = ""  # in the card's folder or bench/weights, or "random"; empty: timm's
     sha256: Line = ""  # of the weights file; checked if given
+    state_dict: Line = ""  # of several in the file: ``teacher``; empty: see `state_dicts`
     # Where left out: as for the known weights that the file is recognised as, else as in timm:
     pooling: Literal["", "token", "avg", "backbone"] = ""  # backbone: as in timm's model
     input_size: Side = 0  # pixels
     mean: list[Real] = field(default_factory=list)  # of each channel, in [0, 1]
     std: list[Real] = field(default_factory=list)
     pretraining: Line = ""  # one line: data and objective
+    family: Line = ""  # timm's class of the model
+    licence: Line = ""  # of the weights
+    source: NameOrPath = ""  # the page that the weights are from
+    urls: list[NameOrPath] = field(default_factory=list)  # of the weights file, tried in turn
+    megabytes: Count = 0  # of the download, about; 0: not known
     evidence: Line = ""  # one line: a measurement that shows that the weights are pretrained
     architecture: dict[Line, Argument] = field(default_factory=dict)  # of timm's constructor
 
@@ -82,6 +88,17 @@ class BackboneCard:
         return sum(value) if isinstance(value, list) else value
 
 
+# what a card says of its weights file, which is not of another
+OF_THE_FILE = {
+    "sha256": "",
+    "state_dict": "",
+    "licence": "",
+    "source": "",
+    "urls": [],
+    "megabytes": 0,
+}
+
+
 def load_backbone(name: str) -> BackboneCard:
     """Load a card by name or path; ``NAME@FILE`` replaces its weights file.
 
@@ -98,13 +115,23 @@ def load_backbone(name: str) -> BackboneCard:
         return card if known and not os.path.isfile(local) else replace(card, weights=str(local))
     plain, at, file = name.partition("@")
     if at:
+        _require_both_sides(name, plain, file)
         card = load_backbone(plain)
-        own = {"name": f"{card.name}@{Path(file).stem}", "weights": file, "sha256": ""}
+        own = {"name": f"{card.name}@{Path(file).stem}", "weights": file, **OF_THE_FILE}
         origin = f"--backbones {shorten(name)}, of which the file's name becomes part of the"
         return validate(BackboneCard, origin, asdict(card) | own)
+    if os.path.isfile(name):
+        raise UserError(f"{name} is a file, not a backbone: name a model with it, MODEL@{name}")
     now = canonical_name(name)
     own_card = backbone_cards().get(now)
     return own_card or validate(BackboneCard, "the backbone", {"name": now, "timm": now})
+
+
+def _require_both_sides(name: str, plain: str, file: str) -> None:
+    """Raise `UserError` for ``NAME@`` and ``@FILE``."""
+    if not (plain.strip() and file.strip()):
+        missing = "a weights file after" if plain.strip() else "the name of a backbone before"
+        raise UserError(f"--backbones {shorten(name)}: {missing} the @ was expected")
 
 
 def canonical_name(name: str) -> str:

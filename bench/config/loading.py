@@ -18,6 +18,7 @@ SUITES_DIR = REPO_ROOT / "datasets"
 RECIPES_DIR = REPO_ROOT / "bench" / "recipes"
 BACKBONES_FILE = REPO_ROOT / "bench" / "backbones.toml"
 WEIGHTS_DIR = REPO_ROOT / "bench" / "weights"
+FETCHED_DIR = Path(os.environ.get("BENCH_WEIGHTS") or WEIGHTS_DIR / "fetched")
 MAX_CARD = 2**25  # bytes: a suite of 100,000 tasks has a third of it
 T = TypeVar("T")
 

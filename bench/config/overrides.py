@@ -9,7 +9,9 @@ from bench.config.loading import validate
 from bench.config.recipe import Recipe
 from bench.utils.errors import UserError, unknown_name
 
-BACKBONE_FIELDS = tuple(f"backbone.{name}" for name in ("pooling", "input_size", "mean", "std"))
+BACKBONE_FIELDS = tuple(
+    f"backbone.{name}" for name in ("pooling", "input_size", "mean", "std", "state_dict")
+)
 RECIPE_FIELDS = frozenset(f.name for f in fields(Recipe))
 POOLINGS = ("token", "avg", "backbone")
 

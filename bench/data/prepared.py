@@ -24,6 +24,7 @@ from bench.data.image_files import MAX_BYTES
 from bench.utils import strict_json
 from bench.utils.errors import UserError
 from bench.utils.files import read_regular_file
+from bench.utils.names import shorten
 
 FORMAT = 1
 LOSSLESS = "lossless"  # images as published, or lossless pixels
@@ -171,14 +172,15 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise UserError(f"E-MANIFEST {path} is not JSON: {error}") from None
     given = found.get("format") if isinstance(found, dict) else None
     if given != FORMAT:
-        raise UserError(f"{folder} has format {given}; this version reads {FORMAT}")
+        raise UserError(f"{folder} has format {shorten(given)}; this version reads {FORMAT}")
     try:
         TypeAdapter(_CardFields).validate_python(found)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        entry = str(first["loc"][0]) if first["loc"] else "entries"  # none: a name is at fault
+        where = ".".join([shorten(str(part)).strip("'") for part in first["loc"]] or ["card"])
         raise UserError(
-            f"E-MANIFEST {path} does not say its {first['loc'][0]}: {where}: {first['msg']}"
+            f"E-MANIFEST {path} does not say its {entry}: {where}: {first['msg']}"
         ) from None
     return found
 

@@ -23,12 +23,12 @@ from bench.config.backbone import RANDOM_WEIGHTS, BackboneCard, InputSpec
 from bench.config.suite import load_suite
 from bench.models import backbones
 from bench.models.backbones import Backbone
-from bench.records import folders, parsing, serialising
+from bench.records import parsing, serialising
 from bench.records.leases import CELL_NAME
 from bench.records.measurements import MAX_FILE_BYTES, MEASURES_DIR, measurement_path
 from bench.records.schema import PROMPTS_FROM, SCHEMA_VERSION, TRIALS_DIR, Record, inconsistency
 from bench.records.store import MAX_RECORD_BYTES, OWN_DIRS, Store
-from bench.utils import strict_json
+from bench.utils import folders, strict_json
 from bench.utils.errors import UserError, first_line
 from bench.utils.files import write_atomically
 from bench.utils.names import shorten

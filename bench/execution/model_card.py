@@ -64,7 +64,7 @@ def _facts(cell: Cell, accuracy: float) -> list[tuple[str, Any]]:
         ("backbone", f"{card.name} (timm's {card.timm})"),
         ("its weights' sha256", cell.backbone.sha256),
         ("their pretraining", card.pretraining or "not stated on the backbone's card"),
-        ("their licence", getattr(card, "licence", "") or NOT_STATED),
+        ("their licence", card.licence or NOT_STATED),
         ("method", f"{settings.method} ({_items(settings.fields) or 'as registered'})"),
         ("task", f"{settings.task} of {settings.suite} {settings.suite_version}"),
         ("classes", cell.task.classes),

@@ -56,7 +56,9 @@ class ResolvedRequest:
     def backbones(self) -> dict[str, Backbone]:
         """The backbones by their names in the request; raises `UserError` for missing weights."""
         changes = self.request.changes
-        return {canonical_name(name): backbones.find(name, changes) for name in self.backbone_names}
+        found = {canonical_name(n): backbones.find(n, changes) for n in self.backbone_names}
+        backbones.require_distinct_names(found)
+        return found
 
     def num_cells(self) -> int:
         """Return the number of cells, or of searches a seed."""
@@ -67,7 +69,7 @@ class ResolvedRequest:
         """Return the names of the backbones, sorted, and each backbone once: one may have two."""
         found = {}
         for name, one in sorted(self.backbones.items()):
-            found[repr((one.card.name, one.sha256, one.input, _architecture(one)))] = name
+            found[backbones.identity(one)] = name
         return list(found.values())
 
     @cached_property
@@ -179,7 +181,7 @@ class ResolvedRequest:
             "method": name,
             "backbone": backbone.card.name,
             "weights": backbone.sha256,
-            "input": {**asdict(backbone.input), **_architecture(backbone)},
+            "input": {**asdict(backbone.input), **backbones.describe_model(backbone)},
             "recipe": self._protocol(recipe, at),
             "rates": recipe.rates(name),
             "code": methods.code(name),
@@ -280,8 +282,3 @@ def _select_tasks(suite: Suite, names: list[str]) -> list[Task]:
 def _used_tasks(suite: Suite, tasks: list[Task], source: Task | None) -> list[Task]:
     names = {task.name for task in [*tasks, *([source] if source else [])]}
     return [task for task in suite.task if task.name in names]
-
-
-def _architecture(backbone: Backbone) -> dict[str, Any]:
-    """Return a card's architecture: the hash of random weights does not tell it."""
-    return {"timm": backbone.card.timm.split(".")[0], "architecture": backbone.card.architecture}

@@ -283,7 +283,9 @@ class _Session:
 
     def _run_cells(self, cells: Sequence[Cell], store: Store, device: str) -> int:
         """Run cells; return how many of them failed."""
-        epochs = max((cell.recipe.epochs for cell in cells), default=1)
+        if not cells:
+            return 0  # no worker or cluster is started for nothing
+        epochs = max(cell.recipe.epochs for cell in cells)
         progress = RunProgress(self.reporter.console, len(cells), epochs)
         with self.executor(cells, store, device) as executor, progress.live() as display:
             leases, start = Leases(store.root), self.start_time

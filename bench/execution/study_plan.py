@@ -67,16 +67,19 @@ def _require_seeds(study: Study, seeds: list[int]) -> None:
 
 
 def _require_measurable(study: Study) -> None:
-    """Raise `UserError` for a measurement of prompts of a method that has none."""
-    from bench.training.measures.layerwise import require_prompts
+    """Raise `UserError` for a measurement of prompts that a method or a backbone cannot give."""
+    from bench.training.measures.layerwise import require_prompts, require_token_sequence
 
     methods = dict.fromkeys(
         selection.require_known_methods(n for grid in study.grid for n in grid.methods)
     )
+    names = dict.fromkeys(backbone for grid in study.grid for backbone in grid.backbones)
     for name in study.measure:
         if measurements.find_measurement(name).needs_prompts:
             for method in methods:
                 require_prompts(name, method)
+            for backbone in names:
+                require_token_sequence(name, backbone)
 
 
 # Fields of a request that a study's card decides, and their command-line options.

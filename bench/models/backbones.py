@@ -1,8 +1,6 @@
 """Backbones: a card becomes a frozen timm model with a new head, and the input that it expects."""
 
 import inspect
-import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -13,7 +11,7 @@ from typing import Any
 
 import timm
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bench.config.backbone import (
     RANDOM_WEIGHTS,
@@ -27,10 +25,9 @@ from bench.config.backbone import (
     rename_note,
     select_statistics,
 )
-from bench.config.loading import WEIGHTS_DIR
 from bench.config.overrides import override_backbone
 from bench.config.recipe import Recipe
-from bench.models import weight_checks, weight_files
+from bench.models import checkpoints, pretrainings, weight_conversion, weight_files, weight_places
 from bench.utils.errors import UserError, first_line, unknown_name
 from methods import Unsupported
 from methods.shared.base import Model
@@ -42,13 +39,6 @@ from methods.shared.structure import (
     remarks,
     require_linear_heads,
 )
-
-# of MoCo-v3's full and linear-probe files
-CHECKPOINT_PREFIXES = ("module.base_encoder.", "module.", "encoder.")
-# MAE's and MoCo-v3's
-PRETRAINING_KEYS = ("decoder_", "mask_token", "momentum_encoder.", "predictor.")
-HEAD_KEYS = ("head.", "head_dist.", "fc.", "pre_logits.")
-PATCH_EMBED_KEY = "patch_embed.proj.weight"
 
 
 @dataclass(frozen=True)
@@ -69,6 +59,17 @@ def find(name: str, changes: Mapping[str, Any] = MappingProxyType({})) -> Backbo
     return replace(backbone, notes=(renamed, *backbone.notes)) if renamed else backbone
 
 
+def model_class(name: str) -> type[nn.Module]:
+    """Return timm's class of the backbone that a request calls `name`; reads no weights.
+
+    Raises `UserError` as `resolve` does for an unknown or unsupported model.
+    """
+    card = load_backbone(name)
+    card = replace(card, timm=current_timm_name(card.timm))
+    _resolve_input(card)  # raises for a name that timm does not have
+    return _require_family(card, card.timm.split(".")[0])
+
+
 def resolve(card: BackboneCard, requested_name: str = "") -> Backbone:
     """Check that the methods support the card's model, and find its weights.
 
@@ -78,18 +79,46 @@ def resolve(card: BackboneCard, requested_name: str = "") -> Backbone:
     """
     card = replace(card, timm=current_timm_name(card.timm))
     model, input_spec = _build_on_meta(card)
-    path = _find_weights(card, requested_name or card.name)
+    path = weight_places.find(card, requested_name or card.name)
     sha256 = weight_files.sha256(path) if path else RANDOM_WEIGHTS
     if card.sha256 and sha256 != card.sha256:
         raise UserError(f"{path} has sha256 {sha256}; the card of {card.name} says {card.sha256}")
     said = tuple(remarks(model))
     if path is None:
+        if card.state_dict:
+            raise UserError(f"{card.name} has no weights file, so no state dict {card.state_dict}")
         return Backbone(card, input_spec, path, sha256, said)
-    completed, note = weight_files.complete_card(card, path) if card.weights else (card, "")
+    found = checkpoints.read(path, model, card.state_dict)
+    completed, note = pretrainings.complete_card(card, found) if card.weights else (card, "")
     if completed != card:
         model, input_spec = _build_on_meta(completed)
-    _load_weights(model, path, completed, "pretrained")
-    return Backbone(completed, input_spec, path, sha256, (note, *said) if note else said)
+    weight_conversion.convert(found, model, completed)
+    notes = (*filter(None, (found.note, note)), *said)
+    return Backbone(completed, input_spec, path, sha256, notes)
+
+
+def describe_model(backbone: Backbone) -> dict[str, Any]:
+    """Return what a card says of its model that the hash of the weights file does not tell."""
+    card = backbone.card
+    chosen = {"state_dict": card.state_dict} if card.state_dict else {}
+    return {"timm": card.timm.split(".")[0], "architecture": card.architecture, **chosen}
+
+
+def identity(backbone: Backbone) -> str:
+    """Return a text that only the same backbone has: what is called otherwise may be it."""
+    return repr((backbone.card.name, backbone.sha256, backbone.input, describe_model(backbone)))
+
+
+def require_distinct_names(found: Mapping[str, Backbone]) -> None:
+    """Raise `UserError` for two backbones of one name, such as two files of one stem."""
+    first = dict[str, str]()
+    for requested, one in found.items():
+        other = first.setdefault(one.card.name, requested)
+        if identity(found[other]) != identity(one):
+            raise UserError(
+                f"{other} and {requested} would both be called {one.card.name} in records and "
+                "tables: give one of the files or cards another name"
+            )
 
 
 def _build_on_meta(card: BackboneCard) -> tuple[Model, InputSpec]:
@@ -97,7 +126,32 @@ def _build_on_meta(card: BackboneCard) -> tuple[Model, InputSpec]:
     input_spec = _resolve_input(card)
     with torch.device("meta"):
         model = _build(card, input_spec, classes=1)
+        _require_visible(model, card, input_spec.size)
     return model, replace(input_spec, pooling=pooling_of(model))
+
+
+def _require_visible(model: Model, card: BackboneCard, size: int) -> None:
+    """Raise `UserError` for an input size that the model, on the meta device, cannot see whole.
+
+    timm leaves out the last pixels of a size that is no multiple of its patches'. A model and a
+    size that are timm's own are not tried: that takes half as long as building the model.
+    """
+    settings = timm.get_pretrained_cfg(card.timm)
+    if settings and settings.input_size[-1] == size and not card.architecture:
+        return
+    patch = getattr(getattr(model, "patch_embed", None), "patch_size", (1, 1))[0]
+    if size % patch:
+        near = [n for n in (size // patch * patch, (size // patch + 1) * patch) if n]
+        raise UserError(
+            f"{card.name} cannot see {size} pixels in patches of {patch}: "
+            f"{' or '.join(map(str, near))} would do"
+        )
+    try:
+        model.eval()(torch.empty(1, 3, size, size))
+    except Exception as error:  # torch and timm raise many kinds
+        raise UserError(
+            f"{card.name} cannot see {size} x {size} pixels: {first_line(error)}"
+        ) from None
 
 
 def load(backbone: Backbone, classes: int, recipe: Recipe) -> Model:
@@ -109,7 +163,9 @@ def load(backbone: Backbone, classes: int, recipe: Recipe) -> Model:
         torch.default_generator.manual_seed(0)  # `torch.manual_seed` would seed GPUs, too
         model = _build(backbone.card, backbone.input, classes)
         if backbone.weights:
-            weights = _load_weights(model, backbone.weights, backbone.card, recipe.pooled_norm)
+            found = checkpoints.read(backbone.weights, model, backbone.card.state_dict)
+            norm = recipe.pooled_norm
+            weights = weight_conversion.convert(found, model, backbone.card, norm)
             model.load_state_dict(weights, strict=False)
     model.requires_grad_(False)
     for head in heads_of(model).requires_grad_(True):
@@ -153,15 +209,20 @@ def normalisation(backbone: Backbone, recipe: Recipe) -> ChannelStatistics:
     return select_statistics((backbone.input.mean, backbone.input.std), recipe.normalisation)
 
 
+def require_known(card: BackboneCard) -> None:
+    """Raise `UserError` unless timm knows the card's model, and the tag of its weights."""
+    _resolve_input(card)
+
+
 def _resolve_input(card: BackboneCard) -> InputSpec:
     name = card.timm.split(".")[0]
     if not timm.is_model(name):
-        raise unknown_name("backbone", card.timm, {*backbone_cards(), *timm.list_models()})
+        raise _unknown_backbone(card.timm)
     try:
         settings = timm.get_pretrained_cfg(card.timm)
     except RuntimeError:  # an unknown tag
-        tags = map(str, timm.list_pretrained(f"{name}.*"))
-        raise unknown_name("backbone", card.timm, [*backbone_cards(), *tags]) from None
+        known = [*backbone_cards(), *map(str, timm.list_pretrained(f"{name}.*"))]
+        raise unknown_name("backbone", card.timm, known, f"{name} has no such tag") from None
     if settings is None and not (card.input_size and card.mean and card.std):
         raise UserError(
             f"timm does not say what input {card.timm} wants: a card of your own can, by "
@@ -170,6 +231,13 @@ def _resolve_input(card: BackboneCard) -> InputSpec:
     size = card.input_size or settings.input_size[-1]
     mean, std = card.mean or settings.mean, card.std or settings.std
     return InputSpec(size, tuple(map(float, mean)), tuple(map(float, std)), card.pooling)
+
+
+def _unknown_backbone(name: str) -> UserError:
+    """Return the error for a name that neither timm nor the project knows."""
+    known = [*backbone_cards(), *timm.list_models()]
+    hint = "python -m bench list backbones shows the project's own; any name of timm's works, too"
+    return unknown_name("backbone", name, known, hint)
 
 
 def timm_arguments(card: BackboneCard, input_spec: InputSpec) -> tuple[str, dict[str, Any]]:
@@ -224,115 +292,6 @@ def _default_options(kind: type[nn.Module], size: int) -> dict[str, Any]:
         options["pretrained_cfg_overlay"] = {"input_size": (3, size, size)}
         takes.add("pretrained_cfg_overlay")
     return {name: value for name, value in options.items() if name in takes}
-
-
-def _find_weights(card: BackboneCard, requested_name: str) -> Path | None:
-    """Find the card's weights file, or download timm's if it names none; None for ``random``."""
-    if card.weights == RANDOM_WEIGHTS:
-        return None
-    hint = f"with the file at hand, name it as --backbones {requested_name}@FILE"
-    if not card.weights:
-        return _download(card, f"{hint}.safetensors")
-    candidates = [Path(card.weights), WEIGHTS_DIR / card.weights]
-    for path in candidates:
-        if os.path.exists(path):  # False, too, for a name that no file can have
-            weight_checks.require_weights_file(path)
-            return path
-    looked = f"looked for {' and '.join(map(str, candidates))}"
-    raise UserError(
-        f"the weights of {card.name} are not there: {looked}"
-        + ("" if "@" in requested_name else f"; {hint}")
-    )
-
-
-def _download(card: BackboneCard, hint: str) -> Path:
-    from huggingface_hub import hf_hub_download  # slow to import; cards with a file never need it
-
-    settings = timm.get_pretrained_cfg(card.timm)
-    repository = settings and settings.hf_hub_id
-    if not repository:
-        raise UserError(f"timm has no weights of {card.name}; {hint}")
-    try:
-        return Path(hf_hub_download(repository, "model.safetensors"))
-    except Exception as error:  # the hub's client raises many kinds, with the same meaning here
-        raise UserError(
-            f"the weights of {card.name} are not on this machine and could not be downloaded from "
-            f"{repository} ({type(error).__name__}); {hint}"
-        ) from None
-
-
-def _load_weights(
-    model: Model, path: Path, card: BackboneCard, pooled_norm: str
-) -> dict[str, Tensor]:
-    """Load the weights in the file at `path` under the names of `model`, without the head.
-
-    With average pooling, timm's last norm is ``fc_norm``: it gets the checkpoint's ``norm`` or, if
-    `pooled_norm` is ``fresh``, stays at the identity, as in VPT's code with MAE.
-    """
-    content = weight_files.read(path).items()
-    weights = {_strip_prefixes(name): value for name, value in content}
-    weights = {n: value for n, value in weights.items() if not n.startswith(PRETRAINING_KEYS)}
-    pooled = getattr(model, "fc_norm", nn.Identity())
-    if not isinstance(pooled, nn.Identity) and "fc_norm.weight" not in weights:
-        for part in ("weight", "bias"):
-            norm = weights.pop(f"norm.{part}", None)
-            if norm is not None:
-                fresh = getattr(pooled, part).detach()
-                weights[f"fc_norm.{part}"] = fresh if pooled_norm == "fresh" else norm
-    try:
-        weights = _drop_head(model, _adapt_checkpoint(model, weights))
-    except Exception as error:  # timm raises many kinds for what it does not expect
-        raise UserError(f"{path} does not fit {card.timm}: {first_line(error)}") from None
-    weight_files.require_finite(weights, path)
-    _require_matching_weights(model, weights, path, card)
-    return weights
-
-
-def _adapt_checkpoint(model: Model, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Convert published weights as timm does: its names, and resized position embeddings."""
-    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", _keep_names)
-    patches = {n: value for n, value in weights.items() if n == PATCH_EMBED_KEY and value.ndim == 4}
-    return {**convert(weights, model), **patches}  # timm would resize patches, too
-
-
-def _keep_names(weights: dict[str, Tensor], _model: Model) -> dict[str, Tensor]:
-    return weights
-
-
-def _strip_prefixes(name: str) -> str:
-    for prefix in CHECKPOINT_PREFIXES:
-        name = name.removeprefix(prefix)
-    return name
-
-
-def _drop_head(model: Model, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Drop the file's head, also one that the model does not have."""
-    own = _backbone_state(model)
-    return {n: value for n, value in weights.items() if n in own or not n.startswith(HEAD_KEYS)}
-
-
-def _backbone_state(model: Model) -> dict[str, Tensor]:
-    """Return the model's tensors by name, without its head's."""
-    head = {id(p) for p in heads_of(model).parameters()}
-    state = model.state_dict(keep_vars=True).items()
-    return {name: value for name, value in state if id(value) not in head}
-
-
-def _require_matching_weights(
-    model: Model, weights: dict[str, Tensor], path: Path, card: BackboneCard
-) -> None:
-    """Raise `UserError` unless names and shapes are the model's, without the head."""
-    own = _backbone_state(model)
-    counters = {name for name, value in own.items() if not value.is_floating_point()}
-    lacking, unknown = own.keys() - weights - counters, weights.keys() - own
-    for kind, names in (("lacks", lacking), ("has unknown", unknown)):
-        if names:
-            shown = ", ".join(sorted(names)[:3]) + (" ..." if len(names) > 3 else "")
-            raise UserError(f"{path} {kind} {shown}: not weights of {card.timm}")
-    for name in (name for name in own if name in weights):
-        given, expected = tuple(weights[name].shape), tuple(own[name].shape)
-        if given != expected:
-            raise UserError(f"{path}: {name} is {given}; {card.timm} wants {expected}")
 
 
 def _init_trunc_normal(head: nn.Linear) -> None:

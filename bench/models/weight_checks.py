@@ -4,8 +4,10 @@ Reading it then takes time and memory in proportion to its size, whatever it say
 """
 
 import os
+import re
+import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,39 @@ MAX_TENSORS = 100_000
 MAX_GROWTH, SLACK = 4, 2**24  # of what a file unpacks to, times its size and in bytes
 
 
+STARTS = {  # of files that are no weights, or not of a kind that is read here
+    b"\x89HDF": "an HDF5 file, as Keras writes them: name a file of PyTorch's",
+    b"GGUF": "a GGUF file, of quantised language models",
+    b"\x93NUMPY": "one array of NumPy's: an .npz of Google's holds all of a model's",
+    b"\x1f\x8b": "compressed (gzip): unpack it first",
+    b"BZh": "compressed (bzip2): unpack it first",
+    b"\xfd7zXZ": "compressed (xz): unpack it first",
+    b"7z\xbc\xaf": "a 7z archive: unpack it first",
+    b"Rar!": "a RAR archive: unpack it first",
+    b"{": "a text in JSON, such as a configuration or the index of several files: name the weights",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+}
+TAR_MARK = slice(257, 262), b"ustar"
+SAFETENSORS = "safetensors"
+
+
 def require_weights_file(path: Path) -> None:
     """Raise `UserError` for what cannot be a weights file, by its kind, size and first bytes."""
+    if os.path.isdir(path):
+        raise UserError(f"{path} is a folder, not a weights file: name the file in it")
     if not os.path.isfile(path):
         raise UserError(f"{path} is not a regular file, so it holds no weights")
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise UserError(f"{path} has {size:,} bytes: more than {MAX_BYTES:,} are no weights here")
+    if problem := _explain_start(_read_start(path)):
+        raise UserError(f"{path} is {problem}")
+
+
+def _read_start(path: Path) -> bytes:
     with path.open("rb") as file:
-        if problem := _explain_start(file.read(64)):
-            raise UserError(f"{path} is {problem}")
+        return file.read(512)
 
 
 def _explain_start(start: bytes) -> str:
@@ -39,23 +64,76 @@ def _explain_start(start: bytes) -> str:
         return "empty: its download went wrong"
     if start.startswith(LFS_MARK):
         return LFS_PROBLEM.removeprefix("it is ")
-    return "a web page, not weights: its download went wrong" if start.lstrip()[:1] == b"<" else ""
+    if _begins_safetensors(start):
+        return ""
+    if start[TAR_MARK[0]] == TAR_MARK[1]:
+        return "a tar archive: unpack it first"
+    if start.lstrip()[:1] == b"<":
+        return "a web page, not weights: its download went wrong"
+    return next((kind for mark, kind in STARTS.items() if start.startswith(mark)), "")
 
 
-def require_packed(path: Path) -> None:
-    """Raise `UserError` for a zip file that would unpack to far more than its size.
+def _begins_safetensors(start: bytes) -> bool:
+    """Return whether a file begins with the length of a JSON object, and the object."""
+    length = struct.unpack("<Q", start[:8])[0] if len(start) > 8 else 0
+    return start[8:9] == b"{" and 0 < length < MAX_BYTES
 
-    torch writes zip files without compression.
+
+def kind_of(path: Path) -> str:
+    """Return the format of a weights file: ``safetensors``, ``npz``, or ``pickle`` for torch's.
+
+    Raises `UserError` for a zip file of another kind, and for one that would unpack to far more
+    than its size; neither torch nor Google compresses.
     """
+    start = _read_start(path)
+    if _begins_safetensors(start) or (path.suffix == ".safetensors" and start[:2] != b"PK"):
+        return SAFETENSORS
     if not zipfile.is_zipfile(path):
-        return
+        return "pickle"
     try:
         with zipfile.ZipFile(path) as packed:
-            unpacked = sum(entry.file_size for entry in packed.infolist())
-    except (zipfile.BadZipFile, ValueError):
-        return  # torch says what is wrong with it
+            entries = packed.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return "pickle"  # torch says what is wrong with it
+    _require_packed(sum(entry.file_size for entry in entries), path)
+    return _kind_of_zip([entry.filename for entry in entries], path)
+
+
+def _require_packed(unpacked: int, path: Path) -> None:
     if unpacked > MAX_GROWTH * path.stat().st_size + SLACK:
         raise UserError(f"{path} would unpack to {unpacked:,} bytes: that is no file of weights")
+
+
+def _kind_of_zip(names: Collection[str], path: Path) -> str:
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise UserError(
+            f"{path} is a program of TorchScript with its weights, not weights by name: "
+            "torch.jit.load(FILE).state_dict() has those, to be saved in a file of their own"
+        )
+    if names and all(name.endswith(".npy") for name in names):
+        return "npz"
+    if any(name.endswith("data.pkl") for name in names):
+        return "pickle"
+    shown = ", ".join(sorted(names)[:3]) or "nothing"
+    raise UserError(f"{path} is a zip archive of {shown}: unpack it, and name the weights in it")
+
+
+FOREIGN_NAMES = {  # of tensors, and whose they are: timm converts none of these
+    r"(^|\.)embeddings\.patch_embedding": "a Hugging Face model (ViTModel or its kin)",
+    r"(^|\.)embedder\.embed(der|ding)\.": "a Hugging Face model (ResNetModel or its kin)",
+    r"(^|\.)lora_[AB]\.|(^|\.)base_model\.model\.": "an adapter of PEFT's without its backbone",
+    r"(^|\.)conv_proj\.|encoder_layer_0\.|(^|\.)features\.0\.0\.": "a model of torchvision's",
+    r"(^|\.)patch_embed\.projection\.|(^|\.)layers\.0\.ln1\.": "a model of OpenMMLab's",
+    r"(^|/)kernel(:0)?$": "a model of TensorFlow's or Flax's",
+}
+
+
+def foreign_kind(names: Collection[Any]) -> str:
+    """Return whose model has tensors of these names, where timm does not convert it."""
+    kinds = {re.compile(pattern): kind for pattern, kind in FOREIGN_NAMES.items()}
+    texts = [name for name in names if isinstance(name, str)]
+    found = (kind for p, kind in kinds.items() if any(p.search(name) for name in texts))
+    return next(found, "")
 
 
 def tensors_of(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:

@@ -2,6 +2,8 @@
 
 import csv
 import ctypes
+import io
+import os
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,8 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 from torch.profiler import ProfilerActivity
 
 from bench.training import devices
-from bench.utils.errors import UserError
-from bench.utils.files import write_atomically
+from bench.utils.errors import UserError, first_line
+from bench.utils.files import read_regular_file, write_atomically
 from bench.utils.tables import csv_from_dicts
 
 T = TypeVar("T")
@@ -144,6 +146,10 @@ def run_in_subprocess(act: Callable[..., Usage], *words: Any) -> Usage:
 
 
 CSV_FILE = "performance.csv"
+MAX_CSV_BYTES = 2**24  # of a line of 300 bytes for each of 50,000 figures
+CSV_REMEDY = (
+    "a file that `python -m bench performance` wrote was expected: restore it, or remove it"
+)
 _lines_adapter = TypeAdapter(list[PerformanceLine])
 
 
@@ -158,18 +164,21 @@ def write_csv(path: Path, lines: Iterable[PerformanceLine]) -> None:
 
 def read_csv(path: Path) -> list[PerformanceLine]:
     """Read the file, if there is one. Raises `UserError` if it is not ours."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = [_unflatten(line) for line in csv.DictReader(file)]
+    try:
+        text = read_regular_file(path, MAX_CSV_BYTES).decode("utf-8")
+        lines = [_unflatten(line) for line in csv.DictReader(io.StringIO(text, newline=""))]
+    except (OSError, ValueError, csv.Error) as error:
+        why = getattr(error, "strerror", None) or first_line(error)
+        raise UserError(f"{path} cannot be read: {why}; {CSV_REMEDY}") from None
     try:
         return _lines_adapter.validate_python(lines)
     except ValidationError as error:
         first = error.errors()[0]
         line, *where = first["loc"]
         raise UserError(
-            f"{path}, line {int(line) + 2}: {where[-1]}: {first['msg']}; a file that "
-            "`python -m bench performance` wrote was expected: restore it, or remove it"
+            f"{path}, line {int(line) + 2}: {where[-1]}: {first['msg']}; {CSV_REMEDY}"
         ) from None
 
 

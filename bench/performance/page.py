@@ -35,7 +35,7 @@ from bench.performance.measurement import (
 from bench.report.markdown import MISSING, describe_machine, table_from_rows
 from bench.utils.errors import unknown_name
 from bench.utils.escaping import for_markdown
-from bench.utils.files import write_atomically
+from bench.utils.files import FileContents, write_files
 
 TEXT_COLUMNS = frozenset({"what", "method", "against", "beside"})
 
@@ -278,11 +278,10 @@ def markdown_page(lines: Sequence[PerformanceLine]) -> str:
 
 def _write_files(results: Path, lines: Sequence[PerformanceLine]) -> None:
     measurement.write_csv(results / CSV_FILE, lines)
-    write_atomically(results / PAGE_FILE, markdown_page(lines).encode())
-    drawing = scaling.draw(lines)
-    if drawing:
-        write_atomically(results / f"{FIGURE_STEM}.svg", drawing.svg())
-        write_atomically(results / f"{FIGURE_STEM}.png", drawing.png())
+    contents: FileContents = {PAGE_FILE: markdown_page(lines).encode()}
+    if drawing := scaling.draw(lines):
+        contents |= {f"{FIGURE_STEM}.svg": drawing.svg(), f"{FIGURE_STEM}.png": drawing.png()}
+    write_files(results, contents)
 
 
 def _describe_row(row: PerformanceRow) -> str:

@@ -122,7 +122,13 @@ Input = Annotated[
     dict[str, Any],
     Table(
         {"size": Annotated[int, Whole(1, 100_000)], "pooling": Name},
-        {"mean": Channels, "std": Channels, "timm": Line, "architecture": PlainTable},
+        {
+            "mean": Channels,
+            "std": Channels,
+            "timm": Line,
+            "architecture": PlainTable,
+            "state_dict": Line,  # of several in the weights file, where it was chosen
+        },
     ),
 ]
 

@@ -20,9 +20,9 @@ from typing import Annotated, Any
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
-from bench.records import entries, folders, parsing, serialising
+from bench.records import entries, parsing, serialising
 from bench.records.markers import Table, Whole
-from bench.utils import strict_json
+from bench.utils import folders, strict_json
 from bench.utils.errors import UserError, first_line
 from bench.utils.files import read_regular_file, write_atomically
 from bench.utils.text import format_duration

@@ -14,10 +14,11 @@ from typing import Annotated, Literal
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from bench.records import entries, folders, parsing
+from bench.records import entries, parsing
 from bench.records.entries import MAX_EPOCHS
 from bench.records.markers import Checked, Items
 from bench.records.schema import STRICT
+from bench.utils import folders
 from bench.utils.errors import UserError, unknown_name
 from bench.utils.files import write_atomically
 
@@ -162,6 +163,10 @@ def find_measured(results: Path, cell: str, measurement: str) -> MeasurementFile
 def unreadable_measurements(results: Path) -> list[str]:
     """Return a sentence for each file in the folder of measurements that is not a valid one."""
     problems = []
+    try:
+        folders.require_all_inside(results, [MEASURES_DIR])
+    except UserError as error:
+        return [f"{error}; none of the measurements there counts"]
     for place in sorted((results / MEASURES_DIR).glob("*/*.json")):
         if place.stem not in MEASUREMENTS:
             problems.append(f"{place} is no measurement: {', '.join(MEASUREMENTS)} are known")

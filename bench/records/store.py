@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.records import folders, parsing, predictions, serialising, transaction
+from bench.records import parsing, predictions, serialising, transaction
 from bench.records.predictions import Predictions
 from bench.records.schema import (
     SCHEMA_VERSION,
@@ -18,7 +18,7 @@ from bench.records.schema import (
     Settings,
     inconsistency,
 )
-from bench.utils import strict_json
+from bench.utils import folders, strict_json
 from bench.utils.errors import UserError, first_line
 from bench.utils.files import read_regular_file, write_atomically
 from bench.utils.names import shorten

@@ -23,7 +23,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from bench.records import folders
+from bench.utils import folders
 from bench.utils.errors import UserError
 from bench.utils.files import read_regular_file, write_atomically
 

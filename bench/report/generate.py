@@ -4,6 +4,7 @@ Everything is made from the records alone, and is the same for the same records.
 """
 
 import io
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from bench.report.leaderboard import (
 )
 from bench.utils.errors import UserError
 from bench.utils.escaping import for_latex
-from bench.utils.files import FileContents, write_files
+from bench.utils.files import FileContents, read_regular_file, write_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +118,7 @@ def stale_files(results: Path) -> list[Path]:
     return [
         path
         for path, content in due.items()
-        if _read_bytes(path) != content and not (path == may_miss and not path.exists())
+        if not _holds(path, content) and not (path == may_miss and not path.exists())
     ]
 
 
@@ -136,7 +137,11 @@ def _render_all(found: FolderRecords, results: Path) -> FileContents:
         **(paper_tables.claims_files(checks) if shows_claims else {}),
         **paper_tables.render_existing(results, frame),
         PAGE_FILE: html.render(
-            boards, records, [check.to_row() for check in checks], pictures.svg_by_caption()
+            boards,
+            records,
+            [check.to_row() for check in checks],
+            pictures.svg_by_caption(),
+            found.stated,
         ),
     }
     written = {name: text.encode() for name, text in texts.items()}
@@ -158,8 +163,11 @@ def load_suites(records: Iterable[Record]) -> dict[str, Suite]:
     return {name: load_suite(name) for name in card_names(SUITES_DIR) if name in used}
 
 
-def _read_bytes(path: Path) -> bytes | None:
+def _holds(path: Path, content: bytes | None) -> bool:
+    """Return whether a regular file has this content; None: whether there is none at all."""
+    if content is None:
+        return not os.path.lexists(path)
     try:
-        return path.read_bytes()
-    except OSError:
-        return None
+        return read_regular_file(path, len(content)) == content
+    except OSError:  # among them a larger file
+        return False

@@ -18,6 +18,7 @@ from bench.report.paper_values import (
     format_value,
     largest_comparable,
 )
+from bench.utils import folders
 from bench.utils.escaping import for_markdown
 from bench.utils.tables import csv_from_dicts, csv_text
 
@@ -87,6 +88,7 @@ def output_files(made: Mapping[str, str], results: Path) -> list[tuple[Path, byt
 
 def render_existing(results: Path, records: "pd.DataFrame") -> dict[str, str]:
     """Return the tables of every kind that the folder has, by file name in the folder."""
+    folders.require_all_inside(results, [FOLDER])
     made: dict[str, str] = {}
     for folder in sorted(path for path in (results / FOLDER).glob("*") if path.is_dir()):
         paper, _, recipe = folder.name.partition("@")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from bench.records.schema import Record
 from bench.report.markdown import MISSING, format_number, table_from_dicts
 
-HEADING = "## Stated by others, not ranked"
+HEADING = "Stated by others, not ranked"
 EXPLANATION = (
     "Merged with `--accept-stated`: these have no predictions that give their numbers, or labels "
     "that nothing here could be compared with. They are in no board, mean, test, figure or claim."
@@ -15,11 +15,16 @@ WORDS = frozenset({"suite", "backbone", "recipe", "task", "method"})
 
 def render_stated(records: Iterable[Record]) -> str:
     """Return the section of a page that lists the records, a line each."""
-    lines = sorted((_line(record) for record in records), key=lambda line: tuple(line.values()))
-    return "\n\n".join((HEADING, EXPLANATION, table_from_dicts(lines, WORDS)))
+    table = table_from_dicts(stated_rows(records), WORDS)
+    return "\n\n".join((f"## {HEADING}", EXPLANATION, table))
 
 
-def _line(record: Record) -> dict[str, str]:
+def stated_rows(records: Iterable[Record]) -> list[dict[str, str]]:
+    """Return a row for each record, in the order of its entries."""
+    return sorted((_row(record) for record in records), key=lambda row: tuple(row.values()))
+
+
+def _row(record: Record) -> dict[str, str]:
     s = record.settings
     return {
         "suite": f"{s.suite} v{s.suite_version}",

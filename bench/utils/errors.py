@@ -17,17 +17,19 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:
+def unknown_name(kind: str, given: str, known: Iterable[str], instead: str = "") -> UserError:
     """Return the error for an unknown name: it suggests near ones or, failing those, lists all.
+
+    Of names by the hundred, the clause `instead` says where they are listed.
 
     >>> raise unknown_name("method", "vtp_deep", ["vpt_deep", "linear"])
     Traceback (most recent call last):
     bench.utils.errors.UserError: no method 'vtp_deep'; did you mean vpt_deep?
     """
-    choices = sorted(known)
+    choices = sorted(set(known))
     near = get_close_matches(given[:MAX_SHOWN], choices[:MAX_COMPARED], n=3)
     more = f" and {len(choices) - MAX_LISTED:,} more" if len(choices) > MAX_LISTED else ""
     listed = f"there are {', '.join(choices[:MAX_LISTED])}{more}"
-    hint = f"did you mean {', '.join(near)}?" if near else listed
+    hint = f"did you mean {', '.join(near)}?" if near else instead or listed
     shown = repr(given) if len(given) <= MAX_SHOWN else f"{given[:MAX_SHOWN]!r} ..."
     return UserError(f"no {kind} {shown}; {hint}")

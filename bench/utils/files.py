@@ -16,7 +16,7 @@ from pathlib import Path
 
 import platformdirs
 
-from bench.utils import parallel
+from bench.utils import folders, parallel
 
 REPO_ROOT = Path(__file__).parent.parent.parent
 CLOCK_TICK = 0.02  # seconds: the coarsest resolution of file times to reckon with
@@ -114,8 +114,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_files(folder: Path, contents: FileContents) -> list[Path]:
-    """Write files atomically, and remove those that should not be there; return the written."""
+    """Write files atomically, and remove those that should not be there; return the written.
+
+    Raises `UserError` where a name leads out of the folder, before anything is written.
+    """
     written = []
+    for name in contents:
+        folders.require_inside(folder, folder / name)
     for name, content in contents.items():
         if content is None:
             (folder / name).unlink(missing_ok=True)

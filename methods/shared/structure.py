@@ -89,6 +89,11 @@ def add_positions(model: nn.Module, patches: Tensor) -> Tensor:
     raise _no_tokens(model)
 
 
+def has_tokens(kind: type) -> bool:
+    """Return whether models of this class give every block the same sequence of tokens."""
+    return prefix_tokens.dispatch(kind) is not prefix_tokens.dispatch(object)
+
+
 def require_tokens(model: nn.Module) -> None:
     """Raise `Unsupported` unless every block gets the same sequence of prefix and patch tokens."""
     prefix_tokens(model)

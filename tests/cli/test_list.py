@@ -19,7 +19,20 @@ def test_list_names_every_method_suite_recipe_and_backbone(capsys):
     assert listed(capsys, "methods") == methods.names()
     assert listed(capsys, "suites") == card_names(SUITES_DIR)
     assert listed(capsys, "recipes") == card_names(RECIPES_DIR)
-    assert listed(capsys, "backbones") == list(backbone_cards())
+    found = [name for name in listed(capsys, "backbones") if not name.endswith(":")]
+    assert sorted(found) == sorted(backbone_cards())
+
+
+def test_backbones_are_listed_by_family(capsys):
+    assert main.main(["list", "backbones"]) == 0
+    families, below = [], {}
+    for line in capsys.readouterr().out.splitlines():
+        if not line.startswith(" "):
+            families.append(line.removesuffix(":"))
+        else:
+            below[line.split()[0]] = families[-1]
+    assert below == {name: card.family for name, card in backbone_cards().items()}
+    assert len(families) == len(set(families)) == len({c.family for c in backbone_cards().values()})
 
 
 def test_list_names_the_tasks_of_one_suite_or_of_all(capsys):

@@ -122,10 +122,11 @@ def test_an_image_of_two_classes_in_json_is_refused_by_an_import(
         (b"[" * 100_000, "cannot be read: it is nested too deeply"),
         (b'{"a\\u0000b.png": 0}', r"expected the path of an image, got 'a\\x00b.png'"),
         (b'{"a\\ud800.png": 0}', r"expected the path of an image, got 'a\\ud800.png'"),
-        (b'{"' + b"a" * 5000 + b'": 0}', r"expected the path of an image, got 'aaa[^ ]*\.\.\.'$"),
+        (b'{"' + b"a" * 5000 + b'": 0}', r"expected the path of an image, got 'aaa[^ ]* \.\.\. "),
         (b"[1, 2]", "holds a list, not classes by image"),
         (b'{"a": NaN', "cannot be read"),
     ],
+    ids=["digits", "nesting", "zero byte", "surrogate", "long name", "a list", "NaN"],
 )
 def test_json_that_is_made_to_harm_is_one_sentence(content: bytes, says: str) -> None:
     with pytest.raises(UserError, match=says) as caught:
@@ -135,7 +136,7 @@ def test_json_that_is_made_to_harm_is_one_sentence(content: bytes, says: str) ->
 
 
 def test_a_line_is_cut_where_a_message_shows_it() -> None:
-    with pytest.raises(UserError, match=r"expected a path and a label, got 'xxx[^ ]*\.\.\.'$"):
+    with pytest.raises(UserError, match=r"expected a path and a label, got 'xxx[^ ]* \.\.\. "):
         read(b"x" * 10_000)
 
 

@@ -288,7 +288,7 @@ def test_workers_end_with_who_started_them(cards: Path, tmp_path: Path) -> None:
     assert started
     process.kill()
     process.wait()
-    wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in started), 20)
+    wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in started), 120)
 
 
 def children(parent: int) -> list[int]:

@@ -77,6 +77,8 @@ def test_every_study_has_cells_under_quick(name: str, tmp_path: Path) -> None:
         ),
         ({"measure": '["nmi"]', "methods": '["linear"]', "vary": "{}", "figure": FIGURE},
          "nmi needs prompts; linear has none"),
+        ({"measure": '["nmi"]', "backbones": '["swin_tiny_patch4_window7_224"]', "figure": FIGURE},
+         "swin_tiny_patch4_window7_224 is a SwinTransformer, which has no one sequence of them"),
     ],
 )  # fmt: skip
 def test_a_faulty_card_is_refused_before_any_compute(

@@ -147,7 +147,7 @@ def test_positions_are_resampled_for_another_input_size(tmp_path, weights):
 
 def test_weights_of_another_patch_size_are_refused_not_resampled(tmp_path):
     path = saved(network(patch_size=16).state_dict(), tmp_path / "w.pth")
-    assert "patch_embed.proj.weight is (64, 3, 16, 16)" in refused(path)
+    assert "patch_embed.proj.weight is of 16 x 16 pixels; card wants 8 x 8" in refused(path)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +246,63 @@ def test_an_unknown_tag_is_answered_with_near_ones():
 
 
 @pytest.mark.parametrize(
+    "name", ["vit_base_patch16_225", "vit_base_patch16_224.mea", "vit_base_patch16_224.mocov4",
+             "vit_base_patch16_224.zzz", "ViT-B/16", "resnet", "zzz", ""],
+)  # fmt: skip
+def test_of_an_unknown_name_only_near_ones_are_said_and_none_twice(name):
+    says = unresolved(name) if name else str(backbones._unknown_backbone(name))
+    assert len(says) < 300
+    _, _, near = says.partition("did you mean ")
+    found = near.rstrip("?").split(", ")
+    assert len(set(found)) == len(found) <= 3
+
+
+def test_a_weights_file_in_place_of_a_backbone_is_called_one(tmp_path, weights):
+    path = saved(weights, tmp_path / "own.pth")
+    assert f"{path} is a file, not a backbone: name a model with it, MODEL@" in unresolved(
+        str(path)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "says"),
+    [
+        ("vit_base_patch14_dinov2", 225, "225 pixels in patches of 14: 224 or 238 would do"),
+        ("vit_base_patch16_224", 8, "8 pixels in patches of 16: 16 would do"),
+        ("vit_small_patch16_dinov3", 250, "250 pixels in patches of 16: 240 or 256 would do"),
+        ("swin_tiny_patch4_window7_224", 226, "226 pixels in patches of 4: 224 or 228 would do"),
+        ("convnext_tiny", 8, "8 x 8 pixels: "),
+    ],
+)
+def test_an_input_that_a_network_cannot_see_is_refused_with_near_sizes(name, size, says):
+    card = replace(load_backbone(name), weights="random", input_size=size)
+    with pytest.raises(UserError, match=f"{name} cannot see {says}"):
+        backbones.resolve(card)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("vit_base_patch14_dinov2", 224), ("convnext_tiny", 225), ("resnet50", 100)],
+)
+def test_an_input_of_another_size_that_a_network_can_see_is_taken(name, size):
+    card = replace(load_backbone(name), weights="random", input_size=size)
+    assert backbones.resolve(card).input.size == size
+
+
+def test_a_card_of_another_depth_than_its_file_s_is_told_both(tmp_path, weights):
+    path = saved(weights, tmp_path / "w.pth")
+    says = refused(path, architecture={**tiny.ARCHITECTURE, "depth": 3})
+    assert says.endswith("not weights of vit_tiny_patch16_224 with 3 blocks: it has 2")
+    path = saved(network("avg").state_dict(), tmp_path / "avg.pth")
+    assert refused(path, pooling="token").endswith("it has fc_norm, as pooling avg has")
+
+
+def test_a_state_dict_of_weights_that_start_at_random_is_refused(tmp_path):
+    card = tiny.backbone_card(tmp_path / "card.toml", state_dict="teacher")
+    assert "has no weights file, so no state dict teacher" in unresolved(str(card))
+
+
+@pytest.mark.parametrize(
     ("wrong", "near"),
     [({"embed_dmi": 64}, "embed_dmi"), ({"embed_dim": 65}, "65"), ({"depth": "two"}, "depth")],
 )
@@ -282,7 +339,9 @@ def test_timms_name_and_a_file_make_a_backbone(tmp_path, weights):
     assert (card.name, card.timm) == ("vit_tiny_patch16_224@own", "vit_tiny_patch16_224")
     own = replace(card, architecture=tiny.ARCHITECTURE, input_size=32)
     assert backbones.resolve(own).weights == path
-    assert f"{path} lacks blocks.10" in unresolved(f"vit_tiny_patch16_224@{path}")
+    assert "is of 8 x 8 pixels; vit_tiny_patch16_224@own wants 16 x 16" in unresolved(
+        f"vit_tiny_patch16_224@{path}"
+    )
 
 
 def test_a_card_without_weights_is_the_seeded_initialisation(tmp_path):

@@ -18,7 +18,8 @@ from bench.config import backbone
 from bench.config.backbone import RANDOM_WEIGHTS, canonical_name, load_backbone
 from bench.config.loading import WEIGHTS_DIR
 from bench.config.overrides import override_backbone
-from bench.models import backbones, weight_files
+from bench.models import backbones, pretrainings, weight_files
+from bench.models.checkpoints import Checkpoint
 from bench.report import ledgers, markdown, study_data
 from bench.report.frame import record_frame
 from bench.training import runner
@@ -134,7 +135,8 @@ def test_what_is_said_to_do_offline_does_not_change_the_protocol(
         backbones.find(name)
     (advised,) = re.findall(r"--backbones (\S+)@FILE", str(error.value))
     plain, other = load_backbone(name), load_backbone(f"{advised}@f.pth")
-    assert other == replace(plain, name=f"{name}@f", weights="f.pth")
+    of_the_file = backbone.OF_THE_FILE
+    assert other == replace(plain, name=f"{name}@f", weights="f.pth", **of_the_file)
 
 
 def test_the_advice_for_a_card_of_one_s_own_names_that_card(
@@ -173,9 +175,15 @@ def moco_positions(side: int, width: int) -> Tensor:
 def test_the_two_fixed_maps_of_positions_are_told_apart() -> None:
     map_ = mae_positions(4, 8)[0, 1:].unflatten(0, (4, 4))
     assert (map_[0, :, :4] == map_[1, :, :4]).all()
-    assert weight_files.detect_pretraining({"pos_embed": mae_positions(4, 8)})[0] == "mae"
-    assert weight_files.detect_pretraining({"pos_embed": moco_positions(4, 8)})[0] == "mocov3"
-    assert weight_files.detect_pretraining({"pos_embed": mae_positions(14, 64).half()})[0] == "mae"
+    assert recognised({"pos_embed": mae_positions(4, 8)}) == "mae"
+    assert recognised({"pos_embed": moco_positions(4, 8)}) == "mocov3"
+    assert recognised({"pos_embed": mae_positions(14, 64).half()}) == "mae"
+
+
+def recognised(weights: Weights) -> str:
+    """The pretraining of a file with these weights and a class token."""
+    found = Checkpoint(Path("w.pth"), {"cls_token": torch.zeros(1, 1, 8), **weights})
+    return pretrainings.detect_pretraining(found)[0]
 
 
 DECODER = {"mask_token": torch.zeros(1, 1, 8), "decoder_pos_embed": torch.zeros(1, 5, 8)}
@@ -232,7 +240,7 @@ def test_of_a_file_that_cannot_be_recognised_what_is_in_use_is_said(
 ) -> None:
     path = saved({"model": {k: v for k, v in change(learned).items() if k != "mask_token"}},
                  tmp_path / "w.pth")  # fmt: skip
-    assert weight_files.detect_pretraining(change(learned)) == ("", "")
+    assert recognised(change(learned)) == ""
     found = backbones.find(f"vit_tiny_patch16_224@{path}")
     assert seen(found) == ("token", 224, HALF, HALF)
     assert found.notes == ("what w.pth was pretrained by cannot be told: its input is timm's",)
@@ -254,14 +262,37 @@ def test_what_the_user_says_goes_before_what_is_recognised(
     assert seen(backbones.find(name, {"backbone.mean": [0, 0, 0]}))[2] == (0, 0, 0)
 
 
-def test_positions_for_another_size_and_a_card_that_says_all_are_left_alone(
-    tmp_path: Path, learned: Weights
-) -> None:
+def test_positions_for_another_size_are_recognised(tmp_path: Path, learned: Weights) -> None:
     path = saved(learned | {"pos_embed": mae_positions(14, 192)}, tmp_path / "w.pth")
-    card = load_backbone(f"vit_tiny_patch16_224.augreg_in21k@{path}")
-    assert weight_files.complete_card(card, path) == (card, "")
     found = backbones.find(f"vit_tiny_patch16_224@{path}", {"backbone.input_size": 112})
     assert seen(found) == ("avg", 112, *IMAGENET)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("vit_tiny_patch16_224.augreg_in21k", lambda w: w | {"pos_embed": mae_positions(14, 192)}),
+        ("vit_base_patch16_224.mae", lambda w: {"model": prefixed("base_encoder.", w)}),
+        ("vit_base_patch16_224.mocov3", lambda w: w | DECODER),
+    ],
+    ids=["a tag of timm's", "MAE's card", "MoCo v3's card"],
+)
+def test_a_card_named_after_another_pretraining_than_its_file_s_is_refused(
+    tmp_path: Path, learned: Weights, name: str, change: Any
+) -> None:
+    path = saved(change(learned), tmp_path / "w.pth")
+    with pytest.raises(UserError, match=f"as that of the card .*; {name} is of other weights"):
+        backbones.find(f"{name}@{path}")
+
+
+def test_a_card_of_one_s_own_may_use_a_file_otherwise_and_that_is_said(tmp_path: Path) -> None:
+    weights = weights_of(**tiny.ARCHITECTURE) | {"decoder_pos_embed": torch.zeros(1, 5, 8)}
+    path, statistics = saved(weights, tmp_path / "w.pth"), [list(one) for one in IMAGENET]
+    inputs = {"mean": statistics[0], "std": statistics[1]}
+    card = tiny.backbone_card(tmp_path / "mine.toml", weights=path.name, **inputs)
+    (note,) = backbones.find(str(card)).notes
+    assert note.startswith("w.pth holds decoder_pos_embed, as that of the card ")
+    assert note.endswith(": pooling token instead of avg")
 
 
 # --- set by the user
@@ -409,6 +440,54 @@ def test_the_footer_of_a_table_says_what_its_backbone_sees(run: Any, tmp_path: P
 # --- names that stand for several
 
 
+def refused(run: Any, capsys: pytest.CaptureFixture[str], *names: str) -> str:
+    assert run("--backbones", ",".join(names)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_two_backbones_of_one_name_are_refused_in_one_request(
+    run: Any, tmp_path: Path, cards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = weights_of(**tiny.ARCHITECTURE)
+    first = saved(weights, tmp_path / "a" / "w.pth")
+    second = saved({n: v + 0.1 for n, v in weights.items()}, tmp_path / "b" / "w.pt")
+    names = [f"{cards / 'small.toml'}@{path}" for path in (first, second)]
+    assert f"{names[0]} and {names[1]} would both be called small@w" in refused(run, capsys, *names)
+    other = tiny.backbone_card(tmp_path / "small.toml", pooling="avg")
+    names = [str(cards / "small.toml"), str(other)]
+    assert "would both be called small in records and tables" in refused(run, capsys, *names)
+
+
+def test_a_file_under_two_paths_is_one_backbone(run: Any, tmp_path: Path, cards: Path) -> None:
+    for name in ("a", "b"):
+        saved(weights_of(**tiny.ARCHITECTURE), tmp_path / name / "w.pth")
+    (tmp_path / "b" / "w.pth").write_bytes((tmp_path / "a" / "w.pth").read_bytes())
+    names = [f"{cards / 'small.toml'}@{tmp_path / name / 'w.pth'}" for name in ("a", "b")]
+    assert run("--backbones", ",".join(names)) == 0
+    assert len(records(tmp_path / "results")) == 1
+
+
+def test_a_state_dict_that_is_chosen_is_another_backbone_and_is_recorded(
+    run: Any, tmp_path: Path, cards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = weights_of(**tiny.ARCHITECTURE)
+    teacher = {n: v + 0.1 for n, v in weights.items()}
+    path = saved({"student": weights, "teacher": teacher}, tmp_path / "w.pth")
+    name = f"{cards / 'small.toml'}@{path}"
+    assert run("--backbones", name) == 0
+    assert "w.pth holds teacher and student: teacher is taken" in capsys.readouterr().err
+    assert run("--backbones", name, "--set", "backbone.state_dict=student") == 0
+    found = {record["settings"]["backbone"]: record for record in records(tmp_path / "results")}
+    assert set(found) == {"small@w", "small@w[state_dict=student]"}
+    chosen = found["small@w[state_dict=student]"]
+    assert chosen["settings"]["input"]["state_dict"] == "student"
+    assert "state_dict" not in found["small@w"]["settings"]["input"]
+    assert len({record["outcome"]["losses"][0] for record in found.values()}) == 2
+    assert run("--backbones", name, "--set", "backbone.state_dict=techer") == 2
+    assert "no state dict of w.pth 'techer'; did you mean teacher?" in capsys.readouterr().err
+
+
 def test_two_files_of_one_stem_share_no_table(cards: Path, tmp_path: Path) -> None:
     results, names = tmp_path / "results", []
     for folder, shift in (("a", 0.0), ("b", 0.1)):
@@ -416,8 +495,8 @@ def test_two_files_of_one_stem_share_no_table(cards: Path, tmp_path: Path) -> No
         weights["cls_token"] += shift
         path = saved(weights, tmp_path / folder / "w.pth")
         names.append(f"{cards / 'small.toml'}@{path}")
-    words = tiny.command("run", cards, results, "linear", "--backbones", ",".join(names))
-    assert main.main(words) == 0
+        words = tiny.command("run", cards, results, "linear", "--backbones", names[-1])
+        assert main.main(words) == 0
     assert [record["settings"]["backbone"] for record in records(results)] == ["small@w"] * 2
     titles = re.findall(
         r"^## (.*)", (results / "leaderboard.md").read_text(encoding="utf-8"), re.MULTILINE

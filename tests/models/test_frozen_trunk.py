@@ -1,6 +1,7 @@
 """The frozen trunk keeps no activations; the last block for the class token changes no number."""
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ import methods
 from bench.models import frozen_trunk, method_checks
 from bench.models.frozen_trunk import ForwardStep, last_block_for_class_token
 from bench.training import trainer
+from support import small_networks
 
 B, N, D = 4, 65, 64  # of the contract's backbone
 
@@ -170,3 +172,52 @@ def test_a_block_with_normalised_queries_and_layer_scale_is_served_alike():
         torch.testing.assert_close(
             frozen_trunk.forward_fn(model)(IMAGES), model(IMAGES), rtol=0, atol=1e-5
         )
+
+
+# Other families than ViTs
+
+
+def of_family(family: str, name: str):
+    """A small network of a family, to which a method is attached."""
+    if family == "eva":
+        changed = {"img_size": method_checks.PIXELS, "embed_dim": 32, "depth": 2, "num_heads": 2}
+        model = timm.create_model("vit_base_patch16_dinov3", num_classes=5, **changed).eval()
+        model.requires_grad_(False).head.requires_grad_(True)
+    else:
+        model = small_networks.build(family)
+    torch.manual_seed(0)
+    methods.create(name).attach(model)
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("family", "head", "last"),
+    [("eva", "head", "blocks.1"), ("swin", "head.fc", "layers.2.blocks.1"),
+     ("convnext", "head.fc", "stages.3.blocks.0"), ("resnet", "fc", "layer4.1")],
+)  # fmt: skip
+def test_every_family_s_frozen_trunk_ends_at_what_learns(family, head, last):
+    for name, first in (("linear", head), ("partial1", last)):
+        model = of_family(family, name)
+        split = frozen_trunk.split_at_first_trainable(model)
+        assert split.rest[0].name == first
+        with torch.no_grad():
+            assert torch.equal(split.logits(split.features(IMAGES)), model(IMAGES))
+
+
+@pytest.mark.parametrize("family", ["eva", "swin", "convnext", "resnet"])
+@pytest.mark.parametrize("name", ["full", "bias", "sidetune"])
+def test_no_family_has_a_frozen_trunk_below_what_learns_at_once(family, name):
+    model = of_family(family, name)
+    assert frozen_trunk.split_at_first_trainable(model) is None
+    assert frozen_trunk.forward_fn(model) is not model
+    with torch.no_grad():
+        assert torch.equal(frozen_trunk.forward_fn(model)(IMAGES), model(IMAGES))
+
+
+def test_a_network_with_another_forward_pass_is_run_whole():
+    changed, checkpointed, watched = (of_family("swin", "linear") for _ in range(3))
+    changed.forward_features = lambda images: images
+    checkpointed.set_grad_checkpointing(True)
+    watched.layers[1].register_forward_hook(lambda *_: None)
+    for model in (changed, checkpointed, watched):
+        assert frozen_trunk.forward_fn(model) is model

@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import struct
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.models import backbones, weight_checks, weight_files
+from bench.config.backbone import BackboneCard
+from bench.models import (
+    backbones,
+    checkpoints,
+    state_dicts,
+    weight_checks,
+    weight_conversion,
+    weight_files,
+)
 from bench.utils.errors import UserError
 from support import odd_files, tiny
 
@@ -131,6 +141,118 @@ def test_a_file_that_holds_no_weights_is_refused(
     assert capsys.readouterr().out == ""  # no code of the file's has run
 
 
+def names(*found: str) -> bytes:
+    """A file of tensors of these names."""
+    return saved({name: torch.zeros(1) for name in found})
+
+
+def tar() -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as packed:
+        packed.addfile(tarfile.TarInfo("w.pth"))
+    return stream.getvalue()
+
+
+def torchscript() -> bytes:
+    """As `torch.jit.save` writes them: with the code."""
+    members = ("m/data.pkl", b""), ("m/code/__torch__.py", b""), ("m/constants.pkl", b"")
+    return zipped(*members)
+
+
+SMALL = timm.create_model("vit_tiny_patch16_224", **tiny.ARCHITECTURE)
+CARD = BackboneCard(name="small", timm="vit_tiny_patch16_224")
+HUGGING_FACE = "embeddings.patch_embeddings.projection.weight"
+CALLED = {
+    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5 file, as Keras writes them"),
+    "GGUF": (b"GGUF" + bytes(99), "is a GGUF file"),
+    "gzip": (b"\x1f\x8b\x08" + bytes(99), "is compressed (gzip): unpack it first"),
+    "an array": (b"\x93NUMPY\x01\x00" + bytes(99), "is one array of NumPy's"),
+    "JSON": (b'{"weight_map": {}}', "is a text in JSON"),
+    "tar": (tar(), "is a tar archive: unpack it first"),
+    "TorchScript": (torchscript(), "is a program of TorchScript with its weights"),
+    "zip": (zipped(("a.txt", b"x"), ("b.txt", b"x")), "is a zip archive of a.txt, b.txt: unpack"),
+    "ViTModel": (names(HUGGING_FACE, "encoder.layer.0.x"), "holds a Hugging Face model"),
+    "ViTForImageClassification": (names(f"vit.{HUGGING_FACE}"), "holds a Hugging Face model"),
+    "CLIPModel": (
+        names("vision_model.embeddings.patch_embedding.weight", "logit_scale"),
+        "holds a Hugging Face model",
+    ),
+    "ResNetModel": (names("resnet.embedder.embedder.convolution.weight"), "holds a Hugging Face"),
+    "torchvision": (names("conv_proj.weight", "encoder.ln.bias"), "holds a model of torchvision's"),
+    "OpenMMLab": (names("backbone.patch_embed.projection.weight"), "holds a model of OpenMMLab's"),
+    "PEFT": (
+        names("base_model.model.blocks.0.attn.qkv.lora_A.weight"),
+        "holds an adapter of PEFT's without its backbone",
+    ),
+    "Flax": (names("params/encoder/kernel"), "holds a model of TensorFlow's or Flax's"),
+}
+
+
+@pytest.mark.parametrize(("content", "says"), CALLED.values(), ids=CALLED)
+def test_a_file_of_another_kind_is_called_what_it_is(
+    tmp_path: Path, content: bytes, says: str
+) -> None:
+    for ending in ("pth", "bin", "pth.tar"):
+        path = tmp_path / f"x.{ending}"
+        path.write_bytes(content)
+        with pytest.raises(UserError) as error:
+            checkpoints.read(path, SMALL)
+        assert str(error.value).startswith(f"{path} {says}")
+        assert str(error.value).isprintable()
+
+
+def test_a_folder_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"{tmp_path} is a folder, not a weights file: name the"):
+        backbones.find(f"vit_tiny_patch16_224@{tmp_path}")
+
+
+def test_safetensors_are_known_by_their_content(tmp_path: Path) -> None:
+    """Whatever the file is called, and whatever its first byte, the length of its header, is."""
+    for name in ("x.bin", "x.pth"):
+        save_file({"a": torch.ones(3)}, tmp_path / name)
+        assert torch.equal(weight_files.read(tmp_path / name)["a"], torch.ones(3))
+    for first in (b"<", b"{", b" <"):  # as a page, JSON, and a page after a blank begin
+        length = int.from_bytes(first.ljust(2, b"\1"), "little")
+        header = header_of(a=tensor_of([1], 0, 4)).ljust(length)
+        path = tmp_path / "x.safetensors"
+        path.write_bytes(safetensors_with(header, data=bytes(4)))
+        assert weight_files.read(path).keys() == {"a"}
+
+
+def arrays(**found: Any) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, **found)
+    return stream.getvalue()
+
+
+def lying_array() -> bytes:
+    """An array in an .npz that says that it has a terabyte of numbers."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": "<f4", "fortran_order": False, "shape": (2**38,)}
+    )
+    return zipped(("embedding/kernel.npy", stream.getvalue() + bytes(16)))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (arrays(a=np.array([{}], dtype=object)), "cannot be read as weights: it holds an array of"),
+        (arrays(a=np.array(["x"])), "cannot be read as weights: it holds an array of <U1"),
+        (lying_array(), "cannot be read as weights: it holds an array that says that it is"),
+        (zipped(("a.npy", b"none")), "cannot be read as weights"),
+        (arrays(a=np.zeros(3, np.float32)), "has 0 blocks; 2 were expected"),
+    ],
+    ids=["objects", "texts", "a terabyte", "no header", "another model's"],
+)
+def test_an_archive_of_odd_arrays_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "x.npz"
+    path.write_bytes(content)
+    with odd_files.time_limit(60), pytest.raises(UserError) as error:
+        weight_conversion.convert(checkpoints.read(path, SMALL), SMALL, CARD)
+    assert f"{path} {says}" in str(error.value)
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("make", odd_files.NOT_REGULAR, ids=lambda make: make.__name__)
 def test_weights_that_are_no_file_are_refused_when_the_request_is_read(
@@ -183,6 +305,7 @@ def test_files_as_they_are_released_are_read(tmp_path: Path, content: dict[str, 
     path = tmp_path / "x.pth"
     torch.save(content, path)
     found = weight_files.read(path)
-    wanted = content.get("model", content.get("state_dict", content))
+    wanted = state_dicts.flatten(content)
     assert found.keys() == wanted.keys()
+    assert len(wanted) >= 1
     assert all(isinstance(v, Tensor) and torch.equal(v, wanted[k]) for k, v in found.items())

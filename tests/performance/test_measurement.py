@@ -6,6 +6,7 @@ import torch
 from bench.performance import measurement
 from bench.performance.measurement import MIB, PerformanceRow
 from bench.utils.errors import UserError
+from support import odd_files
 from support.performance_lines import lines
 
 
@@ -77,3 +78,11 @@ def test_the_peak_memory_of_a_call_is_measured():
 
 def test_a_process_of_its_own_has_as_many_threads():
     assert measurement.run_in_subprocess(torch.get_num_threads) == torch.get_num_threads()
+
+
+@pytest.mark.parametrize("make", [odd_files.fifo, odd_files.endless, odd_files.sparse])
+def test_what_is_no_file_of_figures_is_refused_in_a_sentence(make, tmp_path):
+    path = tmp_path / measurement.CSV_FILE
+    make(path)
+    with odd_files.time_limit(60), pytest.raises(UserError, match="cannot be read: it is"):
+        measurement.read_csv(path)

@@ -113,3 +113,15 @@ def test_a_file_of_no_measurement_is_named(name: str, tmp_path: Path) -> None:
     path.rename(path.with_name(f"{name}.json"))
     (said,) = measurements.unreadable_measurements(tmp_path)
     assert f"{name}.json is no measurement" in said
+
+
+@pytest.mark.parametrize("linked", ["measures", f"measures/{CELL}"])
+def test_a_folder_of_measurements_that_leads_out_is_named_and_not_read(
+    linked: str, tmp_path: Path
+) -> None:
+    measurements.write_measurement(tmp_path / "outside", FOUND)
+    results = tmp_path / "results"
+    (results / linked).parent.mkdir(parents=True)
+    (results / linked).symlink_to(tmp_path / "outside" / linked)
+    (said,) = measurements.unreadable_measurements(results)
+    assert f"{results / linked} is a link that leads out of {results}" in said

@@ -19,6 +19,7 @@ from bench.records.store import Store
 from bench.report.known_labels import KnownLabels
 from bench.report.verdicts import Verdict, check_records
 from support import honest_records as honest
+from support import odd_files
 from support.honest_records import Made
 
 
@@ -416,3 +417,17 @@ def test_an_own_file_of_measurements_that_cannot_be_read_is_named(
     assert "1 records, 0 unsound" in shown.out
     assert "measurements: 1 unreadable" in shown.out
     assert str(odd) in shown.err
+
+
+@pytest.mark.parametrize("make", [odd_files.fifo, odd_files.endless, odd_files.sparse])
+@pytest.mark.parametrize("name", ["leaderboard.md", "statistics.md"])
+def test_what_stands_in_a_table_s_place_is_named_and_not_read(
+    make: Callable[[Path], None], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    honest.write(tmp_path, honest.honest())
+    main(["report", "--results", str(tmp_path)])
+    (tmp_path / name).unlink()
+    make(tmp_path / name)
+    with odd_files.time_limit(60):
+        assert main(["verify", "--results", str(tmp_path)]) == 1
+    assert f"{tmp_path / name} is not what the records give" in capsys.readouterr().err

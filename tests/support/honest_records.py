@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from bench.data import splits
 from bench.records.predictions import Predictions
 from bench.records.schema import Outcome, Record, Settings
 from bench.records.store import Store
+from methods.shared.hyperparameters import recorded_fields
 
 MINI, QUICK = load_suite("mini"), load_recipe("quick")
 TASK = MINI.find("sprites_location")
@@ -55,7 +56,7 @@ def _settings(method: str, seed: int) -> dict[str, Any]:
         "classes": TASK.classes,
         "split": split_of(TASK.name)[0],
         "method": method,
-        "fields": asdict(methods.create(method)) if method in methods.names() else {},
+        "fields": recorded_fields(methods.create(method)) if method in methods.names() else {},
         "backbone": "vit_mini_mae",
         "weights": "0123456789abcdef" * 4,
         "input": {"size": 32, "pooling": "token"},

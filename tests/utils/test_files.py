@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.utils import files
+from bench.utils.errors import UserError
 from bench.utils.files import write_atomically
 
 
@@ -131,3 +132,15 @@ def test_a_link_to_a_regular_file_is_followed_on_request(tmp_path):
     (tmp_path / "other").write_bytes(b"x")
     (tmp_path / "link").symlink_to("other")
     assert files.read_regular_file(tmp_path / "link", 10, follow_links=True) == b"x"
+
+
+@pytest.mark.parametrize("name", ["leaderboard.md", "pictures/a.svg"])
+def test_nothing_is_written_through_a_folder_that_leads_out(name, tmp_path):
+    outside, inside = tmp_path / "outside", tmp_path / "results"
+    outside.mkdir()
+    inside.mkdir()
+    (inside / "pictures").symlink_to(outside)
+    with pytest.raises(UserError, match=r"pictures is a link that leads out of .*results"):
+        files.write_files(inside, {name: b"x", "pictures/b.svg": None, "pictures/c.svg": b"x"})
+    assert not any(outside.iterdir())
+    assert [path.name for path in inside.iterdir()] == ["pictures"], "all or nothing"

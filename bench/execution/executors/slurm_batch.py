@@ -26,6 +26,7 @@ from bench.records.schema import Failure
 from bench.records.store import Store
 from bench.utils import parallel
 from bench.utils.errors import UserError
+from bench.utils.files import open_regular_file, read_regular_file
 
 LOG_FIELDS: dict[str, set[str]] = {  # of a message, by the name under which it has the cell
     "begun": set(),
@@ -33,6 +34,7 @@ LOG_FIELDS: dict[str, set[str]] = {  # of a message, by the name under which it 
     "ended": {"failure"},
     "elsewhere": set(),
 }
+MAX_FILE_BYTES = 2**26  # of a file of a batch: a job takes about 300 bytes
 DEFAULT_CELL_SECONDS = 5 * 60.0  # of a cell unlike any with a record
 
 
@@ -60,10 +62,8 @@ class BatchDir:
 
     def jobs(self) -> list[Job]:
         """Return the jobs in their order."""
-        return [
-            parse_job(line)
-            for line in (self.path / "jobs.jsonl").read_text(encoding="utf-8").splitlines()
-        ]
+        content = read_regular_file(self.path / "jobs.jsonl", MAX_FILE_BYTES)
+        return [parse_job(line) for line in content.decode("utf-8").splitlines()]
 
     def append_log(self, **message: Any) -> None:
         """Append a message to the log; only the running batch does."""
@@ -73,11 +73,12 @@ class BatchDir:
     def read_log(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
         """Return the messages from an offset of the log on, and the offset of the next one."""
         try:
-            with (self.path / "log.jsonl").open("rb") as log:
+            with open_regular_file(self.path / "log.jsonl") as log:
                 log.seek(offset)
-                whole = log.read().rpartition(b"\n")[0]  # not a line that is being written
+                content = log.read(MAX_FILE_BYTES)
         except FileNotFoundError:
             return [], offset
+        whole = content.rpartition(b"\n")[0]  # not a line that is being written
         messages = [found for line in whole.splitlines() if (found := parse_log_line(line))]
         return messages, offset + len(whole) + bool(whole)
 
@@ -95,8 +96,11 @@ class BatchDir:
 
     def dropped_cells(self) -> set[str]:
         """Return the cells that are to be left out."""
-        path = self.path / "dropped"
-        return set(path.read_text(encoding="utf-8").split()) if path.exists() else set()
+        try:
+            content = read_regular_file(self.path / "dropped", MAX_FILE_BYTES)
+        except FileNotFoundError:
+            return set()
+        return set(content.decode("utf-8").split())
 
 
 def parse_log_line(line: bytes) -> dict[str, Any] | None:

@@ -13,8 +13,10 @@ from markupsafe import Markup
 from bench.records.schema import Record
 from bench.report.boards import Board
 from bench.report.html import cells, leaderboard
-from bench.report.html.table import claims_table
+from bench.report.html.table import claims_table, stated_table
 from bench.report.leaderboard import EXPLANATION, NO_RECORDS
+from bench.report.stated import EXPLANATION as EXPLANATION_OF_STATED
+from bench.report.stated import HEADING, stated_rows
 from bench.utils.escaping import for_html
 
 NOT_THE_ELEMENT = re.compile(r"<\?.*?\?>|<!DOCTYPE[^>\[]*(?:\[.*?\])?[^>]*>|<!--.*?-->", re.DOTALL)
@@ -59,15 +61,19 @@ def render(
     records: Iterable[Record],
     claims: Sequence[Mapping[str, str]],
     pictures: Mapping[str, str],
+    stated: Iterable[Record] = (),
 ) -> str:
     """Return the page, the same bytes for the same records whatever their order.
 
     `claims` are rows of paper, dataset, model, metric, claimed, verified and status; `pictures`
-    are SVG files by caption.
+    are SVG files by caption; records that others have `stated` are listed by themselves.
     """
     return _load_template().render(
         **_template_variables(boards, {record.cell: record for record in records}),
         claims=claims_table(claims),
+        stated=stated_table(stated_rows(stated)),
+        stated_heading=HEADING,
+        stated_meaning=EXPLANATION_OF_STATED.replace("`", ""),
         pictures=[_inline_picture(i, *picture) for i, picture in enumerate(pictures.items())],
         many=MAX_RECORDS,
         empty=NO_RECORDS,

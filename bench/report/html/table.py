@@ -90,6 +90,31 @@ def claims_table(claims: Sequence[Mapping[str, str]]) -> DataTable:
     )
 
 
+STATED_COLUMNS = (
+    TableColumn("suite", menu=True),
+    TableColumn("backbone", menu=True),
+    TableColumn("recipe"),
+    TableColumn("task"),
+    TableColumn("method"),
+    TableColumn("seed", kind="number"),
+    TableColumn("accuracy", kind="number", hint="what its author states"),
+    TableColumn("cell"),
+)
+
+
+def stated_table(rows: Sequence[Mapping[str, str]]) -> DataTable:
+    """Return a line per record that others have stated, in the order given."""
+    lines = [[_plain_cell(column, row[column.name]) for column in STATED_COLUMNS] for row in rows]
+    return DataTable("others", STATED_COLUMNS, lines)
+
+
+def _plain_cell(column: TableColumn, text: str) -> TableCell:
+    if column.kind != "number":
+        return TableCell(text)
+    found = NUMBER.search(text)
+    return number_cell(float(found[0]) if found else None, text)
+
+
 def _claim_cell(column: TableColumn, text: str) -> TableCell:
     if column.kind == "number":
         found = NUMBER.search(text.replace(",", ""))

@@ -9,13 +9,20 @@ from torch import Tensor
 
 import methods
 from bench.data.loader import BatchLoader
+from bench.models import backbones
 from bench.training.measures import cka
 from bench.training.measures.nmi import RunningNMI
 from bench.training.trainer import eval_mode
 from bench.utils.errors import UserError, unknown_name
 from methods.shared.base import Model
 from methods.shared.prompts import HoldsPrompts
-from methods.shared.structure import blocks_of, embed_images, positions_by_block, prefix_tokens
+from methods.shared.structure import (
+    blocks_of,
+    embed_images,
+    has_tokens,
+    positions_by_block,
+    prefix_tokens,
+)
 
 ImageBatches = Iterable[tuple[Tensor, Tensor]]
 """Normalised images, (B, 3, H, W), and labels, (B,), in batches."""
@@ -67,6 +74,16 @@ def require_prompts(measure: str, method: str) -> None:
         raise unknown_name("method", method, methods.names())
     if not _adds_block_prompts(method):
         raise no_prompts_error(measure, method)
+
+
+def require_token_sequence(measure: str, backbone: str) -> None:
+    """Raise `UserError` if the blocks of the backbone called so differ in their patch tokens."""
+    kind = backbones.model_class(backbone)
+    if not has_tokens(kind):
+        raise UserError(
+            f"{measure} compares prompts with the patch tokens of every block; {backbone} is a "
+            f"{kind.__name__}, which has no one sequence of them"
+        )
 
 
 def no_prompts_error(measure: str, method: str) -> UserError:

@@ -156,6 +156,18 @@ def test_what_a_record_says_is_never_markup() -> None:
     assert len(Tags(text).every("id")) == len(Tags(render(row("bias", [60.0] * 5))).every("id")) - 3
 
 
+def test_what_others_have_stated_is_listed_by_itself_and_never_as_markup() -> None:
+    theirs = [replace(r, evidence="stated") for r in row(NASTY, [99.0, 98.0], backbone="odd")]
+    text = html.render(boards(forty()), forty(), [], {}, theirs)
+    first, second = lines(text, "others")
+    assert 'data-order="99">99.00' in first + second
+    assert escape(NASTY).replace("&quot;", "&#34;") in first
+    assert "<script>alert" not in text
+    assert len(lines(text, "records")) == len(forty())
+    assert "Stated by others, not ranked" in text
+    assert "Stated by others" not in render(forty())
+
+
 def test_a_row_leads_to_its_cells_and_a_cell_to_its_row() -> None:
     records = row("bias", [60.0] * 5) + row("lora", [70.0] * 5)
     text = render(records)
