@@ -24,7 +24,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--record", type=Path, help="a cell, by its record: write what it trains")
     what.add_argument("--format", help="write all results, as csv, parquet or latex")
     add("--out", type=Path, help="the file to write (default: named after the cell or the format)")
-    add("--merged", type=Path, help="instead, a plain timm model with the method folded in")
+    add("--merged", type=Path, help="also a checkpoint of timm's with the method folded in")
+    add("--peft", type=Path, help="also a folder with PEFT's own adapter, of a peft_... method")
     common.add_computing(parser)
     common.add_plugins(parser)
 
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format:
         return print_lines(_export_results(args.results, args.format, args.out))
     device = devices.resolve_device(args.device)
-    return print_lines(_export_cell(args.record, args.out, args.merged, args.data_root, device))
+    return print_lines(_export_cell(args, device))
 
 
 def _export_results(results: Path, kind: str, out: Path | None) -> Iterator[str]:
@@ -50,22 +51,25 @@ def _export_results(results: Path, kind: str, out: Path | None) -> Iterator[str]
     yield f"{path}: {len(records)} records"
 
 
-def _export_cell(
-    path: Path, out: Path | None, merged: Path | None, root: Path, device: str
-) -> Iterator[str]:
-    """Write what a record's cell trains; with `merged`, a plain model, too."""
-    record, where = store.read_record(path), torch.device(device)
-    cell = export.cell_of_record(record, root, device)
-    trained = out or Path(f"{record.cell}.safetensors")
+def _export_cell(args: argparse.Namespace, device: str) -> Iterator[str]:
+    """Write what a record's cell trains; with `merged` and `peft`, for other programs, too."""
+    record, where = store.read_record(args.record), torch.device(device)
+    cell = export.cell_of_record(record, args.data_root, device)
+    trained = args.out or Path(f"{record.cell}.safetensors")
     try:
         yield _describe(export.export_trained(cell, trained, where, lambda *_: None))
     except methods.Unsupported as error:
         raise UserError(f"cell {record.cell} has nothing to export: {error}") from None
-    if merged:
-        try:
-            yield _describe(export.export_merged(cell, trained, merged, where))
-        except methods.Unsupported as error:
-            raise UserError(f"{record.settings.method} cannot be merged: {error}") from None
+    others = (
+        (args.merged, export.export_merged, "cannot be merged"),
+        (args.peft, export.export_peft, "cannot leave as PEFT's adapter"),
+    )
+    for out, write, refusal in others:
+        if out:
+            try:
+                yield _describe(write(cell, trained, out, where))
+            except methods.Unsupported as error:
+                raise UserError(f"{record.settings.method} {refusal}: {error}") from None
     if record.outcome:
         yield f"the record says {record.outcome.accuracy:.2f} %"
 

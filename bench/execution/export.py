@@ -1,12 +1,14 @@
-"""Export of a cell's model: its trained tensors alone, or merged into a plain timm model."""
+"""Export of a cell's model: its trained tensors alone, merged into timm's model, or as PEFT's."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+import timm
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from bench.execution import plan
+from bench.execution import peft_export, plan
+from bench.execution.model_card import create_model_call, model_card
 from bench.execution.request import request_from_json
 from bench.models import backbones, weight_files
 from bench.records.schema import Record
@@ -62,7 +64,8 @@ def load_trained(cell: Cell, path: Path) -> Model:
 def export_merged(cell: Cell, path: Path, out: Path, device: torch.device) -> ExportedFile:
     """Merge the method of the file at `path` into a plain timm model, and write all its weights.
 
-    Raises `Unsupported` where the method's mathematics does not allow it.
+    They are a checkpoint for `timm.create_model`, with a model card beside it. Raises `Unsupported`
+    where the method's mathematics does not allow it.
     """
     model = load_trained(cell, path)
     merge_adapters(model)
@@ -73,8 +76,33 @@ def export_merged(cell: Cell, path: Path, out: Path, device: torch.device) -> Ex
     save_file(
         weights, out, metadata={"cell": cell.settings.digest(), "timm": cell.backbone.card.timm}
     )
-    plain.load_state_dict(load_file(out))
-    return _evaluate(cell, plain.eval(), out, device)
+    name, options = backbones.timm_arguments(cell.backbone.card, cell.backbone.input)
+    read = timm.create_model(
+        name, num_classes=cell.task.classes, checkpoint_path=str(out), **options
+    )
+    done = _evaluate(cell, read.eval(), out, device)
+    loading = f"import timm\n\nmodel = {create_model_call(cell, checkpoint_path=out.name)}"
+    card = model_card(cell, done.accuracy, "timm", loading)
+    out.with_suffix(".md").write_text(card, encoding="utf-8")
+    return done
+
+
+def export_peft(cell: Cell, path: Path, folder: Path, device: torch.device) -> ExportedFile:
+    """Write the file at `path`, of a method of peft's, as PEFT's own adapter with a model card.
+
+    Raises `Unsupported` for other methods, and where PEFT loads a model that scores otherwise.
+    """
+    loaded = peft_export.save_adapter(cell, load_trained(cell, path), folder)
+    done = _evaluate(cell, loaded, folder / "adapter_model.safetensors", device)
+    weights = f"the backbone's weights, sha256 {cell.backbone.sha256}"
+    loading = (
+        "import timm\nfrom peft import PeftModel\n\n"
+        f"base = {create_model_call(cell)}\n# load {weights}, into base\n"
+        f"model = PeftModel.from_pretrained(base, {folder.name!r})"
+    )
+    card = model_card(cell, done.accuracy, "peft", loading)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return done
 
 
 def _require_same_shapes(model: Model, plain: Model) -> None:

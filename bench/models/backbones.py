@@ -240,11 +240,16 @@ def _unknown_backbone(name: str) -> UserError:
     return unknown_name("backbone", name, known, hint)
 
 
-def _build(card: BackboneCard, input_spec: InputSpec, classes: int) -> Model:
+def timm_arguments(card: BackboneCard, input_spec: InputSpec) -> tuple[str, dict[str, Any]]:
+    """Return the name and the options with which timm creates the card's model."""
     name = card.timm.split(".")[0]
     kind = _require_family(card, name)
     pooling = {"global_pool": card.pooling} if card.pooling in ("token", "avg") else {}
-    options = {**_default_options(kind, input_spec.size), **card.architecture, **pooling}
+    return name, {**_default_options(kind, input_spec.size), **card.architecture, **pooling}
+
+
+def _build(card: BackboneCard, input_spec: InputSpec, classes: int) -> Model:
+    name, options = timm_arguments(card, input_spec)
     try:
         model = timm.create_model(name, num_classes=classes, **options)
         require_linear_heads(model)

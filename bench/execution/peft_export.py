@@ -1,0 +1,115 @@
+"""Export of a cell of peft's as PEFT's own adapter, which `PeftModel.from_pretrained` loads."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.models import backbones
+from bench.training.cell import Cell
+from bench.utils.errors import first_line
+from methods import Unsupported
+from methods.shared.base import Model
+from methods.shared.image_input import image_size
+from methods.shared.structure import heads_of
+
+ADAPTER, WRAPPED = "default", "base_model.model."
+RELATIVE_TOLERANCE = 1e-5  # of the largest score: the same sums, in another order at most
+
+
+def save_adapter(cell: Cell, model: Model, folder: Path) -> Model:
+    """Write the trained `model` as PEFT's adapter; return it as PEFT loads it from the folder.
+
+    Raises `Unsupported` for what is not peft's, and where the loaded model scores otherwise.
+    """
+    import peft  # slow to import
+
+    configs = getattr(model, "peft_config", {})
+    if ADAPTER not in configs:
+        raise Unsupported("only the methods called peft_... are PEFT's own")
+    config = deepcopy(configs[ADAPTER])
+    config.modules_to_save = _head_names(model)
+    with _unsupported_errors(), _no_warnings():
+        wrapped = peft.get_peft_model(_plain(cell), config, ADAPTER)
+        wrapped.load_state_dict(_renamed(_state(model), config.modules_to_save), strict=False)
+        wrapped.save_pretrained(folder)
+    return load_adapter(cell, model, folder)
+
+
+def load_adapter(cell: Cell, model: Model, folder: Path) -> Model:
+    """Load the adapter in a folder as others do; raises `Unsupported` if `model` scores otherwise.
+
+    `model` is what was exported.
+    """
+    import peft
+
+    with _unsupported_errors(), _no_warnings():
+        loaded = peft.PeftModel.from_pretrained(_plain(cell), folder).eval()
+        wanted, found = _scores(model.eval()), _scores(loaded.get_base_model())
+    apart, most = (found - wanted).abs().max(), wanted.abs().max()
+    if not apart <= RELATIVE_TOLERANCE * most:
+        raise Unsupported(
+            f"loaded by PEFT it scores otherwise, by {apart:.3g} where scores reach {most:.3g}"
+        )
+    return loaded
+
+
+def _plain(cell: Cell) -> Model:
+    """Return the pretrained timm model, with a head that is yet to be loaded."""
+    return backbones.load(cell.backbone, cell.task.classes, cell.recipe)
+
+
+def _head_names(model: Model) -> list[str]:
+    heads = {id(head) for head in heads_of(model)}
+    return [name for name, module in model.named_modules() if id(module) in heads]
+
+
+def _state(model: Model) -> dict[str, Tensor]:
+    """Return the model's tensors; those of a layer of peft's within another module, as if alone."""
+    state = model.state_dict()
+    for name, module in model.named_modules():
+        if hasattr(getattr(module, "layer", None), "get_base_layer"):
+            inside = f"{name}.layer."
+            state = {n.replace(inside, f"{name}."): tensor for n, tensor in state.items()}
+    return state
+
+
+def _renamed(state: dict[str, Tensor], heads: list[str]) -> dict[str, Tensor]:
+    """Return the tensors under PEFT's names: of its model, and of the heads that it saves."""
+    renamed = {}
+    for name, tensor in state.items():
+        head = next((h for h in heads if name.startswith(f"{h}.")), None)
+        own = f"{head}.modules_to_save.{ADAPTER}{name.removeprefix(head)}" if head else name
+        renamed[f"{WRAPPED}{own}"] = tensor
+    return renamed
+
+
+@torch.no_grad()
+def _scores(model: Any) -> Tensor:
+    """Return the logits of two images of noise, (2, C)."""
+    weight = next(model.parameters())
+    noise = torch.randn(2, 3, *image_size(model), generator=torch.Generator().manual_seed(0))
+    return model(noise.to(weight)).float().cpu()
+
+
+@contextmanager
+def _unsupported_errors() -> Iterator[None]:
+    """Raise what PEFT raises as `Unsupported`, in a sentence."""
+    try:
+        yield
+    except Exception as error:  # PEFT raises many kinds
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise Unsupported(f"PEFT cannot write or load it: {what}") from error
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Suppress what PEFT warns of: the effects of options, and the lack of a language model."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
