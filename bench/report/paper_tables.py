@@ -10,6 +10,7 @@ from bench.papers.claims import CLAIMS_PAGE, Claim, PaperEntry
 from bench.papers.layouts import ExpandedTable, Layouts, Paper, StandIns
 from bench.report import markdown
 from bench.report.markdown import table_from_dicts, table_from_rows
+from bench.report.paper_commands import commands_section
 from bench.report.paper_values import (
     ClaimCheck,
     ClaimChecker,
@@ -121,7 +122,8 @@ def _render_table(
     for title, rows in laid.sections:
         parts += [f"## {for_markdown(title)}"] if title else []
         parts.append(_section_table(laid.columns, rows, results))
-    return "\n\n".join([*parts, _footer(found, laid, results)]) + "\n"
+    commands = commands_section(laid.entries(), results.parts.recipe)
+    return "\n\n".join([*parts, _footer(found, laid, results), commands]) + "\n"
 
 
 def _section_table(

@@ -26,6 +26,7 @@ from bench.report.rows import machine_of, sample_sd
 if TYPE_CHECKING:
     import pandas as pd
 
+WHOLE_BACKBONE = "full"  # the method that trains all of it
 METRIC_DECIMALS = {"accuracy": 2, "params": 3, "total_params": 2, "init_seconds": 2}
 
 
@@ -125,20 +126,24 @@ class PaperResults:
         return fmean(fmean(v for t, v in values.items() if group_of[t] == g) for g in groups)
 
     def _total_params(self, entry: PaperEntry) -> MeasuredValue:
-        """Return the backbone with what all tasks add to it, over the backbone (VPT, Table 1)."""
+        """Return the backbone with what all tasks add to it, over the backbone (VPT, Table 1).
+
+        Under full fine-tuning no task keeps the backbone, which is then not stored beside them.
+        """
         tasks = [(suite, task.name) for suite, of_suite in entry.tasks.items() for task in of_suite]
         by_seed = [_outcomes_by_seed(self._records(entry, *task)) for task in tasks]
         firsts = [next(iter(outcomes.values())) for outcomes in by_seed if outcomes]
         tuned = sum(first.method_params + first.head_params for first in firsts)
         backbone = self._backbone_params(entry)
         whole = len(firsts) == len(tasks) and backbone
-        values = [(backbone + tuned) / backbone] if whole else []
+        kept = 0 if entry.method == WHOLE_BACKBONE else backbone
+        values = [(kept + tuned) / backbone] if whole else []
         return MeasuredValue(values, len(firsts), len(tasks))
 
     def _backbone_params(self, entry: PaperEntry) -> int:
         """Return the parameters that `full` trains without its head; 0: there is no such record."""
         frame = self.parts.records
-        full = frame[frame["ok"] & (frame["method"] == "full")]
+        full = frame[frame["ok"] & (frame["method"] == WHOLE_BACKBONE)]
         full = full[(full["backbone"] == entry.backbone) & full["suite"].isin(list(entry.tasks))]
         return int(full["method_params"].iloc[0]) if len(full) else 0
 
