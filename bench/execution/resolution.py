@@ -16,7 +16,7 @@ from bench.config.suite import Suite, Task
 from bench.execution import selection
 from bench.execution.request import FINAL_SPLITS, Request, SearchPoint
 from bench.execution.selection import CheckedData, SplitPair
-from bench.models import backbones, compilation
+from bench.models import backbones, compilation, identity
 from bench.models.backbones import Backbone
 from bench.records import description, serialising
 from bench.records.schema import PROMPTS_FROM, Settings
@@ -57,7 +57,7 @@ class ResolvedRequest:
         """The backbones by their names in the request; raises `UserError` for missing weights."""
         changes = self.request.changes
         found = {canonical_name(n): backbones.find(n, changes) for n in self.backbone_names}
-        backbones.require_distinct_names(found)
+        identity.require_distinct_names(found)
         return found
 
     def num_cells(self) -> int:
@@ -69,7 +69,7 @@ class ResolvedRequest:
         """Return the names of the backbones, sorted, and each backbone once: one may have two."""
         found = {}
         for name, one in sorted(self.backbones.items()):
-            found[backbones.identity(one)] = name
+            found[identity.key(one)] = name
         return list(found.values())
 
     @cached_property
@@ -181,7 +181,7 @@ class ResolvedRequest:
             "method": name,
             "backbone": backbone.card.name,
             "weights": backbone.sha256,
-            "input": {**asdict(backbone.input), **backbones.describe_model(backbone)},
+            "input": {**asdict(backbone.input), **identity.describe_model(backbone)},
             "recipe": self._protocol(recipe, at),
             "rates": recipe.rates(name),
             "code": methods.code(name),

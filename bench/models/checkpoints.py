@@ -10,13 +10,14 @@ from bench.models import npz_weights, state_dicts, weight_checks, weight_files
 from bench.utils.errors import UserError
 
 # names of other codes for a first convolution, or what stands in its place: CLIP and Perception
-# Encoder, ConvNeXt, AIMv2, BEiT-3, RADIO; timm converts all of them
+# Encoder, ConvNeXt, AIMv2, BEiT-3, RADIO, MobileCLIP; timm converts all of them
 FOREIGN_STEMS = (
     "conv1.weight",
     "downsample_layers.0.0.weight",
     "preprocessor.patchifier.proj.weight",
     "beit3.vision_embed.proj.weight",
     "radio_model.model.patch_generator.embedder.weight",
+    "image_encoder.model.patch_emb.0.block.conv.weight",
 )
 
 
@@ -25,7 +26,9 @@ class Checkpoint:
     """The weights of one model in a file."""
 
     path: Path
-    weights: dict[str, Tensor]  # under the file's names; of an .npz, as in the file
+    weights: dict[
+        str, Tensor
+    ]  # under the file's names; of an .npz, their shapes on the meta device
     is_npz: bool = False
     place: str = ""  # of the state dict in the file: ``state_dict.module.base_encoder``
     note: str = ""  # for the user: which of several state dicts it is

@@ -20,8 +20,9 @@ BLOCK = re.compile(r"(?:^|/)encoderblock_(\d+)/")
 
 
 def read(path: Path, model: Any) -> dict[str, Tensor]:
-    """Read the arrays of an .npz file by name; none is unpickled, and none larger than it says.
+    """Read the shapes of the arrays of an .npz file by name, as tensors on the meta device.
 
+    timm reads their values (`convert`): none is pickled or larger than its entry of the archive.
     Raises `UserError` for a `model` that timm does not fill from such a file, too.
     """
     if not hasattr(model, "load_pretrained"):
@@ -31,17 +32,20 @@ def read(path: Path, model: Any) -> dict[str, Tensor]:
         )
     try:
         with zipfile.ZipFile(path) as packed:
+            shapes = {}
             for entry in packed.infolist():
                 with packed.open(entry) as file:
-                    _require_sound(file, entry.file_size)
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+                    shapes[entry.filename.removesuffix(".npy")] = _shape(file, entry.file_size)
     except Exception as error:  # zip files and headers can be damaged in many ways
         raise UserError(f"{path} cannot be read as weights: {first_line(error)}") from None
+    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
 
 
-def _require_sound(file: IO[bytes], size: int) -> None:
-    """Raise `ValueError` for an array that is not plain numbers of the size of its entry."""
+def _shape(file: IO[bytes], size: int) -> tuple[int, ...]:
+    """Return the shape that an array's header says.
+
+    Raises `ValueError` for an array that is not plain numbers of the size of its entry.
+    """
     version = np.lib.format.read_magic(file)
     reads = {(1, 0): np.lib.format.read_array_header_1_0}
     read_header = reads.get(version, np.lib.format.read_array_header_2_0)
@@ -50,6 +54,7 @@ def _require_sound(file: IO[bytes], size: int) -> None:
         raise ValueError(f"it holds an array of {dtype}; real numbers were expected")
     if file.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize != size:
         raise ValueError(f"it holds an array that says that it is {shape}, and is of another size")
+    return tuple(shape)
 
 
 def convert(path: Path, arrays: Mapping[str, Tensor], model: Any) -> dict[str, Tensor]:

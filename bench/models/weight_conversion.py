@@ -5,9 +5,10 @@ import inspect
 import io
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import timm
 import torch
 from torch import Tensor
 
@@ -59,11 +60,19 @@ def _convert(found: Checkpoint, model: Model, card: BackboneCard) -> dict[str, T
     if found.is_npz:
         return npz_weights.convert(found.path, found.weights, model)
     weights = _as_timm_expects(found.weights)
-    filter_fn = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    filter_fn = _converter_of(model, card)
     if filter_fn is None:
         return weights
     with contextlib.redirect_stdout(io.StringIO()):  # timm prints what it tries
         return dict(filter_fn(weights, model, **_options(filter_fn, card)))
+
+
+def _converter_of(model: Model, card: BackboneCard) -> Callable[..., dict[str, Tensor]] | None:
+    """Return timm's converter for the model: that of the module that builds it, or of its class."""
+    builder = timm.model_entrypoint(card.timm.partition(".")[0])
+    modules = (sys.modules[one.__module__] for one in (builder, type(model)))
+    found = (getattr(module, "checkpoint_filter_fn", None) for module in modules)
+    return next(filter(None, found), None)
 
 
 def _as_timm_expects(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -231,6 +231,22 @@ def test_eva_02_after_masking_may_be_pooled_by_its_class_token(tmp_path: Path) -
     assert "fc_norm.weight" not in found
 
 
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("vit_base_mci_224", "vision_transformer_hybrid"),
+        ("deit_tiny_distilled_patch16_224", "vision_transformer"),
+        ("swin_tiny_patch4_window7_224", "swin_transformer"),
+    ],
+)
+def test_the_converter_is_that_with_which_timm_builds_the_model(name: str, module: str) -> None:
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    converter = weight_conversion._converter_of(model, BackboneCard(name="x", timm=name))
+    assert converter is not None
+    assert converter.__module__ == f"timm.models.{module}"
+
+
 # --- Google's arrays
 
 
