@@ -13,7 +13,8 @@ from rich.console import Console
 
 from bench.cli import main, streams
 from bench.execution import progress
-from bench.performance import parameter_counts
+from bench.performance import compatibility_page, parameter_counts
+from bench.performance.compatibility_page import EXAMPLES
 from bench.records.schema import Failure, Record
 from bench.records.store import Store
 from bench.utils.escaping import for_terminal
@@ -73,6 +74,7 @@ BAD = list(TEXTS.values())
 COMMANDS: dict[str, Words] = {
     "check-method": lambda *_: [["zz_broken"]],
     "claims": lambda r, _: [["--results", str(r)]],
+    "compatibility": lambda _, f: [["--out", str(f / "compatibility.md")]],
     "cost": lambda r, _: [["--results", str(r), "--methods", "zz_refused", "--rounds", "1"]],
     "data": lambda _, f: [
         ["status", *tiny_words(f)],
@@ -107,6 +109,7 @@ COMMANDS: dict[str, Words] = {
     "status": lambda r, f: [tiny_words(f, "--results", str(r))],
     "tune": lambda r, f: [tiny_words(f, "--results", str(r), "--methods", "bias", "--dry-run")],
     "verify": lambda r, _: [["--results", str(r)], [str(r)]],
+    "weights": lambda _, f: [["status", str(f / "small.toml")], ["check", str(f / "small.toml")]],
 }
 ANSWERS_IN_JSON = {"worker"}  # to the process that started it, in ASCII
 
@@ -138,6 +141,7 @@ def test_no_command_takes_a_text_for_more(
     for name, kind in (("zz_broken", "RuntimeError"), ("zz_refused", "Unsupported")):
         run_records.register(monkeypatch, name, run_records.Raising(error=kind, message=TITLE))
     monkeypatch.setattr(parameter_counts, "count_parameters", lambda *_: 0)
+    monkeypatch.setattr(compatibility_page, "EXAMPLES", {TITLE: EXAMPLES["ResNet"]})
     for words in COMMANDS[command](results, folder):
         act([command, *words])
         assert not printed(capsys), words
@@ -157,6 +161,7 @@ def test_no_command_s_complaint_takes_a_word_for_more(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(parameter_counts, "count_parameters", lambda *_: 0)
+    monkeypatch.setattr(compatibility_page, "EXAMPLES", {TITLE: EXAMPLES["ResNet"]})
     monkeypatch.chdir(tmp_path)  # a hostile name may be that of a folder to write
     first = next(iter(COMMANDS[command](results, folder)))
     places = [i for i, word in enumerate(first) if not word.startswith("--")]
