@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bench.utils.errors import UserError, first_line
+from bench.utils.errors import UserError
 
 
 class StandIn:
@@ -112,7 +112,7 @@ def _explain(error: Exception) -> str:
     text = _ESCAPE_CODES.sub("", str(error))
     refused, reason = _REFUSED_CLASS.search(text), _REASON.search(text)
     if not refused:
-        return reason[1] if reason else _ESCAPE_CODES.sub("", first_line(error))
+        return reason[1] if reason else text.strip().partition("\n")[0] or type(error).__name__
     name = refused[1].rstrip(".")
     module = " of a whole module" if name.startswith(_WHOLE_MODULES) else ""
     return (

@@ -221,6 +221,16 @@ def test_siglip_pooled_by_the_mean_has_all_but_the_attention_that_pools(
     assert torch.equal(found["pos_embed"], state["pos_embed"])
 
 
+def test_eva_02_after_masking_may_be_pooled_by_its_class_token(tmp_path: Path) -> None:
+    name, options = NETWORKS["eva02"]
+    model = timm.create_model(name, num_classes=2, global_pool="token", **options)
+    path = saved(layouts.eva02_mim(layouts.weights("eva02")), tmp_path / "w.pth")
+    card = BackboneCard(name="small", timm=name)
+    found = weight_conversion.convert(checkpoints.read(path, model), model, card)
+    assert torch.equal(found["norm.weight"], layouts.weights("eva02")["fc_norm.weight"])
+    assert "fc_norm.weight" not in found
+
+
 # --- Google's arrays
 
 
@@ -304,6 +314,13 @@ def test_which_of_several_is_taken_is_said_and_can_be_chosen(
     for name in prefixes:
         assert_same(ours(path, "vit", wanted=name), states[name])
         assert checkpoints.read(path, model, name).note.endswith(f"{name} is taken (as asked for)")
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vit", "swin"])
+def test_of_a_file_of_one_network_no_part_is_another(tmp_path: Path, kind: str) -> None:
+    state = layouts.prefixed("module.backbone.", layouts.weights(kind))
+    found = checkpoints.read(saved({"model": state}, tmp_path / "w.pth"), model_of(kind))
+    assert (found.place, found.note) == ("model.module.backbone", "")
 
 
 def test_a_state_dict_that_is_not_there_is_refused(tmp_path: Path) -> None:

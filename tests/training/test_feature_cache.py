@@ -405,10 +405,19 @@ def test_what_acts_in_training_is_not_trusted_though_the_scores_are_the_same(liv
     assert kept(model).note == DISTRUST
 
 
-def test_a_frozen_batch_norm_is_not_fixed():
+@pytest.mark.parametrize(
+    ("norm", "fixed"),
+    [
+        (nn.BatchNorm1d(64).requires_grad_(False), True),
+        (nn.BatchNorm1d(64, affine=False), False),
+        (nn.BatchNorm1d(64, track_running_stats=False).requires_grad_(False), False),
+    ],
+)
+def test_a_batch_norm_is_fixed_where_it_keeps_its_statistics(norm, fixed):
     model = adapted("linear")
-    model.blocks[1].ls1 = nn.BatchNorm1d(64).requires_grad_(False)
-    assert frozen_trunk.split_at_first_trainable(model).rest[0].name == "blocks.1"
+    model.blocks[1].ls1 = norm
+    first = frozen_trunk.split_at_first_trainable(model).rest[0].name
+    assert first == ("head" if fixed else "blocks.1")
 
 
 class Fading(nn.Module):
