@@ -9,6 +9,7 @@ import timm
 import torch
 
 from bench.cli.main import main
+from bench.execution import peft_export
 from support.tiny import ARCHITECTURE, command, write_all
 
 peft = pytest.importorskip("peft")
@@ -65,6 +66,28 @@ def test_only_peft_s_methods_leave_as_its_adapter(folder, tmp_path, capsys):
     wanted = "bench: vpt_deep cannot leave as PEFT's adapter: only the methods called peft_..."
     assert capsys.readouterr().err.splitlines()[-1].startswith(wanted)
     assert not out.exists()
+    assert not list(tmp_path.rglob("own.safetensors")), "refused before it trains"
+
+
+def test_names_that_others_do_not_take_are_refused_before_training(folder, tmp_path, capsys):
+    file = tmp_path / "file"
+    file.touch()
+    for more, said in (
+        (("--merged", tmp_path / "m.bin"), "--merged writes a file called ....safetensors"),
+        (("--peft", file), "--peft writes a folder"),
+    ):
+        status, _ = exported(folder, tmp_path / more[0], "peft_lora", *more)
+        assert status == 2
+        assert capsys.readouterr().err.splitlines()[-1].startswith(f"bench: {said}")
+        assert not list(tmp_path.rglob("own.safetensors"))
+
+
+def test_an_adapter_that_would_score_otherwise_is_not_left(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(peft_export, "_head_names", lambda model: [])
+    status, _ = exported(folder, tmp_path / "results", "peft_lora", "--peft", tmp_path / "adapter")
+    assert status == 2
+    assert "loaded by PEFT it scores otherwise" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("adapter_config.json"))
 
 
 def test_a_card_says_what_the_model_is_and_its_python_loads_it(folder, tmp_path, monkeypatch):
