@@ -79,7 +79,8 @@ def load_adapter(cell: Cell, model: Model, folder: Path) -> Model:
     apart, most = (found - wanted).abs().max(), wanted.abs().max()
     if not apart <= RELATIVE_TOLERANCE * most:
         raise Unsupported(
-            f"loaded by PEFT it scores otherwise, by {apart:.3g} where scores reach {most:.3g}"
+            f"loaded by PEFT it scores otherwise, by {apart:.3g} where scores reach {most:.3g}, as "
+            "where timm reads the weight of a layer that PEFT replaces; --merged works there"
         )
     return loaded
 

@@ -10,7 +10,7 @@ import torch
 
 from bench.cli.main import main
 from bench.execution import peft_export
-from support.tiny import ARCHITECTURE, command, write_all
+from support.tiny import ARCHITECTURE, backbone_card, command, write_all
 
 peft = pytest.importorskip("peft")
 NOISE = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -109,3 +109,23 @@ def test_a_card_says_what_the_model_is_and_its_python_loads_it(folder, tmp_path,
         made = {}
         exec(code, made)
         assert made["model"].eval()(NOISE).shape == (3, 2)
+
+
+def test_a_backbone_that_reads_weights_past_peft_s_layers_is_refused(folder, tmp_path, capsys):
+    small = {"embed_dim": 32, "depth": 2, "num_heads": 2}
+    card = backbone_card(
+        tmp_path / "b.toml",
+        timm="beit_base_patch16_224",
+        pooling="",
+        architecture=small,
+    )
+    results = tmp_path / "results"
+    words = command("run", folder, results, "peft_lora", "--backbones", str(card))
+    assert main(words) == 0
+    (record,) = results.rglob("peft_lora-seed0-*.json")
+    words = ["export", "--record", str(record), "--data-root", str(folder / "data")]
+    out = tmp_path / "own.safetensors"
+    assert main([*words, "--device", "cpu", "--out", str(out), "--peft", str(tmp_path / "a")]) == 2
+    assert "timm reads the weight of a layer that PEFT replaces" in capsys.readouterr().err
+    assert out.exists()
+    assert not (tmp_path / "a").exists()
