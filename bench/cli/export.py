@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -9,12 +10,14 @@ import torch
 import methods
 from bench.cli import common
 from bench.cli.common import print_lines
-from bench.execution import export
+from bench.execution import export, peft_export
 from bench.records import store
 from bench.report import boards, frame, generate
 from bench.training import devices
 from bench.utils import files
 from bench.utils.errors import UserError, unknown_name
+
+NO_ADAPTER = "cannot leave as PEFT's adapter"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -53,25 +56,40 @@ def _export_results(results: Path, kind: str, out: Path | None) -> Iterator[str]
 
 def _export_cell(args: argparse.Namespace, device: str) -> Iterator[str]:
     """Write what a record's cell trains; with `merged` and `peft`, for other programs, too."""
+    _require_writable(args.merged, args.peft)
     record, where = store.read_record(args.record), torch.device(device)
     cell = export.cell_of_record(record, args.data_root, device)
+    if args.peft:
+        with _refused(f"{record.settings.method} {NO_ADAPTER}"):
+            peft_export.require_adapter(cell)
     trained = args.out or Path(f"{record.cell}.safetensors")
-    try:
+    with _refused(f"cell {record.cell} has nothing to export"):
         yield _describe(export.export_trained(cell, trained, where, lambda *_: None))
-    except methods.Unsupported as error:
-        raise UserError(f"cell {record.cell} has nothing to export: {error}") from None
-    others = (
-        (args.merged, export.export_merged, "cannot be merged"),
-        (args.peft, export.export_peft, "cannot leave as PEFT's adapter"),
-    )
-    for out, write, refusal in others:
-        if out:
-            try:
-                yield _describe(write(cell, trained, out, where))
-            except methods.Unsupported as error:
-                raise UserError(f"{record.settings.method} {refusal}: {error}") from None
+    if args.merged:
+        with _refused(f"{record.settings.method} cannot be merged"):
+            yield _describe(export.export_merged(cell, trained, args.merged, where))
+    if args.peft:
+        with _refused(f"{record.settings.method} {NO_ADAPTER}"):
+            yield _describe(export.export_peft(cell, trained, args.peft, where))
     if record.outcome:
         yield f"the record says {record.outcome.accuracy:.2f} %"
+
+
+def _require_writable(merged: Path | None, adapter: Path | None) -> None:
+    """Raise `UserError` for names that timm or PEFT would not take."""
+    if merged and merged.suffix != ".safetensors":
+        raise UserError(f"--merged writes a file called ....safetensors; {merged} was given")
+    if adapter and adapter.exists() and not adapter.is_dir():
+        raise UserError(f"--peft writes a folder; {adapter} is a file")
+
+
+@contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """Raise `Unsupported` as a `UserError`, for the user asked for it."""
+    try:
+        yield
+    except methods.Unsupported as error:
+        raise UserError(f"{what}: {error}") from None
 
 
 def _describe(file: "export.ExportedFile") -> str:

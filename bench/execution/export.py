@@ -90,7 +90,7 @@ def export_merged(cell: Cell, path: Path, out: Path, device: torch.device) -> Ex
 def export_peft(cell: Cell, path: Path, folder: Path, device: torch.device) -> ExportedFile:
     """Write the file at `path`, of a method of peft's, as PEFT's own adapter with a model card.
 
-    Raises `Unsupported` for other methods, and where PEFT loads a model that scores otherwise.
+    Raises `Unsupported` where PEFT loads a model that scores otherwise.
     """
     loaded = peft_export.save_adapter(cell, load_trained(cell, path), folder)
     done = _evaluate(cell, loaded, folder / "adapter_model.safetensors", device)

@@ -5,40 +5,65 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench.models import backbones
+from bench.models import backbones, compatibility
 from bench.training.cell import Cell
+from bench.utils import files
 from bench.utils.errors import first_line
 from methods import Unsupported
 from methods.shared.base import Model
 from methods.shared.image_input import image_size
 from methods.shared.structure import heads_of
 
+FILES = "adapter_config.json", "adapter_model.safetensors"
 ADAPTER, WRAPPED = "default", "base_model.model."
 RELATIVE_TOLERANCE = 1e-5  # of the largest score: the same sums, in another order at most
 
 
-def save_adapter(cell: Cell, model: Model, folder: Path) -> Model:
-    """Write the trained `model` as PEFT's adapter; return it as PEFT loads it from the folder.
+def require_adapter(cell: Cell) -> None:
+    """Raise `Unsupported` unless the cell's method is PEFT's own; looked up without weights."""
+    with torch.device("meta"):
+        model = backbones.build(cell.backbone, cell.task.classes).requires_grad_(False)
+        error = compatibility.try_attach(cell.method, model)
+    if error:
+        raise error
+    _config_of(model)
 
-    Raises `Unsupported` for what is not peft's, and where the loaded model scores otherwise.
-    """
-    import peft  # slow to import
 
+def _config_of(model: Model) -> Any:
     configs = getattr(model, "peft_config", {})
     if ADAPTER not in configs:
         raise Unsupported("only the methods called peft_... are PEFT's own")
-    config = deepcopy(configs[ADAPTER])
+    return deepcopy(configs[ADAPTER])
+
+
+def save_adapter(cell: Cell, model: Model, folder: Path) -> Model:
+    """Write the trained `model` as PEFT's adapter; return it as PEFT loads it.
+
+    Raises `Unsupported`, and leaves the folder as it is, where the loaded model scores otherwise.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent) as written:
+        _write(cell, model, Path(written))
+        loaded = load_adapter(cell, model, Path(written))
+        files.write_files(folder, {name: Path(written, name).read_bytes() for name in FILES})
+    return loaded
+
+
+def _write(cell: Cell, model: Model, folder: Path) -> None:
+    import peft  # slow to import
+
+    config = _config_of(model)
     config.modules_to_save = _head_names(model)
     with _unsupported_errors(), _no_warnings():
         wrapped = peft.get_peft_model(_plain(cell), config, ADAPTER)
         wrapped.load_state_dict(_renamed(_state(model), config.modules_to_save), strict=False)
         wrapped.save_pretrained(folder)
-    return load_adapter(cell, model, folder)
 
 
 def load_adapter(cell: Cell, model: Model, folder: Path) -> Model:
@@ -54,7 +79,8 @@ def load_adapter(cell: Cell, model: Model, folder: Path) -> Model:
     apart, most = (found - wanted).abs().max(), wanted.abs().max()
     if not apart <= RELATIVE_TOLERANCE * most:
         raise Unsupported(
-            f"loaded by PEFT it scores otherwise, by {apart:.3g} where scores reach {most:.3g}"
+            f"loaded by PEFT it scores otherwise, by {apart:.3g} where scores reach {most:.3g}, as "
+            "where timm reads the weight of a layer that PEFT replaces; --merged works there"
         )
     return loaded
 

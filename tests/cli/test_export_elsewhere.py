@@ -9,7 +9,8 @@ import timm
 import torch
 
 from bench.cli.main import main
-from support.tiny import ARCHITECTURE, command, write_all
+from bench.execution import peft_export
+from support.tiny import ARCHITECTURE, backbone_card, command, write_all
 
 peft = pytest.importorskip("peft")
 NOISE = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -65,6 +66,28 @@ def test_only_peft_s_methods_leave_as_its_adapter(folder, tmp_path, capsys):
     wanted = "bench: vpt_deep cannot leave as PEFT's adapter: only the methods called peft_..."
     assert capsys.readouterr().err.splitlines()[-1].startswith(wanted)
     assert not out.exists()
+    assert not list(tmp_path.rglob("own.safetensors")), "refused before it trains"
+
+
+def test_names_that_others_do_not_take_are_refused_before_training(folder, tmp_path, capsys):
+    file = tmp_path / "file"
+    file.touch()
+    for more, said in (
+        (("--merged", tmp_path / "m.bin"), "--merged writes a file called ....safetensors"),
+        (("--peft", file), "--peft writes a folder"),
+    ):
+        status, _ = exported(folder, tmp_path / more[0], "peft_lora", *more)
+        assert status == 2
+        assert capsys.readouterr().err.splitlines()[-1].startswith(f"bench: {said}")
+        assert not list(tmp_path.rglob("own.safetensors"))
+
+
+def test_an_adapter_that_would_score_otherwise_is_not_left(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(peft_export, "_head_names", lambda model: [])
+    status, _ = exported(folder, tmp_path / "results", "peft_lora", "--peft", tmp_path / "adapter")
+    assert status == 2
+    assert "loaded by PEFT it scores otherwise" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("adapter_config.json"))
 
 
 def test_a_card_says_what_the_model_is_and_its_python_loads_it(folder, tmp_path, monkeypatch):
@@ -86,3 +109,23 @@ def test_a_card_says_what_the_model_is_and_its_python_loads_it(folder, tmp_path,
         made = {}
         exec(code, made)
         assert made["model"].eval()(NOISE).shape == (3, 2)
+
+
+def test_a_backbone_that_reads_weights_past_peft_s_layers_is_refused(folder, tmp_path, capsys):
+    small = {"embed_dim": 32, "depth": 2, "num_heads": 2}
+    card = backbone_card(
+        tmp_path / "b.toml",
+        timm="beit_base_patch16_224",
+        pooling="",
+        architecture=small,
+    )
+    results = tmp_path / "results"
+    words = command("run", folder, results, "peft_lora", "--backbones", str(card))
+    assert main(words) == 0
+    (record,) = results.rglob("peft_lora-seed0-*.json")
+    words = ["export", "--record", str(record), "--data-root", str(folder / "data")]
+    out = tmp_path / "own.safetensors"
+    assert main([*words, "--device", "cpu", "--out", str(out), "--peft", str(tmp_path / "a")]) == 2
+    assert "timm reads the weight of a layer that PEFT replaces" in capsys.readouterr().err
+    assert out.exists()
+    assert not (tmp_path / "a").exists()
