@@ -22,7 +22,7 @@ import scipy.io
 
 from bench.data import image_files
 from bench.prepare.archive_contents import MAX_MEMBER_BYTES, library_errors
-from bench.utils.errors import UserError, first_line
+from bench.utils.errors import UserError, first_line, reason
 from bench.utils.files import open_regular_file, read_regular_file
 
 MATLAB_HEADER_BYTES, MATLAB_COMPRESSED = 128, 15  # of version 5
@@ -94,8 +94,7 @@ def open_hdf5_array(path: Path, name: str, origin: object) -> Iterator[h5py.Data
         with open_regular_file(path, follow_links=True):  # HDF5 would wait for a FIFO
             file = h5py.File(path, "r")
     except OSError as error:
-        message = error.strerror or first_line(error)
-        raise UserError(f"{origin} is broken or cut short: {message}") from None
+        raise UserError(f"{origin} is broken or cut short: {reason(error)}") from None
     with file:
         yield _require_array(file, name, origin)
 
