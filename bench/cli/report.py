@@ -75,6 +75,4 @@ def _paper_lines(
         tables = paper_tables.render_tables(name, records, suite, recipe_name, against)
         if not tables:
             yield f"no table of {name} has a stand-in in suite {suite}"
-        for path, content in paper_tables.output_files(tables, results):
-            files.write_atomically(path, content)
-            yield str(path)
+        yield from map(str, files.write_files(results, paper_tables.output_files(tables)))

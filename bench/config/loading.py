@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.utils import files, text, toml
 from bench.utils.collector import paused_collector
-from bench.utils.errors import UserError, first_line, unknown_name
+from bench.utils.errors import UserError, reason, unknown_name
 from bench.utils.files import REPO_ROOT
 
 SUITES_DIR = REPO_ROOT / "datasets"
@@ -56,7 +56,7 @@ def _read_card(path: Path, kind: str) -> bytes:
     except FileNotFoundError:
         raise UserError(f"no {kind} card at {path}") from None
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        why = getattr(error, "strerror", None) or first_line(error)
+        why = reason(error)
         raise UserError(f"the {kind} card {path} cannot be read: {why}") from None
 
 

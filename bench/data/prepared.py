@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from bench.config.suite import Split, Task
 from bench.data.image_files import MAX_BYTES
+from bench.records import parsing
 from bench.utils import strict_json
 from bench.utils.errors import UserError
 from bench.utils.files import read_regular_file
@@ -178,7 +179,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         entry = str(first["loc"][0]) if first["loc"] else "entries"  # none: a name is at fault
-        where = ".".join([shorten(str(part)).strip("'") for part in first["loc"]] or ["card"])
+        where = parsing.format_place(first["loc"]) or "card"
         raise UserError(
             f"E-MANIFEST {path} does not say its {entry}: {where}: {first['msg']}"
         ) from None

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch.profiler import ProfilerActivity
 
 from bench.training import devices
-from bench.utils.errors import UserError, first_line
+from bench.utils.errors import UserError, reason
 from bench.utils.files import read_regular_file, write_atomically
 from bench.utils.tables import csv_from_dicts
 
@@ -170,7 +170,7 @@ def read_csv(path: Path) -> list[PerformanceLine]:
         text = read_regular_file(path, MAX_CSV_BYTES).decode("utf-8")
         lines = [_unflatten(line) for line in csv.DictReader(io.StringIO(text, newline=""))]
     except (OSError, ValueError, csv.Error) as error:
-        why = getattr(error, "strerror", None) or first_line(error)
+        why = reason(error)
         raise UserError(f"{path} cannot be read: {why}; {CSV_REMEDY}") from None
     try:
         return _lines_adapter.validate_python(lines)

@@ -170,3 +170,19 @@ def parse_errors(origin: object, member: str = "") -> Iterator[None]:
         where = f"{origin}: its member {member}" if member else str(origin)
         message = f"{type(error).__name__}: {first_line(error)}"
         raise UserError(f"{where} is not laid out as published ({message})") from None
+
+
+@contextmanager
+def library_errors(origin: object) -> Iterator[None]:
+    """Turn whatever a library raises while it reads a stranger's file into a `UserError`.
+
+    The readers of SciPy, HDF5 and pickle check little, and fail in ways that none of them
+    documents, such as an unbound variable.
+    """
+    try:
+        with parse_errors(origin):
+            yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{origin} cannot be read: {first_line(error)}") from None

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 from bench.records import entries, parsing, serialising
 from bench.records.markers import Table, Whole
 from bench.utils import folders, strict_json
-from bench.utils.errors import UserError, first_line
+from bench.utils.errors import UserError, reason
 from bench.utils.files import read_regular_file, write_atomically
 from bench.utils.text import format_duration
 
@@ -148,7 +148,7 @@ class Leases:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            self._note(path, getattr(error, "strerror", None) or first_line(error))
+            self._note(path, reason(error))
             return None
         if age < -MAX_CLOCK_SKEW:
             self._note(path, f"it was written {format_duration(-age)} from now")

@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from bench.utils import strict_json
-from bench.utils.errors import UserError, first_line
+from bench.utils.errors import UserError, first_line, reason
 from bench.utils.files import read_regular_file
 from bench.utils.names import shorten
 
@@ -50,7 +50,7 @@ def read_content(path: Path, limit: int, what: str) -> bytes:
     try:
         return read_regular_file(path, limit)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        why = getattr(error, "strerror", None) or first_line(error)
+        why = reason(error)
         raise UserError(f"{path} is not {what}: {why}") from None
 
 
@@ -58,14 +58,14 @@ def _describe(error: ValidationError) -> str:
     """Return the first error: the entry, what was given, and what was expected."""
     errors = error.errors(include_url=False, include_context=False)
     first = next((e for e in errors if e["type"] in EXPECTATIONS), errors[0])
-    where = _format_place(first["loc"]) or "it"
+    where = format_place(first["loc"]) or "it"
     kind, message = first["type"], first["msg"].removeprefix("Value error, ")
     expected = EXPECTATIONS.get(kind) or message[:1].lower() + message[1:]
     shown = "" if kind in SAY_ENOUGH else f", not {shorten(first['input'])}"
     return f"{where} {expected.removeprefix('input ')}{shown}"
 
 
-def _format_place(parts: Sequence[int | str]) -> str:
+def format_place(parts: Sequence[int | str]) -> str:
     """Format the place of an entry: ``settings.recipe.batch``; an unknown name may be any text."""
     plain = (part if isinstance(part, int) else ascii(part)[1:-1][:60] for part in parts)
     return ".".join(map(str, plain))

@@ -20,6 +20,7 @@ from bench.report.paper_values import (
 )
 from bench.utils import folders
 from bench.utils.escaping import for_markdown
+from bench.utils.files import FileContents
 from bench.utils.tables import csv_from_dicts, csv_text
 
 if TYPE_CHECKING:
@@ -81,9 +82,9 @@ def render_tables(
     return {**made, **{f"{folder}/{name}": text for name, text in compared.items()}}
 
 
-def output_files(made: Mapping[str, str], results: Path) -> list[tuple[Path, bytes]]:
-    """Return the files of `made` in a results folder, with their bytes."""
-    return [(results / FOLDER / name, content.encode()) for name, content in made.items()]
+def output_files(made: Mapping[str, str]) -> FileContents:
+    """Return the files of `made` by name in a results folder, with their bytes."""
+    return {f"{FOLDER}/{name}": content.encode() for name, content in made.items()}
 
 
 def render_existing(results: Path, records: "pd.DataFrame") -> dict[str, str]:

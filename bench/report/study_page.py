@@ -113,8 +113,7 @@ def write_study_by_name(name: str, is_quick: bool, results: Path) -> None:
     frame = record_frame(store.read_valid(Store(results))[0])
     named = load_study(name)
     contents = render_files(named, is_quick, study_data.records_by_cell(frame), results)
-    for file_name, text in _paper_table_files(named, is_quick, frame).items():
-        contents[f"{paper_tables.FOLDER}/{file_name}"] = text.encode()
+    contents |= paper_tables.output_files(_paper_table_files(named, is_quick, frame))
     write_files(results, contents)
 
 

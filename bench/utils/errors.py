@@ -17,6 +17,11 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
+def reason(error: BaseException) -> str:
+    """Return why a file cannot be used: the system's words, or else the error's first line."""
+    return getattr(error, "strerror", None) or first_line(error)
+
+
 def unknown_name(kind: str, given: str, known: Iterable[str], instead: str = "") -> UserError:
     """Return the error for an unknown name: it suggests near ones or, failing those, lists all.
 

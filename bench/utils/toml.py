@@ -61,9 +61,11 @@ def parse_value(text: str) -> Any:
 def _require_shallow(text: str) -> None:
     """Raise `NotToml` for what the parser would take very long over, or not come back from."""
     plain = _QUOTED.sub('"', text)
-    left, found = plain, 1
+    left = plain
     for _ in range(MAX_DEPTH):  # a level at a time, the innermost first
-        left, found = _INNERMOST.subn("", left) if found else (left, 0)
+        left, found = _INNERMOST.subn("", left)
+        if not found:
+            break
     unclosed = left.count("[") + left.count("{")
     if unclosed > MAX_DEPTH or _INNERMOST.search(left):
         raise NotToml(f"it nests tables or arrays more than {MAX_DEPTH} deep")

@@ -20,7 +20,7 @@ WORKER_MEMORY = 2e9  # bytes that a worker with a small backbone may take
 
 
 def make_executor(
-    results: Path, device: str, options: RunOptions, cells: Sequence[Cell] = ()
+    results: Path, device: str, options: RunOptions, cells: Sequence[Cell]
 ) -> Executor:
     """Make the executor of cells that keeps its records in `results`.
 
@@ -38,15 +38,15 @@ def make_executor(
 def _make_local(results: Path, device: str, options: RunOptions, cells: Sequence[Cell]) -> Executor:
     gpus = visible_gpus() if device == "cuda" else []
     require_gpus(options.processes, device, len(gpus))
-    groups, count = gpu_groups(gpus, options.processes), options.workers
-    small = bool(groups) or has_small_backbones(cells)
-    if count is None:
-        alone = options.processes > 1 or not small  # large ones have all cores for one cell
-        count = len(groups) * options.per_gpu or (1 if alone else workers_on_cpu(len(cells)))
-    if not count:
+    if options.workers == 0:
         if options.timeout:
             raise UserError("--timeout needs a process to stop: --workers from 1 was expected")
         return in_process.InProcessExecutor(results)
+    groups = gpu_groups(gpus, options.processes)
+    small = bool(groups) or has_small_backbones(cells)
+    count = options.workers or len(groups) * options.per_gpu
+    if not count:  # one cell of large backbones, or of many processes, has all cores
+        count = workers_on_cpu(len(cells)) if small and options.processes == 1 else 1
     argv = worker_process.worker_command(results, options.plugins)
     environments = list(worker_environments(count, groups, passive=not small))
     return local.LocalExecutor(argv, environments, options.timeout)

@@ -19,11 +19,10 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 import scipy.io
-from scipy.io.matlab import MatReadError
 
 from bench.data import image_files
-from bench.prepare.archive_contents import MAX_MEMBER_BYTES, parse_errors
-from bench.utils.errors import UserError, first_line
+from bench.prepare.archive_contents import MAX_MEMBER_BYTES, library_errors
+from bench.utils.errors import UserError, first_line, reason
 from bench.utils.files import open_regular_file, read_regular_file
 
 MATLAB_HEADER_BYTES, MATLAB_COMPRESSED = 128, 15  # of version 5
@@ -95,14 +94,13 @@ def open_hdf5_array(path: Path, name: str, origin: object) -> Iterator[h5py.Data
         with open_regular_file(path, follow_links=True):  # HDF5 would wait for a FIFO
             file = h5py.File(path, "r")
     except OSError as error:
-        message = error.strerror or first_line(error)
-        raise UserError(f"{origin} is broken or cut short: {message}") from None
+        raise UserError(f"{origin} is broken or cut short: {reason(error)}") from None
     with file:
         yield _require_array(file, name, origin)
 
 
 def _require_array(file: h5py.File, name: str, origin: object) -> h5py.Dataset:
-    with parse_errors(origin):
+    with library_errors(origin):
         data = file.get(name) if _is_inside(file, name) else None
         if not isinstance(data, h5py.Dataset):
             raise UserError(f"{origin} holds no array {name}")
@@ -122,7 +120,7 @@ def _is_inside(file: h5py.File, name: str) -> bool:
 def read_hdf5_array(data: h5py.Dataset, origin: object) -> np.ndarray:
     """Read a whole array, of labels for example."""
     _require_memory(math.prod(data.shape) * data.dtype.itemsize, origin)
-    with parse_errors(origin):
+    with library_errors(origin):
         return data[:]
 
 
@@ -135,10 +133,8 @@ def read_hdf5_rows(
     for shape in (chunk_shape, (step, *data.shape[1:])):
         _require_memory(math.prod(shape) * data.dtype.itemsize, origin)
     for chunk, members in groupby(wanted, key=lambda row: row // step):
-        try:
+        with library_errors(origin):
             block = data[chunk * step : (chunk + 1) * step]
-        except OSError as error:
-            raise UserError(f"{origin} is broken: {first_line(error)}") from None
         for row in members:
             yield row, block[row - chunk * step]
 
@@ -152,13 +148,10 @@ def _require_memory(size: int, origin: object) -> None:
 
 def read_matlab_variables(content: Path | bytes, origin: object, *names: str) -> list[Any]:
     """Load variables of a MATLAB file into memory, without dimensions of length 1."""
-    with parse_errors(origin):
-        try:
-            variables = scipy.io.loadmat(
-                _matlab_file(content, origin), squeeze_me=True, variable_names=list(names)
-            )
-        except (MatReadError, NotImplementedError) as error:
-            raise UserError(f"{origin} cannot be read: {error}") from None
+    with library_errors(origin):
+        variables = scipy.io.loadmat(
+            _matlab_file(content, origin), squeeze_me=True, variable_names=list(names)
+        )
     for name in names:
         if name not in variables:
             raise UserError(f"{origin} holds no variable {name}")
@@ -167,7 +160,7 @@ def read_matlab_variables(content: Path | bytes, origin: object, *names: str) ->
 
 def read_matlab_shape(content: Path | bytes, origin: object, name: str) -> tuple[int, ...]:
     """Return the shape of a variable of a MATLAB file without loading it."""
-    with parse_errors(origin):
+    with library_errors(origin):
         for variable, shape, _ in scipy.io.whosmat(_matlab_file(content, origin)):
             if variable == name:
                 return tuple(shape)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.prepare.archive_contents import parse_errors
+from bench.prepare.archive_contents import library_errors, parse_errors
 from bench.prepare.archives import find_file, folder_prefix, open_archive
 from bench.prepare.readers.base import (
     Files,
@@ -99,12 +99,12 @@ CIFAR_LAYOUTS: dict[str, tuple[str, str, Callable[[bytes, str], CifarRecords]]] 
 
 def _load_arrays(content: bytes, origin: str) -> Any:
     """Unpickle arrays in plain containers; refuse anything else, which could run code."""
-    try:
-        with parse_errors(origin):
+    with library_errors(origin):
+        try:
             _require_small_memo(content)
             return ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
-    except (pickle.UnpicklingError, ImportError) as error:
-        raise UserError(f"{origin} is refused: {error}") from None
+        except (pickle.UnpicklingError, ImportError) as error:
+            raise UserError(f"{origin} is refused: {error}") from None
 
 
 def _require_small_memo(content: bytes) -> None:

@@ -86,7 +86,7 @@ def claims_table(claims: Sequence[Mapping[str, str]]) -> DataTable:
     return DataTable(
         "papers",
         CLAIM_COLUMNS,
-        [[_claim_cell(c, claim[c.name]) for c in CLAIM_COLUMNS] for claim in claims],
+        [[_cell(c, claim[c.name]) for c in CLAIM_COLUMNS] for claim in claims],
     )
 
 
@@ -104,20 +104,14 @@ STATED_COLUMNS = (
 
 def stated_table(rows: Sequence[Mapping[str, str]]) -> DataTable:
     """Return a line per record that others have stated, in the order given."""
-    lines = [[_plain_cell(column, row[column.name]) for column in STATED_COLUMNS] for row in rows]
+    lines = [[_cell(column, row[column.name]) for column in STATED_COLUMNS] for row in rows]
     return DataTable("others", STATED_COLUMNS, lines)
 
 
-def _plain_cell(column: TableColumn, text: str) -> TableCell:
-    if column.kind != "number":
-        return TableCell(text)
-    found = NUMBER.search(text)
-    return number_cell(float(found[0]) if found else None, text)
-
-
-def _claim_cell(column: TableColumn, text: str) -> TableCell:
+def _cell(column: TableColumn, text: str) -> TableCell:
+    """Return a text as it is; in a column of numbers, it sorts by the first one in it."""
     if column.kind == "number":
         found = NUMBER.search(text.replace(",", ""))
-        return TableCell(text, float(found[0]) if found else SORTS_FIRST)
+        return number_cell(float(found[0]) if found else None, text)
     paper = ARXIV_ID.search(text) if column.name == "paper" else None
     return TableCell(text, link=f"https://arxiv.org/abs/{paper[0]}" if paper else "")

@@ -14,7 +14,7 @@ from bench.training.cell import Cell
 from bench.utils import parallel
 from support import tiny
 
-SMALL, LARGE = "vit_mini_sup", "large"  # a card of `large` is written
+SMALL, LARGE = "vit_mini_sup", "large.toml"  # whose card is written
 VIT_B_PARAMETERS = 85_798_656  # ViT-B/16 at 224 pixels, without a head
 PLENTY = 1e12  # bytes
 
@@ -23,7 +23,7 @@ PLENTY = 1e12  # bytes
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """A machine of eight cores, whose environment asks for nothing, and a card of a ViT-B."""
     about = {"timm": "vit_base_patch16_224", "input_size": 224, "architecture": {}}
-    tiny.backbone_card(tmp_path / f"{LARGE}.toml", **about)
+    tiny.backbone_card(tmp_path / LARGE, **about)
     monkeypatch.chdir(tmp_path)
     for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
@@ -33,8 +33,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPat
 
 
 def cells_with(*names: str) -> list[Cell]:
-    named = {SMALL: SMALL, LARGE: f"{LARGE}.toml"}
-    found = {name: backbones.find(named[name]) for name in set(names)}
+    found = {name: backbones.find(name) for name in set(names)}
     return [cast(Cell, SimpleNamespace(backbone=found[name])) for name in names]
 
 
@@ -124,4 +123,4 @@ def test_processes_that_train_a_cell_together_are_not_multiplied(machine):
 
 
 def test_parameters_are_those_of_the_backbone_without_its_head():
-    assert backbones.num_parameters(backbones.find(f"{LARGE}.toml")) == VIT_B_PARAMETERS
+    assert backbones.num_parameters(backbones.find(LARGE)) == VIT_B_PARAMETERS

@@ -200,6 +200,19 @@ def test_dimensions_that_lie_are_one_sentence(content):
     assert said.startswith("x.mat")
 
 
+@pytest.mark.parametrize("error", [UnboundLocalError, KeyError, IndexError, RuntimeError])
+@pytest.mark.parametrize("call", ["loadmat", "whosmat"])
+def test_whatever_a_library_raises_of_a_file_is_one_sentence(error, call, monkeypatch):
+    def fail(*_, **__):
+        raise error("local variable 'arr' referenced before assignment")
+
+    monkeypatch.setattr(scipy.io, call, fail)
+    read = {"loadmat": base.read_matlab_variables, "whosmat": base.read_matlab_shape}[call]
+    said = complaint(lambda: read(matlab((14, b"")), "x.mat", "y"))
+    assert said.startswith("x.mat ")
+    assert said.isprintable()
+
+
 def test_compressed_variables_are_still_read(tmp_path):
     scipy.io.savemat(tmp_path / "x.mat", {"y": np.arange(9)}, do_compression=True)
     [found] = base.read_matlab_variables(tmp_path / "x.mat", "x.mat", "y")

@@ -1,6 +1,7 @@
 """Odd values: numbers, names and files that a stranger could send."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,9 @@ def is_link(content: bytes | str) -> bool:
 def put(path: Path, content: bytes | str, outside: Path) -> None:
     """Make a file at `path` of these bytes, or of a kind of `FILE_KINDS`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_symlink() or path.is_file():
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    elif os.path.lexists(path):  # to write to an earlier FIFO waits, to a link goes elsewhere
         path.unlink()
     if isinstance(content, bytes):
         path.write_bytes(content)
