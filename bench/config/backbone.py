@@ -85,7 +85,10 @@ class BackboneCard:
     def _blocks(self, argument: str) -> int:
         """Return the number of blocks that an argument of the architecture asks for."""
         value = self.architecture.get(argument, 0)
-        return sum(value) if isinstance(value, list) else value
+        stages = value if isinstance(value, list) else [value]
+        if not all(isinstance(stage, int) for stage in stages):
+            raise ValueError(f"architecture.{argument} counts blocks; {value} was given")
+        return sum(map(int, stages))
 
 
 # what a card says of its weights file, which is not of another

@@ -61,21 +61,21 @@ def _check_flag(value: Any) -> bool:
     raise ValueError(f"true or false was expected; {shorten(value)} was given")
 
 
-def _check_argument(value: Any) -> int | list[int]:
-    """Return an argument of a model's constructor: a size, a count, or a flag as 0 or 1.
+def _check_argument(value: Any) -> int | float | list[int | float]:
+    """Return an argument of a model's constructor: a size, a count, a ratio, or a flag as 0 or 1.
 
     Or a list of these, one for each stage.
     """
     listed = value if isinstance(value, list | tuple) else [value]
     if len(listed) <= MAX_STAGES and all(map(_is_argument, listed)):
-        whole = [int(one) for one in listed]
-        return whole if listed is value else whole[0]
-    wanted = f"a whole number from 0 to {MAX_SIDE:,}, true or false, or a list of {MAX_STAGES}"
-    raise ValueError(f"{wanted} at most was expected; {shorten(value)} was given")
+        numbers = [int(one) if one == int(one) else one for one in listed]
+        return numbers if listed is value else numbers[0]
+    wanted = f"a number from 0 to {MAX_SIDE:,}, true or false, or a list of {MAX_STAGES} at most"
+    raise ValueError(f"{wanted} was expected; {shorten(value)} was given")
 
 
 def _is_argument(value: Any) -> bool:
-    return type(value) in (bool, int) and 0 <= value <= MAX_SIDE
+    return type(value) in (bool, int, float) and 0 <= value <= MAX_SIDE
 
 
 def _named(pattern: re.Pattern[str]) -> AfterValidator:
@@ -161,7 +161,7 @@ BatchOrNone = Annotated[int, whole(0, MAX_BATCH)]
 Count = Annotated[int, whole(0, MAX_COUNT)]
 Whole = Annotated[int, whole(-MAX_COUNT, MAX_COUNT)]
 Side = Annotated[int, whole(0, MAX_SIDE)]
-Argument = Annotated[int | list[int], BeforeValidator(_check_argument)]
+Argument = Annotated[int | float | list[int | float], BeforeValidator(_check_argument)]
 Percent = Annotated[float, real(0, 100)]
 WholePercent = Annotated[int, whole(0, 100)]
 Rate = Annotated[float, real(0, MAX_RATE)]

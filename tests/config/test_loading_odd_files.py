@@ -173,6 +173,7 @@ def test_a_source_s_files_stay_in_its_folder(tmp_path: Path, name: str) -> None:
         *({"input_size": size} for size in (-1, 10**9, True, "224", 1.5)),
         *({"mean": mean} for mean in ([0, 0], [0, 0, "0"], [0, 0, True], [0, 0, 1e300])),
         *({"architecture": {"depth": depth}} for depth in (-1, 10**6, 1.5, "2")),
+        *({"architecture": {"mlp_ratio": ratio}} for ratio in (-0.5, float("nan"), float("inf"))),
         {"timm": "a\nb"},
         {"weights": "a\nb"},
     ],
@@ -187,6 +188,14 @@ def test_a_backbone_out_of_bounds_is_refused(tmp_path: Path, changed: dict[str, 
 def test_a_flag_of_an_architecture_is_one(tmp_path: Path) -> None:
     path = tiny.backbone_card(tmp_path / "own.toml", architecture={"qkv_bias": False})
     assert load_backbone(str(path)).architecture == {"qkv_bias": 0}
+
+
+def test_a_fraction_of_an_architecture_is_kept_and_a_whole_number_is_whole(tmp_path: Path) -> None:
+    given = {"init_values": 1e-5, "mlp_ratio": 4.0, "depths": [2.0, 2]}
+    path = tiny.backbone_card(tmp_path / "own.toml", architecture=given)
+    found = load_backbone(str(path)).architecture
+    assert found == {"init_values": 1e-5, "mlp_ratio": 4, "depths": [2, 2]}
+    assert type(found["mlp_ratio"]) is int
 
 
 @pytest.mark.parametrize("name", ["../x", "a\nb", "vit@../x(1).pth", "x" * 300, "vit@" + "x" * 300])
