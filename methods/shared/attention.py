@@ -111,8 +111,12 @@ def mix_values(
     attn: Any, x: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None
 ) -> Tensor:
     """Compute the output of `attn` for `x`, (B, N, D), from its queries, keys and values."""
-    mixed = _dot_product_attention(attn, q, k, v, bias).transpose(1, 2).flatten(2)  # (B, N, D)
-    return attention_output(attn, x, mixed)
+    return attention_output(attn, x, mixed_values(attn, q, k, v, bias))
+
+
+def mixed_values(attn: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Compute what the attention's last layer reads, (B, N, D): the heads' values, mixed."""
+    return _dot_product_attention(attn, q, k, v, bias).transpose(1, 2).flatten(2)
 
 
 def _project_with_extra(
