@@ -26,6 +26,12 @@ def project_qkv(attn: nn.Module, x: Tensor, **positions: Any) -> tuple[Tensor, T
 
 
 @singledispatch
+def project_queries(attn: nn.Module, x: Tensor) -> Tensor:
+    """Project `x`, (B, N, D), to queries without positions, (B, H, N, D / H)."""
+    return project_qkv(attn, x)[0]
+
+
+@singledispatch
 def attention_bias(attn: nn.Module, **positions: Any) -> Tensor | None:
     """Return what the attention adds to its logits for its own tokens, (1, H, N, N)."""
     return None
