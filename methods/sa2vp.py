@@ -162,7 +162,7 @@ class MapEnd(nn.Module):
 
 @dataclass(frozen=True)
 class SA2VP(Method):
-    """A map of prompts beside the tokens, through the same frozen blocks (sections 3.2 and 3.3).
+    """A map of prompts beside the tokens, through the same frozen blocks.
 
     In each block one side attends to the other, through the block's own frozen norm and attention,
     and adds `weight` times an MLP of the result: the map in every fourth block from the first on,
