@@ -70,6 +70,8 @@ class Bottleneck(nn.Module):
 class SequentialAdapter(nn.Module):
     """A layer or a block whose output y becomes ``y + adapter(y)``."""
 
+    branch = "adapter"
+
     def __init__(self, layer: nn.Module, adapter: nn.Module):
         super().__init__()
         self.layer, self.adapter = layer, adapter
@@ -81,6 +83,8 @@ class SequentialAdapter(nn.Module):
 
 class ParallelAdapterBlock(nn.Module):
     """A block with an adapter parallel to its MLP; the adapter's input is not normalised."""
+
+    branch = "adapter"
 
     def __init__(self, block: Block, adapter: nn.Module, scale: float):
         super().__init__()
@@ -128,6 +132,10 @@ class Adapter(Method):
         require_choice("an adapter's init", self.init, INITS)
         require_dropout_rate("an adapter's dropout", self.dropout)
 
+    @property
+    def identity_at_start(self) -> bool:
+        return self.init in ("identity", "zeros")
+
     def attach(self, model: VisionTransformer) -> None:
         require_pre_norm(model)
         how = self.width, self.activation, self.init, self.dropout
@@ -171,6 +179,8 @@ class AdapterPlus(Method):
 
     width: int = 8
     drop_path: float = 0.1
+
+    identity_at_start = False
 
     def __post_init__(self) -> None:
         require_size("Adapter+'s width", self.width)

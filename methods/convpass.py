@@ -49,6 +49,8 @@ class Bypass(nn.Module):
 class BypassedLayer(nn.Module):
     """``layer(x) + scale * bypass(x)``."""
 
+    branch = "bypass"
+
     def __init__(self, layer: nn.Module, bypass: Bypass, scale: float):
         super().__init__()
         self.layer, self.bypass, self.scale = layer, bypass, scale
@@ -68,6 +70,8 @@ class Convpass(Method):
     rank: int = 8
     scale: float = 1.0
     dropout: float = 0.1
+
+    spatial_rule = "convolves the grid of patches; each prefix token by itself"
 
     def __post_init__(self) -> None:
         require_size("Convpass's rank", self.rank)

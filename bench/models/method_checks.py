@@ -14,27 +14,28 @@ from dataclasses import asdict
 
 import timm
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.models import weight_files
 from bench.models.training_mode import set_training_mode
 from methods import Method
 from methods.shared.base import Model
 from methods.shared.structure import heads_of
 
 CLASSES, IMAGES, PIXELS = 5, 4, 64
+NOT_COUNTED = -100  # label of an image that no loss counts
 
 
 class FakeBatches:
     """Batches of noise, (4, 3, 64, 64) each, which can be iterated over repeatedly."""
 
-    def __init__(self, dtype: torch.dtype = torch.float32, count: int = 2):
+    def __init__(self, dtype: torch.dtype = torch.float32, count: int = 2, relabelled: int = 0):
         generator = torch.Generator().manual_seed(1)
         shape = (IMAGES, 3, PIXELS, PIXELS)
         self.batches = [
             (
                 torch.randn(shape, generator=generator, dtype=dtype),
-                torch.randint(CLASSES, (IMAGES,), generator=generator),
+                (torch.randint(CLASSES, (IMAGES,), generator=generator) + relabelled) % CLASSES,
             )
             for _ in range(count)
         ]
@@ -86,7 +87,7 @@ def train_briefly(method: Method, model: Model, steps: int = 3) -> Model:
     set_training_mode(model)
     for epoch, (images, labels) in enumerate(FakeBatches(_dtype(model), steps), start=1):
         optimiser.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
+        method.loss(model, model, images, labels).backward()
         optimiser.step()
         method.after_epoch(model, epoch)
     return model.eval()
@@ -177,31 +178,71 @@ def check_batch_independence(method: Method, bare: Model) -> None:
     torch.testing.assert_close(alone, together[:1], rtol=0, atol=1e-9)
 
 
+def check_loss(method: Method, bare: Model) -> None:
+    """Its loss is a sum over images, or it says that it takes whole batches."""
+    with double_precision():
+        model = prepare_copy(method, copy.deepcopy(bare).double())
+        images, labels = FakeBatches(torch.float64).batches[0]
+        with torch.no_grad():
+            mean, total = (
+                method.loss(model, model, images, labels, reduction=reduction)
+                for reduction in ("mean", "sum")
+            )
+            padded = torch.where(torch.arange(IMAGES) < 1, labels, NOT_COUNTED)
+            parts = [
+                method.loss(model, model, *shard, reduction="sum")
+                for shard in ((images[1:], labels[1:]), (images, padded))
+            ]
+    assert mean.shape == (), f"a loss has shape {tuple(mean.shape)}"
+    torch.testing.assert_close(total, IMAGES * mean, rtol=0, atol=1e-9)
+    if not method.whole_batch:
+        torch.testing.assert_close(torch.stack(parts).sum(), total, rtol=0, atol=1e-9)
+
+
+def check_stored(method: Method, bare: Model) -> None:
+    """The tensors stored in a file give the same scores."""
+    model = copy.deepcopy(bare)
+    ids = weight_files.tensor_ids(model)
+    method.prepare(model, FakeBatches())
+    train_briefly(method, model)
+    fresh = copy.deepcopy(bare)
+    method.attach(fresh)
+    stored = weight_files.stored_tensors(method, model, ids)
+    weight_files.load_adapter_state(fresh, method.unpack(fresh, stored))
+    images = FakeBatches().batches[0][0]
+    with torch.no_grad():
+        torch.testing.assert_close(fresh.eval()(images), model(images), rtol=0, atol=1e-5)
+
+
 def check_half_precision(method: Method, bare: Model) -> None:
     """It learns under bf16 autocast."""
     model = prepare_copy(method, bare).train()
     images, labels = FakeBatches().batches[0]
-    with torch.autocast("cpu", torch.bfloat16):
-        scores = model(images)
-    F.cross_entropy(scores.float(), labels).backward()
-    assert scores.isfinite().all(), "some scores are not finite"
+
+    def scores(inputs: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return model(inputs).float()
+
+    loss = method.loss(model, scores, images, labels)
+    loss.backward()
+    assert loss.isfinite(), "the loss is not finite"
     gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     nonfinite = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
     assert not nonfinite, f"gradients are not finite: {nonfinite}"
 
 
 def check_checkpointing(method: Method, bare: Model) -> None:
-    """Gradient checkpointing changes neither scores nor gradients."""
+    """Gradient checkpointing changes neither loss nor gradients."""
     with double_precision():
         results = []
         for checkpointing in (False, True):
             model = prepare_copy(method, copy.deepcopy(bare).double())
             model.set_grad_checkpointing(checkpointing)
             images, labels = FakeBatches(torch.float64).batches[0]
-            scores = model(images)
-            F.cross_entropy(scores, labels).backward()
+            loss = method.loss(model, model, images, labels)
+            loss.backward()
             grads = [p.grad for p in model.parameters() if p.grad is not None]
-            results.append([scores.detach(), *grads])
+            results.append([loss.detach(), *grads])
     for plain, checkpointed in zip(*results, strict=True):
         torch.testing.assert_close(checkpointed, plain, rtol=0, atol=1e-10)
 
@@ -214,6 +255,48 @@ def check_compiled(method: Method, bare: Model) -> None:
         expected = model(images)
         compiled = torch.compile(model, backend="eager")(images)
     torch.testing.assert_close(compiled, expected, rtol=0, atol=1e-5)
+
+
+def check_identity(method: Method, bare: Model) -> None:
+    """It changes logits when it attaches if, and only if, it says so (`identity_at_start`)."""
+    with double_precision(), torch.no_grad():
+        bare, images = copy.deepcopy(bare).double(), FakeBatches(torch.float64).batches[0][0]
+        model = copy.deepcopy(bare)
+        method.attach(model)
+        apart = float((model.eval()(images) - bare(images)).abs().max())
+    # peft decomposes some weights in float32, which rounds at 1e-7
+    assert method.identity_at_start == (apart < 1e-6), (
+        f"identity_at_start is {method.identity_at_start}; logits differ by {apart:.3g}"
+    )
+
+
+def check_labels(method: Method, bare: Model) -> None:
+    """Other labels give the same start, unless it says that it reads them (`reads_labels`)."""
+    starts = []
+    for relabelled in (0, 1):
+        torch.manual_seed(0)
+        model = copy.deepcopy(bare)
+        method.prepare(model, FakeBatches(_dtype(model), relabelled=relabelled))
+        starts.append(model.state_dict())
+    changed = [n for n, value in starts[0].items() if not torch.equal(value, starts[1][n])]
+    assert method.reads_labels or not changed, f"labels change {changed[:3]}, and more or less"
+
+
+def check_preparation(method: Method, bare: Model) -> None:
+    """Data change nothing of the backbone: weights, buffers, mode, gradients."""
+    for mode in (False, True):
+        model, attached = (copy.deepcopy(bare).train(mode) for _ in range(2))
+        own, untouched = _own_tensors(model), _own_tensors(attached)
+        method.prepare(model, FakeBatches(_dtype(model)))
+        method.attach(attached)  # which may change weights: PiSSA takes its factors out of them
+        changed = [name for name, value in own.items() if not torch.equal(value, untouched[name])]
+        graded = [n for n, p in model.named_parameters() if p.grad is not None]
+        assert not changed + graded, f"changed: {changed[:3]}; with gradients: {graded[:3]}"
+        assert model.training is mode, f"a model in mode {mode} comes out in mode {not mode}"
+
+
+def _own_tensors(model: Model) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def check_serialisable(method: Method, bare: Model) -> None:
