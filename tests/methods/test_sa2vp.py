@@ -121,10 +121,10 @@ def test_the_loss_is_shared_between_the_scores_of_tokens_and_of_the_map():
     )
 
 
-def test_no_loss_holds_the_map_of_an_evaluation():
-    model = adapted(vit())
-    with torch.no_grad():
-        model(images())
+def test_the_map_is_kept_for_a_loss_alone():
+    model, method = adapted(vit()), methods.create("sa2vp", width=6)
+    method.loss(model, model, images(), LABELS)
+    model(images())
     with pytest.raises(RuntimeError, match="nothing was handed over"):
         model.blocks[-1].map.pop()
 
