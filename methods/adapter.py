@@ -70,6 +70,8 @@ class Bottleneck(nn.Module):
 class SequentialAdapter(nn.Module):
     """A layer or a block whose output y becomes ``y + adapter(y)``."""
 
+    branch = "adapter"
+
     def __init__(self, layer: nn.Module, adapter: nn.Module):
         super().__init__()
         self.layer, self.adapter = layer, adapter
@@ -81,6 +83,8 @@ class SequentialAdapter(nn.Module):
 
 class ParallelAdapterBlock(nn.Module):
     """A block with an adapter parallel to its MLP; the adapter's input is not normalised."""
+
+    branch = "adapter"
 
     def __init__(self, block: Block, adapter: nn.Module, scale: float):
         super().__init__()

@@ -49,6 +49,8 @@ class Bypass(nn.Module):
 class BypassedLayer(nn.Module):
     """``layer(x) + scale * bypass(x)``."""
 
+    branch = "bypass"
+
     def __init__(self, layer: nn.Module, bypass: Bypass, scale: float):
         super().__init__()
         self.layer, self.bypass, self.scale = layer, bypass, scale

@@ -77,6 +77,8 @@ UPDATES: dict[str, type[LowRankUpdate] | type[QueryValueUpdate]] = {
 class LoRALinear(nn.Module):
     """``linear(x) + update(x)``."""
 
+    branch = "update"
+
     def __init__(
         self,
         linear: nn.Linear,

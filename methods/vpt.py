@@ -57,11 +57,11 @@ class VPT(Method):
     def attach(self, model: VisionTransformer) -> None:
         starts = list(self._initial_prompts(model))
         project = self._projection_layer(model.embed_dim)
-        how = self.pool_prompts, self.dropout, project
+        how = self.pool_prompts, self.dropout
         if self.deep:
-            add_deep_prompts(model, starts, self.form, *how)
+            add_deep_prompts(model, starts, self.form, *how, [project] * len(starts))
         else:
-            add_shallow_prompts(model, starts[0], *how, carry=self.carry_prompts)
+            add_shallow_prompts(model, starts[0], *how, project, self.carry_prompts)
         for prompts in prompts_of(model):
             prompts.requires_grad_(not self.frozen)
 

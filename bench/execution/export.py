@@ -47,7 +47,7 @@ def export_trained(
     """Train the cell, write its trained tensors, and evaluate what is read back on test."""
     done = runner.train(cell, device, progress)
     out.parent.mkdir(parents=True, exist_ok=True)
-    tensors = weight_files.adapter_state_dict(done.model, done.backbone_tensor_ids)
+    tensors = weight_files.stored_tensors(cell.method, done.model, done.backbone_tensor_ids)
     save_file(tensors, out, metadata={"cell": cell.settings.digest()})
     return _evaluate(cell, load_trained(cell, out), out, device)
 
@@ -57,7 +57,8 @@ def load_trained(cell: Cell, path: Path) -> Model:
     torch.manual_seed(cell.settings.seed)
     model = backbones.load(cell.backbone, cell.task.classes, cell.recipe)
     cell.method.attach(model)
-    weight_files.load_adapter_state(model, weight_files.read(path))
+    tensors = cell.method.unpack(model, weight_files.read(path))
+    weight_files.load_adapter_state(model, tensors)
     return model.eval()
 
 

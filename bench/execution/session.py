@@ -169,7 +169,12 @@ def plan_finals(state: TuningState, results: Path) -> Plan:
 def select_cells(
     planned: Plan, store: Store, options: RunOptions, tried: Collection[str] = ()
 ) -> Sequence[Cell]:
-    """Select the cells that are to be run now; those `tried` before count towards the limit."""
+    """Select the cells that are to be run now; those `tried` before count towards the limit.
+
+    Raises `UserError` where processes would share batches that are one whole.
+    """
+    if options.processes > 1:
+        _require_divisible(planned.cells)
     cells = planned.cells if options.force else planned.pending()
     cells = [cell for cell in cells if cell.digest not in tried] if tried else cells
     if options.only == "failed":
@@ -177,6 +182,16 @@ def select_cells(
     if options.limit_cells is None:
         return cells
     return cells[: max(0, options.limit_cells - len(tried))]
+
+
+def _require_divisible(cells: Iterable[Cell]) -> None:
+    """Raise `UserError` for a method whose loss is no sum over images."""
+    whole = sorted({cell.settings.method for cell in cells if cell.method.whole_batch})
+    if whole:
+        raise UserError(
+            f"the loss of {', '.join(whole)} compares the images of a batch with each other: "
+            "processes cannot share it; leave out --processes"
+        )
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def _class_token_output(block: nn.Module, inner: Block, x: Tensor) -> Tensor:
     """Compute ``block(x)[:, :1]`` for a block that wraps `inner`, or is it."""
     prompts = []
     if isinstance(block, KeyValuePromptBlock):
-        prompts.append(keys_and_values(inner.attn, inner.norm1(block.project(block.prompts))))
+        prompts.append(keys_and_values(inner.attn, inner.norm1(block.seen())))
     return finish_block(inner, x[:, :1], attend_first_token(inner.attn, inner.norm1(x), *prompts))
 
 

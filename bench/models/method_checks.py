@@ -14,15 +14,16 @@ from dataclasses import asdict
 
 import timm
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.models import weight_files
 from bench.models.training_mode import set_training_mode
 from methods import Method
 from methods.shared.base import Model
 from methods.shared.structure import heads_of
 
 CLASSES, IMAGES, PIXELS = 5, 4, 64
+NOT_COUNTED = -100  # label of an image that no loss counts
 
 
 class FakeBatches:
@@ -86,7 +87,7 @@ def train_briefly(method: Method, model: Model, steps: int = 3) -> Model:
     set_training_mode(model)
     for epoch, (images, labels) in enumerate(FakeBatches(_dtype(model), steps), start=1):
         optimiser.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
+        method.loss(model, model, images, labels).backward()
         optimiser.step()
         method.after_epoch(model, epoch)
     return model.eval()
@@ -177,31 +178,71 @@ def check_batch_independence(method: Method, bare: Model) -> None:
     torch.testing.assert_close(alone, together[:1], rtol=0, atol=1e-9)
 
 
+def check_loss(method: Method, bare: Model) -> None:
+    """Its loss is a sum over images, or it says that it takes whole batches."""
+    with double_precision():
+        model = prepare_copy(method, copy.deepcopy(bare).double())
+        images, labels = FakeBatches(torch.float64).batches[0]
+        with torch.no_grad():
+            mean, total = (
+                method.loss(model, model, images, labels, reduction=reduction)
+                for reduction in ("mean", "sum")
+            )
+            padded = torch.where(torch.arange(IMAGES) < 1, labels, NOT_COUNTED)
+            parts = [
+                method.loss(model, model, *shard, reduction="sum")
+                for shard in ((images[1:], labels[1:]), (images, padded))
+            ]
+    assert mean.shape == (), f"a loss has shape {tuple(mean.shape)}"
+    torch.testing.assert_close(total, IMAGES * mean, rtol=0, atol=1e-9)
+    if not method.whole_batch:
+        torch.testing.assert_close(torch.stack(parts).sum(), total, rtol=0, atol=1e-9)
+
+
+def check_stored(method: Method, bare: Model) -> None:
+    """The tensors stored in a file give the same scores."""
+    model = copy.deepcopy(bare)
+    ids = weight_files.tensor_ids(model)
+    method.prepare(model, FakeBatches())
+    train_briefly(method, model)
+    fresh = copy.deepcopy(bare)
+    method.attach(fresh)
+    stored = weight_files.stored_tensors(method, model, ids)
+    weight_files.load_adapter_state(fresh, method.unpack(fresh, stored))
+    images = FakeBatches().batches[0][0]
+    with torch.no_grad():
+        torch.testing.assert_close(fresh.eval()(images), model(images), rtol=0, atol=1e-5)
+
+
 def check_half_precision(method: Method, bare: Model) -> None:
     """It learns under bf16 autocast."""
     model = prepare_copy(method, bare).train()
     images, labels = FakeBatches().batches[0]
-    with torch.autocast("cpu", torch.bfloat16):
-        scores = model(images)
-    F.cross_entropy(scores.float(), labels).backward()
-    assert scores.isfinite().all(), "some scores are not finite"
+
+    def scores(inputs: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return model(inputs).float()
+
+    loss = method.loss(model, scores, images, labels)
+    loss.backward()
+    assert loss.isfinite(), "the loss is not finite"
     gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     nonfinite = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
     assert not nonfinite, f"gradients are not finite: {nonfinite}"
 
 
 def check_checkpointing(method: Method, bare: Model) -> None:
-    """Gradient checkpointing changes neither scores nor gradients."""
+    """Gradient checkpointing changes neither loss nor gradients."""
     with double_precision():
         results = []
         for checkpointing in (False, True):
             model = prepare_copy(method, copy.deepcopy(bare).double())
             model.set_grad_checkpointing(checkpointing)
             images, labels = FakeBatches(torch.float64).batches[0]
-            scores = model(images)
-            F.cross_entropy(scores, labels).backward()
+            loss = method.loss(model, model, images, labels)
+            loss.backward()
             grads = [p.grad for p in model.parameters() if p.grad is not None]
-            results.append([scores.detach(), *grads])
+            results.append([loss.detach(), *grads])
     for plain, checkpointed in zip(*results, strict=True):
         torch.testing.assert_close(checkpointed, plain, rtol=0, atol=1e-10)
 

@@ -17,6 +17,7 @@ from bench.models import pickled_weights, state_dicts, weight_checks
 from bench.models.training_mode import moving_statistics
 from bench.utils.errors import UserError, first_line
 from bench.utils.files import sha256_of_file
+from methods import Method
 from methods.shared.base import Model
 
 _known_finite = set[str]()  # sha256 of files that were checked
@@ -91,6 +92,17 @@ def adapter_state_dict(model: Model, backbone_ids: set[int]) -> dict[str, Tensor
         if tensor.requires_grad or id(tensor) not in backbone_ids - moved:
             names.setdefault(id(tensor), name)
     return {name: state[name].detach().cpu().contiguous() for name in names.values()}
+
+
+def stored_tensors(method: Method, model: Model, backbone_ids: set[int]) -> dict[str, Tensor]:
+    """Return what a file holds of a trained model: its adapter state dict, packed by the method."""
+    packed = method.pack(model, adapter_state_dict(model, backbone_ids))
+    return {name: tensor.cpu().contiguous() for name, tensor in packed.items()}
+
+
+def num_bytes(tensors: Mapping[str, Tensor]) -> int:
+    """Return the size of the tensors' values."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 def load_adapter_state(model: Model, tensors: dict[str, Tensor]) -> None:

@@ -30,7 +30,7 @@ from bench.performance.measurement import (
 from bench.training import devices, trainer
 from bench.utils.files import write_atomically
 from bench.utils.tables import csv_from_dicts
-from methods import Unsupported
+from methods import Method, Unsupported
 from methods.shared.base import Model
 
 CLASSES, SEED, WARM_UP = 10, 0, 2
@@ -74,6 +74,7 @@ class BenchmarkedModel:
     """A model with its optimiser and one batch."""
 
     job: CostJob
+    method: Method
     model: Model
     backbone_tensor_ids: set[int]
     images: Tensor  # (B, 3, H, W)
@@ -85,7 +86,8 @@ class BenchmarkedModel:
         """Run one training step."""
         set_training_mode(self.model)
         scores = frozen_trunk.forward_fn(self.model)
-        trainer.train_step(scores, self.optimiser, self.images, self.labels, self.precision)
+        loss = trainer.loss_fn(self.method, self.model, scores, self.precision)
+        trainer.train_step(loss, self.optimiser, self.images, self.labels)
 
     @torch.no_grad()
     def eval_step(self) -> None:
@@ -127,7 +129,7 @@ def build_model(job: CostJob) -> BenchmarkedModel:
         trainer.param_groups(model, method, recipe, rate)
     )
     precision = devices.resolve_precision(recipe.precision, device)
-    return BenchmarkedModel(job, model, bare, images, labels, optimiser, precision)
+    return BenchmarkedModel(job, method, model, bare, images, labels, optimiser, precision)
 
 
 def time_interleaved(acts: Sequence[Callable[[], None]], rounds: int, device: str) -> list[float]:
@@ -165,7 +167,7 @@ def _measure_peak_memory(job: CostJob) -> float:
 def _cost_row(
     one: BenchmarkedModel, rounds: int, train_ms: float, test_ms: float, peak_mb: float
 ) -> Cost:
-    kept = weight_files.adapter_state_dict(one.model, one.backbone_tensor_ids).values()
+    kept = weight_files.stored_tensors(one.method, one.model, one.backbone_tensor_ids)
     about = devices.describe_environment(one.images.device)
     return Cost(
         backbone=one.job.backbone,
@@ -177,7 +179,7 @@ def _cost_row(
         torch=about["torch"],
         rounds=rounds,
         params=sum(p.numel() for p in one.model.parameters() if p.requires_grad),
-        stored_bytes=sum(tensor.numel() * tensor.element_size() for tensor in kept),
+        stored_bytes=weight_files.num_bytes(kept),
         train_step_ms=round(train_ms, 3),
         test_batch_ms=round(test_ms, 3),
         peak_memory_mb=round(peak_mb, 1),

@@ -50,6 +50,7 @@ EpochsOrNone = Annotated[int, Whole(0, MAX_EPOCHS)]
 Images = Annotated[int, Whole(1, MAX_IMAGES)]
 ImagesOrNone = Annotated[int, Whole(0, 1000 * MAX_IMAGES)]  # looked at, again and again
 Parameters = Annotated[int, Whole(0, MAX_PARAMETERS)]
+Bytes = Annotated[int, Whole(0, 16 * MAX_PARAMETERS)]
 Percent = Annotated[float, Real(0, 100)]
 Seconds = Annotated[float, Real(0, MAX_SECONDS)]
 Mebibytes = Annotated[float, Real(0, 1e9)]

@@ -94,6 +94,7 @@ class Outcome:
     predictions: entries.HashOrEmpty = (
         ""  # sha256 of the predicted classes, which have a file of their own
     )
+    stored_bytes: entries.Bytes | None = None  # of what `export` writes; early records have none
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -25,6 +25,8 @@ def record_to_json(record: Record) -> bytes:
     whole = {**asdict(record), "settings": settings.to_json(), "cell": settings.digest()}
     if not record.evidence:
         del whole["evidence"]
+    if record.outcome and record.outcome.stored_bytes is None:
+        del whole["outcome"]["stored_bytes"]
     whole["environment"] = _plain_values(record.environment)
     whole["remark"] = _plain_text(record.remark)[:MAX_MESSAGE]
     if failure := whole["failure"]:

@@ -32,7 +32,7 @@ CSV_COLUMNS = (
     *("suite", "suite_version", "task", "group", "classes", "backbone", "weights", "method"),
     *("fields", "rates", "recipe", "recipe_version", "seed", "status", "accuracy"),
     *("best_epoch_accuracy", "method_params", "head_params", "init_seconds", "train_seconds"),
-    *("peak_memory_mb", "code", "cell"),
+    *("peak_memory_mb", "stored_bytes", "code", "cell"),
 )
 STATISTICS_EXPLANATION = (
     "Of complete rows, each task counting by its mean over seeds. Intervals: 95 %, bootstrap over "
@@ -179,8 +179,17 @@ def _csv_line(record: Record) -> dict[str, Any]:
         "recipe": settings.recipe.get("name"),
         "recipe_version": settings.recipe.get("version"),
         "status": record.failure.kind if record.failure else "ok",
+        "stored_bytes": _stored_bytes(record),
         "cell": record.cell,
     }
+
+
+def _stored_bytes(record: Record) -> int | str:
+    """Return the size of what `export` writes; a dash where an early record does not say it."""
+    if record.outcome is None:
+        return ""
+    size = record.outcome.stored_bytes
+    return MISSING if size is None else size
 
 
 def _csv_sort_key(line: dict[str, Any]) -> tuple[str | int, ...]:

@@ -1,4 +1,4 @@
-"""The ledgers: selection bias, tuning budgets and regret, initialisation, and cost."""
+"""The ledgers: selection bias, tuning budgets and regret, initialisation, storage, and cost."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 from bench.records.schema import (
     PROMPTS_FROM,
     RATE_NAMES,
+    Outcome,
     Record,
     Settings,
     TuningResult,
     extract_point,
 )
-from bench.report import ledger_files, markdown
+from bench.report import cost_ledger, ledger_files, markdown
 from bench.report.boards import Board
 from bench.report.frame import canonical_json
-from bench.report.ledger_files import SEARCH, SEARCH_CELL, WORKLOAD
-from bench.report.markdown import MISSING, REPORT_NOTICE, describe_machine, table_from_dicts
+from bench.report.ledger_files import SEARCH, SEARCH_CELL
+from bench.report.markdown import MISSING, REPORT_NOTICE, table_from_dicts
 from bench.report.rows import MethodRow, machine_of
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ INIT_NOTE = (
     "Seconds of `prepare` by the share of the training images that it looks at, as in Table 1 of "
     "SPT; mean over seeds and cells, of one machine each."
 )
-COST_NOTE = (
-    "Measured by `python -m bench cost`: medians over rounds in which the methods take turns, on "
-    "one batch of noise; memory in a process of its own, beyond what it held before; stored: what "
-    "`export` writes for a head of 10 classes. Times are to be compared within a machine alone."
+STORAGE_NOTE = (
+    "What a file of a trained model holds beside the backbone (`export`), head included, mean over "
+    "tasks: less than four bytes a trainable parameter where weights are packed, more where there "
+    "are indices. Records from before it was measured show a dash."
 )
 
 TableLines = list[dict[str, str]]
@@ -65,7 +66,8 @@ def render_ledgers(boards: Sequence[Board], frame: "pd.DataFrame", results: Path
         ("Tuning", TUNING_NOTE, search_costs(boards, frame)),
         ("Tuning regret", REGRET_NOTE, tuning_regret(frame, trials)),
         ("Initialisation", INIT_NOTE, init_seconds_by_share(frame)),
-        ("Cost on the same work", COST_NOTE, method_costs(costs)),
+        ("Storage", STORAGE_NOTE, stored_sizes(boards, frame)),
+        ("Cost on the same work", cost_ledger.NOTE, cost_ledger.method_costs(costs)),
     ):
         table = table_from_dicts(lines, TEXT_COLUMNS) if lines else "Nothing to show yet."
         parts += [f"## {title}", note, table]
@@ -81,6 +83,32 @@ def selection_bias(boards: Iterable[Board]) -> TableLines:
             shown = {"mean gain": f"{fmean(gains):.2f}", "most": f"{max(gains):.2f}"}
             lines.append({**_row_columns(board, row), **shown, "cells": str(len(gains))})
     return lines
+
+
+def stored_sizes(boards: Iterable[Board], frame: "pd.DataFrame") -> TableLines:
+    """Return, per row, the trainable parameters and the bytes of a file of them."""
+    outcomes = {
+        name: record.outcome for name, record in zip(frame["cell"], frame["record"], strict=True)
+    }
+    lines = []
+    for board, row in _board_rows(boards):
+        names = [list(cell.cell_names.values()) for cell in row.cells.values() if cell.cell_names]
+        found = [outcome for of_task in names if (outcome := outcomes[of_task[0]])]
+        if found:
+            lines.append({**_row_columns(board, row), **_stored_columns(found)})
+    return lines
+
+
+def _stored_columns(of_tasks: Sequence[Outcome]) -> dict[str, str]:
+    """Return the means over tasks; a seed changes none of them."""
+    params = fmean(one.method_params + one.head_params for one in of_tasks)
+    sizes = [one.stored_bytes for one in of_tasks if one.stored_bytes is not None]
+    known = len(sizes) == len(of_tasks)
+    return {
+        "params": f"{params:,.0f}",
+        "stored (bytes)": f"{fmean(sizes):,.0f}" if known else MISSING,
+        "bytes a parameter": f"{fmean(sizes) / params:.2f}" if known and params else MISSING,
+    }
 
 
 def search_costs(boards: Iterable[Board], frame: "pd.DataFrame") -> TableLines:
@@ -240,36 +268,3 @@ def _share_row(record: Record, backbone: str) -> tuple[Any, ...]:
     prompts = canonical_json(s.fields.get("prompts"))
     place = s.suite, backbone, s.task, s.method, prompts, machine_of(record)
     return *place, s.fields["share"], record.outcome.init_seconds
-
-
-def method_costs(measured: Sequence[Mapping[str, str]]) -> TableLines:
-    """Return a line per method, with images per second and times relative to the cheapest step."""
-    import pandas as pd
-
-    if not measured:
-        return []
-    table = pd.DataFrame(measured)
-    table["step"] = table["train_step_ms"].astype(float)
-    table["cheapest"] = table.groupby(list(WORKLOAD))["step"].transform("min")
-    ordered = table.sort_values([*WORKLOAD, "step"], kind="stable")
-    return [_cost_columns(line) for line in ordered.to_dict("records")]
-
-
-def _cost_columns(line: Mapping[Any, Any]) -> dict[str, str]:
-    machine = describe_machine(line["device"], line["threads"])
-    return {
-        "backbone": line["backbone"],
-        "machine": f"{machine}, {line['precision']}",
-        "method": line["method"],
-        "batch": line["batch"],
-        "step (ms)": f"{line['step']:.1f}",
-        "to the cheapest": f"{line['step'] / line['cheapest']:.2f}",
-        "images/s, training": _images_per_second(line, "train_step_ms"),
-        "images/s, test": _images_per_second(line, "test_batch_ms"),
-        "peak memory (MiB)": f"{float(line['peak_memory_mb']):.0f}",
-        "stored (bytes)": f"{int(line['stored_bytes']):,}",
-    }
-
-
-def _images_per_second(line: Mapping[Any, Any], name: str) -> str:
-    return f"{1000 * int(line['batch']) / float(line[name]):.0f}"

@@ -142,6 +142,9 @@ def train_and_evaluate(
         losses=trained.losses,
         test_accuracies={str(epoch): e.accuracy for epoch, e in evaluations.items()},
         predictions=_write_predictions(last, cell, store),
+        stored_bytes=weight_files.num_bytes(
+            weight_files.stored_tensors(cell.method, trained.model, trained.backbone_tensor_ids)
+        ),
     )
     serialising.require_readable(outcome)
     spilled = {"spilled": "; ".join(trained.init.spilled)} if trained.init.spilled else {}

@@ -3,21 +3,24 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import cos, pi
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.config.recipe import Recipe
 from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
 from bench.models.training_mode import moving_statistics, set_training_mode
 from methods import Method
-from methods.shared.base import Model
+from methods.shared.base import Forward, Model
 from methods.shared.structure import heads_of
 
 NO_PREDICTION = -1  # class of an image whose logits are not finite
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""A function from a batch of inputs and their labels, (B,), to the loss, ()."""
 
 
 class BatchSource(Protocol):
@@ -29,7 +32,7 @@ class BatchSource(Protocol):
     def process_group(self) -> ProcessGroup: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...
-    def forward_fn(self, model: Model) -> Callable[[Tensor], Tensor]:
+    def forward_fn(self, model: Model) -> Forward:
         """Return the function that maps the next epoch's inputs to logits."""
 
 
@@ -67,9 +70,10 @@ def fit(
     losses: list[float] = []
     for epoch in range(1, recipe.epochs + 1):
         set_training_mode(model)
-        step_losses, forward = [], batches.forward_fn(model)
+        loss = loss_fn(method, model, batches.forward_fn(model), precision, group)
+        step_losses = []
         for inputs, labels in batches:
-            step_losses.append(train_step(forward, optimiser, inputs, labels, precision, group))
+            step_losses.append(train_step(loss, optimiser, inputs, labels, group))
             scheduler.step()
         losses.append(_mean_loss(step_losses, (epoch - 1) * len(batches)))
         method.after_epoch(model, epoch)
@@ -84,24 +88,37 @@ def _trained_tensors(model: Model) -> Iterator[Tensor]:
     yield from moving_statistics(model)
 
 
+def loss_fn(
+    method: Method,
+    model: Model,
+    forward: Forward,
+    precision: str,
+    process_group: ProcessGroup = SINGLE_PROCESS,
+) -> LossFunction:
+    """Return the function from a batch, of which it is a process's shard, to the method's loss."""
+
+    def logits(inputs: Tensor) -> Tensor:
+        with autocast(inputs.device, precision):
+            return forward(inputs).float()  # (B, classes)
+
+    return partial(method.loss, model, logits, reduction=process_group.loss_reduction)
+
+
 def train_step(
-    forward: Callable[[Tensor], Tensor],
+    loss: LossFunction,
     optimiser: torch.optim.Optimizer,
     inputs: Tensor,
     labels: Tensor,
-    precision: str,
     process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
     """Take one step on a batch, of which this is the process's shard; return the loss before it.
 
-    `forward` maps the inputs to logits; labels are (B,).
+    Labels are (B,).
     """
     optimiser.zero_grad(set_to_none=True)
-    with autocast(inputs.device, precision):
-        logits = forward(inputs)  # (B, classes)
-    loss = F.cross_entropy(logits.float(), labels, reduction=process_group.loss_reduction)
-    loss.backward()
-    mean = process_group.all_reduce_mean(loss.detach(), labels, _optimised_parameters(optimiser))
+    found = loss(inputs, labels)
+    found.backward()
+    mean = process_group.all_reduce_mean(found.detach(), labels, _optimised_parameters(optimiser))
     optimiser.step()
     return mean
 

@@ -1,10 +1,11 @@
 """The interface of a method, and the exception for backbones that it cannot be attached to."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch.nn.functional as F
 from torch import Tensor
 
 Model = Any
@@ -12,6 +13,9 @@ Model = Any
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Batches of normalised images, (B, 3, H, W), and labels, (B,); may be iterated more than once."""
+
+Forward = Callable[[Tensor], Tensor]
+"""A function from a batch of inputs to logits, (B, classes)."""
 
 
 class Unsupported(Exception):
@@ -30,6 +34,9 @@ class Method(ABC):
     starts_from_images: ClassVar[bool] = False
     """True if `prepare` reads images but no labels, so that another task's images can be used."""
 
+    whole_batch: ClassVar[bool] = False
+    """True if `loss` is no sum over images: several processes cannot share a batch."""
+
     @abstractmethod
     def attach(self, model: Model) -> None:
         """Add modules to `model`, or unfreeze existing ones. Needs no data.
@@ -47,6 +54,29 @@ class Method(ABC):
         Trainable parameters in none of these groups follow the trainer's general rule.
         """
         return []
+
+    def loss(
+        self,
+        model: Model,
+        forward: Forward,
+        inputs: Tensor,
+        labels: Tensor,
+        reduction: str = "mean",
+    ) -> Tensor:
+        """Return the training loss of a batch, (): the mean or the sum over its images.
+
+        `forward` computes the model's logits of `inputs`, images or features of them; each call is
+        a forward pass. As cross entropy does, count no image whose label, in (B,), is -100.
+        """
+        return F.cross_entropy(forward(inputs), labels, reduction=reduction)
+
+    def pack(self, model: Model, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors of a file, by name, made from those that were trained or added."""
+        return tensors
+
+    def unpack(self, model: Model, stored: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return tensors, by name, with which an attached `model` scores as the packed ones did."""
+        return stored
 
     def after_epoch(self, model: Model, epoch: int) -> None:  # noqa: B027
         """Called after each epoch; `epoch` counts from 1."""

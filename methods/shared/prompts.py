@@ -47,7 +47,8 @@ class HoldsPrompts(Protocol):
 class ConcatenatedPromptBlock(nn.Module):
     """A block whose input has `prompts` after the prefix tokens; `keep` leaves them in its output.
 
-    `project` maps prompts of another width to tokens, (P, D).
+    `project` maps prompts of another width to tokens, (P, D); `transform` changes the tokens,
+    (..., P, D), behind the dropout.
     """
 
     def __init__(
@@ -58,17 +59,19 @@ class ConcatenatedPromptBlock(nn.Module):
         keep: bool,
         dropout: float,
         project: nn.Module | None = None,
+        transform: nn.Module | None = None,
     ):
         super().__init__()
         self.block, self.prompts = block, nn.Parameter(prompts)
         self.start, self.keep, self.dropout = start, keep, nn.Dropout(dropout)
-        self.project = project or nn.Identity()
+        self.project, self.transform = project or nn.Identity(), transform or nn.Identity()
 
     def seen(self) -> Tensor:
-        return self.project(self.prompts)
+        return self.transform(self.project(self.prompts))
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
-        prompts, own = self.dropout(self.seen().expand(len(x), -1, -1)), x  # (B, P, D)
+        prompts = self.project(self.prompts).expand(len(x), -1, -1)
+        prompts, own = self.transform(self.dropout(prompts)), x  # (B, P, D)
         x = x.flatten(1, -2)  # (B, N, D)
         x = torch.cat([x[:, : self.start], prompts, x[:, self.start :]], 1)  # (B, P + N, D)
         x = run_with_prompts(self.block, x, self.start, len(self.prompts), **kwargs)
@@ -78,13 +81,19 @@ class ConcatenatedPromptBlock(nn.Module):
 class KeyValuePromptBlock(nn.Module):
     """A block with `prompts` as keys and values only, equivalent to `ConcatenatedPromptBlock`."""
 
-    def __init__(self, block: Block, prompts: Tensor, project: nn.Module | None = None):
+    def __init__(
+        self,
+        block: Block,
+        prompts: Tensor,
+        project: nn.Module | None = None,
+        transform: nn.Module | None = None,
+    ):
         super().__init__()
         self.block, self.prompts = block, nn.Parameter(prompts)
-        self.project = project or nn.Identity()
+        self.project, self.transform = project or nn.Identity(), transform or nn.Identity()
 
     def seen(self) -> Tensor:
-        return self.project(self.prompts)
+        return self.transform(self.project(self.prompts))
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         attn, norm = self.block.attn, self.block.norm1
@@ -139,9 +148,10 @@ def add_deep_prompts(
     form: str,
     pool_prompts: bool = False,
     dropout: float = 0.0,
-    project: nn.Module | None = None,
+    projects: Sequence[nn.Module | None] | None = None,
+    transform: nn.Module | None = None,
 ) -> None:
-    """Give every block its own of `prompts`, (P, D) each once projected.
+    """Give every block its own of `prompts`, (P, D) each once projected by its own of `projects`.
 
     With `pool_prompts` the last block keeps its outputs at the prompts' positions, for a head that
     averages over all but the prefix tokens. Such pooling needs those outputs, and dropout draws
@@ -149,13 +159,15 @@ def add_deep_prompts(
     """
     blocks = blocks_of(model)
     start, last = prompt_position(model), len(blocks) - 1
+    projects = projects or [None] * len(blocks)
     for i, block in enumerate(blocks):
         keep = pool_prompts and i == last
+        how = projects[i], transform
         fast = form == "keys_and_values" and not keep and not dropout and is_stepwise(block)
         blocks[i] = (
-            KeyValuePromptBlock(block, prompts[i], project)
+            KeyValuePromptBlock(block, prompts[i], *how)
             if fast
-            else ConcatenatedPromptBlock(block, prompts[i], start, keep, dropout, project)
+            else ConcatenatedPromptBlock(block, prompts[i], start, keep, dropout, *how)
         )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench.cli.main import main
 from bench.records.schema import Record, Trial, TuningResult
-from bench.report import ledgers
+from bench.report import cost_ledger, ledgers
 from bench.report.frame import record_frame
 from support.made_up_records import boards, make, row
 from support.tiny import backbone_card
@@ -116,6 +116,17 @@ def test_shares_of_the_data_stand_side_by_side() -> None:
     assert (line["10 %"], line["100 %"]) == ("1.00", "9.00")
 
 
+def test_stored_bytes_stand_beside_the_parameters_and_early_records_show_a_dash() -> None:
+    records = [*row("lora", [60.0, 70.0]), *row("bias", [60.0, 70.0])]
+    lines = ledgers.stored_sizes(boards(records), record_frame(records))
+    assert [(one["method"], one["stored (bytes)"]) for one in lines] == [
+        ("bias", "–"),
+        ("lora", "50,000"),
+    ]
+    params = float(lines[1]["params"].replace(",", ""))
+    assert lines[1]["bytes a parameter"] == f"{50_000 / params:.2f}"
+
+
 def cost_line(method: str, step: float, **changed: str) -> dict[str, str]:
     plain = {"backbone": "b", "method": method, "batch": "32", "precision": "fp32", "device": "d"}
     times = {"train_step_ms": f"{step}", "test_batch_ms": "10.0", "peak_memory_mb": "99.5"}
@@ -125,7 +136,7 @@ def cost_line(method: str, step: float, **changed: str) -> dict[str, str]:
 
 def test_costs_are_set_against_the_cheapest_step_of_the_same_machine() -> None:
     there = cost_line("lora", 5.0, device="another")
-    lines = ledgers.method_costs([cost_line("full", 40.0), cost_line("linear", 10.0), there])
+    lines = cost_ledger.method_costs([cost_line("full", 40.0), cost_line("linear", 10.0), there])
     assert [(one["method"], one["to the cheapest"]) for one in lines] == [
         ("lora", "1.00"),
         ("linear", "1.00"),

@@ -207,6 +207,34 @@ def test_the_method_is_called_after_each_epoch():
     assert told == list(range(1, RECIPE.epochs + 1))
 
 
+class LooksTwice(type(methods.create("linear"))):
+    """Trains on the mean of the losses of two forward passes."""
+
+    def loss(self, model, forward, inputs, labels, reduction="mean"):
+        once, again = (
+            F.cross_entropy(forward(x), labels, reduction=reduction)
+            for x in (inputs, inputs.flip(-1))
+        )
+        return (once + again) / 2
+
+
+def test_a_method_s_own_loss_is_what_is_trained_and_reported():
+    model, lr, recipe = network(), 0.01, replace(RECIPE, epochs=1, warmup_epochs=0)
+    images, labels = next(iter(shown(8)))
+    with torch.no_grad():
+        model.train()
+        expected = [F.cross_entropy(model(x), labels).item() for x in (images, images.flip(-1))]
+    found = trainer.fit(model, LooksTwice(), shown(8), recipe, lr, "fp32", lambda *_: None)
+    assert found == pytest.approx([sum(expected) / 2])
+
+
+def test_a_default_loss_is_cross_entropy_bit_for_bit():
+    model = network()
+    images, labels = next(iter(shown()))
+    loss = trainer.loss_fn(methods.create("linear"), model, model, "fp32")
+    assert torch.equal(loss(images, labels), F.cross_entropy(model(images), labels))
+
+
 def test_frozen_weights_stay_in_training():
     model = network("lora")
     frozen = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
