@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from timm.models import VisionTransformer
@@ -78,12 +78,9 @@ class LoRALinear(nn.Module):
     """``linear(x) + update(x)``."""
 
     branch = "update"
+    update: Any  # a module with the function `delta_weight`
 
-    def __init__(
-        self,
-        linear: nn.Linear,
-        update: LowRankUpdate | SharedInputUpdate | QueryValueUpdate,
-    ):
+    def __init__(self, linear: nn.Linear, update: nn.Module):
         super().__init__()
         self.linear, self.update = linear, update
 

@@ -26,6 +26,12 @@ def project_qkv(attn: nn.Module, x: Tensor, **positions: Any) -> tuple[Tensor, T
 
 
 @singledispatch
+def project_queries(attn: nn.Module, x: Tensor) -> Tensor:
+    """Project `x`, (B, N, D), to queries without positions, (B, H, N, D / H)."""
+    return project_qkv(attn, x)[0]
+
+
+@singledispatch
 def attention_bias(attn: nn.Module, **positions: Any) -> Tensor | None:
     """Return what the attention adds to its logits for its own tokens, (1, H, N, N)."""
     return None
@@ -111,8 +117,12 @@ def mix_values(
     attn: Any, x: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None
 ) -> Tensor:
     """Compute the output of `attn` for `x`, (B, N, D), from its queries, keys and values."""
-    mixed = _dot_product_attention(attn, q, k, v, bias).transpose(1, 2).flatten(2)  # (B, N, D)
-    return attention_output(attn, x, mixed)
+    return attention_output(attn, x, mixed_values(attn, q, k, v, bias))
+
+
+def mixed_values(attn: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Compute what the attention's last layer reads, (B, N, D): the heads' values, mixed."""
+    return _dot_product_attention(attn, q, k, v, bias).transpose(1, 2).flatten(2)
 
 
 def _project_with_extra(

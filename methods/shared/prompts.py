@@ -72,10 +72,8 @@ class ConcatenatedPromptBlock(nn.Module):
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         prompts = self.project(self.prompts).expand(len(x), -1, -1)
         prompts, own = self.transform(self.dropout(prompts)), x  # (B, P, D)
-        x = x.flatten(1, -2)  # (B, N, D)
-        x = torch.cat([x[:, : self.start], prompts, x[:, self.start :]], 1)  # (B, P + N, D)
-        x = run_with_prompts(self.block, x, self.start, len(self.prompts), **kwargs)
-        return as_map(x if self.keep else remove_tokens(x, self.start, len(self.prompts)), own)
+        x = run_joined(self.block, x.flatten(1, -2), prompts, self.start, self.keep, **kwargs)
+        return as_map(x, own)
 
 
 class KeyValuePromptBlock(nn.Module):
@@ -127,6 +125,19 @@ class PromptRemovalBlock(nn.Module):
         x = run_with_prompts(self.block, x.flatten(1, -2), self.start, self.count, **kwargs)
         x = remove_tokens(x, self.start, self.count)
         return x if self.map is None else x.unflatten(1, self.map)
+
+
+def run_joined(
+    block: nn.Module, x: Tensor, prompts: Tensor, start: int, keep: bool, **kwargs: Any
+) -> Tensor:
+    """Run `block` on tokens, (B, N, D), that `prompts`, (B, P, D), join at position `start`.
+
+    Its outputs at the prompts' positions are removed unless `keep` leaves them.
+    """
+    count = prompts.shape[1]
+    x = torch.cat([x[:, :start], prompts, x[:, start:]], 1)  # (B, P + N, D)
+    x = run_with_prompts(block, x, start, count, **kwargs)
+    return x if keep else remove_tokens(x, start, count)
 
 
 def remove_tokens(x: Tensor, start: int, count: int) -> Tensor:

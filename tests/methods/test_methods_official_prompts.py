@@ -13,7 +13,7 @@ import methods
 from support import seeded_models
 from support.paths import GOLDEN
 
-FILES = "vfpt", "bpt"
+FILES = "vfpt", "bpt", "cvpt", "vapt"
 CASES = {
     label: case
     for file in FILES

@@ -16,9 +16,11 @@ from methods import Method
 CLASSES, IMAGES = 10, 2
 
 
-def backbone(pooling: str = "token") -> nn.Module:
+def backbone(pooling: str = "token", size: int = 224) -> nn.Module:
     """A frozen ViT-Ti/16 but for its head, all of its weights drawn."""
-    model = timm.create_model("vit_tiny_patch16_224", num_classes=CLASSES, global_pool=pooling)
+    model = timm.create_model(
+        "vit_tiny_patch16_224", num_classes=CLASSES, global_pool=pooling, img_size=size
+    )
     fill(model.double())
     model.requires_grad_(False)
     model.get_classifier().requires_grad_(True)
@@ -44,8 +46,8 @@ def fill(model: nn.Module, learning: bool = False) -> None:
             p.copy_(about_one + drawn(name, *p.shape, within=0.2 if p.ndim == 1 else 0.1))
 
 
-def images() -> Tensor:
-    return drawn("images", IMAGES, 3, 224, 224, within=3**0.5)
+def images(size: int = 224) -> Tensor:
+    return drawn("images", IMAGES, 3, size, size, within=3**0.5)
 
 
 def drawn(name: str, *shape: int, within: float) -> Tensor:
@@ -61,12 +63,13 @@ def outputs(model: nn.Module) -> dict[str, list[float]]:
     found = {"scores": scores.flatten().tolist()}
     for name, p in model.named_parameters():
         if p.requires_grad:
-            found[name] = of_gradient(p.grad)
+            assert p.grad is not None, name
+            found[name] = summary(p.grad)
     return found
 
 
-def of_gradient(gradient: Tensor | None) -> list[float]:
-    assert gradient is not None
-    flat = gradient.flatten()
+def summary(tensor: Tensor) -> list[float]:
+    """The norm and five entries."""
+    flat = tensor.detach().flatten()
     shown = flat[torch.linspace(0, len(flat) - 1, min(5, len(flat))).long()]
     return [float(flat.norm()), *shown.tolist()]

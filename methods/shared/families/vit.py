@@ -5,6 +5,7 @@ from functools import partial
 from math import prod
 from typing import Any
 
+import torch.nn.functional as F
 from timm.layers import Attention
 from timm.models import VisionTransformer
 from timm.models.vision_transformer import (
@@ -19,6 +20,7 @@ from methods.shared.attention import (
     attention_update,
     mlp_update,
     project_qkv,
+    project_queries,
 )
 from methods.shared.base import Unsupported
 from methods.shared.forward_steps import (
@@ -129,6 +131,16 @@ def _(attn: Attention, x: Tensor, **_positions: Any) -> tuple[Tensor, Tensor, Te
     B, N, _ = x.shape
     split = attn.qkv(x).reshape(B, N, 3, attn.num_heads, attn.head_dim).permute(2, 0, 3, 1, 4)
     return attn.q_norm(split[0]), attn.k_norm(split[1]), split[2]
+
+
+@project_queries.register
+def _(attn: Attention, x: Tensor) -> Tensor:
+    if type(attn.qkv) is not nn.Linear:
+        return project_qkv(attn, x)[0]
+    width = attn.qkv.out_features // 3
+    bias = None if attn.qkv.bias is None else attn.qkv.bias[:width]
+    q = F.linear(x, attn.qkv.weight[:width], bias)  # without the cost of keys and values
+    return attn.q_norm(q.unflatten(2, (attn.num_heads, attn.head_dim)).transpose(1, 2))
 
 
 @attention_output.register
