@@ -132,6 +132,10 @@ class Adapter(Method):
         require_choice("an adapter's init", self.init, INITS)
         require_dropout_rate("an adapter's dropout", self.dropout)
 
+    @property
+    def identity_at_start(self) -> bool:
+        return self.init in ("identity", "zeros")
+
     def attach(self, model: VisionTransformer) -> None:
         require_pre_norm(model)
         how = self.width, self.activation, self.init, self.dropout
@@ -175,6 +179,8 @@ class AdapterPlus(Method):
 
     width: int = 8
     drop_path: float = 0.1
+
+    identity_at_start = False
 
     def __post_init__(self) -> None:
         require_size("Adapter+'s width", self.width)

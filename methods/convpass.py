@@ -71,6 +71,8 @@ class Convpass(Method):
     scale: float = 1.0
     dropout: float = 0.1
 
+    spatial_rule = "convolves the grid of patches; each prefix token by itself"
+
     def __post_init__(self) -> None:
         require_size("Convpass's rank", self.rank)
         require_dropout_rate("Convpass's dropout", self.dropout)

@@ -114,6 +114,9 @@ class E2VPT(Method):
     pool_prompts: bool = False
     form: str = "keys_and_values"
 
+    identity_at_start = False
+    spatial_rule = "prompts stand after the prefix tokens"
+
     def __post_init__(self) -> None:
         require_prompt_count(self.prompts)
         require_size("the number of pairs", self.pairs)
@@ -159,6 +162,10 @@ class PrunedE2VPT(Method):
     importance: str = "absolute"
     search_epochs: int = 10
     search_lr: float = 5e-3
+
+    identity_at_start = False
+    reads_labels = True
+    spatial_rule = "prompts stand after the prefix tokens"
 
     def __post_init__(self) -> None:
         for field in ("token_share", "piece_share"):

@@ -69,6 +69,9 @@ class GateVPT(Method):
     dropout: float = 0.0
     pool_prompts: bool = False
 
+    identity_at_start = False
+    spatial_rule = "prompts stand after the prefix tokens"
+
     def __post_init__(self) -> None:
         require_prompt_count(self.prompts)
 

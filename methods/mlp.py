@@ -30,6 +30,8 @@ class MLP(Method):
     hidden: int = 2
     dropout: float = 0.1
 
+    identity_at_start = False
+
     def __post_init__(self) -> None:
         require_size("the number of hidden layers", self.hidden)
 

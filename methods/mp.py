@@ -134,6 +134,9 @@ class MomentProbing(Method):
     heads: int = 4
     rank: int = 0
 
+    identity_at_start = False
+    spatial_rule = "takes moments of the patches, without prefix tokens"
+
     def __post_init__(self) -> None:
         if self.heads < 2 or self.width % self.heads or self.width // self.heads < 7:
             raise ValueError(

@@ -23,6 +23,7 @@ LINEAR_LAYERS = r"blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2))"  # without pat
 NORM_LAYERS = r"blocks\.\d+\.norm[12]|norm|fc_norm"
 FLOAT32_INITS = {"PsoftConfig", "pissa", "olora"}  # can only decompose float32 weights
 PATTERN_OPTIONS = {"feedforward_modules"}  # name modules, as `targets` does
+CHANGED_AT_START = {"C3AConfig", "UniLoraConfig", "VBLoRAConfig"}  # start from noise
 NO_META_INIT = {"AdamssConfig", "BOFTConfig", "ShiraConfig", "UniLoraConfig"}  # fail on meta
 EXPECTED_WARNINGS = (  # of effects that these options are meant to have
     "Failed to load the CUDA extension",  # BOFT then computes the same with torch alone
@@ -77,6 +78,12 @@ class PeftLibrary(Method):
     options: dict[str, Any] = field(default_factory=dict)
     targets: str = LINEAR_LAYERS
     divides: str = ""
+
+    @property
+    def identity_at_start(self) -> bool:
+        options = {"init_weights": self.config != "FourierFTConfig", **self.options}
+        from_noise = False in (options["init_weights"], options.get("init_lora_weights"))
+        return self.config not in CHANGED_AT_START and not from_noise
 
     def attach(self, model: VisionTransformer) -> None:
         import peft  # takes seconds, so only when needed

@@ -62,6 +62,8 @@ class SideTune(Method):
 
     weights: str = "random"
 
+    identity_at_start = False
+
     def __post_init__(self) -> None:
         require_choice("weights", self.weights, WEIGHT_LOADERS)
 

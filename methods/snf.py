@@ -72,6 +72,10 @@ class SNF(Method):
     def __post_init__(self) -> None:
         require_size("SNF's flow length", self.flow_length, least=0)
 
+    @property
+    def identity_at_start(self) -> bool:
+        return not self.flow_length
+
     def attach(self, model: VisionTransformer) -> None:
         require_pre_norm(model)
         blocks = blocks_of(model)

@@ -74,6 +74,8 @@ class Control(Method):
     form: str = "keys_and_values"
 
     starts_from_images = True
+    identity_at_start = False
+    spatial_rule = "prompts, drawn from patches, stand after the prefix tokens"
 
     def __post_init__(self) -> None:
         require_prompt_count(self.prompts)

@@ -45,6 +45,8 @@ class SSF(Method):
     is: the shift beside it can learn what scaling it would give.
     """
 
+    identity_at_start = False
+
     def attach(self, model: VisionTransformer) -> None:
         require_one_stage(model)
         if not isinstance(getattr(model.patch_embed, "proj", None), nn.Conv2d):

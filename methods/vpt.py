@@ -44,6 +44,9 @@ class VPT(Method):
     form: str = "keys_and_values"
     carry_prompts: bool = later_field(False)
 
+    identity_at_start = False
+    spatial_rule = "prompts stand after the prefix tokens"
+
     def __post_init__(self) -> None:
         require_prompt_count(self.prompts)
         if self.projection is not None:

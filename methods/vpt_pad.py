@@ -50,6 +50,9 @@ class LearnedPadding(Method):
 
     pixels: int = 5
 
+    identity_at_start = False
+    spatial_rule = "the grid of patches grows with the image; positions are resized"
+
     def __post_init__(self) -> None:
         require_size("the number of pixels", self.pixels)
 

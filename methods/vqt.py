@@ -93,6 +93,8 @@ class VQT(Method):
     dropout: float = 0.0
     gathered: str = "concatenated"
 
+    identity_at_start = False
+
     def __post_init__(self) -> None:
         require_size("the number of queries", self.queries)
         require_choice("what VQT's answers are gathered as", self.gathered, AGGREGATIONS)

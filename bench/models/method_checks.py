@@ -29,13 +29,13 @@ NOT_COUNTED = -100  # label of an image that no loss counts
 class FakeBatches:
     """Batches of noise, (4, 3, 64, 64) each, which can be iterated over repeatedly."""
 
-    def __init__(self, dtype: torch.dtype = torch.float32, count: int = 2):
+    def __init__(self, dtype: torch.dtype = torch.float32, count: int = 2, relabelled: int = 0):
         generator = torch.Generator().manual_seed(1)
         shape = (IMAGES, 3, PIXELS, PIXELS)
         self.batches = [
             (
                 torch.randn(shape, generator=generator, dtype=dtype),
-                torch.randint(CLASSES, (IMAGES,), generator=generator),
+                (torch.randint(CLASSES, (IMAGES,), generator=generator) + relabelled) % CLASSES,
             )
             for _ in range(count)
         ]
@@ -255,6 +255,48 @@ def check_compiled(method: Method, bare: Model) -> None:
         expected = model(images)
         compiled = torch.compile(model, backend="eager")(images)
     torch.testing.assert_close(compiled, expected, rtol=0, atol=1e-5)
+
+
+def check_identity(method: Method, bare: Model) -> None:
+    """It changes logits when it attaches if, and only if, it says so (`identity_at_start`)."""
+    with double_precision(), torch.no_grad():
+        bare, images = copy.deepcopy(bare).double(), FakeBatches(torch.float64).batches[0][0]
+        model = copy.deepcopy(bare)
+        method.attach(model)
+        apart = float((model.eval()(images) - bare(images)).abs().max())
+    # peft decomposes some weights in float32, which rounds at 1e-7
+    assert method.identity_at_start == (apart < 1e-6), (
+        f"identity_at_start is {method.identity_at_start}; logits differ by {apart:.3g}"
+    )
+
+
+def check_labels(method: Method, bare: Model) -> None:
+    """Other labels give the same start, unless it says that it reads them (`reads_labels`)."""
+    starts = []
+    for relabelled in (0, 1):
+        torch.manual_seed(0)
+        model = copy.deepcopy(bare)
+        method.prepare(model, FakeBatches(_dtype(model), relabelled=relabelled))
+        starts.append(model.state_dict())
+    changed = [n for n, value in starts[0].items() if not torch.equal(value, starts[1][n])]
+    assert method.reads_labels or not changed, f"labels change {changed[:3]}, and more or less"
+
+
+def check_preparation(method: Method, bare: Model) -> None:
+    """Data change nothing of the backbone: weights, buffers, mode, gradients."""
+    for mode in (False, True):
+        model, attached = (copy.deepcopy(bare).train(mode) for _ in range(2))
+        own, untouched = _own_tensors(model), _own_tensors(attached)
+        method.prepare(model, FakeBatches(_dtype(model)))
+        method.attach(attached)  # which may change weights: PiSSA takes its factors out of them
+        changed = [name for name, value in own.items() if not torch.equal(value, untouched[name])]
+        graded = [n for n, p in model.named_parameters() if p.grad is not None]
+        assert not changed + graded, f"changed: {changed[:3]}; with gradients: {graded[:3]}"
+        assert model.training is mode, f"a model in mode {mode} comes out in mode {not mode}"
+
+
+def _own_tensors(model: Model) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def check_serialisable(method: Method, bare: Model) -> None:

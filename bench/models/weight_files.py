@@ -19,6 +19,7 @@ from bench.utils.errors import UserError, first_line
 from bench.utils.files import sha256_of_file
 from methods import Method
 from methods.shared.base import Model
+from methods.shared.entries import take_shapes
 
 _known_finite = set[str]()  # sha256 of files that were checked
 
@@ -115,6 +116,7 @@ def load_adapter_state(model: Model, tensors: dict[str, Tensor]) -> None:
 
     Raises `UserError` if names or shapes are not those of this method.
     """
+    take_shapes(model, tensors)
     state = model.state_dict()
     for name, tensor in tensors.items():
         if name not in state or state[name].shape != tensor.shape:

@@ -28,7 +28,8 @@ class Method(ABC):
 
     A method receives a backbone that is frozen except for its new head, and makes exactly those
     parameters trainable (``requires_grad``) that it wants to train. Its fields are its
-    hyper-parameters.
+    hyper-parameters. What it says of itself below is a class attribute where no field changes it,
+    and a property where one does; `bench check-method` tests what can be tested.
     """
 
     starts_from_images: ClassVar[bool] = False
@@ -36,6 +37,21 @@ class Method(ABC):
 
     whole_batch: ClassVar[bool] = False
     """True if `loss` is no sum over images: several processes cannot share a batch."""
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether `prepare` reads labels of the training batches, or gradients that they make."""
+        return False
+
+    @property
+    def identity_at_start(self) -> bool:
+        """Whether `attach` changes no logit, in evaluation mode."""
+        return True
+
+    @property
+    def spatial_rule(self) -> str:
+        """How prefix tokens and the grid of patches are treated, in a phrase, unless all alike."""
+        return ""
 
     @abstractmethod
     def attach(self, model: Model) -> None:
