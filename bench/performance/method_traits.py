@@ -1,6 +1,6 @@
-"""What the ledger of parameters says of a method besides its counts, all from the registry.
+"""The columns of the ledger of parameters besides the counts, all from the registry.
 
-What a method says of itself is read from it, as `bench check-method` tests it; whether it merges is
+A method's own statements are read from it, as `bench check-method` tests them; whether it merges is
 tried on a small network, after a few steps.
 """
 
@@ -19,7 +19,7 @@ EXACT = 1e-6
 
 @dataclass(frozen=True)
 class Traits:
-    """What is told of a method in a few words."""
+    """A method's start, merging, labels and tokens, as the ledger has them."""
 
     identity_at_start: bool
     merges: bool
