@@ -26,7 +26,6 @@ from methods.shared.base import Model
 D, L = 768, 12
 PUBLISHED_FILE = REPO_ROOT / "bench" / "papers" / "parameters.csv"
 HERE = 100  # classes
-HEAD = 769 * HERE
 TOLERANCE = 0.01  # million: the papers round some numbers and truncate others
 
 
@@ -98,7 +97,8 @@ def count_parameters(name: str, classes: int) -> int:
 def stored_bytes(name: str, classes: int) -> int:
     """Return the bytes of the tensors in an export of a method on ViT-B/16, including the head."""
     method, model, own = _attach(name, classes)
-    return weight_files.num_bytes(weight_files.stored_tensors(method, model, own))
+    with torch.device("meta"):
+        return weight_files.num_bytes(weight_files.stored_tensors(method, model, own))
 
 
 @lru_cache(maxsize=1)  # a method is asked for its count, then for its bytes
@@ -137,7 +137,7 @@ def markdown_page() -> str:
         "# Trainable parameters on ViT-B/16\n\n"
         "## Formula against count\n\n"
         "Without the linear head of 769·C; D = 768, L = 12, here C = 100. What has no formula is "
-        "peft's, counted alone. Bytes are of what `export` writes, without the head as well.\n\n"
+        "peft's, counted alone. Bytes are of what `export` writes, the head included.\n\n"
         f"{_formula_table()}\n\n"
         "## What else is to be known of a method\n\n"
         "Identity: it changes no score before training. Merging is tried on a small network. The "
@@ -156,15 +156,15 @@ def _formula_table() -> str:
         formula = FORMULAS.get(name)
         text = formula.text if formula else "–"
         value = f"{formula.count(HERE):,}" if formula else "–"
-        counted = _format_count(count_parameters, name, HEAD)
-        stored = _format_count(stored_bytes, name, 4 * HEAD)
+        counted = _format_count(count_parameters, name, 769 * HERE)
+        stored = _format_count(stored_bytes, name, 0)
         rows.append((name, text, value, counted, stored))
     header = ("method", "formula", "by formula", "counted", "stored (bytes)")
     return table_from_rows(header, rows, frozenset(header[:2]))
 
 
 def _format_count(count: Callable[[str, int], int], name: str, head: int) -> str:
-    """Count without the head; n/a if the method does not support ViT-B/16."""
+    """Count, less the head; n/a if the method does not support ViT-B/16."""
     try:
         return f"{count(name, HERE) - head:,}"
     except Exception:  # a plug-in's method may raise anything

@@ -9,6 +9,7 @@ import pytest
 
 import methods
 from bench.config.suite import load_suite
+from bench.papers.claims import canonical_fields
 from bench.utils.files import REPO_ROOT
 
 FOLDER = REPO_ROOT / "bench" / "papers"
@@ -251,9 +252,7 @@ def cell(row, column, section):
     return {
         "label": row["label"],
         "method": row.get("method") or row["methods"][column["variant"]],
-        "fields": "; ".join(
-            f"{k}={v}" for k, v in {**row.get("fields", {}), **column.get("fields", {})}.items()
-        ),
+        "fields": canonical_fields({**row.get("fields", {}), **column.get("fields", {})}),
         "backbone": row.get("backbones", {}).get(backbone, backbone),
         "suite": column["suite"],
         "on": column["on"],
