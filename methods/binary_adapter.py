@@ -76,6 +76,8 @@ class BiAdaptFormer(Method):
     and no bias. The paper chooses `scale` for each task, and its images are not normalised.
     """
 
+    identity_at_start = False
+
     width: int = 32
     scale: float = 1.0
     dropout: float = 0.1
@@ -108,6 +110,8 @@ class BiLoRA(Method):
 
     See `BiAdaptFormer`. `dropout` applies between the two factors.
     """
+
+    identity_at_start = False
 
     rank: int = 32
     scale: float = 1.0

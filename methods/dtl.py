@@ -116,6 +116,18 @@ class DTL(Method):
     adapt_from: int | None = None
     mean_of_patches: bool = True
 
+    @property
+    def identity_at_start(self) -> bool:
+        return not self.mean_of_patches
+
+    @property
+    def spatial_rule(self) -> str:
+        rules = {
+            "prefix tokens bypass the convolution": self.kernel,
+            "the head reads the mean of patches": self.mean_of_patches,
+        }
+        return "; ".join(rule for rule, holds in rules.items() if holds)
+
     def __post_init__(self) -> None:
         require_size("DTL's rank", self.rank)
         if self.kernel < 0 or (self.kernel and self.kernel % 2 == 0):

@@ -141,6 +141,18 @@ class PACE(Method):
     first_block: bool = False
     head: bool = True
 
+    @property
+    def reads_labels(self) -> bool:
+        return self._base().reads_labels
+
+    @property
+    def identity_at_start(self) -> bool:
+        return self._base().identity_at_start
+
+    @property
+    def spatial_rule(self) -> str:
+        return self._base().spatial_rule
+
     def __post_init__(self) -> None:
         if self.base not in names() or isinstance(create(self.base), PACE):
             raise ValueError(f"PACE's base must be another method; {self.base!r} was given")

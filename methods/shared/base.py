@@ -35,9 +35,6 @@ class Method(ABC):
     starts_from_images: ClassVar[bool] = False
     """True if `prepare` reads images but no labels, so that another task's images can be used."""
 
-    whole_batch: ClassVar[bool] = False
-    """True if `loss` is no sum over images: several processes cannot share a batch."""
-
     @property
     def reads_labels(self) -> bool:
         """Whether `prepare` reads labels of the training batches, or gradients that they make."""
@@ -52,6 +49,11 @@ class Method(ABC):
     def spatial_rule(self) -> str:
         """How prefix tokens and the grid of patches are treated, in a phrase, unless all alike."""
         return ""
+
+    @property
+    def whole_batch(self) -> bool:
+        """Whether `loss` is no sum over images, so that processes cannot share a batch."""
+        return False
 
     @abstractmethod
     def attach(self, model: Model) -> None:
