@@ -89,6 +89,14 @@ def add_positions(model: nn.Module, patches: Tensor) -> Tensor:
     raise _no_tokens(model)
 
 
+def position_embedding(model: Any) -> nn.Parameter | None:
+    """Return what is added to the first block's input, if anything: (1, N, D) or, with prefix
+    tokens, (1, P + N, D)."""
+    require_tokens(model)
+    embedding: nn.Parameter | None = getattr(model, "pos_embed", None)
+    return embedding
+
+
 def has_tokens(kind: type) -> bool:
     """Return whether models of this class give every block the same sequence of tokens."""
     return prefix_tokens.dispatch(kind) is not prefix_tokens.dispatch(object)

@@ -13,7 +13,7 @@ import methods
 from support import seeded_models
 from support.paths import GOLDEN
 
-FILES = "vfpt", "bpt", "cvpt", "vapt"
+FILES = "vfpt", "bpt", "cvpt", "vapt", "sa2vp"
 CASES = {
     label: case
     for file in FILES
@@ -27,7 +27,8 @@ CASES = {
 def test_scores_and_gradients_are_those_of_the_official_code(label):
     case = CASES[label]
     method = methods.create(case["method"], **case["fields"])
-    found = seeded_models.outputs(seeded_models.adapted(method, case.get("pooling", "token")))
+    model = seeded_models.adapted(method, case.get("pooling", "token"))
+    found = seeded_models.outputs(model, method)
     assert found.keys() == case["outputs"].keys()
     for name, numbers in case["outputs"].items():
         wanted = torch.tensor(numbers, dtype=torch.float64)

@@ -56,11 +56,17 @@ def drawn(name: str, *shape: int, within: float) -> Tensor:
     return torch.from_numpy(generator.uniform(-within, within, shape))
 
 
-def outputs(model: nn.Module) -> dict[str, list[float]]:
-    """The scores, and of the gradient of each learning tensor its norm and five entries."""
-    scores = model(images())
-    F.cross_entropy(scores, torch.arange(IMAGES)).backward()
-    found = {"scores": scores.flatten().tolist()}
+def outputs(model: nn.Module, method: Method | None = None) -> dict[str, list[float]]:
+    """The scores, and of each learning tensor's gradient, of the method's loss, a summary."""
+    shown: list[Tensor] = []
+
+    def forward(inputs: Tensor) -> Tensor:
+        shown.append(model(inputs))
+        return shown[-1]
+
+    loss = getattr(method, "loss", lambda _, logits, x, labels: F.cross_entropy(logits(x), labels))
+    loss(model, forward, images(), torch.arange(IMAGES)).backward()
+    found = {"scores": shown[0].flatten().tolist()}
     for name, p in model.named_parameters():
         if p.requires_grad:
             assert p.grad is not None, name
