@@ -256,6 +256,15 @@ def test_one_command_trains_a_cell_on_two_processes_and_writes_one_record(
     assert by_method["fault_second"]["failure"]["message"] == "the second one broke"
 
 
+def test_a_loss_that_compares_a_batch_s_images_is_refused_for_processes_that_share_it(
+    cards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = tiny.command("run", cards, tmp_path, "linear,da_vpt", "--processes", "2")
+    assert main.main(words) == 2
+    assert "the loss of da_vpt compares the images of a batch" in capsys.readouterr().err
+    assert not list((tmp_path / "records").rglob("*.json"))
+
+
 @pytest.mark.parametrize(
     ("processes", "device", "gpus"),
     [(3, "cuda", 2), (2, "cuda", 1), (2, "cuda:1", 0), (2, "mps", 0)],
