@@ -1,7 +1,7 @@
 """BPT: bilinear prompt tuning (Wang et al., 2025), https://arxiv.org/abs/2506.22908.
 
-The prompts are a product of two matrices that both learn; the paper's reason is that the entries of
-single prompts would have to follow the bursty, far from normal values of patches, keys and queries.
+The prompts are a product of two matrices that both learn. The paper's reason: patches that queries
+and keys have projected are bursty and far from normal, which makes it hard to learn prompts alone.
 """
 
 from dataclasses import dataclass

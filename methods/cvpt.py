@@ -60,8 +60,9 @@ class CrossPromptBlock(nn.Module):
 class CVPT(Method):
     """Prompts of each block that never join its tokens: these attend to them, x + CA(x, P).
 
-    CA (section 3.2) is the block's own attention, frozen, without positions, norm or layer scale
-    before its residual; a prompt competes with no patch for attention. Nothing can be merged.
+    CA is the block's own attention, frozen, without positions, norm or layer scale: its queries
+    are of the tokens x, its keys and values of the prompts P, which thus compete with no patch for
+    attention. It stands between attention and MLP. Nothing can be merged.
 
     The released code (https://github.com/Lingyun0419/CVPT) chooses for each task the number of
     prompts (1 to 200), the learning rate, weight decay and batch size, and the seed, by the best

@@ -4,7 +4,6 @@ The prompts are a map as large as the image's tokens, and pass all blocks beside
 two forward and backward passes of the backbone. Evaluation does, too.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,7 @@ from methods.shared.attention import (
     require_stepwise_blocks,
 )
 from methods.shared.backbone import require_pre_norm
-from methods.shared.base import Method, Model
+from methods.shared.base import Forward, Method, Model
 from methods.shared.hyperparameters import require_dropout_rate, require_size
 from methods.shared.registry import register
 from methods.shared.stages import require_one_stage
@@ -147,22 +146,22 @@ class MapStart(nn.Module):
 
 
 class MapEnd(nn.Module):
-    """The last block, which returns the tokens; the map is there for the loss."""
+    """The last block, which returns the tokens, and hands over the map if the loss asks for it."""
 
     def __init__(self, block: nn.Module):
         super().__init__()
-        self.block, self.map = block, TensorSlot()
+        self.block, self.map, self.asked = block, TensorSlot(), False
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         tokens, prompts = self.block(x, **kwargs).chunk(2)
-        if torch.is_grad_enabled():
+        if self.asked:
             self.map.put(prompts)
         return tokens
 
 
 @dataclass(frozen=True)
 class SA2VP(Method):
-    """A map of prompts beside the tokens, through the same frozen blocks (sections 3.2 and 3.3).
+    """A map of prompts beside the tokens, through the same frozen blocks.
 
     In each block one side attends to the other, through the block's own frozen norm and attention,
     and adds `weight` times an MLP of the result: the map in every fourth block from the first on,
@@ -211,14 +210,17 @@ class SA2VP(Method):
     def loss(
         self,
         model: Model,
-        forward: Callable[[Tensor], Tensor],
+        forward: Forward,
         inputs: Tensor,
         labels: Tensor,
         reduction: str = "mean",
     ) -> Tensor:
         """Return the loss of the tokens' scores and of the map's, weighted by `share`."""
+        end = blocks_of(model)[-1]
+        end.asked = True
         scores = forward(inputs)
-        prompts = blocks_of(model)[-1].map.pop().to(next(heads_of(model).parameters()).dtype)
+        end.asked = False
+        prompts = end.map.pop().to(next(heads_of(model).parameters()).dtype)
         of_map = model.forward_head(model.norm(prompts))  # (B, classes)
         of_map = F.cross_entropy(of_map, labels, reduction=reduction)
         of_tokens = F.cross_entropy(scores, labels, reduction=reduction)

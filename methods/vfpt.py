@@ -24,7 +24,7 @@ from methods.shared.stages import prompt_position, token_widths
 
 
 class FourierTransform(nn.Module):
-    """The real part of the Fourier transform of the first `count` prompts over channels and them.
+    """The real part of the first `count` prompts' Fourier transform over channels and prompts.
 
     The other prompts neither change nor take part.
     """
@@ -45,8 +45,10 @@ class FourierTransform(nn.Module):
 class VFPT(Method):
     """`VPT`'s deep prompts, of which the first floor(`alpha` P) are seen as their transform.
 
-    The transform (equations 4 and 5) follows the dropout and adds no parameters. With `alpha` 0 the
-    method is `vpt_deep`. The paper chooses `alpha` among 0, 0.3, 0.5, 0.7 and 1 for each task.
+    The transform, the real part of FFT over prompts of FFT over channels, follows the dropout and
+    adds no parameters. With `alpha` 0 the method is `vpt_deep`. The paper chooses `alpha` among 0,
+    0.3, 0.5, 0.7 and 1 for each task, and dropout of 0.1. Other places of the transformed prompts,
+    which the released code can draw, and transforms of one kind alone are not offered.
     """
 
     prompts: int = 20

@@ -53,11 +53,11 @@ class FirstBlock(NamedTuple):
 class VIPAMIN(Method):
     """`VPT`'s shallow prompts, (1 - `novelty`) times matched tokens plus `novelty` times new ones.
 
-    A matched token (section 4.1) is the mean of the `matched` patches whose keys in the first block
-    are most like that of a random prompt, by their cosine. A new one (section 4.2) is a random
-    prompt's value, less its part in the span of the block's mixed values, mapped back through the
-    pseudo-inverse of the values' weights. Tokens, keys and mixed values are means over `images`
-    training images, 256 as released, or all where there are fewer.
+    A matched token is the mean of the `matched` patches whose keys in the first block are most like
+    that of a random prompt, by their cosine. A new one is a random prompt's value, less its part in
+    the span of the block's mixed values, mapped back through the pseudo-inverse of the values'
+    weights. Patches, keys and mixed values are means over `images` training images, 256 as
+    released, or all where there are fewer.
 
     The released code (https://github.com/iamjaekyun/vipamin) maps back with ``pinv(W)`` where it
     maps in with ``W.T``, the inverse of which is ``pinv(W.T)``: `back` ``transposed`` does so. It
@@ -86,17 +86,12 @@ class VIPAMIN(Method):
             raise ValueError(f"novelty must be at least 0 and at most 1; {self.novelty} was given")
 
     def attach(self, model: VisionTransformer) -> None:
-        require_tokens(model)
-        require_stepwise_blocks(model)
-        height, width = patch_grid(model)
-        if self.matched > height * width:
-            raise Unsupported(
-                f"{self.matched} tokens are to be matched, and the grid has {height * width}"
-            )
+        self._require_patches(model)
         VPT(self.prompts, deep=False, pool_prompts=self.pool_prompts).attach(model)
 
     @torch.no_grad()
     def prepare(self, model: VisionTransformer, batches: Batches) -> None:
+        self._require_patches(model)
         block = blocks_of(model)[0]
         found = first_block(model, _first_images(batches, self.images))
         self.attach(model)
@@ -105,6 +100,16 @@ class VIPAMIN(Method):
         matched = matched_tokens(block, prompts.to(found.patches), found, self.matched)
         fresh = new_tokens(block.attn, fresh.to(found.patches), found.mixed, self.back)
         prompts.copy_((1 - self.novelty) * matched + self.novelty * fresh)
+
+    def _require_patches(self, model: VisionTransformer) -> None:
+        """Raise `Unsupported` unless the first block has enough patches and known steps."""
+        require_tokens(model)
+        require_stepwise_blocks(model)
+        height, width = patch_grid(model)
+        if self.matched > height * width:
+            raise Unsupported(
+                f"{self.matched} tokens are to be matched, and the grid has {height * width}"
+            )
 
 
 @torch.no_grad()
@@ -157,9 +162,8 @@ def value_projection(attn: nn.Module, width: int) -> tuple[Tensor, Tensor]:
     Whatever layers hold them, values are an affine function of tokens: they are read off it, in
     double precision, where adding and subtracting the bias changes no weight.
     """
-    exact = copy.deepcopy(attn).double()
-    device = next(exact.parameters()).device
-    units = torch.eye(width + 1, width, dtype=torch.float64, device=device)  # the last one is 0
+    exact = copy.deepcopy(attn).to("cpu", torch.float64)
+    units = torch.eye(width + 1, width, dtype=torch.float64)  # the last one is 0
     values = project_qkv(exact, units[None])[2][0].transpose(0, 1).flatten(1)  # (D + 1, D)
     return (values[:-1] - values[-1]).T, values[-1]
 

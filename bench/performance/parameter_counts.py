@@ -84,6 +84,19 @@ FORMULAS: dict[str, Formula] = {
     "gatevpt": _constant("100·D + 2L - 1", 100 * D + 2 * L - 1),
     "e2vpt": _constant("L·D·(10 + 5)", L * D * 15),
     "e2vpt_pruned": _constant("L·D·(10 + 5), masked or not", L * D * 15),
+    "vfpt": _constant("L·20·D", L * 20 * D),
+    "bpt_shallow": _constant("75·(100 + D)", 75 * (100 + D)),
+    "bpt_deep": _constant("L·50·(50 + D)", L * 50 * (50 + D)),
+    "vipamin": _constant("100·D", 100 * D),
+    "cvpt": _constant("L·10·D", L * 10 * D),
+    "vapt": _constant(
+        "10·D + (L - 1)·(4 + 10·(13² + 1) + 2D) + 2·8·D",
+        10 * D + (L - 1) * (4 + 10 * 170 + 2 * D) + 16 * D,
+    ),
+    "sa2vp": _constant(
+        "2D + 3·(197·16 + 17·D) + L·(35·D + 16)",
+        2 * D + 3 * (197 * 16 + 17 * D) + L * (35 * D + 16),
+    ),
 }
 
 

@@ -121,12 +121,24 @@ def test_the_loss_is_shared_between_the_scores_of_tokens_and_of_the_map():
     )
 
 
-def test_no_loss_holds_the_map_of_an_evaluation():
-    model = adapted(vit())
-    with torch.no_grad():
-        model(images())
+def test_the_map_is_kept_for_a_loss_alone():
+    model, method = adapted(vit()), methods.create("sa2vp", width=6)
+    method.loss(model, model, images(), LABELS)
+    model(images())
     with pytest.raises(RuntimeError, match="nothing was handed over"):
         model.blocks[-1].map.pop()
+
+
+def test_checkpointing_changes_neither_the_loss_nor_its_gradients():
+    results, method = [], methods.create("sa2vp", width=6)
+    for checkpointing in (False, True):
+        model = adapted(vit())
+        model.set_grad_checkpointing(checkpointing)
+        loss = method.loss(model, model, images(), LABELS)
+        loss.backward()
+        results.append([loss, *(p.grad for p in model.parameters() if p.requires_grad)])
+    for plain, checkpointed in zip(*results, strict=True):
+        torch.testing.assert_close(checkpointed, plain, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import zlib
 import numpy as np
 import timm
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods import Method
@@ -56,7 +55,7 @@ def drawn(name: str, *shape: int, within: float) -> Tensor:
     return torch.from_numpy(generator.uniform(-within, within, shape))
 
 
-def outputs(model: nn.Module, method: Method | None = None) -> dict[str, list[float]]:
+def outputs(model: nn.Module, method: Method) -> dict[str, list[float]]:
     """The scores, and of each learning tensor's gradient, of the method's loss, a summary."""
     shown: list[Tensor] = []
 
@@ -64,8 +63,7 @@ def outputs(model: nn.Module, method: Method | None = None) -> dict[str, list[fl
         shown.append(model(inputs))
         return shown[-1]
 
-    loss = getattr(method, "loss", lambda _, logits, x, labels: F.cross_entropy(logits(x), labels))
-    loss(model, forward, images(), torch.arange(IMAGES)).backward()
+    method.loss(model, forward, images(), torch.arange(IMAGES)).backward()
     found = {"scores": shown[0].flatten().tolist()}
     for name, p in model.named_parameters():
         if p.requires_grad:
