@@ -15,7 +15,10 @@ PAPERS = [path.parent.name for path in sorted(FOLDER.glob("*/settings.csv"))]
 KEYS, SOURCE = ["method", "backbone", "suite", "task"], "source"
 RATES = "lr", "weight_decay"
 # what a recipe or a method has no field for
-ELSEWHERE = {"drop_path", "vit_dropout", "flip", "ema", "seed"}
+ELSEWHERE = {
+    *("drop_path", "vit_dropout", "flip", "ema", "seed"),
+    *("num_prompts", "proxy_prompt_len", "bias_k", "bias_v"),  # as DA-VPT's code calls them
+}
 SUITES = {name: load_suite(name) for name in ("fgvc", "vtab1k")}
 
 
