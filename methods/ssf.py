@@ -48,17 +48,32 @@ class SSF(Method):
     identity_at_start = False
 
     def attach(self, model: VisionTransformer) -> None:
-        require_one_stage(model)
-        if not isinstance(getattr(model.patch_embed, "proj", None), nn.Conv2d):
-            raise Unsupported("SSF needs a convolution as patch_embed.proj; there is none")
-        require_layers(model, nn.LayerNorm, lambda block: NORMS)
-        require_layers(model, nn.Linear, linear_layers)
-        model.patch_embed.proj = ScaleShift(model.patch_embed.proj)
-        replace_layers(model, lambda block: NORMS, ScaleShift)
+        require_scalable(model)
+        scale_patches_and_norms(model)
         replace_layers(model, linear_layers, ScaleShift)
-        for name in ("norm", "fc_norm"):  # which of them is not the identity depends on the pooling
-            if isinstance(model.get_submodule(name), nn.LayerNorm):
-                model.set_submodule(name, ScaleShift(model.get_submodule(name)))
+        scale_final_norm(model)
+
+
+def require_scalable(model: VisionTransformer) -> None:
+    """Raise `Unsupported` unless the patch projection, the norms and the layers can be scaled."""
+    require_one_stage(model)
+    if not isinstance(getattr(model.patch_embed, "proj", None), nn.Conv2d):
+        raise Unsupported("this method needs a convolution as patch_embed.proj; there is none")
+    require_layers(model, nn.LayerNorm, lambda block: NORMS)
+    require_layers(model, nn.Linear, linear_layers)
+
+
+def scale_patches_and_norms(model: VisionTransformer) -> None:
+    """Scale and shift the patch projection and the LayerNorms of the blocks."""
+    model.patch_embed.proj = ScaleShift(model.patch_embed.proj)
+    replace_layers(model, lambda block: NORMS, ScaleShift)
+
+
+def scale_final_norm(model: VisionTransformer) -> None:
+    """Scale and shift the LayerNorm before the head; which module that is depends on pooling."""
+    for name in ("norm", "fc_norm"):
+        if isinstance(model.get_submodule(name), nn.LayerNorm):
+            model.set_submodule(name, ScaleShift(model.get_submodule(name)))
 
 
 register("ssf", SSF())

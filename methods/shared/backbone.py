@@ -2,11 +2,12 @@
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from methods.shared.base import Unsupported
+from methods.shared.block_layers import attention_inputs, linear_layers
 from methods.shared.structure import blocks_of, expose_layers, is_pre_norm, pooled_features
 
 NamesOf = Callable[[nn.Module], Sequence[str]]
@@ -46,6 +47,27 @@ def replace_together(
         names = layers(block)
         for name, new in zip(names, build(*map(block.get_submodule, names)), strict=True):
             block.set_submodule(name, new)
+
+
+def replace_projections(model: nn.Module, build: Callable[[Any, str, int], nn.Module]) -> None:
+    """Replace each linear layer of every block by ``build(old, name, parts)``.
+
+    `parts` is the number of projections that a layer makes: 3 of queries, keys and values in one.
+    Raises `Unsupported` where the three are not of one width.
+    """
+    require_layers(model, nn.Linear, linear_layers)
+    for block in blocks_of(model):
+        expose_layers(block)
+        fused = attention_inputs(block)
+        for name in linear_layers(block):
+            layer = block.get_submodule(name)
+            parts = 3 if fused == (name,) else 1
+            if layer.out_features % parts:
+                raise Unsupported(
+                    f"this method adapts queries, keys and values of one width; {name} makes "
+                    f"{layer.out_features} channels"
+                )
+            block.set_submodule(name, build(layer, name, parts))
 
 
 def require_layers(model: nn.Module, kind: type[nn.Module], layers: NamesOf) -> None:

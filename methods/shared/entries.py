@@ -48,7 +48,7 @@ class LearntEntries(DataShapedModule):
 
     def __init__(self, places: Tensor):
         super().__init__()
-        self.deltas = nn.Parameter(torch.zeros(len(places)), len(places) > 0)
+        self.deltas = nn.Parameter(torch.zeros(len(places), device=places.device), len(places) > 0)
         self.register_buffer("places", places.to(torch.int32))  # 4 bytes an entry
 
     def forward(self, tensor: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from methods.shared.structure import blocks_of
 from methods.vpt_pad import IMAGENET_MEAN, IMAGENET_STD
 from support import small_networks
 
-SERVED = ["bias", "full", "linear", "mlp3", "partial1", "sidetune", "vpt_pad"]
+SERVED = ["bias", "full", "gps", "linear", "mlp3", "partial1", "sidetune", "vpt_pad"]
 CHECKS = ["batch_independence", "checkpointing", "half_precision", "reload", "trainable_parameters"]
 IMAGES = method_checks.FakeBatches().batches[0][0]
 

@@ -12,18 +12,18 @@ RATES = ("dropout", "drop_path")
 IMAGES = method_checks.FakeBatches().batches[0][0]
 
 
-def rate_of(name: str) -> str:
-    """The field of a method that says how much is dropped; empty: it has none."""
+def rates_of(name: str) -> list[str]:
+    """The fields of a method that say how much is dropped."""
     known = {f.name for f in fields(methods.create(name))}
-    return next((rate for rate in RATES if rate in known), "")
+    return [rate for rate in RATES if rate in known]
 
 
-DROPPING = [name for name in methods.names() if rate_of(name)]
+DROPPING = [name for name in methods.names() if rates_of(name)]
 
 
 def trained(name: str, rate: float):
     """The method's model after some steps: what it adds is no longer at its neutral start."""
-    method = methods.create(name, **{rate_of(name): rate})
+    method = methods.create(name, **dict.fromkeys(rates_of(name), rate))
     return method_checks.train_briefly(
         method, method_checks.prepare_copy(method, method_checks.small_backbone())
     )
