@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
@@ -32,11 +33,14 @@ class GridConvolution(nn.Module):
     def __init__(self, dim: int, size: int, grid: tuple[int, int], prefix: int):
         super().__init__()
         self.grid, self.prefix = grid, prefix
-        self.conv = nn.Conv2d(dim, dim, size, padding="same", groups=dim, bias=False)
+        self.conv = nn.Conv2d(dim, dim, size, groups=dim, bias=False)
+        before, after = (size - 1) // 2, size // 2  # an even kernel reaches further on
+        self.padding = before, after, before, after
 
     def forward(self, x: Tensor) -> Tensor:
         prefix, patches = x[:, : self.prefix], x[:, self.prefix :]
-        patches = self.conv(patches.mT.unflatten(2, self.grid)).flatten(2).mT  # (B, N, D)
+        padded = F.pad(patches.mT.unflatten(2, self.grid), self.padding)  # (B, D, H + k - 1, ...)
+        patches = self.conv(padded).flatten(2).mT  # (B, N, D)
         return torch.cat([prefix, patches], 1)
 
 
@@ -130,8 +134,7 @@ class DTL(Method):
 
     def __post_init__(self) -> None:
         require_size("DTL's rank", self.rank)
-        if self.kernel < 0 or (self.kernel and self.kernel % 2 == 0):
-            raise ValueError(f"DTL's kernel must be odd, or 0 for none; {self.kernel} was given")
+        require_size("DTL's kernel", self.kernel, least=0)
         if self.adapt_from is not None and self.adapt_from < 0:
             raise ValueError(f"adapt_from must be at least 0; {self.adapt_from} was given")
 

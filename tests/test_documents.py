@@ -113,6 +113,7 @@ def test_the_committed_ledger_holds_the_golden_count_of_every_method():
         (REPO_ROOT / "tests" / "golden" / "trainable.json").read_text(encoding="utf-8")
     )
     rows = dict(re.findall(r"^\| (\w+) .*?\| +([\d,]+) \|$", page, re.MULTILINE))
-    grows = {"mp", "mp_plus", "vqt"}  # with the classes: the golden count has none
+    # with the classes, or shrinks: the golden count has none
+    grows = {"mp", "mp_plus", "vqt", "bi_adaptformer_1"}
     for name in set(methods.names()) - grows:
         assert int(rows[name].replace(",", "")) == golden[name], name

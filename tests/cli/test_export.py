@@ -49,6 +49,20 @@ def test_an_export_holds_what_was_trained_alone_and_scores_as_the_record_says(
     assert added == (depth * 8 * 4 * width if name == "lora" else depth * 20 * width)
 
 
+def test_an_export_of_binary_weights_holds_bits_and_scores_as_the_record_says(
+    folder, tmp_path, capsys
+):
+    record = run(folder, tmp_path / "results", "bi_lora")
+    out = tmp_path / "small.safetensors"
+    assert export(folder, record, "--out", out) == 0
+    outcome = json.loads(record.read_text(encoding="utf-8"))["outcome"]
+    assert f"read back, {outcome['accuracy']:.2f} % on test" in capsys.readouterr().out
+    tensors = load_file(out)
+    assert outcome["stored_bytes"] == sum(t.numel() * t.element_size() for t in tensors.values())
+    bits = {n: t for n, t in tensors.items() if n.endswith(".bits")}
+    assert 8 * sum(t.numel() for t in bits.values()) == outcome["method_params"]
+
+
 def test_an_export_of_projected_prompts_holds_the_shared_map_once(folder, tmp_path, capsys):
     words = command("run", folder, tmp_path, "vpt_deep", "--set", "projection=4")
     assert main(words) == 0

@@ -1,7 +1,7 @@
 """Cached features: where a model is split, when nothing is cached, and that no number changes."""
 
 import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -16,6 +16,7 @@ from bench.data.transforms import Transform
 from bench.models import frozen_trunk, method_checks
 from bench.training import trainer
 from bench.training.feature_cache import LOGIT_TOLERANCE, FeatureCache
+from methods.linear import Linear
 from methods.shared import memory
 
 CPU = torch.device("cpu")
@@ -178,6 +179,28 @@ def test_every_method_trains_alike_on_features_and_on_images(name, double_precis
     assert found == pytest.approx(losses, rel=1e-6)
     assert torch.equal(answers, again)
     assert torch.equal(torch.get_rng_state(), random)
+
+
+@dataclass(frozen=True)
+class LooksTwice(Linear):
+    """Trains on two passes over what it is given, images or features of them."""
+
+    def loss(self, model, forward, inputs, labels, reduction="mean"):
+        once, again = forward(torch.cat([inputs, inputs])).chunk(2)
+        assert torch.equal(once, again)
+        return F.cross_entropy(once + again, labels, reduction=reduction)
+
+
+def test_a_loss_of_two_passes_is_the_same_on_features_and_on_images(double_precision):
+    found = []
+    for passes in (1, RECIPE.epochs):
+        model = method_checks.prepare_copy(LooksTwice(), method_checks.small_backbone().double())
+        batches = FeatureCache(shown(order=1, kind=InDoubles), "fp32", passes)
+        found.append(
+            trainer.fit(model, LooksTwice(), batches, RECIPE, 1e-3, "fp32", lambda *_: None)
+        )
+    assert batches.note.startswith("features")
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
 
 
 def test_orders_are_drawn_as_without_features():
