@@ -62,7 +62,7 @@ class AddedMap(nn.Module):
 
 
 class Fusion(nn.Module):
-    """What one side learns of the other: an MLP of its tokens once they attended to it."""
+    """The update of one side from the other: an MLP of its tokens, after they attended to it."""
 
     def __init__(self, dim: int, width: int, dropout: float):
         super().__init__()

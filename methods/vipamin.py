@@ -38,7 +38,7 @@ RETURNS = ("inverse", "transposed")
 
 
 class FirstBlock(NamedTuple):
-    """What the first block reads and computes of images, averaged over them.
+    """Means over images of the first block's input and of tensors inside it.
 
     Its patches, (N, D), with positions and before the norm; their keys, (N, D / H), averaged over
     heads, too; and all tokens' mixed values, (P + N, D), which the attention's last layer reads.
