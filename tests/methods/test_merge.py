@@ -12,8 +12,10 @@ from methods.shared.merge import merge_adapters
 # A strict list: a new method stands in it, or is refused.
 MERGEABLE = {
     "full", "linear", "bias", "ln", "lora", "lora_noah", "lora_qv", "ssf", "fact_tt", "fact_tk",
-    "repadapter", "difffit", "partial1", "lora_mul_vpt_add", "pace", "pace_lora", "bi_lora",
-    "arc", "rlrr", "snell", "gps", "sensitivity_lora",
+    "repadapter", "difffit", "partial1", "lora_mul_vpt_add", "pace", "pace_lora",
+    "bi_lora",
+    "arc", "rlrr", "snell", "gps",
+    "sensitivity_lora",
     *(f"peft_{name}" for name in (
         "adalora", "adamss", "beft", "boft", "c3a", "deft", "delora", "dora", "fourierft", "glora",
         "gralora", "hira", "hra", "ia3", "ln", "loha", "lokr", "lora", "miss", "oft", "olora",
