@@ -146,8 +146,8 @@ class DAVPT(Method):
             require_layers(model, nn.Linear, attention_inputs)
             replace_together(model, attention_inputs, _with_biases)
         inner = list(blocks)
-        norm = UnitNorm() if self.unit_prompts else None
-        add_deep_prompts(model, self._initial_prompts(model), "keys_and_values", project=norm)
+        norms = [UnitNorm() if self.unit_prompts else None] * len(blocks)
+        add_deep_prompts(model, self._initial_prompts(model), "keys_and_values", projects=norms)
         for i in range(len(blocks) - self.guided, len(blocks)):
             blocks[i] = GuidedBlock(blocks[i], inner[i], prefix)
         features = TensorSlot()

@@ -52,7 +52,7 @@ def _tasks(name: str | None) -> Iterator[str]:
 
 def _recipes(_: str | None) -> Iterator[str]:
     for one in map(recipe.load_recipe, loading.card_names(loading.RECIPES_DIR)):
-        yield f"{one.name:10} {one.title}"
+        yield f"{one.name:15} {one.title}"
 
 
 def _studies(_: str | None) -> Iterator[str]:

@@ -57,10 +57,13 @@ class Views:
 
 @dataclass(frozen=True, config=STRICT)
 class Tuning:
-    """The search of the grid on validation data, with the same budget for every method."""
+    """The search of the grid on validation data, with the same budget for every method.
+
+    A method with fewer points than the budget tries all of them.
+    """
 
     by_default: Flag = False  # tune unless --no-tune is given
-    trials: Trials = 0  # for each method; 0: the number of pairs of rates in the grid
+    trials: Trials = 0  # of a method with as many points; 0: the number of pairs of rates
     seed: Seed = 0  # of the trials, and of the random subset of a larger grid
     halving: Flag = False  # successive halving
 
@@ -117,10 +120,10 @@ class Recipe:
         self._require_small_grid()
         if self.tuning.by_default and not self.grid:
             raise ValueError("tuning by default needs a grid")
-        if not 0 <= self.tuning.trials <= self.num_rate_pairs():
+        if self.tuning.trials > self.num_points():
             raise ValueError(
-                f"{self.tuning.trials} trials are not as many for every method: the grid has "
-                f"{self.num_rate_pairs()} pairs of rates, and some methods have nothing else to try"
+                f"{self.tuning.trials} trials are more than any method has points to try: "
+                f"{self.num_points()}"
             )
 
     def _require_small_grid(self) -> None:
@@ -136,6 +139,11 @@ class Recipe:
     def num_rate_pairs(self) -> int:
         """Return the number of pairs of a learning rate and a weight decay in the grid."""
         return prod(len(values) for values in self.grid.values())
+
+    def num_points(self) -> int:
+        """Return the number of points in the grid of the method that has the most."""
+        own = (prod(map(len, axes.values())) for axes in self.grid_of.values())
+        return self.num_rate_pairs() * max(own, default=1)
 
     def views_for(self, suite: str) -> Views:
         """Return the views for a suite."""

@@ -1,12 +1,13 @@
 """The search over a recipe's grid: the points tried, their epochs, and the point selected.
 
-Every method has the same number of trials, scored on validation data after the last epoch.
+Every method has the same number of trials, scored on validation data after the last epoch; one
+with fewer points than that tries all of them.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -94,6 +95,12 @@ def halving_rungs(recipe: Recipe) -> list[Rung]:
     return _shrink_rungs(max(fits), epochs)
 
 
+def method_rungs(recipe: Recipe, method: str) -> list[Rung]:
+    """Return the rungs of a method's search, with no more points than it has."""
+    most = len(all_points(recipe, method))
+    return [replace(rung, count=min(rung.count, most)) for rung in halving_rungs(recipe)]
+
+
 def _shrink_rungs(count: int, epochs: int) -> list[Rung]:
     """Return the rungs of halving: ever fewer points, trained ever longer."""
     going_on = zip(reversed(HALVING_FACTORS), HALVING_FACTORS, strict=True)
@@ -160,7 +167,7 @@ def tuning_inconsistency(record: Record, recipe: Recipe) -> str:
     if record.tuned is None:
         return "does not name the trials that chose its rates"
     left, points_ = list(record.tuned.trials), sample_points(recipe, record.settings.method)
-    for rung, after in promotions(halving_rungs(recipe)):
+    for rung, after in promotions(method_rungs(recipe, record.settings.method)):
         tried, left = left[: rung.count], left[rung.count :]
         if [trial.point for trial in tried] != points_ or {t.epochs for t in tried} != {
             rung.epochs

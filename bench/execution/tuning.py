@@ -115,18 +115,19 @@ def plan_searches(request: Request) -> list[Search]:
     """
     resolved = plan.resolve_request(request)
     recipe = resolved.recipe
-    rungs = search_space.halving_rungs(recipe)
-    plan.require_plannable(resolved.num_cells() * sum(rung.count for rung in rungs))
+    budget = sum(rung.count for rung in search_space.halving_rungs(recipe))
+    plan.require_plannable(resolved.num_cells() * budget)
     resolved.check_data(TRIAL_SPLITS)
     selection.require_known_methods(recipe.grid_of)
     points = {name: search_space.sample_points(recipe, name) for name in resolved.methods}
+    rungs = {name: search_space.method_rungs(recipe, name) for name in resolved.methods}
     for name, sampled in points.items():
         axes = search_space.search_axes(recipe, name)
         _require_unset(request, [a for a in axes if a not in RATE_NAMES or a in recipe.grid], name)
         _require_attachable(resolved, name, sampled)
     every = product(sorted(resolved.backbones), resolved.tasks, sorted(points))
     return _unique_searches(
-        Search(resolved, card, task, name, points[name], rungs) for card, task, name in every
+        Search(resolved, card, task, name, points[name], rungs[name]) for card, task, name in every
     )
 
 

@@ -92,13 +92,18 @@ def adapter_state_dict(model: Model, backbone_ids: set[int]) -> dict[str, Tensor
     for name, tensor in state.items():
         if tensor.requires_grad or id(tensor) not in backbone_ids - moved:
             names.setdefault(id(tensor), name)
-    return {name: state[name].detach().cpu().contiguous() for name in names.values()}
+    return {name: _on_cpu(state[name].detach()) for name in names.values()}
 
 
 def stored_tensors(method: Method, model: Model, backbone_ids: set[int]) -> dict[str, Tensor]:
     """Return what a file holds of a trained model: its adapter state dict, packed by the method."""
     packed = method.pack(model, adapter_state_dict(model, backbone_ids))
-    return {name: tensor.cpu().contiguous() for name, tensor in packed.items()}
+    return {name: _on_cpu(tensor) for name, tensor in packed.items()}
+
+
+def _on_cpu(tensor: Tensor) -> Tensor:
+    """Return the tensor in one piece on the CPU, or where it is on the meta device."""
+    return (tensor if tensor.is_meta else tensor.cpu()).contiguous()
 
 
 def num_bytes(tensors: Mapping[str, Tensor]) -> int:

@@ -126,8 +126,12 @@ def require_methods(claims: Iterable[Claim], known: Iterable[str]) -> None:
 
 
 def canonical_fields(fields: Mapping[str, Any]) -> str:
-    """Return fields in one canonical line: ``share=0.1``."""
-    return "; ".join(f"{name}={fields[name]!r}" for name in sorted(fields))
+    """Return fields in one canonical line, which `parse_fields` reads: ``share=0.1``."""
+    return "; ".join(f"{name}={_written(fields[name])}" for name in sorted(fields))
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def parse_fields(text: str) -> dict[str, Any]:

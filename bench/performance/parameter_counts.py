@@ -1,13 +1,14 @@
 """Trainable parameters of each method: by formula, as counted, and as published.
 
 All on ViT-B/16: width D = 768, L = 12 blocks, C classes. Counts are of the parameters with
-``requires_grad`` after attaching the method to a model on the meta device.
+``requires_grad`` after attaching the method to a model on the meta device, and bytes of the tensors
+that an export of it would hold.
 """
 
 import csv
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from statistics import mean
 
 import timm
@@ -15,11 +16,16 @@ import torch
 
 import methods
 from bench.config.suite import load_suite
+from bench.models import weight_files
+from bench.performance import method_traits
 from bench.report.markdown import table_from_rows
 from bench.utils.files import REPO_ROOT
+from methods import Method
+from methods.shared.base import Model
 
 D, L = 768, 12
 PUBLISHED_FILE = REPO_ROOT / "bench" / "papers" / "parameters.csv"
+HERE = 100  # classes
 TOLERANCE = 0.01  # million: the papers round some numbers and truncate others
 
 
@@ -115,12 +121,28 @@ FORMULAS: dict[str, Formula] = {
 @cache
 def count_parameters(name: str, classes: int) -> int:
     """Count the trainable parameters of a method on ViT-B/16, including the head."""
+    _, model, _ = _attach(name, classes)
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def stored_bytes(name: str, classes: int) -> int:
+    """Return the bytes of the tensors in an export of a method on ViT-B/16, including the head."""
+    method, model, own = _attach(name, classes)
+    with torch.device("meta"):
+        return weight_files.num_bytes(weight_files.stored_tensors(method, model, own))
+
+
+@lru_cache(maxsize=1)  # a method is asked for its count, then for its bytes
+def _attach(name: str, classes: int) -> tuple[Method, Model, set[int]]:
+    """Return a method, the model on the meta device that has it, and the backbone's tensors."""
+    method = methods.create(name)
     with torch.device("meta"):
         model = timm.create_model("vit_base_patch16_224", num_classes=classes)
+        own = weight_files.tensor_ids(model)
         model.requires_grad_(False)
         model.get_classifier().requires_grad_(True)
-        methods.create(name).attach(model)
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+        method.attach(model)
+    return method, model, own
 
 
 def mean_millions(name: str, suite: str) -> float:
@@ -146,8 +168,12 @@ def markdown_page() -> str:
         "# Trainable parameters on ViT-B/16\n\n"
         "## Formula against count\n\n"
         "Without the linear head of 769·C; D = 768, L = 12, here C = 100. What has no formula is "
-        "peft's, counted alone.\n\n"
+        "peft's, counted alone. Bytes are of what `export` writes, the head included.\n\n"
         f"{_formula_table()}\n\n"
+        "## What else is to be known of a method\n\n"
+        "Identity: it changes no score before training. Merging is tried on a small network. The "
+        "rule is that of prefix tokens and the grid of patches, where these are not all alike.\n\n"
+        f"{_traits_table()}\n\n"
         "## Count against the papers\n\n"
         "In millions, head included, in the mean over the suite's tasks (FGVC 5, VTAB-1k 19). "
         f"A printed figure agrees within {TOLERANCE}: the papers round some and cut off others.\n\n"
@@ -160,18 +186,34 @@ def _formula_table() -> str:
     for name in methods.names():
         formula = FORMULAS.get(name)
         text = formula.text if formula else "–"
-        value = f"{formula.count(100):,}" if formula else "–"
-        rows.append((name, text, value, _format_count(name)))
-    header = ("method", "formula", "by formula", "counted")
+        value = f"{formula.count(HERE):,}" if formula else "–"
+        counted = _format_count(count_parameters, name, 769 * HERE)
+        stored = _format_count(stored_bytes, name, 0)
+        rows.append((name, text, value, counted, stored))
+    header = ("method", "formula", "by formula", "counted", "stored (bytes)")
     return table_from_rows(header, rows, frozenset(header[:2]))
 
 
-def _format_count(name: str) -> str:
-    """Count without the head of 100 classes; n/a if the method does not support ViT-B/16."""
+def _format_count(count: Callable[[str, int], int], name: str, head: int) -> str:
+    """Count, less the head; n/a if the method does not support ViT-B/16."""
     try:
-        return f"{count_parameters(name, 100) - 76_900:,}"
+        return f"{count(name, HERE) - head:,}"
     except Exception:  # a plug-in's method may raise anything
         return "n/a"
+
+
+def _traits_table() -> str:
+    rows = [(name, *_traits_cells(name)) for name in methods.names()]
+    header = ("method", *method_traits.HEADER)
+    return table_from_rows(header, rows, frozenset(header))
+
+
+def _traits_cells(name: str) -> list[str]:
+    """Return the traits of a method; n/a for one that a small network cannot have."""
+    try:
+        return method_traits.traits_of(name).to_cells()
+    except Exception:  # a plug-in's method may raise anything
+        return ["n/a"] * len(method_traits.HEADER)
 
 
 def _published_table() -> str:

@@ -107,6 +107,14 @@ def test_a_method_whose_grid_is_the_budget_tries_all_of_it() -> None:
     assert search_space.sample_points(found, "lora") == search_space.all_points(found, "lora")
 
 
+def test_a_method_with_fewer_points_than_the_budget_tries_all_of_them() -> None:
+    found = recipe(**WIDE, **{"tuning.trials": 20})
+    assert len(search_space.sample_points(found, "vpt_deep")) == 20
+    assert search_space.sample_points(found, "lora") == search_space.all_points(found, "lora")
+    counts = [search_space.method_rungs(found, name)[0].count for name in ("vpt_deep", "lora")]
+    assert counts == [20, 8]
+
+
 def test_the_choice_from_a_larger_grid_is_the_seeds_and_stays() -> None:
     found, again = (search_space.sample_points(recipe(**WIDE), "vpt_deep") for _ in range(2))
     assert found == again
@@ -199,7 +207,7 @@ def test_the_full_recipes_tune_by_default(name: str, tunes: bool) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"tuning.trials": 9}, "9 trials are not as many for every method: the grid has 8 pairs"),
+        ({"tuning.trials": 9}, "9 trials are more than any method has points to try: 8"),
         ({"grid": {}}, "tuning by default needs a grid"),
         ({"grid": {"lr": [0.0]}}, "the grid's lr must be above 0"),
         ({"grid_of": {"lora": {"rank": []}}}, "the grid's rank needs values, each once"),
