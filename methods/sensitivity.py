@@ -130,9 +130,10 @@ class SensitivityTuning(Method):
     attention's output layer reads its input there. That layer's modules have no `dropout`.
 
     The paper chooses the budget per task, by accuracy on test; here it is one. The released command
-    reads 16 batches; 8 is the default of the function that it calls. The changes of single entries
-    are not decayed, as nothing of one dimension is. Without data nothing but the class token
-    learns: a checkpoint brings the places and modules that were chosen.
+    reads 16 batches; 8 is the default of the function that it calls. Single entries of norms, which
+    that code counts and leaves frozen, learn here as the paper has it. The changes of single
+    entries are not decayed, as nothing of one dimension is. Without data nothing but the class
+    token learns: a checkpoint brings the places and modules that were chosen.
     """
 
     form: str
