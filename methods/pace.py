@@ -111,6 +111,22 @@ class NoisyBranch(nn.Module):
             return getattr(super().__getattr__("inner"), name)
 
 
+class NoisyLayer(NoisyBranch):
+    """An adapted layer, in training with noise on its difference to the frozen layer's output."""
+
+    def __init__(self, inner: nn.Module, frozen: nn.Linear, sigma: float):
+        super().__init__(inner, sigma)
+        self.frozen = (frozen,)  # in a tuple: it is a part of `inner`
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.inner(x)
+        if not self.training:
+            return out
+        (frozen,) = self.frozen
+        plain = frozen(x)
+        return plain + multiply_by_noise(out - plain, self.sigma)
+
+
 def multiply_by_noise(x: Tensor, sigma: float) -> Tensor:
     """Multiply `x`, (B, ..., C), by noise of mean 1 per image and channel, the same for tokens."""
     shape = len(x), *[1] * (x.ndim - 2), x.shape[-1]
@@ -129,6 +145,9 @@ class PACE(Method):
     noise on the latter. With sigma and consistency 0 this is the base, bit for bit. `rank` None is
     the base's own. The paper chooses sigma, consistency and rank for each task, and trains for 300
     epochs, three times as long as those it compares with.
+
+    The noise of an adapter without an output of its own, such as a changed weight, is on its
+    difference to the frozen layer, which is computed once more. Prompts have no such output.
 
     The base's dropout draws other masks in the two passes; so would drop path, for which the
     released code shares them. Windows of attention have noise of their own.
@@ -154,8 +173,11 @@ class PACE(Method):
         return self._base().spatial_rule
 
     def __post_init__(self) -> None:
-        if self.base not in names() or isinstance(create(self.base), PACE):
-            raise ValueError(f"PACE's base must be another method; {self.base!r} was given")
+        if self.base not in names() or type(create(self.base)).loss is not Method.loss:
+            raise ValueError(
+                "PACE's base must be another method, without a loss of its own; "
+                f"{self.base!r} was given"
+            )
         for name, value in (("sigma", self.sigma), ("consistency", self.consistency)):
             if not value >= 0:
                 raise ValueError(f"PACE's {name} must be at least 0; {value} was given")
@@ -202,12 +224,16 @@ class PACE(Method):
         return create(self.base, **({} if self.rank is None else {"rank": self.rank}))
 
     def _add_noise(self, model: Model) -> None:
-        def noisy(branch: nn.Module, block: int) -> nn.Module:
+        def noisy_branch(branch: nn.Module, block: int) -> nn.Module:
             sigma = self._sigma_at(block, model)
             return NoisyBranch(branch, sigma) if sigma else branch
 
+        def noisy_layer(adapted: nn.Module, frozen: nn.Linear, block: int) -> nn.Module:
+            sigma = self._sigma_at(block, model)
+            return NoisyLayer(adapted, frozen, sigma) if sigma else adapted
+
         if self.sigma:
-            replace_branches(model, noisy)
+            replace_branches(model, noisy_branch, noisy_layer)
 
     def _head_noise(self, model: Model, logits: Tensor) -> Tensor:
         """Multiply logits, (B, classes), by the head's noise, in training."""

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 import methods
 from bench.models import method_checks
-from methods.pace import NoisyBranch
+from methods.pace import NoisyBranch, NoisyLayer
 from support import official_numbers
 
 LABELS = torch.tensor([0, 1, 2, 3])
@@ -24,9 +24,10 @@ def trained(method, model):
     return method_checks.train_briefly(method, model)
 
 
-@pytest.mark.parametrize(
-    "base", ["lora_mul_vpt_add", "lora", "adapter", "adapter_plus", "convpass"]
-)
+BASES = ["lora_mul_vpt_add", "lora", "adapter", "adapter_plus", "convpass", "fact_tk", "peft_lora"]
+
+
+@pytest.mark.parametrize("base", BASES)
 def test_without_noise_and_consistency_it_is_its_base_bit_for_bit(base):
     plain, own = prepared(base)
     pace, wrapped = prepared("pace", base=base, sigma=0.0, consistency=0.0)
@@ -103,9 +104,28 @@ def test_its_merged_adapters_have_no_noise():
     torch.testing.assert_close(layer.merged()(x), layer(x))
 
 
-@pytest.mark.parametrize("base", ["pace_lora", "nothing"])
+@pytest.mark.parametrize("base", ["fact_tk", "repadapter", "ssf", "peft_lora"])
+def test_an_adapter_without_an_output_of_its_own_has_noise_on_what_it_changes(base):
+    method, model = prepared("pace", base=base, sigma=0.3, first_block=True)
+    layer = trained(method, model).blocks[0].attn.qkv
+    assert isinstance(layer, NoisyLayer)
+    x, (frozen,) = torch.randn(2, 5, 64), layer.frozen
+    for module in layer.modules():
+        module.training = module is layer  # the base's dropout does not draw
+    with torch.no_grad():
+        plain, whole = frozen(x), layer.inner(x)
+        torch.manual_seed(2)
+        found = layer(x)
+    torch.manual_seed(2)
+    noise = 1 + 0.3 * torch.randn(2, 1, 192)  # for the queries, keys and values of each image
+    assert (whole - plain).abs().max() > 1e-3
+    torch.testing.assert_close(found, plain + noise * (whole - plain))
+
+
+@pytest.mark.parametrize("base", ["pace_lora", "da_vpt_plus", "nothing"])
 def test_what_is_no_base_is_refused(base):
-    with pytest.raises(ValueError, match=f"base must be another method; '{base}' was given"):
+    said = f"base must be another method, without a loss of its own; '{base}' was given"
+    with pytest.raises(ValueError, match=said):
         methods.create("pace", base=base)
 
 
