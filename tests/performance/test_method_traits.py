@@ -67,8 +67,8 @@ def test_stored_bytes_are_four_a_parameter_unless_there_is_more_or_it_is_packed(
         assert stored == 4 * params
     stored, params = beside_the_head("bi_adaptformer")
     assert params / 8 < stored < params / 7  # a bit a weight, and a scale and a mean a tensor
-    stored, params = beside_the_head("mlp3")
-    assert stored > 4 * params  # running statistics
+    stored, params = beside_the_head("e2vpt")
+    assert stored > 4 * params  # masks
 
 
 def test_the_page_has_a_column_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
