@@ -8,14 +8,15 @@ from bench.cli.common import print_lines
 from bench.performance import compatibility_page
 from bench.utils import files
 
+PAGE = Path("docs/compatibility.md")
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--out", type=Path, help="the file to write (default: docs/compatibility.md)")
+    add("--out", type=Path, default=PAGE, help=f"the file to write (default: {PAGE})")
     common.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    path = args.out or files.REPO_ROOT / compatibility_page.PAGE
-    files.write_atomically(path, compatibility_page.markdown_page().encode())
-    return print_lines([path])
+    files.write_atomically(args.out, compatibility_page.markdown_page().encode())
+    return print_lines([args.out])

@@ -22,7 +22,6 @@ from bench.utils.escaping import for_markdown
 from methods.shared.base import Model
 
 WORKS = "works"
-PAGE = "docs/compatibility.md"
 PACKAGES = ("timm", "peft")  # whose versions may change an answer
 
 

@@ -17,6 +17,7 @@ LONG_WORK: dict[str, Any] = {
     "bench.performance.method_cost.measure_costs": [],
     "bench.performance.page.measure_and_write": [],
     "bench.performance.parameter_counts.markdown_page": "",
+    "bench.performance.compatibility_page.markdown_page": "",
     "bench.models.method_checks.run_checks": [],
     "bench.training.pretraining.pretrain": [],
 }

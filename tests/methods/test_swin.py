@@ -1,4 +1,4 @@
-"""Methods on Swin: prompts in every window, mergings of patches, and VPT's Table 4."""
+"""Methods on Swin: prompts in every window, mergings of patches, and VPT's Table 2."""
 
 import copy
 
@@ -222,7 +222,7 @@ def test_swin_is_served_or_refused_in_a_sentence(name):
     assert not refusal or 4 < len(refusal.split()) < 40
 
 
-# Parameters of Swin-B, as VPT's Table 4 prints them: with all 19 tasks, times the backbone's
+# Parameters of Swin-B, as VPT's Table 2 prints them: with all 19 tasks, times the backbone's
 
 SWIN_B, CLASSES = "swin_base_patch4_window7_224", 940  # of the 19 tasks together
 PRINTED = {

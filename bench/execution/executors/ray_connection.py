@@ -82,7 +82,7 @@ def require_listener(address: str) -> None:
     try:
         why = found.get(timeout=PROBE_SECONDS)
     except Empty:
-        why = f"no answer within {PROBE_SECONDS:g} s"
+        why = _silence()
     if why:
         raise UserError(f"no Ray cluster at {address}: {why}")
 
@@ -91,11 +91,17 @@ def _listener_problem(host: str, port: int) -> str:
     """Say why whoever listens there, if anybody, is no head; empty if it may be one."""
     try:
         answer = _greet(host, port)
+    except TimeoutError:
+        return _silence()
     except (OSError, OverflowError, UnicodeError) as error:
         return first_line(error)
     uses_tls = os.environ.get("RAY_USE_TLS", "0") not in ("", "0")  # then it says nothing to us
     is_head = uses_tls or answer[FRAME_TYPE : FRAME_TYPE + 1] == SETTINGS_FRAME
     return "" if is_head else "what answers there is no Ray head"
+
+
+def _silence() -> str:
+    return f"no answer within {PROBE_SECONDS:g} s"
 
 
 def _greet(host: str, port: int) -> bytes:
