@@ -63,18 +63,20 @@ def on_device(model: Model, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]
 
 
 def rebatched(batches: Batches, size: int, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the first `count` batches of `size` images; reads no more than they need."""
-    images, labels = torch.empty(0), torch.empty(0, dtype=torch.long)
-    for more in batches:
-        images, labels = (
-            (torch.cat([old.to(new), new]) for old, new in zip((images, labels), more, strict=True))
-            if len(labels)
-            else more
-        )
+    """Yield the first `count` batches of `size` images, of which the last may have fewer.
+
+    Reads no more of `batches` than they need.
+    """
+    held: list[tuple[Tensor, Tensor]] = []
+    for batch in batches:
+        held.append(batch)
+        images, labels = (torch.cat(parts) for parts in zip(*held, strict=True))
         while len(labels) >= size:
             yield images[:size], labels[:size]
             images, labels, count = images[size:], labels[size:], count - 1
             if not count:
                 return
-    if len(labels):
-        yield images, labels
+        held = [(images, labels)]
+    for images, labels in held:
+        if len(labels):
+            yield images, labels

@@ -85,7 +85,10 @@ def test_a_merged_export_loads_into_plain_timm(folder, tmp_path, capsys):
     plain.load_state_dict(load_file(out))
 
 
-@pytest.mark.parametrize("name", ["peft_lora", "peft_dora", "peft_fourierft", "ssf"])
+@pytest.mark.parametrize(
+    "name",
+    ["peft_lora", "peft_dora", "peft_fourierft", "ssf", "arc", "gps", "sensitivity_lora"],
+)
 def test_a_merged_export_scores_as_the_record_says(name, folder, tmp_path, capsys):
     record = run(folder, tmp_path / "results", name)
     out = tmp_path / "new" / "m.safetensors"
@@ -144,3 +147,17 @@ def test_an_unknown_format_names_near_ones(tmp_path, capsys):
     root = honest.write(tmp_path, honest.honest()).root
     assert main(["export", "--format", "latec", "--results", str(root)]) == 2
     assert "did you mean latex?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["gps", "sensitivity_lora", "sensitivity_adapter"])
+def test_an_export_brings_the_places_that_data_chose_with_what_learned_there(
+    name, folder, tmp_path, capsys
+):
+    record, out = run(folder, tmp_path / "results", name), tmp_path / "small.safetensors"
+    assert export(folder, record, "--out", out) == 0
+    outcome = json.loads(record.read_text(encoding="utf-8"))["outcome"]
+    assert f"read back, {outcome['accuracy']:.2f} % on test" in capsys.readouterr().out
+    tensors = {n: t for n, t in load_file(out).items() if not n.startswith("head.")}
+    places = {n for n in tensors if n.endswith("places")}
+    assert {n.replace("places", "deltas") for n in places} <= tensors.keys()
+    assert outcome["method_params"] == sum(t.numel() for n, t in tensors.items() if n not in places)

@@ -1,6 +1,7 @@
 """ARC: one projection for all blocks, down and up."""
 
 import pytest
+import timm
 import torch
 
 import methods
@@ -48,8 +49,6 @@ def test_its_place_decides_whether_it_starts_as_the_identity(place, identity):
 
 
 def test_the_small_variant_has_half_the_parameters_on_vit_b():
-    import timm
-
     with torch.device("meta"):
         model = timm.create_model("vit_base_patch16_224", num_classes=0).requires_grad_(False)
         methods.create("arc", place="attn").attach(model)

@@ -35,15 +35,15 @@ def count(model):
     return sum(p.numel() for n, p in named if p.requires_grad and not n.startswith("head"))
 
 
-def sensitivities():
+def sensitivities(hits=400):
     """A matrix of 400 × 300 that is all sensitive in its first rows, another, and a bias."""
     values = torch.rand(400, 300, generator=torch.Generator().manual_seed(0))
     first = values + (torch.arange(400) < 20)[:, None]
-    return {"a.weight": first, "b.weight": values * 0.5, "b.bias": torch.full((400,), 9.0)}
+    return {"a.weight": first, "b.weight": values * 0.5, "b.bias": 9.0 * (torch.arange(400) < hits)}
 
 
-def chosen(rule):
-    return choose_entries(sensitivities(), {"a": 1, "b": 1}, rule, always=0)
+def chosen(rule, hits=400, always=0):
+    return choose_entries(sensitivities(hits), {"a": 1, "b": 1}, rule, always)
 
 
 def test_a_matrix_dense_in_sensitive_entries_gets_a_module_and_no_other():
@@ -52,8 +52,16 @@ def test_a_matrix_dense_in_sensitive_entries_gets_a_module_and_no_other():
     assert set(selection.places) == {"b.bias"}  # nothing in b is as sensitive as those
 
 
-def test_a_vector_of_which_a_fifth_is_sensitive_learns_whole():
-    assert chosen(Rule(budget=0.006)).places["b.bias"].tolist() == list(range(400))
+@pytest.mark.parametrize(("hits", "learning"), [(79, 79), (80, 400)])
+def test_a_vector_of_which_a_fifth_is_sensitive_learns_whole(hits, learning):
+    assert chosen(Rule(budget=0.006), hits).places["b.bias"].tolist() == list(range(learning))
+
+
+def test_what_always_learns_counts_towards_the_budget():
+    rule = Rule(budget=0.0301, alpha=1e-3, beta=1e-3)  # all entries single: 20,000 or 40,000
+    for always, expected in ((0, 40_000), (500, 20_000)):
+        places = chosen(rule, always=always).places
+        assert sum(map(len, places.values())) == expected
 
 
 def test_entries_stay_single_where_alpha_asks_for_more():

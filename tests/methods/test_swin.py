@@ -17,10 +17,12 @@ from support import small_networks
 SERVED = [
     "full", "linear", "partial1", "mlp3", "sidetune", "bias", "adapter", "adapter_houlsby",
     "adaptformer", "adapter_plus", "snf", "repadapter", "ln", "difffit", "vpt_shallow", "vpt_deep",
-    "lora", "lora_qv", "peft_lora", "peft_ln", "peft_ia3", "peft_vera",
+    "lora", "lora_qv", "peft_lora", "peft_ln", "peft_ia3", "peft_vera", "gps", "snell",
+    "sensitivity_lora", "sensitivity_adapter",
 ]  # fmt: skip
 CHECKED = [
     "partial1", "bias", "adapter", "adaptformer", "vpt_shallow", "vpt_deep", "lora", "peft_lora",
+    "gps", "snell", "sensitivity_lora",
 ]  # fmt: skip
 CHECKS = ["batch_independence", "checkpointing", "copy", "half_precision", "reload"]
 

@@ -71,7 +71,14 @@ def test_scores_that_the_last_step_made_infinite_are_a_failure_not_class_0(run, 
 
 
 @pytest.mark.parametrize(
-    ("method", "looked_at"), [("spt_deep", 32), ("spt_deep_kmeans", 40), ("vpt_deep", 0)]
+    ("method", "looked_at"),
+    [
+        ("spt_deep", 32),
+        ("spt_deep_kmeans", 40),
+        ("vpt_deep", 0),
+        ("gps", 40),
+        ("sensitivity_lora", 40),
+    ],
 )
 def test_init_images_are_those_that_prepare_read(run, tmp_path, method, looked_at):
     assert run(method, "--set", "batch=32") == 0
