@@ -184,7 +184,7 @@ class SA2VP(Method):
 
     identity_at_start = False
     spatial_rule = (
-        "patches see a map of prompts at and around their places, prefix tokens all of it"
+        "patches see prompts of a map around their places, prefix tokens all of them"
     )
 
     def __post_init__(self) -> None:
