@@ -183,9 +183,7 @@ class SA2VP(Method):
     dropout: float = 0.1
 
     identity_at_start = False
-    spatial_rule = (
-        "patches see prompts of a map around their places, prefix tokens all of them"
-    )
+    spatial_rule = "patches see prompts of a map around their places, prefix tokens all of them"
 
     def __post_init__(self) -> None:
         require_size("SA2VP's width", self.width)

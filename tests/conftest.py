@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.cli import main
-from bench.models import method_checks
+from bench.models import small_models
 from bench.prepare.downloads import checksums, http
 from bench.utils import network
 from methods.shared import registry
@@ -79,7 +79,7 @@ def run(cards: Path, tmp_path: Path) -> Callable[..., int]:
 @pytest.fixture
 def double_precision():
     """New tensors are float64."""
-    with method_checks.double_precision():
+    with small_models.double_precision():
         yield
 
 

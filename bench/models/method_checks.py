@@ -9,98 +9,27 @@ import copy
 import json
 import pickle
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from bench.models import weight_files
-from bench.models.training_mode import set_training_mode
+from bench.models.small_models import (
+    CLASSES,
+    IMAGES,
+    FakeBatches,
+    double_precision,
+    dtype_of,
+    prepare_copy,
+    small_backbone,
+    train_briefly,
+)
 from methods import Method
 from methods.shared.base import Model
 from methods.shared.structure import heads_of
 
-CLASSES, IMAGES, PIXELS = 5, 4, 64
 NOT_COUNTED = -100  # label of an image that no loss counts
-
-
-class FakeBatches:
-    """Batches of noise, (4, 3, 64, 64) each, which can be iterated over repeatedly."""
-
-    def __init__(self, dtype: torch.dtype = torch.float32, count: int = 2, relabelled: int = 0):
-        generator = torch.Generator().manual_seed(1)
-        shape = (IMAGES, 3, PIXELS, PIXELS)
-        self.batches = [
-            (
-                torch.randn(shape, generator=generator, dtype=dtype),
-                (torch.randint(CLASSES, (IMAGES,), generator=generator) + relabelled) % CLASSES,
-            )
-            for _ in range(count)
-        ]
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return iter(self.batches)
-
-
-def small_backbone(pooling: str = "token") -> Model:
-    """Build a small frozen ViT with a trainable head: 64 patches, width 64, 3 blocks."""
-    torch.manual_seed(0)
-    model = timm.create_model(
-        "vit_tiny_patch16_224",
-        num_classes=CLASSES,
-        global_pool=pooling,
-        img_size=PIXELS,
-        patch_size=8,
-        embed_dim=64,
-        depth=3,
-        num_heads=4,
-    )
-    for p in model.parameters():  # biases and norms at their initial values would hide faults
-        if p.ndim == 1:
-            p.data.add_(torch.randn_like(p) * 0.1)
-    nn.init.normal_(model.head.weight, std=0.02)
-    model.requires_grad_(False)
-    heads_of(model).requires_grad_(True)
-    return model.eval()
-
-
-def prepare_copy(method: Method, bare: Model, seed: int = 0) -> Model:
-    """Return a copy of the backbone that the method has prepared for training."""
-    torch.manual_seed(seed)
-    model = copy.deepcopy(bare)
-    method.prepare(model, FakeBatches(_dtype(model)))
-    return model.eval()
-
-
-def _dtype(model: Model) -> torch.dtype:
-    return next(iter(model.parameters())).dtype
-
-
-def train_briefly(method: Method, model: Model, steps: int = 3) -> Model:
-    """Train the model with a few steps of plain gradient descent, and return it."""
-    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.5)
-    set_training_mode(model)
-    for epoch, (images, labels) in enumerate(FakeBatches(_dtype(model), steps), start=1):
-        optimiser.zero_grad()
-        method.loss(model, model, images, labels).backward()
-        optimiser.step()
-        method.after_epoch(model, epoch)
-    return model.eval()
-
-
-@contextmanager
-def double_precision() -> Iterator[None]:
-    """Make new tensors float64: float32 would hide small steps."""
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(torch.float32)
 
 
 def check_scores(method: Method, bare: Model) -> None:
@@ -276,7 +205,7 @@ def check_labels(method: Method, bare: Model) -> None:
     for relabelled in (0, 1):
         torch.manual_seed(0)
         model = copy.deepcopy(bare)
-        method.prepare(model, FakeBatches(_dtype(model), relabelled=relabelled))
+        method.prepare(model, FakeBatches(dtype_of(model), relabelled=relabelled))
         starts.append(model.state_dict())
     changed = [n for n, value in starts[0].items() if not torch.equal(value, starts[1][n])]
     assert method.reads_labels or not changed, f"labels change {changed[:3]}, and more or less"
@@ -287,7 +216,7 @@ def check_preparation(method: Method, bare: Model) -> None:
     for mode in (False, True):
         model, attached = (copy.deepcopy(bare).train(mode) for _ in range(2))
         own, untouched = _own_tensors(model), _own_tensors(attached)
-        method.prepare(model, FakeBatches(_dtype(model)))
+        method.prepare(model, FakeBatches(dtype_of(model)))
         method.attach(attached)  # which may change weights: PiSSA takes its factors out of them
         changed = [name for name, value in own.items() if not torch.equal(value, untouched[name])]
         graded = [n for n, p in model.named_parameters() if p.grad is not None]

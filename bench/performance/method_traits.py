@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 from methods import Method, Unsupported
 from methods.shared.merge import merge_adapters
 
@@ -45,10 +45,10 @@ def traits_of(name: str) -> Traits:
 
 def merges_exactly(method: Method) -> bool:
     """Return whether a model that was trained with it folds into plain weights that score alike."""
-    with method_checks.double_precision():
-        bare = method_checks.small_backbone().double()
-        model = method_checks.train_briefly(method, method_checks.prepare_copy(method, bare))
-        images, _ = method_checks.FakeBatches(torch.float64).batches[0]
+    with small_models.double_precision():
+        bare = small_models.small_backbone().double()
+        model = small_models.train_briefly(method, small_models.prepare_copy(method, bare))
+        images, _ = small_models.FakeBatches(torch.float64).batches[0]
         with torch.no_grad():
             before = model(images)
             try:

@@ -9,7 +9,7 @@ import methods
 from bench.cli import main
 from bench.execution import jobs, plan
 from bench.execution.plan import Request
-from bench.models import method_checks
+from bench.models import small_models
 from bench.records.schema import Settings
 from bench.training import runner
 from methods.shared.prompts import prompts_of
@@ -133,7 +133,7 @@ def test_the_source_s_data_must_be_there(cards, tmp_path, capsys):
     assert "no data for 1 of 2 tasks (dark)" in capsys.readouterr().err
 
 
-class OtherLabels(method_checks.FakeBatches):
+class OtherLabels(small_models.FakeBatches):
     """The same images under other labels."""
 
     def __init__(self):
@@ -146,8 +146,8 @@ class OtherLabels(method_checks.FakeBatches):
 )
 def test_what_starts_from_images_never_reads_their_labels(name):
     starts = []
-    for shown in (method_checks.FakeBatches(), OtherLabels()):
-        model = method_checks.small_backbone()
+    for shown in (small_models.FakeBatches(), OtherLabels()):
+        model = small_models.small_backbone()
         torch.manual_seed(0)
         methods.create(name).prepare(model, shown)
         starts.append(torch.cat(prompts_of(model)))

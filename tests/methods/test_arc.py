@@ -5,12 +5,12 @@ import timm
 import torch
 
 import methods
-from bench.models import method_checks
+from bench.models import method_checks, small_models
 
 
 def adapted(**fields):
     torch.manual_seed(0)
-    model = method_checks.small_backbone()
+    model = small_models.small_backbone()
     methods.create("arc", **fields).attach(model)
     return model
 
@@ -45,7 +45,7 @@ def test_before_attention_it_starts_as_the_identity_and_before_the_mlp_not():
 def test_its_place_decides_whether_it_starts_as_the_identity(place, identity):
     method = methods.create("arc", place=place)
     assert method.identity_at_start is identity
-    method_checks.check_identity(method, method_checks.small_backbone())
+    method_checks.check_identity(method, small_models.small_backbone())
 
 
 def test_the_small_variant_has_half_the_parameters_on_vit_b():

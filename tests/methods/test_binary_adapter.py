@@ -8,7 +8,7 @@ import torch
 
 import methods
 from bench.config.suite import load_suite
-from bench.models import method_checks, weight_files
+from bench.models import small_models, weight_files
 from methods.shared.binary import LEVEL, BinaryLinear, binary_weights, pack_binary, unpack_binary
 from support import official_numbers
 
@@ -108,7 +108,7 @@ def stored_bytes(name, fields, classes):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_weight_that_is_added_is_binary(name):
-    model = method_checks.prepare_copy(methods.create(name), method_checks.small_backbone())
+    model = small_models.prepare_copy(methods.create(name), small_models.small_backbone())
     added = {n for n, p in model.named_parameters() if p.requires_grad and "head" not in n}
     assert added == {n for n in binary_weights(model) if "head" not in n}
 

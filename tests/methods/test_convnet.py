@@ -6,14 +6,14 @@ import pytest
 import torch
 
 import methods
-from bench.models import method_checks
+from bench.models import method_checks, small_models
 from methods.shared.structure import blocks_of
 from methods.vpt_pad import IMAGENET_MEAN, IMAGENET_STD
 from support import small_networks
 
 SERVED = ["bias", "full", "gps", "linear", "mlp3", "partial1", "sidetune", "vpt_pad"]
 CHECKS = ["batch_independence", "checkpointing", "half_precision", "reload", "trainable_parameters"]
-IMAGES = method_checks.FakeBatches().batches[0][0]
+IMAGES = small_models.FakeBatches().batches[0][0]
 
 
 def adapted(bare, name, **fields):
@@ -67,7 +67,7 @@ def test_padded_images_are_larger_ones_with_learned_edges(network):
 
 
 def test_a_vision_transformer_sees_the_edges_as_more_patches():
-    bare = method_checks.small_backbone()  # patches of 8 pixels
+    bare = small_models.small_backbone()  # patches of 8 pixels
     model = adapted(bare, "vpt_pad", pixels=4)
     larger = copy.deepcopy(bare)
     larger.set_input_size((72, 72))

@@ -7,18 +7,18 @@ import timm
 import torch
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 from methods.shared.attention import project_qkv, project_queries
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def bare():
-    return method_checks.small_backbone().double()
+    return small_models.small_backbone().double()
 
 
 def images():
-    return method_checks.FakeBatches(torch.float64).batches[0][0]
+    return small_models.FakeBatches(torch.float64).batches[0][0]
 
 
 def adapted(**changed):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 from methods.davpt import DAVPT, GuidedBlock
 from methods.shared.class_map import ClassMap, cosine_clusters
 from methods.shared.prompts import prompts_of
@@ -15,12 +15,12 @@ from support import official_numbers
 
 def prepared(name="da_vpt", **fields):
     method = methods.create(name, **{"prompts": 4, **fields})
-    return method, method_checks.prepare_copy(method, method_checks.small_backbone())
+    return method, small_models.prepare_copy(method, small_models.small_backbone())
 
 
 def step(method, model):
     """The loss of a training step on one batch, and its images and labels."""
-    images, labels = method_checks.FakeBatches().batches[0]
+    images, labels = small_models.FakeBatches().batches[0]
     return method.loss(model.train(), model, images, labels), images, labels
 
 
@@ -33,7 +33,7 @@ def test_it_is_deep_prompts_whose_training_has_another_loss():
     method, model = prepared(patch_weight=0.0, class_weight=0.0)
     loss, images, labels = step(method, model)
     plain = methods.create("vpt_deep", prompts=4)
-    twin = method_checks.prepare_copy(plain, method_checks.small_backbone())
+    twin = small_models.prepare_copy(plain, small_models.small_backbone())
     with torch.no_grad():
         for theirs, ours in zip(prompts_of(twin), prompted_blocks(model), strict=True):
             theirs.copy_(ours.prompts)
@@ -55,7 +55,7 @@ def test_the_loss_is_proxy_anchor_by_hand():
 
 def test_training_by_the_metric_loss_alone_brings_images_to_their_prompts():
     method, model = prepared(class_weight=0.0, patch_weight=1.0, guided=1)
-    images, labels = method_checks.FakeBatches().batches[0]
+    images, labels = small_models.FakeBatches().batches[0]
     last = model.blocks[-1]
     prompts = last.block.prompts
     optimiser, found = torch.optim.Adam([prompts], lr=0.01), []
@@ -75,7 +75,7 @@ def test_only_guided_blocks_hand_over_features_and_only_in_training():
     _, model = prepared(guided=2)
     guided = [isinstance(block, GuidedBlock) for block in model.blocks]
     assert guided == [False, True, True]
-    model.eval()(method_checks.FakeBatches().batches[0][0])
+    model.eval()(small_models.FakeBatches().batches[0][0])
     with pytest.raises(RuntimeError, match="nothing was handed over"):
         model.blocks[-1].patches.pop()
 
@@ -90,15 +90,15 @@ def test_a_step_keeps_no_activation():
 
 
 def test_classes_are_mapped_by_the_mean_features_of_the_frozen_backbone():
-    bare = method_checks.small_backbone()
-    batches = method_checks.FakeBatches()
+    bare = small_models.small_backbone()
+    batches = small_models.FakeBatches()
     with torch.no_grad():
         features = torch.cat(
             [bare.forward_head(bare.forward_features(x), True) for x, _ in batches]
         )
     labels = torch.cat([y for _, y in batches])
     _, model = prepared(prompts=2)
-    expected = ClassMap(method_checks.CLASSES, 2, features.shape[1])
+    expected = ClassMap(small_models.CLASSES, 2, features.shape[1])
     expected.observe(features, labels)
     means = (expected.sums / expected.counts.clamp(min=1)[:, None])[expected.counts > 0]
     normed = F.layer_norm(means, means.shape[1:])
@@ -113,7 +113,7 @@ def test_the_map_is_renewed_after_its_first_epoch_and_forgets():
     before = class_map.prompt_of.clone()
     for epoch, renewed in ((1, False), (2, True)):
         step(method, model)
-        assert class_map.counts.sum() == method_checks.IMAGES
+        assert class_map.counts.sum() == small_models.IMAGES
         centres = class_map.centres
         method.after_epoch(model, epoch)
         assert class_map.counts.sum() == 0
@@ -141,11 +141,11 @@ def test_the_map_is_in_no_checkpoint():
 
 
 def test_biases_of_keys_cannot_learn_and_those_of_values_can():
-    with method_checks.double_precision():
+    with small_models.double_precision():
         method = methods.create("da_vpt_plus", prompts=4)
-        bare = method_checks.small_backbone().double()
-        model = method_checks.prepare_copy(method, bare)
-        images, labels = method_checks.FakeBatches(torch.float64).batches[0]
+        bare = small_models.small_backbone().double()
+        model = small_models.prepare_copy(method, bare)
+        images, labels = small_models.FakeBatches(torch.float64).batches[0]
         method.loss(model.train(), model, images, labels).backward()
     biases = [p for n, p in model.named_parameters() if n.endswith("qkv.bias")]
     assert len(biases) == 3

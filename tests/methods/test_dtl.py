@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 from methods.dtl import GridConvolution
 from support import official_numbers
 
@@ -140,7 +140,7 @@ def test_a_backbone_without_a_sequence_of_tokens_is_refused():
 
 def test_blocks_that_are_not_there_cannot_be_adapted():
     with pytest.raises(methods.Unsupported, match="there is no block 3"):
-        methods.create("dtl", adapt_from=3).attach(method_checks.small_backbone())
+        methods.create("dtl", adapt_from=3).attach(small_models.small_backbone())
 
 
 def test_a_negative_kernel_is_refused():

@@ -4,15 +4,15 @@ import pytest
 import torch
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 from methods.gps import largest_in_rows, random_view, supervised_contrastive_loss
 from methods.shared.entries import EntryTunedLayer
 
 
 def prepared(entries=2, batches=None, seed=0):
     torch.manual_seed(seed)
-    model = method_checks.small_backbone()
-    methods.create("gps", entries=entries).prepare(model, batches or method_checks.FakeBatches())
+    model = small_models.small_backbone()
+    methods.create("gps", entries=entries).prepare(model, batches or small_models.FakeBatches())
     return model
 
 
@@ -33,7 +33,7 @@ def test_exactly_so_many_entries_of_each_row_learn(entries):
 def test_nothing_else_moves_in_training():
     method, model = methods.create("gps"), prepared(1)
     before = {n: m.layer.weight.clone() for n, m in layers(model).items()}
-    method_checks.train_briefly(method, model)
+    small_models.train_briefly(method, model)
     for name, layer in layers(model).items():
         assert torch.equal(layer.layer.weight, before[name])
         moved = (layer.tensors()[0] != before[name]).flatten(1).sum(1)
@@ -60,19 +60,19 @@ def places_of(batches):
 
 
 def test_who_shares_a_class_decides_and_not_what_it_is_called():
-    regrouped = method_checks.FakeBatches()
+    regrouped = small_models.FakeBatches()
     regrouped.batches = [(images, labels.roll(1)) for images, labels in regrouped.batches]
-    own = places_of(method_checks.FakeBatches())
-    assert torch.equal(places_of(method_checks.FakeBatches(relabelled=1)), own)
+    own = places_of(small_models.FakeBatches())
+    assert torch.equal(places_of(small_models.FakeBatches(relabelled=1)), own)
     assert not torch.equal(places_of(regrouped), own)
 
 
 def test_choosing_draws_no_random_number_of_what_follows():
-    model = method_checks.small_backbone()
+    model = small_models.small_backbone()
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    methods.create("gps").prepare(model, method_checks.FakeBatches())
+    methods.create("gps").prepare(model, small_models.FakeBatches())
     assert torch.equal(torch.rand(3), expected)
 
 

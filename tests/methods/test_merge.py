@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 from methods.shared.backbone import with_weights
 from methods.shared.merge import merge_adapters
 
@@ -35,10 +35,10 @@ def test_every_method_that_is_said_to_merge_is_registered():
 @pytest.mark.parametrize("name", sorted(MERGEABLE))
 def test_a_merged_model_is_timm_s_own_and_scores_the_same(name):
     method = methods.create(name)
-    with method_checks.double_precision():
-        bare = method_checks.small_backbone().double()
-        model = method_checks.train_briefly(method, method_checks.prepare_copy(method, bare))
-        images = method_checks.FakeBatches(torch.float64).batches[0][0]
+    with small_models.double_precision():
+        bare = small_models.small_backbone().double()
+        model = small_models.train_briefly(method, small_models.prepare_copy(method, bare))
+        images = small_models.FakeBatches(torch.float64).batches[0][0]
         with torch.no_grad():
             before = model(images)
             if name not in ("full", "linear"):  # and training had made it another
@@ -55,8 +55,8 @@ def shapes(model):
 
 @pytest.mark.parametrize("name", sorted(set(methods.names()) - MERGEABLE))
 def test_every_other_method_cannot_be_merged_and_its_model_is_left_as_it_is(name):
-    model = method_checks.prepare_copy(methods.create(name), method_checks.small_backbone())
-    images = method_checks.FakeBatches().batches[0][0]
+    model = small_models.prepare_copy(methods.create(name), small_models.small_backbone())
+    images = small_models.FakeBatches().batches[0][0]
     with torch.no_grad():
         before = [str(model), model(images)]
         with pytest.raises(methods.Unsupported, match=r"cannot (be folded|fold)"):
@@ -76,7 +76,7 @@ class Doubled(nn.Linear):
 
 
 def test_a_layer_that_folds_into_another_function_is_found_out():
-    model = method_checks.small_backbone()
+    model = small_models.small_backbone()
     old = model.blocks[1].mlp.fc2
     model.blocks[1].mlp.fc2 = Doubled(old.in_features, old.out_features)
     before = str(model)

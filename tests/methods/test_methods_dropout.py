@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 
 RATES = ("dropout", "drop_path")
-IMAGES = method_checks.FakeBatches().batches[0][0]
+IMAGES = small_models.FakeBatches().batches[0][0]
 
 
 def rates_of(name: str) -> list[str]:
@@ -24,8 +24,8 @@ DROPPING = [name for name in methods.names() if rates_of(name)]
 def trained(name: str, rate: float):
     """The method's model after some steps: what it adds is no longer at its neutral start."""
     method = methods.create(name, **dict.fromkeys(rates_of(name), rate))
-    return method_checks.train_briefly(
-        method, method_checks.prepare_copy(method, method_checks.small_backbone())
+    return small_models.train_briefly(
+        method, small_models.prepare_copy(method, small_models.small_backbone())
     )
 
 
@@ -59,4 +59,4 @@ def test_without_dropout_training_scores_as_evaluation_does(name):
 @pytest.mark.parametrize("name", methods.names())
 def test_every_method_as_registered_scores_twice_alike(name):
     method = methods.create(name)
-    assert twice(method_checks.prepare_copy(method, method_checks.small_backbone()))
+    assert twice(small_models.prepare_copy(method, small_models.small_backbone()))

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from timm.layers.activations import quick_gelu
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 
 
 @pytest.fixture(autouse=True)
@@ -15,8 +15,8 @@ def _exact(double_precision):
 
 
 def adapted(name, **fields):
-    return method_checks.prepare_copy(
-        methods.create(name, **fields), method_checks.small_backbone().double()
+    return small_models.prepare_copy(
+        methods.create(name, **fields), small_models.small_backbone().double()
     )
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from timm.models import VisionTransformer
 
 import methods
-from bench.models import method_checks
+from bench.models import method_checks, small_models
 from methods import Unsupported
 from methods.e2vpt import mask_importance, mask_lowest, prune
 from methods.gatevpt import GatedBlock
@@ -23,10 +23,10 @@ pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def bare(pooling="token"):
-    return method_checks.small_backbone(pooling).double()
+    return small_models.small_backbone(pooling).double()
 
 
-def images(size=method_checks.PIXELS):
+def images(size=small_models.PIXELS):
     seeded = torch.Generator().manual_seed(2)
     return torch.randn(3, 3, size, size, generator=seeded, dtype=torch.float64)
 
@@ -354,7 +354,7 @@ def test_the_lowest_are_masked_and_the_least_number_stays():
 @pytest.mark.parametrize("form", ["keys_and_values", "concatenation"])
 def test_signed_importance_is_the_change_of_the_loss(form):
     model = adapted("e2vpt", bare(), prompts=6, form=form)
-    [batch] = method_checks.FakeBatches(torch.float64, count=1)
+    [batch] = small_models.FakeBatches(torch.float64, count=1)
     tokens, pieces = mask_importance(model, [batch], by="signed")
 
     def loss():
@@ -375,7 +375,7 @@ def test_signed_importance_is_the_change_of_the_loss(form):
 
 
 def test_absolute_importance_is_the_mean_size_of_the_signed():
-    batches, model = list(method_checks.FakeBatches(torch.float64)), adapted("e2vpt", bare())
+    batches, model = list(small_models.FakeBatches(torch.float64)), adapted("e2vpt", bare())
     single = torch.stack([mask_importance(model, [batch], by="signed")[1] for batch in batches])
     same(mask_importance(model, batches)[1], single.abs().mean(0))
     same(mask_importance(model, batches, by="signed")[1], single.mean(0))
@@ -384,9 +384,9 @@ def test_absolute_importance_is_the_mean_size_of_the_signed():
 def test_pruning_masks_the_least_important_and_rewinds():
     model = adapted("e2vpt", bare(), prompts=6)
     start = copy.deepcopy(model)
-    method_checks.train_briefly(methods.create("e2vpt"), model)
-    tokens, pieces = mask_importance(model, method_checks.FakeBatches(torch.float64))
-    prune(model, method_checks.FakeBatches(torch.float64), token_share=0.5, piece_share=0.9)
+    small_models.train_briefly(methods.create("e2vpt"), model)
+    tokens, pieces = mask_importance(model, small_models.FakeBatches(torch.float64))
+    prune(model, small_models.FakeBatches(torch.float64), token_share=0.5, piece_share=0.9)
     for block, first in zip(model.blocks, start.blocks, strict=True):
         assert block.tokens.tolist() == (tokens > tokens.sort().values[2]).tolist()
         fourth = pieces.sort(descending=True).values[:, 3:4]
@@ -399,7 +399,7 @@ def test_pruning_masks_the_least_important_and_rewinds():
 
 def test_pruned_e2vpt_starts_where_e2vpt_does_less_what_its_search_masked():
     batches, plain, model = (
-        method_checks.FakeBatches(torch.float64),
+        small_models.FakeBatches(torch.float64),
         adapted("e2vpt", bare()),
         bare(),
     )
@@ -419,7 +419,7 @@ def test_the_search_decides_what_is_masked():
         model = bare()
         torch.manual_seed(0)
         method = methods.create("e2vpt_pruned", importance=importance_of)
-        method.prepare(model, method_checks.FakeBatches(torch.float64))
+        method.prepare(model, small_models.FakeBatches(torch.float64))
         masks.append(model.blocks[0].pieces)
     assert not torch.equal(*masks)
 
@@ -458,7 +458,7 @@ def test_adalora_ends_with_the_ranks_that_it_may_keep():
     options = {"init_r": 6, "target_r": 2, "tinit": 0, "tfinal": 1, "total_step": 4}
     method, model = methods.create("peft_adalora", options=options), bare()
     method.attach(model)
-    method_checks.train_briefly(method, model, steps=4)
+    small_models.train_briefly(method, model, steps=4)
     kept = sum((p != 0).sum() for name, p in model.named_parameters() if "lora_E" in name)
     assert kept == 2 * 12
 
@@ -514,11 +514,11 @@ def test_a_copy_of_a_handover_is_empty_and_still_shared():
 
 
 def test_only_the_upper_biases_of_the_released_adapter_learn():
-    model = method_checks.prepare_copy(
-        methods.create("adapter_vpt2022"), method_checks.small_backbone()
+    model = small_models.prepare_copy(
+        methods.create("adapter_vpt2022"), small_models.small_backbone()
     )
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
-    method_checks.train_briefly(methods.create("adapter_vpt2022"), model)
+    small_models.train_briefly(methods.create("adapter_vpt2022"), model)
     moved = [n for n, p in model.named_parameters() if not torch.equal(p, before[n])]
     assert len([n for n in moved if not n.startswith("head")]) == 3  # one a block
     assert all(n.endswith("bias") for n in moved if not n.startswith("head"))

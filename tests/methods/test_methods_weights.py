@@ -11,7 +11,7 @@ from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock
 from torch import nn
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 from methods import Unsupported
 
 MERGING = (
@@ -30,14 +30,14 @@ DIM, TOKENS, PATCHES = 64, 65, 8
 
 @pytest.fixture(autouse=True)
 def _double():
-    with method_checks.double_precision():
+    with small_models.double_precision():
         yield
 
 
 def bare(pooling="token", **changes):
     """The contract's backbone, or one with other parts, in double precision; all is frozen."""
     if not changes:
-        return method_checks.small_backbone(pooling).double().requires_grad_(False)
+        return small_models.small_backbone(pooling).double().requires_grad_(False)
     torch.manual_seed(0)
     size = {"img_size": 64, "patch_size": 8, "embed_dim": 64, "depth": 3, "num_heads": 4}
     model = timm.create_model(
@@ -49,7 +49,7 @@ def bare(pooling="token", **changes):
 
 
 def images():
-    return method_checks.FakeBatches(torch.float64).batches[0][0]
+    return small_models.FakeBatches(torch.float64).batches[0][0]
 
 
 def tokens(count=TOKENS):
@@ -134,7 +134,7 @@ def test_merged_weights_score_alike(name, pooling, changes):
     plain, method = bare(pooling, **changes), methods.create(name)
     model = copy.deepcopy(plain)
     method.attach(model)
-    method_checks.train_briefly(method, model)
+    small_models.train_briefly(method, model)
     want = model(images())
     assert (want - plain(images())).abs().max() > 1e-4
     merge(model)
@@ -301,7 +301,7 @@ def test_adapter_plus_starts_with_small_weights_and_a_scale_of_one():
 def test_vpt_s_adapter_learns_in_its_upper_biases_alone():
     method, model = methods.create("adapter_vpt2022"), bare()
     method.attach(model)
-    method_checks.train_briefly(method, model)
+    small_models.train_briefly(method, model)
     added = {n: p for n, p in model.named_parameters() if ".adapter." in n}
     moved = {n for n, p in added.items() if p.any()}
     assert moved == {f"blocks.{i}.mlp.adapter.up.bias" for i in range(3)}

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 from methods.pace import NoisyBranch, NoisyLayer
 from support import official_numbers
 
@@ -15,13 +15,13 @@ LABELS = torch.tensor([0, 1, 2, 3])
 
 def prepared(name: str, **fields):
     method = methods.create(name, **fields)
-    return method, method_checks.prepare_copy(method, method_checks.small_backbone())
+    return method, small_models.prepare_copy(method, small_models.small_backbone())
 
 
 def trained(method, model):
     """The model after some steps, whose adapters then add something."""
     torch.manual_seed(1)
-    return method_checks.train_briefly(method, model)
+    return small_models.train_briefly(method, model)
 
 
 BASES = ["lora_mul_vpt_add", "lora", "adapter", "adapter_plus", "convpass", "fact_tk", "peft_lora"]
@@ -59,7 +59,7 @@ def test_the_deviation_falls_in_a_line_from_the_first_noisy_block_to_the_head(fi
 
 def test_noise_is_drawn_in_training_alone():
     pace, model = prepared("pace_lora")
-    images = method_checks.FakeBatches().batches[0][0]
+    images = small_models.FakeBatches().batches[0][0]
     trained(pace, model)
     assert torch.equal(model(images), model(images))
     model.train()
@@ -78,7 +78,7 @@ def test_the_loss_is_cross_entropy_and_the_squared_distance_of_two_passes(reduct
 
 def test_both_passes_are_over_the_same_batch_and_pay_twice():
     pace, model = prepared("pace_lora")
-    images, labels = method_checks.FakeBatches().batches[0]
+    images, labels = small_models.FakeBatches().batches[0]
     seen = []
 
     def forward(inputs):
@@ -91,7 +91,7 @@ def test_both_passes_are_over_the_same_batch_and_pay_twice():
 
 def test_a_row_that_fills_a_process_s_shard_counts_in_neither_part():
     pace, model = prepared("pace_lora", sigma=0.5)
-    images = method_checks.FakeBatches().batches[0][0]
+    images = small_models.FakeBatches().batches[0][0]
     padding = torch.full((4,), -100)
     assert pace.loss(model.train(), model, images, padding, reduction="sum").item() == 0
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 from bench.utils.files import REPO_ROOT
 from methods.shared import patch_tokens
 from methods.shared.prompts import prompts_of
@@ -44,17 +44,17 @@ print(prepare(batches=80) / (80 * 8 * 256 * 192 * 4 / 2**20))
 def started(name, **fields):
     """The prompts that a method starts with, of ten batches of images."""
     torch.manual_seed(3)
-    model = method_checks.small_backbone()
-    methods.create(name, share=1.0, **fields).prepare(model, method_checks.FakeBatches(count=10))
+    model = small_models.small_backbone()
+    methods.create(name, share=1.0, **fields).prepare(model, small_models.FakeBatches(count=10))
     return torch.stack([p.detach() for p in prompts_of(model)])
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_batch_passes_each_block_but_the_last_once(name):
-    model, calls = method_checks.small_backbone(), []
+    model, calls = small_models.small_backbone(), []
     for i, block in enumerate(model.blocks):
         block.register_forward_hook(lambda *_, i=i: calls.append(i))
-    methods.create(name, share=1.0).prepare(model, method_checks.FakeBatches(count=10))
+    methods.create(name, share=1.0).prepare(model, small_models.FakeBatches(count=10))
     assert calls == [0] * 10 + [1] * 10
 
 
@@ -62,7 +62,7 @@ def test_every_batch_passes_each_block_but_the_last_once(name):
 def test_images_are_not_kept(name):
     given, alive = [], []
 
-    class Watched(method_checks.FakeBatches):
+    class Watched(small_models.FakeBatches):
         def __iter__(self):
             for images, labels in super().__iter__():
                 alive.append(sum(one() is not None for one in given))
@@ -70,7 +70,7 @@ def test_images_are_not_kept(name):
                 given.append(ref(images))
                 yield images, labels
 
-    methods.create(name, share=1.0).prepare(method_checks.small_backbone(), Watched(count=10))
+    methods.create(name, share=1.0).prepare(small_models.small_backbone(), Watched(count=10))
     assert len(given) == 10
     assert max(alive) <= 1
 
@@ -78,9 +78,9 @@ def test_images_are_not_kept(name):
 @pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize("percent", [10, 30, 50, 70, 100])
 def test_a_share_of_the_images_is_all_that_is_seen(name, percent):
-    model, seen = method_checks.small_backbone(), []
+    model, seen = small_models.small_backbone(), []
     model.patch_embed.register_forward_hook(lambda *args: seen.append(len(args[1][0])))
-    methods.create(name, share=percent / 100).prepare(model, method_checks.FakeBatches(count=20))
+    methods.create(name, share=percent / 100).prepare(model, small_models.FakeBatches(count=20))
     assert len(seen) == percent / 5
 
 
@@ -110,9 +110,9 @@ def test_a_file_holds_any_kind_of_number(dtype, monkeypatch):
 
 
 def test_the_mode_of_the_model_is_given_back_even_to_who_stops_early():
-    model = method_checks.small_backbone().train()
+    model = small_models.small_backbone().train()
     layers = patch_tokens.block_inputs(
-        model, [method_checks.FakeBatches().batches[0][0]], count=1, last=2
+        model, [small_models.FakeBatches().batches[0][0]], count=1, last=2
     )
     next(layers)
     layers.close()

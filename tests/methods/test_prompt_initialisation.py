@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 from methods.shared.kmeans import _kmeans_plus_plus
 from methods.shared.patch_tokens import block_inputs
 from methods.shared.prompt_initialisation import STRATEGIES
 from methods.shared.prompts import prompts_of, uniform_prompts
 
-IMAGES = method_checks.FakeBatches().batches[0][0]
+IMAGES = small_models.FakeBatches().batches[0][0]
 
 
 def nearest(prompts, tokens):
@@ -23,7 +23,7 @@ def nearest(prompts, tokens):
 
 
 def test_vpt_s_prompts_start_evenly_around_zero():
-    model = method_checks.small_backbone()
+    model = small_models.small_backbone()
     drawn = uniform_prompts(model, 400)
     bound = (6 / (3 * 8 * 8 + 64)) ** 0.5
     assert drawn.abs().max() <= bound
@@ -34,9 +34,9 @@ def test_vpt_s_prompts_start_evenly_around_zero():
 
 @pytest.mark.parametrize("positions", [True, False])
 def test_the_first_layer_s_prompts_are_tokens_with_positions_or_without(positions):
-    model = method_checks.small_backbone()
+    model = small_models.small_backbone()
     bare = copy.deepcopy(model)
-    methods.create("spt_shallow", positions=positions).prepare(model, method_checks.FakeBatches())
+    methods.create("spt_shallow", positions=positions).prepare(model, small_models.FakeBatches())
     with torch.no_grad():
         plain = bare.patch_embed(IMAGES)
         placed = bare._pos_embed(plain)[:, 1:]
@@ -49,7 +49,7 @@ def test_the_first_layer_s_prompts_are_tokens_with_positions_or_without(position
 def test_prompts_are_tokens_of_the_backbone_in_evaluation_whatever_its_mode():
     found = []
     for training in (True, False):
-        model = method_checks.small_backbone().train(training)
+        model = small_models.small_backbone().train(training)
         model.pos_drop = nn.Dropout(0.5).train(training)
         layers = block_inputs(model, [IMAGES], count=1, last=1)
         found.append([tokens.clone() for _, tokens in layers])
@@ -64,7 +64,7 @@ def test_a_window_is_pooled_channel_by_channel():
 
 
 def test_convpass_s_convolution_starts_as_the_identity():
-    model = method_checks.prepare_copy(methods.create("convpass"), method_checks.small_backbone())
+    model = small_models.prepare_copy(methods.create("convpass"), small_models.small_backbone())
     bypass, low = model.blocks[0].attn.bypass, torch.randn(2, 65, 8)
     torch.testing.assert_close(bypass.convolve_patches(low), low)
 

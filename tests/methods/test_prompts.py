@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import methods
-from bench.models import method_checks
+from bench.models import method_checks, small_models
 from methods.shared.patch_tokens import block_inputs
 from methods.shared.prompt_initialisation import STRATEGIES, bootstrap_fn
 from methods.shared.prompts import prompts_of
@@ -16,11 +16,11 @@ pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def bare(pooling="token"):
-    return method_checks.small_backbone(pooling).double()
+    return small_models.small_backbone(pooling).double()
 
 
 def images():
-    return method_checks.FakeBatches(torch.float64).batches[0][0]
+    return small_models.FakeBatches(torch.float64).batches[0][0]
 
 
 def patch_tokens(model):
@@ -174,7 +174,7 @@ def test_the_released_first_layer_has_no_positions():
 def test_sampled_prompts_are_tokens_of_the_bare_backbone(name, layers):
     model = bare()
     tokens = patch_tokens(copy.deepcopy(model))
-    methods.create(name).prepare(model, method_checks.FakeBatches(torch.float64))
+    methods.create(name).prepare(model, small_models.FakeBatches(torch.float64))
     for prompts, layer in zip(prompts_of(model), layers, strict=True):
         distance = torch.cdist(
             prompts.detach(),
@@ -187,7 +187,7 @@ def test_sampled_prompts_are_tokens_of_the_bare_backbone(name, layers):
 @pytest.mark.parametrize("name", ["spt_deep_first", "spt_deep_last"])
 def test_one_level_s_prompts_are_the_same_everywhere(name):
     model = bare()
-    methods.create(name).prepare(model, method_checks.FakeBatches(torch.float64))
+    methods.create(name).prepare(model, small_models.FakeBatches(torch.float64))
     first, *others = prompts_of(model)
     assert all(torch.equal(first, other) for other in others)
 
@@ -196,7 +196,7 @@ def test_each_layer_draws_tokens_of_its_own():
     """The same places in every layer would be one image's path through the network."""
     model = bare()
     tokens = patch_tokens(copy.deepcopy(model))
-    methods.create("spt_deep").prepare(model, method_checks.FakeBatches(torch.float64))
+    methods.create("spt_deep").prepare(model, small_models.FakeBatches(torch.float64))
     chosen = [
         torch.cdist(prompts.detach(), tokens[i].flatten(0, 1)).argmin(1).tolist()
         for i, prompts in enumerate(prompts_of(model))
@@ -208,7 +208,7 @@ def test_frozen_prompts_start_alike_and_do_not_learn():
     free, frozen = bare(), bare()
     for name, model in (("spt_deep", free), ("spt_deep_frozen", frozen)):
         torch.manual_seed(3)
-        methods.create(name).prepare(model, method_checks.FakeBatches(torch.float64))
+        methods.create(name).prepare(model, small_models.FakeBatches(torch.float64))
     for a, b in zip(prompts_of(free), prompts_of(frozen), strict=True):
         assert torch.equal(a, b)
         assert a.requires_grad
@@ -216,7 +216,7 @@ def test_frozen_prompts_start_alike_and_do_not_learn():
 
 
 def test_a_share_of_the_images_is_rounded_up_to_whole_batches():
-    class Counting(method_checks.FakeBatches):
+    class Counting(small_models.FakeBatches):
         given = 0
 
         def __iter__(self):
@@ -268,7 +268,7 @@ def test_without_replacement_nothing_more_is_drawn_than_the_tokens():
     model = bare()
     tokens = patch_tokens(copy.deepcopy(model))
     torch.manual_seed(4)
-    methods.create("spt_deep").prepare(model, method_checks.FakeBatches(torch.float64))
+    methods.create("spt_deep").prepare(model, small_models.FakeBatches(torch.float64))
     torch.manual_seed(4)
     for prompts, of_layer in zip(prompts_of(model), tokens, strict=False):
         torch.testing.assert_close(prompts.detach(), STRATEGIES["random"](of_layer, 20, "batch"))
@@ -279,7 +279,7 @@ def test_the_released_shallow_prompts_are_patches_without_positions():
     patches = model.patch_embed(images()).flatten(0, 1)
     released = {"windows": "image", "positions": False, "replacement": True, "prompts": 9}
     methods.create("spt_shallow", **released).prepare(
-        model, method_checks.FakeBatches(torch.float64)
+        model, small_models.FakeBatches(torch.float64)
     )
     for prompt in prompts_of(model)[0].detach():
         assert (patches - prompt).abs().amax(1).min() < 1e-12

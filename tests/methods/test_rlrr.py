@@ -3,13 +3,13 @@
 import torch
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 from methods.shared.backbone import with_weights
 
 
 def adapted():
     torch.manual_seed(0)
-    model = method_checks.small_backbone().double()
+    model = small_models.small_backbone().double()
     methods.create("rlrr").attach(model)
     return model.double()
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 from methods.shared.gradients import rebatched
 from methods.shared.sensitivities import STEP, choose_entries
 
@@ -25,8 +25,8 @@ class Rule:
 
 def prepared(name, **fields):
     torch.manual_seed(0)
-    model = method_checks.small_backbone()
-    methods.create(name, **fields).prepare(model, method_checks.FakeBatches())
+    model = small_models.small_backbone()
+    methods.create(name, **fields).prepare(model, small_models.FakeBatches())
     return model
 
 
@@ -90,7 +90,7 @@ def test_the_class_token_learns_and_positions_and_patch_embedding_never_do(name)
 
 @pytest.mark.parametrize("name", FORMS)
 def test_without_data_the_class_token_learns_alone(name):
-    model = method_checks.small_backbone()
+    model = small_models.small_backbone()
     methods.create(name).attach(model)
     assert count(model) == 64
 
@@ -110,9 +110,9 @@ def test_choosing_leaves_the_random_numbers_to_come_to_the_modules_alone(name):
 def test_other_labels_choose_other_entries(name):
     places = []
     for shift in (0, 1):
-        model = method_checks.small_backbone()
+        model = small_models.small_backbone()
         method = methods.create(name, budget=0.02, alpha=1e-3)
-        method.prepare(model, method_checks.FakeBatches(relabelled=shift))
+        method.prepare(model, small_models.FakeBatches(relabelled=shift))
         places.append({n: b for n, b in model.named_buffers() if n.endswith("places")})
     assert any(not torch.equal(value, places[1][n]) for n, value in places[0].items())
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 from methods import spt_controls
 from methods.shared.prompt_initialisation import STRATEGIES
 from methods.shared.prompts import prompts_of
@@ -18,7 +18,7 @@ SCALE, RATE, STEPS = 10.0, 0.01, 3
 
 
 def bare(pooling="token", eps=1e-6):
-    model = method_checks.small_backbone(pooling).double()
+    model = small_models.small_backbone(pooling).double()
     for module in model.modules():
         if isinstance(module, torch.nn.LayerNorm):
             module.eps = eps
@@ -29,7 +29,7 @@ def started(name, pooling="token", eps=1e-6, **fields):
     """A model with a method's start, the same at every call but for the layers' epsilon."""
     model = bare(pooling, eps)
     torch.manual_seed(3)
-    methods.create(name, **fields).prepare(model, method_checks.FakeBatches(torch.float64))
+    methods.create(name, **fields).prepare(model, small_models.FakeBatches(torch.float64))
     return model.eval()
 
 
@@ -42,7 +42,7 @@ def scaled(model, factor):
 
 
 def images_and_labels():
-    return method_checks.FakeBatches(torch.float64).batches[0]
+    return small_models.FakeBatches(torch.float64).batches[0]
 
 
 def scores(model):

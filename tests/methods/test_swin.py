@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import methods
-from bench.models import method_checks
+from bench.models import method_checks, small_models
 from methods import Unsupported
 from methods.shared.prompts import prompts_of
 from methods.shared.stages import StagedBlocks
@@ -102,7 +102,7 @@ def logits_of_one(bare, image, deep, shallow, carry, pool):
 @pytest.mark.parametrize("pool", [False, True])
 @pytest.mark.parametrize("form", ["keys_and_values", "concatenation"])
 def test_deep_prompts_are_in_every_window_of_every_block(exact, form, pool, network, fused):
-    bare, images = small_networks.build(network).double(), method_checks.FakeBatches(torch.float64)
+    bare, images = small_networks.build(network).double(), small_models.FakeBatches(torch.float64)
     for module in bare.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = fused
@@ -121,7 +121,7 @@ def test_shallow_prompts_end_at_the_first_merging_unless_they_are_carried(
     exact, network, carry, pool
 ):
     bare = small_networks.build(network).double()
-    images = method_checks.FakeBatches(torch.float64).batches[0][0]
+    images = small_models.FakeBatches(torch.float64).batches[0][0]
     fields = {"prompts": 3, "pool_prompts": pool, "carry_prompts": carry}
     model = prompted(bare, "vpt_shallow", **fields)
     with torch.no_grad():
@@ -134,7 +134,7 @@ def test_a_network_with_a_single_block_a_stage_takes_shallow_prompts(exact):
     bare = small_networks.build("swin").double()
     for stage in bare.layers:
         stage.blocks = stage.blocks[:1]
-    images = method_checks.FakeBatches(torch.float64).batches[0][0]
+    images = small_models.FakeBatches(torch.float64).batches[0][0]
     model = prompted(bare, "vpt_shallow", prompts=3)
     with torch.no_grad():
         wanted = logits(bare, images, shallow=prompts_of(model)[0])
@@ -153,7 +153,7 @@ def test_prompts_are_as_wide_as_their_stage_and_start_within_one_bound():
 
 def test_prompts_pass_mergings_only_where_there_are_some():
     with pytest.raises(Unsupported, match="it merges no patches"):
-        prompted(method_checks.small_backbone(), "vpt_shallow", carry_prompts=True)
+        prompted(small_models.small_backbone(), "vpt_shallow", carry_prompts=True)
     with pytest.raises(ValueError, match="carry_prompts is for shallow prompts"):
         methods.create("vpt_deep", carry_prompts=True)
 

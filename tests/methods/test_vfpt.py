@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 from methods.shared.prompts import prompts_of
 from methods.vfpt import FourierTransform
 
@@ -12,11 +12,11 @@ pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def bare(pooling="token"):
-    return method_checks.small_backbone(pooling).double()
+    return small_models.small_backbone(pooling).double()
 
 
 def images():
-    return method_checks.FakeBatches(torch.float64).batches[0][0]
+    return small_models.FakeBatches(torch.float64).batches[0][0]
 
 
 def adapted(name, pooling="token", **fields):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 import methods
 import methods.vipamin
 import methods.vpt
-from bench.models import method_checks
+from bench.models import small_models
 from methods import Unsupported
 from methods.shared.prompts import prompts_of
 from methods.shared.structure import embed_images
@@ -97,9 +97,9 @@ def test_no_more_batches_are_read_than_are_needed():
 
 
 def test_where_tokens_span_all_channels_nothing_new_is_left():
-    model = method_checks.small_backbone().double()
+    model = small_models.small_backbone().double()
     method = methods.create("vipamin", prompts=4, novelty=1.0)
-    method.prepare(model, method_checks.FakeBatches(torch.float64))
+    method.prepare(model, small_models.FakeBatches(torch.float64))
     prompts = prompts_of(model)[0].detach()
     torch.testing.assert_close(prompts, prompts[:1].expand(4, -1))
 

@@ -13,7 +13,7 @@ from torch._inductor.exc import InvalidCxxCompiler
 import methods
 from bench.cli.main import main
 from bench.config.recipe import load_recipe
-from bench.models import frozen_trunk, method_checks
+from bench.models import frozen_trunk, small_models
 from bench.models.compilation import NotCompiled, compiled_blocks
 from methods.linear import Linear
 from support import tiny
@@ -65,8 +65,8 @@ def test_a_protocol_says_compile_only_where_it_is_asked_for():
 @pytest.mark.parametrize("name", ["vpt_deep", "lora", "vqt"])
 def test_blocks_are_compiled_within_alone_and_score_the_same(traced, name):
     model, images = (
-        method_checks.prepare_copy(methods.create(name), method_checks.small_backbone()),
-        torch.randn(2, 3, method_checks.PIXELS, method_checks.PIXELS),
+        small_models.prepare_copy(methods.create(name), small_models.small_backbone()),
+        torch.randn(2, 3, small_models.PIXELS, small_models.PIXELS),
     )
     wanted = frozen_trunk.forward_fn(model)(images)
     with compiled_blocks(model):
@@ -77,12 +77,12 @@ def test_blocks_are_compiled_within_alone_and_score_the_same(traced, name):
 
 
 def test_a_block_that_is_not_one_graph_is_refused_in_one_sentence(traced):
-    model = method_checks.prepare_copy(Broken(), method_checks.small_backbone())
+    model = small_models.prepare_copy(Broken(), small_models.small_backbone())
     with (
         pytest.raises(NotCompiled, match=r"^torch.compile makes no one graph of a block[^\n]*$"),
         compiled_blocks(model),
     ):
-        model(torch.randn(2, 3, method_checks.PIXELS, method_checks.PIXELS))
+        model(torch.randn(2, 3, small_models.PIXELS, small_models.PIXELS))
 
 
 def test_a_compiled_run_is_another_cell_and_says_so(traced, run, tmp_path):

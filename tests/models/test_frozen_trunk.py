@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import methods
-from bench.models import frozen_trunk, method_checks
+from bench.models import frozen_trunk, method_checks, small_models
 from bench.models.frozen_trunk import ForwardStep, last_block_for_class_token
 from bench.training import trainer
 from support import small_networks
@@ -35,11 +35,11 @@ def kept_by(steps: list[ForwardStep], x: Tensor) -> list[int]:
 
 def kept(name: str) -> tuple[list[int], int]:
     """Bytes that each step keeps in training, and the index of the first trainable step."""
-    model = method_checks.prepare_copy(methods.create(name), method_checks.small_backbone()).train()
+    model = small_models.prepare_copy(methods.create(name), small_models.small_backbone()).train()
     steps = frozen_trunk.forward_steps(model)
     learns = [any(tensor.requires_grad for tensor in step.tensors()) for step in steps]
     return kept_by(
-        steps, torch.randn(B, 3, method_checks.PIXELS, method_checks.PIXELS)
+        steps, torch.randn(B, 3, small_models.PIXELS, small_models.PIXELS)
     ), learns.index(True)
 
 
@@ -68,11 +68,11 @@ def test_deep_prompts_keep_nothing_of_the_embedding_and_less_than_full_tuning():
 
 
 def test_an_embedding_that_learns_by_mistake_shows():
-    model = method_checks.prepare_copy(
-        methods.create("linear"), method_checks.small_backbone()
+    model = small_models.prepare_copy(
+        methods.create("linear"), small_models.small_backbone()
     ).train()
     model.pos_embed.requires_grad_()
-    images = torch.randn(B, 3, method_checks.PIXELS, method_checks.PIXELS)
+    images = torch.randn(B, 3, small_models.PIXELS, small_models.PIXELS)
     counts = kept_by(frozen_trunk.forward_steps(model), images)
     assert all(count > B * N * D for count in counts[1:3])
 
@@ -88,12 +88,12 @@ ALONE = (
     "spt_deep",
     "sidetune",
 )
-IMAGES = method_checks.FakeBatches().batches[0][0]
+IMAGES = small_models.FakeBatches().batches[0][0]
 
 
 def adapted(name: str, pooling: str = "token", **fields: object):
-    return method_checks.prepare_copy(
-        methods.create(name, **fields), method_checks.small_backbone(pooling)
+    return small_models.prepare_copy(
+        methods.create(name, **fields), small_models.small_backbone(pooling)
     )
 
 
@@ -132,14 +132,12 @@ def test_what_draws_or_is_watched_is_left_whole():
 @pytest.mark.parametrize("name", ALONE)
 @pytest.mark.usefixtures("double_precision")
 def test_scores_and_gradients_are_those_of_the_whole_block(name, fused):
-    model = method_checks.prepare_copy(
-        methods.create(name), method_checks.small_backbone().double()
-    )
+    model = small_models.prepare_copy(methods.create(name), small_models.small_backbone().double())
     for block in model.blocks:
         for module in block.modules():
             if hasattr(module, "fused_attn"):
                 module.fused_attn = fused
-    images, labels = method_checks.FakeBatches(torch.float64).batches[0]
+    images, labels = small_models.FakeBatches(torch.float64).batches[0]
     got = []
     for read in (model, frozen_trunk.forward_fn(model)):
         model.zero_grad()
@@ -180,7 +178,7 @@ def test_a_block_with_normalised_queries_and_layer_scale_is_served_alike():
 def of_family(family: str, name: str):
     """A small network of a family, to which a method is attached."""
     if family == "eva":
-        changed = {"img_size": method_checks.PIXELS, "embed_dim": 32, "depth": 2, "num_heads": 2}
+        changed = {"img_size": small_models.PIXELS, "embed_dim": 32, "depth": 2, "num_heads": 2}
         model = timm.create_model("vit_base_patch16_dinov3", num_classes=5, **changed).eval()
         model.requires_grad_(False).head.requires_grad_(True)
     else:

@@ -8,7 +8,7 @@ import timm
 import torch
 
 import methods
-from bench.models import method_checks
+from bench.models import method_checks, small_models
 from support import paths
 
 # a strict table: a check that starts to pass must leave it
@@ -46,13 +46,13 @@ def cases_of_learning():
 
 @pytest.mark.parametrize(("name", "check"), list(cases()))
 def test_contract(name, check):
-    method_checks.CHECKS[check](methods.create(name), method_checks.small_backbone())
+    method_checks.CHECKS[check](methods.create(name), small_models.small_backbone())
 
 
 @pytest.mark.parametrize("name", cases_of_learning())
 def test_it_serves_average_pooling_too(name):
     method_checks.check_trainable_parameters(
-        methods.create(name), method_checks.small_backbone("avg")
+        methods.create(name), small_models.small_backbone("avg")
     )
 
 

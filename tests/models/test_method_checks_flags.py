@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import methods
-from bench.models import method_checks
+from bench.models import method_checks, small_models
 from methods import Method
 
 
@@ -82,7 +82,7 @@ def test_a_method_that_says_otherwise_of_itself_is_found_out(
     method: Method, check: str, says: str
 ) -> None:
     with pytest.raises(AssertionError, match=says):
-        method_checks.CHECKS[check](method, method_checks.small_backbone())
+        method_checks.CHECKS[check](method, small_models.small_backbone())
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_field_that_changes_the_start_changes_what_is_said_of_it(
 ) -> None:
     method = methods.create(name, **fields)
     assert method.identity_at_start is identity
-    method_checks.check_identity(method, method_checks.small_backbone())
+    method_checks.check_identity(method, small_models.small_backbone())
 
 
 def test_what_starts_from_another_task_s_images_reads_no_labels() -> None:

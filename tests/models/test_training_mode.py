@@ -6,11 +6,11 @@ import pytest
 import torch
 
 import methods
-from bench.models import method_checks, weight_files
+from bench.models import small_models, weight_files
 from bench.models.training_mode import moving_statistics, set_training_mode
 from support import small_networks
 
-IMAGES = method_checks.FakeBatches().batches[0][0]
+IMAGES = small_models.FakeBatches().batches[0][0]
 
 
 def attached(name):
@@ -61,7 +61,7 @@ def test_a_saved_adapter_holds_the_statistics_that_have_moved(name):
     model = copy.deepcopy(bare)
     ids = weight_files.tensor_ids(model)
     methods.create(name).attach(model)
-    method_checks.train_briefly(methods.create(name), model)
+    small_models.train_briefly(methods.create(name), model)
     tensors = weight_files.adapter_state_dict(model, ids)
     fresh = copy.deepcopy(bare)
     methods.create(name).attach(fresh)

@@ -4,29 +4,29 @@ import pytest
 import torch
 
 import methods
-from bench.models import method_checks, weight_files
+from bench.models import small_models, weight_files
 from bench.utils.errors import UserError
 
 
 def trained():
     """A model with LoRA after some steps, and what it trained."""
-    model = method_checks.small_backbone()
+    model = small_models.small_backbone()
     bare = weight_files.tensor_ids(model)
     method = methods.create("lora")
     method.attach(model)
-    method_checks.train_briefly(method, model)
+    small_models.train_briefly(method, model)
     return model, weight_files.adapter_state_dict(model, bare)
 
 
 def fresh():
-    model = method_checks.small_backbone()
+    model = small_models.small_backbone()
     methods.create("lora").attach(model)
     return model.eval()
 
 
 def test_what_was_trained_put_back_scores_the_same():
     model, tensors = trained()
-    other, images = fresh(), method_checks.FakeBatches().batches[0][0]
+    other, images = fresh(), small_models.FakeBatches().batches[0][0]
     weight_files.load_adapter_state(other, tensors)
     with torch.no_grad():
         assert torch.equal(model(images), other(images))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bench.models import compatibility
-from bench.models.method_checks import CLASSES, PIXELS
+from bench.models.small_models import CLASSES, PIXELS
 from methods import Method
 from methods.peft_library import PeftLibrary
 

@@ -13,7 +13,7 @@ from bench.config.recipe import load_recipe
 from bench.data.loader import BatchLoader
 from bench.data.splits import Examples
 from bench.data.transforms import Transform
-from bench.models import frozen_trunk, method_checks
+from bench.models import frozen_trunk, method_checks, small_models
 from bench.training import trainer
 from bench.training.feature_cache import LOGIT_TOLERANCE, FeatureCache
 from methods.linear import Linear
@@ -45,8 +45,8 @@ WHOLE = (
 
 
 def adapted(name: str, pooling: str = "token", **fields: object):
-    return method_checks.prepare_copy(
-        methods.create(name, **fields), method_checks.small_backbone(pooling)
+    return small_models.prepare_copy(
+        methods.create(name, **fields), small_models.small_backbone(pooling)
     )
 
 
@@ -57,7 +57,7 @@ def shown(
     pixels = torch.randint(
         256, (10, 3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
     )
-    examples = Examples(torch.arange(10) % method_checks.CLASSES, pixels)
+    examples = Examples(torch.arange(10) % small_models.CLASSES, pixels)
     generator = None if order is None else torch.Generator().manual_seed(order)
     half = (0.5,) * 3
     return kind(examples, Transform(view, "bicubic"), 64, 4, half, half, CPU, generator)
@@ -117,8 +117,8 @@ class InDoubles(BatchLoader):
 
 def compared(name: str, precision: str, kind: type[BatchLoader] = BatchLoader):
     """Scores and gradients of each batch, of features and of the whole model, in pairs."""
-    model = method_checks.small_backbone().to(torch.get_default_dtype())
-    model = method_checks.prepare_copy(methods.create(name), model).train()
+    model = small_models.small_backbone().to(torch.get_default_dtype())
+    model = small_models.prepare_copy(methods.create(name), model).train()
     batches = shown(order=1, kind=kind)
     found = kept(model, batches, precision=precision)
     assert found.note.startswith("features")
@@ -158,8 +158,8 @@ def test_scores_and_gradients_are_those_of_the_whole_model_in_bf16(name):
 def fitted_in_doubles(name: str, passes: int):
     """The method's losses in so many passes over the images, and the classes it then predicts."""
     batches = shown(order=1, kind=InDoubles)
-    method, model = methods.create(name), method_checks.small_backbone().double()
-    model = method_checks.prepare_copy(method, model)
+    method, model = methods.create(name), small_models.small_backbone().double()
+    model = small_models.prepare_copy(method, model)
     torch.manual_seed(5)
     found = FeatureCache(batches, "fp32", passes)
     losses = trainer.fit(model, method, found, RECIPE, 1e-3, "fp32", lambda *_: None)
@@ -194,7 +194,7 @@ class LooksTwice(Linear):
 def test_a_loss_of_two_passes_is_the_same_on_features_and_on_images(double_precision):
     found = []
     for passes in (1, RECIPE.epochs):
-        model = method_checks.prepare_copy(LooksTwice(), method_checks.small_backbone().double())
+        model = small_models.prepare_copy(LooksTwice(), small_models.small_backbone().double())
         batches = FeatureCache(shown(order=1, kind=InDoubles), "fp32", passes)
         found.append(
             trainer.fit(model, LooksTwice(), batches, RECIPE, 1e-3, "fp32", lambda *_: None)
@@ -311,7 +311,7 @@ def test_a_new_head_reads_the_same_features():
     model = adapted("linear")
     entered, found = counted(model), kept(model)
     before = len(entered)
-    model.head = nn.Linear(64, method_checks.CLASSES)
+    model.head = nn.Linear(64, small_models.CLASSES)
     found.forward_fn(model)
     assert len(entered) == before
     plain = torch.cat([model(images) for images, _ in shown()])

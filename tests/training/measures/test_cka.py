@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import methods
-from bench.models import method_checks
+from bench.models import small_models
 from bench.training.measures import layerwise
 from bench.training.measures.cka import MIN_EXAMPLES, channel_kernel, pairwise_cka, u_centred
 
@@ -152,7 +152,7 @@ def test_too_few_examples_and_examples_that_are_alike_are_refused():
 
 
 def test_a_models_layers_are_compared_each_with_each():
-    model, batches = method_checks.small_backbone("avg"), method_checks.FakeBatches()
+    model, batches = small_models.small_backbone("avg"), small_models.FakeBatches()
     methods.create("spt_deep").prepare(model, batches)
     found = layerwise.cka_by_layer(model, "spt_deep", batches)
     prompts, tokens = {}, {}
@@ -167,13 +167,13 @@ def test_a_models_layers_are_compared_each_with_each():
 
 
 def test_prompts_that_are_a_layers_tokens_are_aligned_with_that_layer_most():
-    model, batches = method_checks.small_backbone("avg"), method_checks.FakeBatches()
+    model, batches = small_models.small_backbone("avg"), small_models.FakeBatches()
     methods.create("spt_deep", prompts=60).prepare(model, batches)
     found = torch.tensor(layerwise.cka_by_layer(model, "spt_deep", batches))
     assert found.argmax(1).tolist() == [0, 1, 2]
 
 
 def test_shallow_prompts_give_one_number():
-    model, batches = method_checks.small_backbone("avg"), method_checks.FakeBatches()
+    model, batches = small_models.small_backbone("avg"), small_models.FakeBatches()
     methods.create("spt_shallow").prepare(model, batches)
     assert torch.tensor(layerwise.cka_by_layer(model, "spt_shallow", batches)).shape == (1, 1)

@@ -11,7 +11,7 @@ import methods
 from bench.data.loader import BatchLoader
 from bench.data.splits import Examples
 from bench.data.transforms import Transform
-from bench.models import method_checks
+from bench.models import small_models
 from bench.training.measures import layerwise
 from bench.training.measures.nmi import RunningNMI, entropy_sums
 from bench.utils.errors import UserError
@@ -143,8 +143,8 @@ def test_what_has_no_value_is_refused():
 def prompted(name, seed=0, **fields):
     """A model that `name` has prepared, its images, in batches, and the bare model."""
     torch.manual_seed(seed)
-    model = method_checks.small_backbone("avg")
-    shown = method_checks.FakeBatches()
+    model = small_models.small_backbone("avg")
+    shown = small_models.FakeBatches()
     methods.create(name, **fields).prepare(model, shown)
     return model, list(shown)
 
@@ -208,7 +208,7 @@ def test_shallow_prompts_are_the_first_layers_alone(name):
 
 def test_a_prompted_pass_is_not_the_bare_one():
     model, batches = prompted("vpt_deep")
-    bare = method_checks.small_backbone("avg")
+    bare = small_models.small_backbone("avg")
     bare_inputs = seen_by_hooks(bare, batches)
     assert not torch.allclose(layers_of(model, batches)[2][1], bare_inputs[2][:, 1:])
 
