@@ -91,7 +91,7 @@ class Task:
     group: Line
     classes: Classes
     title: Line = ""
-    embedded: Line = ""  # a function of bench.data.builtin_tasks; empty: data on disk
+    embedded: Line = ""  # a task of bench.data.embedded; empty: data on disk
     folder: InnerPath = ""  # in the data root; empty: the task's name
     images: InnerPath = ""  # the sub-folder that paths in the lists are relative to
     counts: dict[Split, list[Count]] = field(default_factory=dict)  # images allowed in each split

@@ -39,9 +39,9 @@ def digits() -> dict[Split, LabelledImages]:
     table = load_digits()
     order = np.random.default_rng(1).permutation(len(table.target))
     small = table.images[order].astype(np.int64) * 255 // 16  # (B, 8, 8)
-    grey = np.stack([_resize(image) for image in small.astype(np.uint8)])  # (B, 32, 32)
+    grey = np.stack([resize(image) for image in small.astype(np.uint8)])  # (B, 32, 32)
     images = np.repeat(grey[..., None], 3, axis=-1)  # (B, 32, 32, 3)
-    return _splits(images, table.target[order])
+    return split_images(images, table.target[order])
 
 
 @cache
@@ -60,18 +60,18 @@ def photo_crops() -> dict[Split, LabelledImages]:
 
     rng = np.random.default_rng(2)
     photos = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
-    labels = _balanced_labels(rng, classes=8)
+    labels = balanced_labels(rng, classes=8)
     parities = np.repeat([0, 1], [TRAINVAL, TEST])
     pairs = zip(labels.tolist(), parities.tolist(), strict=True)
     images = [_crop(rng, photos[label // 4], label % 4, parity) for label, parity in pairs]
-    return _splits(np.stack(images), labels)
+    return split_images(np.stack(images), labels)
 
 
 @cache
 def sprites_location() -> dict[Split, LabelledImages]:
     """Return sprites labelled by horizontal position in 16 bins, like VTAB's dSprites/location."""
-    factors = _distinct_factors(seed=3)
-    return _splits(builtin_rendering.render_sprites(factors), location_label(factors[:, 3]))
+    factors = distinct_factors(seed=3)
+    return split_images(builtin_rendering.render_sprites(factors), location_label(factors[:, 3]))
 
 
 @cache
@@ -82,17 +82,17 @@ def sprites_orientation() -> dict[Split, LabelledImages]:
     an ellipse every half turn, and orientation 39 is orientation 0 once more (see
     https://github.com/google-deepmind/dsprites-dataset/issues/7), in bin 15 and not 0.
     """
-    factors = _distinct_factors(seed=4)
-    return _splits(builtin_rendering.render_sprites(factors), orientation_label(factors[:, 2]))
+    factors = distinct_factors(seed=4)
+    return split_images(builtin_rendering.render_sprites(factors), orientation_label(factors[:, 2]))
 
 
 @cache
 def object_count() -> dict[Split, LabelledImages]:
     """Return scenes labelled by their number of objects minus 3, like VTAB's CLEVR/count."""
     rng = np.random.default_rng(5)
-    labels = _balanced_labels(rng, classes=8)
+    labels = balanced_labels(rng, classes=8)
     images = np.stack([builtin_rendering.render_scene(rng, label + 3) for label in labels.tolist()])
-    return _splits(images, labels)
+    return split_images(images, labels)
 
 
 def location_label(x: np.ndarray) -> np.ndarray:
@@ -105,7 +105,7 @@ def orientation_label(orientation: np.ndarray) -> np.ndarray:
     return 2 * orientation // 5  # floor(orientation / 2.5)
 
 
-def _splits(images: np.ndarray, labels: np.ndarray) -> dict[Split, LabelledImages]:
+def split_images(images: np.ndarray, labels: np.ndarray) -> dict[Split, LabelledImages]:
     """Split images that are in the order train, val, test; returns views, not copies."""
     bounds: dict[Split, slice] = {
         "train": slice(TRAIN),
@@ -117,13 +117,13 @@ def _splits(images: np.ndarray, labels: np.ndarray) -> dict[Split, LabelledImage
     return {name: LabelledImages(images[rows], labels[rows]) for name, rows in bounds.items()}
 
 
-def _balanced_labels(rng: np.random.Generator, classes: int) -> np.ndarray:
+def balanced_labels(rng: np.random.Generator, classes: int) -> np.ndarray:
     """Draw labels of train, val and test, balanced within each split, in random order."""
     sizes = (TRAIN, TRAINVAL - TRAIN, TEST)
     return np.concatenate([rng.permutation(np.arange(size) % classes) for size in sizes])
 
 
-def _distinct_factors(seed: int) -> np.ndarray:
+def distinct_factors(seed: int) -> np.ndarray:
     """Draw distinct combinations of a sprite's factors, uniformly: (B, 5)."""
     rng = np.random.default_rng(seed)
     chosen = rng.choice(np.prod(builtin_rendering.FACTORS), TRAINVAL + TEST, replace=False)
@@ -135,7 +135,7 @@ def _crop(rng: np.random.Generator, photo: np.ndarray, quarter: int, parity: int
     row, column = _draw_centre(rng, photo, quarter, parity)
     size = int(rng.integers(MIN_CROP, MAX_CROP + 1))
     top, left = row - size // 2, column - size // 2
-    pixels = _resize(photo[top : top + size, left : left + size])
+    pixels = resize(photo[top : top + size, left : left + size])
     if rng.integers(2):
         pixels = pixels[:, ::-1]
     return (pixels.astype(np.int64) * rng.integers(70, 101) // 100).astype(np.uint8)
@@ -158,7 +158,7 @@ def _draw_centre(
     return int(row), int(column)
 
 
-def _resize(pixels: np.ndarray) -> np.ndarray:
+def resize(pixels: np.ndarray) -> np.ndarray:
     image = Image.fromarray(pixels)
     return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.config.suite import Split, Suite, Task
-from bench.data import builtin_tasks, image_files, images, locations, prepared
+from bench.data import embedded, image_files, images, locations, prepared
 from bench.data.prepared import SplitEntry
 from bench.utils.errors import UserError, unknown_name
 from bench.utils.files import open_regular_file, read_regular_file, sha256_of_files
@@ -48,9 +48,9 @@ def load_split(
     `UserError` if the data are missing or a list file names a missing image.
     """
     if task.embedded:
-        if task.embedded not in builtin_tasks.TASKS:
-            raise unknown_name("embedded task", task.embedded, builtin_tasks.TASKS)
-        made = builtin_tasks.TASKS[task.embedded]()[split]
+        if task.embedded not in embedded.TASKS:
+            raise unknown_name("embedded task", task.embedded, embedded.TASKS)
+        made = embedded.TASKS[task.embedded]()[split]
         pixels = torch.from_numpy(made.images).permute(0, 3, 1, 2).contiguous()
         return Examples(torch.from_numpy(made.labels), pixels)
     place = locations.find(suite, task, root, variant)

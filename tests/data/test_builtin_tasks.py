@@ -140,7 +140,7 @@ def test_no_turn_cuts_a_sprite_off(covers: Callable[..., np.ndarray]) -> None:
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_no_combination_of_factors_stands_twice(seed: int) -> None:
-    factors = builtin_tasks._distinct_factors(seed)
+    factors = builtin_tasks.distinct_factors(seed)
     assert len(np.unique(factors, axis=0)) == 1800
     assert (factors.max(axis=0) == np.array(builtin_rendering.FACTORS) - 1).all()
 

@@ -1,0 +1,112 @@
+"""The drawn tasks of `vtab_mini`: splits, labels, and pixels that never change unnoticed."""
+
+import hashlib
+import json
+from collections import Counter
+from inspect import unwrap
+from itertools import product
+
+import numpy as np
+import pytest
+
+from bench.config.suite import Split, Task, load_suite
+from bench.data import difficulty, embedded
+from bench.data.builtin_tasks import LabelledImages
+from bench.data.drawn import natural, structured
+from support import paths
+
+CARDS = load_suite("vtab_mini").task
+GOLDEN = json.loads((paths.GOLDEN / "vtab_mini.json").read_text(encoding="utf-8"))
+every_task = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+
+
+def digest(splits: dict[Split, LabelledImages]) -> str:
+    """Of the pixels and labels of trainval, then of test."""
+    sha256 = hashlib.sha256()
+    for split in (splits["trainval"], splits["test"]):
+        sha256.update(split.images.tobytes())
+        sha256.update(split.labels.astype("<i8").tobytes())
+    return sha256.hexdigest()
+
+
+def test_the_suite_has_vtabs_groups() -> None:
+    groups = Counter(card.group for card in CARDS)
+    assert groups == {"Natural": 7, "Specialized": 4, "Structured": 8}
+
+
+def test_every_drawn_task_has_a_card_and_a_digest() -> None:
+    assert {card.embedded for card in CARDS} == set(embedded.VTAB_MINI) == set(GOLDEN)
+
+
+def test_no_two_drawn_tasks_share_a_seed() -> None:
+    seeds = [seed for seed, _, _ in embedded.DRAWN.values()]
+    assert len(set(seeds)) == len(seeds)
+
+
+@every_task
+def test_splits_are_the_cards(card: Task) -> None:
+    for name, split in embedded.TASKS[card.embedded]().items():
+        assert [len(split.labels)] == card.counts[name]
+        assert split.images.shape == (len(split.labels), 32, 32, 3)
+        assert split.images.dtype == np.uint8
+        assert set(split.labels.tolist()) == set(range(card.classes))
+
+
+@every_task
+def test_train_and_test_share_no_picture_and_no_picture_stands_twice(card: Task) -> None:
+    splits = embedded.TASKS[card.embedded]()
+    images = np.concatenate([splits["trainval"].images, splits["test"].images])
+    assert len({image.tobytes() for image in images}) == len(images)
+
+
+@pytest.mark.parametrize("name", [*embedded.DRAWN, "photo_regions"])
+def test_labels_are_balanced_to_within_one_picture(name: str) -> None:
+    for split in ("train", "val", "test"):
+        assert np.ptp(np.bincount(embedded.TASKS[name]()[split].labels)) <= 1
+
+
+@every_task
+def test_pixels_and_labels_are_golden(card: Task) -> None:
+    assert digest(embedded.TASKS[card.embedded]()) == GOLDEN[card.embedded]
+
+
+@pytest.mark.parametrize("name", ["orientation", "photo_regions"])
+def test_a_second_making_is_equal_whatever_the_global_seed(name: str) -> None:
+    np.random.seed(7)
+    assert digest(unwrap(embedded.TASKS[name])()) == digest(embedded.TASKS[name]())
+
+
+@pytest.mark.parametrize(("shape", "quarter"), product([(427, 640), (606, 512)], range(4)))
+def test_no_crop_of_the_test_overlaps_one_of_trainval(shape: tuple[int, int], quarter: int) -> None:
+    rng, covered = np.random.default_rng(0), np.zeros((2, *shape), bool)
+    for parity in (0, 1):
+        for _ in range(300):
+            top, left, side = natural.region_place(rng, shape, quarter, parity)
+            assert max(top + side - shape[0], left + side - shape[1]) <= 0
+            covered[parity, top : top + side, left : left + side] = True
+    assert covered.any(axis=(1, 2)).all()
+    assert not covered.all(axis=0).any()
+
+
+def test_a_maze_leads_everywhere_by_one_way() -> None:
+    links = structured._grow_maze(np.random.default_rng(0))
+    assert len(links) == 24
+    assert structured._path_lengths(links).max() <= 24
+
+
+def test_paths_are_as_long_as_their_steps() -> None:
+    line = structured._path_lengths([(cell, cell + 1) for cell in range(24)])
+    assert np.array_equal(line, abs(np.subtract.outer(np.arange(25), np.arange(25))))
+
+
+def test_the_classes_of_mazes_leave_no_length_out() -> None:
+    assert [step for low, high in structured.STEPS for step in range(low, high + 1)] == [
+        *range(1, 25)
+    ]
+
+
+def test_a_nearest_neighbour_is_found_by_its_pixels() -> None:
+    train = np.array([0, 90, 200], np.uint8).reshape(3, 1, 1, 1)
+    test = np.array([190, 5], np.uint8).reshape(2, 1, 1, 1)
+    known, asked = (LabelledImages(images, np.arange(len(images))) for images in (train, test))
+    assert difficulty._nearest(known, asked).tolist() == [2, 0]
