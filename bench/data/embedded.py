@@ -27,7 +27,7 @@ DRAWN: dict[str, tuple[int, int, drawing.DrawPicture]] = {
     "azimuth": (116, 12, structured.azimuth),
     "elevation": (117, 9, structured.elevation),
     "depth": (118, 4, structured.depth),
-    "maze": (119, 5, structured.maze),
+    "maze": (119, 6, structured.maze),
 }
 VTAB_MINI: dict[str, MakeSplits] = {
     "street_digits": cache(partial(natural.street_digits, 106)),

@@ -88,21 +88,15 @@ def test_no_crop_of_the_test_overlaps_one_of_trainval(shape: tuple[int, int], qu
     assert not covered.all(axis=0).any()
 
 
-def test_a_maze_leads_everywhere_by_one_way() -> None:
-    links = structured._grow_maze(np.random.default_rng(0))
-    assert len(links) == 24
-    assert structured._path_lengths(links).max() <= 24
+def test_a_passage_narrows_with_every_cell_in_which_a_thing_can_lie() -> None:
+    halves = [structured.half_passage(cells) for cells in range(1, 7)]
+    assert halves == sorted(set(halves), reverse=True)
 
 
-def test_paths_are_as_long_as_their_steps() -> None:
-    line = structured._path_lengths([(cell, cell + 1) for cell in range(24)])
-    assert np.array_equal(line, abs(np.subtract.outer(np.arange(25), np.arange(25))))
-
-
-def test_the_classes_of_mazes_leave_no_length_out() -> None:
-    assert [step for low, high in structured.STEPS for step in range(low, high + 1)] == [
-        *range(1, 25)
-    ]
+def test_a_box_from_above_shows_its_top_and_from_its_side_that_side() -> None:
+    shown = structured._faces((-9, -9, 0), (9, 9, 9), np.array([100, 100, 100]), 0, 80)
+    assert {shade[0] for _, _, shade in shown} >= {100}  # the top gets all the light
+    assert len(shown) == 2
 
 
 def test_a_nearest_neighbour_is_found_by_its_pixels() -> None:

@@ -152,7 +152,7 @@ def street_digits(seed: int) -> dict[Split, LabelledImages]:
 
 
 def _street_number(rng: np.random.Generator, others: np.ndarray, digit: np.ndarray) -> np.ndarray:
-    side, mask = int(rng.integers(18, 27)), np.zeros((SIDE, 3 * SIDE), np.int64)
+    side, mask = int(rng.integers(22, 29)), np.zeros((SIDE, 3 * SIDE), np.int64)
     top, left = rng.integers(0, SIDE - side + 1, size=2).tolist()
     digits = (others[rng.integers(len(others))], digit, others[rng.integers(len(others))])
     for place, small in zip((-side, 0, side), digits, strict=True):
@@ -161,7 +161,7 @@ def _street_number(rng: np.random.Generator, others: np.ndarray, digit: np.ndarr
         mask[top : top + side, start : start + side] = np.asarray(enlarged)
     ground, ink = (np.array(colour) for colour in drawing.contrasting_colours(rng))
     shade = mask[:, SIDE : 2 * SIDE, None]
-    return drawing.add_noise(ground + (ink - ground) * shade // 255, rng, 30)
+    return drawing.add_noise(ground + (ink - ground) * shade // 255, rng, 12)
 
 
 def photo_regions(seed: int) -> dict[Split, LabelledImages]:

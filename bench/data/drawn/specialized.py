@@ -21,18 +21,23 @@ def cells(rng: np.random.Generator, label: int) -> np.ndarray:
         draw.ellipse(drawing.disc(x, y, int(rng.integers(5, 9))), drawing.vary(rng, stain))
     large = [(64, 64)] if label else [(int(rng.choice([4, 124])), int(rng.integers(128)))]
     for x, y in large * int(rng.integers(2, 5)):
-        place = (np.array((x, y)) + rng.integers(-14, 15, size=2)).tolist()
-        _blob(draw, rng, *place, int(rng.integers(9, 15)), drawing.vary(rng, stain, 30))
+        right, down = rng.integers(-14, 15, size=2).tolist()
+        _blob(
+            draw, rng, (x + right, y + down), int(rng.integers(9, 15)), drawing.vary(rng, stain, 30)
+        )
     return drawing.shrink(picture, rng, 16)
 
 
 def _blob(
-    draw: ImageDraw.ImageDraw, rng: np.random.Generator, x: int, y: int, radius: int,
+    draw: ImageDraw.ImageDraw,
+    rng: np.random.Generator,
+    place: tuple[int, int],
+    radius: int,
     colour: drawing.Colour,
-) -> None:  # fmt: skip
+) -> None:
     """Draw a disc with an uneven border."""
     lengths = rng.integers(radius * 2 // 3, radius * 4 // 3 + 1, size=10).tolist()
-    draw.polygon([drawing.ray(x, y, d, 36 * i) for i, d in enumerate(lengths)], colour)
+    draw.polygon([drawing.ray(*place, d, 36 * i) for i, d in enumerate(lengths)], colour)
 
 
 def land(rng: np.random.Generator, label: int) -> np.ndarray:
@@ -101,7 +106,7 @@ def _river(draw: ImageDraw.ImageDraw, rng: np.random.Generator, angle: int) -> N
 
 def _lake(draw: ImageDraw.ImageDraw, rng: np.random.Generator, angle: int) -> None:
     x, y = rng.integers(40, 89, size=2).tolist()
-    _blob(draw, rng, x, y, int(rng.integers(26, 44)), drawing.vary(rng, (120, 135, 140), 45))
+    _blob(draw, rng, (x, y), int(rng.integers(26, 44)), drawing.vary(rng, (120, 135, 140), 45))
 
 
 COVERS = (_strips, _forest, _orchard, _houses, _halls, _road, _river, _lake)

@@ -1,6 +1,7 @@
 """The structured group of `vtab_mini`: number, distance, place, direction, depth and mazes."""
 
 import numpy as np
+from PIL import ImageDraw
 
 from bench.config.suite import Split
 from bench.data import builtin_rendering, builtin_tasks
@@ -8,10 +9,8 @@ from bench.data.builtin_tasks import LabelledImages
 from bench.data.drawn import drawing
 
 NEAR, STEP = 30, 8  # of the nearest object: distance of the first class, and a class's depth
-GROUND, FOCUS = 20, 1500  # a ground's horizon, and how fast things shrink with distance
+GROUND = 20  # the horizon of a ground, on the canvas
 CAR_DISTANCES = ((60, 90), (90, 130), (130, 190), (190, 300))
-MAZE_CELLS, MAZE_STEP = 5, 6  # a maze's cells along a side, and a cell with its wall in pixels
-STEPS = ((1, 2), (3, 4), (5, 6), (7, 9), (10, 24))  # of a maze's class
 
 
 def count(rng: np.random.Generator, label: int) -> np.ndarray:
@@ -44,12 +43,12 @@ def orientation(rng: np.random.Generator, label: int) -> np.ndarray:
     """Draw an arrow in one of 16 directions, of any size and place, as dSprites/orientation."""
     ground, ink = drawing.contrasting_colours(rng)
     picture, draw = drawing.new_canvas(ground)
-    size, (x, y) = int(rng.integers(22, 45)), rng.integers(46, 83, size=2).tolist()
+    size, (x, y) = int(rng.integers(30, 49)), rng.integers(56, 73, size=2).tolist()
     angle = (label * 45 + int(rng.integers(-18, 19))) // 2
     outline = ((1, 0), (0.1, 0.8), (0.1, 0.3), (-1, 0.3), (-1, -0.3), (0.1, -0.3), (0.1, -0.8))
     turned = [drawing.turn(a * size, b * size, angle) for a, b in outline]
     draw.polygon([(x + round(right), y + round(down)) for right, down in turned], ink)
-    return drawing.shrink(picture, rng, 30)
+    return drawing.shrink(picture, rng, 12)
 
 
 def azimuth(rng: np.random.Generator, label: int) -> np.ndarray:
@@ -144,62 +143,61 @@ def depth(rng: np.random.Generator, label: int) -> np.ndarray:
 
 
 def maze(rng: np.random.Generator, label: int) -> np.ndarray:
-    """Draw a maze; the class is how many steps lead from the red cell to the green one."""
-    fewest, most = STEPS[label]
-    pairs: list[tuple[int, int]] = []
-    while not pairs:
-        links = _grow_maze(rng)
-        apart = _path_lengths(links)
-        pairs = [(int(a), int(b)) for a, b in np.argwhere((apart >= fewest) & (apart <= most))]
-    wall, floor = np.array(drawing.draw_colour(rng, 0, 90)), drawing.draw_colour(rng, 170, 256)
-    pixels = np.empty((builtin_tasks.SIDE, builtin_tasks.SIDE, 3), np.int64)
-    pixels[:] = wall
-    for cell in range(MAZE_CELLS**2):
-        _fill(pixels, cell, cell, floor)
-    for one, other in links:
-        _fill(pixels, one, other, floor)
-    start, goal = pairs[rng.integers(len(pairs))]
-    _fill(pixels, start, start, (230, 30, 30))
-    _fill(pixels, goal, goal, (20, 150, 40))
-    return drawing.add_noise(pixels, rng, 15)
+    """Draw a maze's passage from within; the class is how many cells away a thing lies, and which.
+
+    As DMLab, which tells near, far and very far, for things to take and things to shun: here the
+    round ones and the pointed ones.
+    """
+    far, pointed = divmod(label, 2)
+    thing = 2 * far + 1 + int(rng.integers(2))  # cells away, 1 to 6
+    ceiling, floor, wall = (drawing.draw_colour(rng, 60, 200) for _ in range(3))
+    picture, draw = drawing.new_canvas(ceiling)
+    x, y = rng.integers(56, 73, size=2).tolist()
+    draw.rectangle((0, y, 127, 127), floor)
+    end = thing + 1 + int(rng.integers(3))
+    draw.rectangle(drawing.disc(x, y, half_passage(end)), drawing.vary(rng, wall, 25))
+    for cell in range(end)[::-1]:
+        for side in (-1, 1):
+            _side_wall(draw, rng, (x, y), side, cell, drawing.vary(rng, wall, 25))
+        if cell == thing:
+            _lay_thing(draw, rng, (x, y), half_passage(cell), bool(pointed))
+    return drawing.shrink(picture, rng, 8)
 
 
-def _grow_maze(rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Return the passages of a random tree over the cells, each from a lower to a higher cell."""
-    reached, links = {int(rng.integers(MAZE_CELLS**2))}, []
-    trail = list(reached)
-    while trail:
-        free = [cell for cell in _neighbours(trail[-1]) if cell not in reached]
-        if not free:
-            trail.pop()
-            continue
-        cell = free[rng.integers(len(free))]
-        links.append((min(trail[-1], cell), max(trail[-1], cell)))
-        reached.add(cell)
-        trail.append(cell)
-    return links
+def half_passage(cells: int) -> int:
+    """Return half the width of the passage so many cells away, on the canvas."""
+    return 200 // (cells + 2)
 
 
-def _neighbours(cell: int) -> list[int]:
-    row, column = divmod(cell, MAZE_CELLS)
-    places = ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1))
-    inside = [(y, x) for y, x in places if 0 <= y < MAZE_CELLS and 0 <= x < MAZE_CELLS]
-    return [y * MAZE_CELLS + x for y, x in inside]
+def _side_wall(
+    draw: ImageDraw.ImageDraw,
+    rng: np.random.Generator,
+    middle: tuple[int, int],
+    side: int,
+    cell: int,
+    colour: drawing.Colour,
+) -> None:
+    """Draw a cell's wall on one side, or, for one in four, the next wall behind an opening."""
+    (x, y), near, far = middle, half_passage(cell), half_passage(cell + 1)
+    inner, outer = x + side * far, x + side * near
+    high = near if rng.integers(4) else far
+    corners = [(inner, y - far), (inner, y + far), (outer, y + high), (outer, y - high)]
+    draw.polygon(corners, colour)
 
 
-def _path_lengths(links: list[tuple[int, int]]) -> np.ndarray:
-    """Return the steps between all cells of a tree: (25, 25)."""
-    cells = MAZE_CELLS**2
-    lengths = np.where(np.eye(cells, dtype=bool), 0, cells)
-    for one, other in links:
-        lengths[one, other] = lengths[other, one] = 1
-    for middle in range(cells):
-        lengths = np.minimum(lengths, lengths[:, middle, None] + lengths[None, middle])
-    return lengths
-
-
-def _fill(pixels: np.ndarray, low: int, high: int, colour: drawing.Colour) -> None:
-    """Fill the cells from one to another, and the wall between them."""
-    (top, left), (bottom, right) = divmod(low, MAZE_CELLS), divmod(high, MAZE_CELLS)
-    rows = slice(MAZE_STEP * top + 1, MAZE_STEP * (bottom + 1))
-    pixels[rows, MAZE_STEP * left + 1 : MAZE_STEP * (right + 1)] = colour
+def _lay_thing(
+    draw: ImageDraw.ImageDraw,
+    rng: np.random.Generator,
+    middle: tuple[int, int],
+    half: int,
+    pointed: bool,
+) -> None:
+    """Draw a bright thing on the passage's floor: a ball, or a spike."""
+    radius = half * int(rng.integers(28, 43)) // 100
+    room = half - radius
+    x, y = middle[0] + int(rng.integers(-room // 2, room // 2 + 1)), middle[1] + half - radius
+    colour = drawing.vary(rng, (240, 225, 215), 15)
+    if pointed:
+        draw.polygon([(x - radius, y + radius), (x, y - radius), (x + radius, y + radius)], colour)
+    else:
+        draw.ellipse(drawing.disc(x, y, radius), colour)
