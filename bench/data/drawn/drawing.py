@@ -1,4 +1,4 @@
-"""What the drawn tasks share: balanced labels, a canvas that shrinks, rounded turns, noise.
+"""Tools of the drawn tasks: balanced labels, a canvas that shrinks, rounded turns, noise.
 
 Only integers and rounded sines reach the pixels, so every x86-64 processor draws the same bytes.
 """

@@ -67,7 +67,7 @@ def texture(rng: np.random.Generator, label: int) -> np.ndarray:
     mask = PATTERNS[label](u + 9000 + shift[0], v + 9000 + shift[1], period)  # (64, 64)
     colours = np.array(drawing.contrasting_colours(rng))  # (2, 3)
     pixels = Image.fromarray(colours[mask.astype(np.int64)].astype(np.uint8)).reduce(2)
-    return drawing.add_noise(np.asarray(pixels), rng, 45)
+    return drawing.add_noise(np.asarray(pixels), rng, 90)
 
 
 def _wave(u: np.ndarray, period: int) -> np.ndarray:

@@ -45,7 +45,7 @@ def land(rng: np.random.Generator, label: int) -> np.ndarray:
     picture, draw = drawing.new_canvas(drawing.vary(rng, LAND[rng.integers(len(LAND))], 25))
     angle = int(rng.integers(180))
     COVERS[label](draw, rng, angle)
-    return drawing.shrink(picture, rng, 22)
+    return drawing.shrink(picture, rng, 60)
 
 
 def _strips(draw: ImageDraw.ImageDraw, rng: np.random.Generator, angle: int) -> None:

@@ -76,7 +76,7 @@ def test_a_second_making_is_equal_whatever_the_global_seed(name: str) -> None:
     assert digest(unwrap(embedded.TASKS[name])()) == digest(embedded.TASKS[name]())
 
 
-@pytest.mark.parametrize(("shape", "quarter"), product([(427, 640), (606, 512)], range(4)))
+@pytest.mark.parametrize(("shape", "quarter"), [*product([(427, 640), (606, 512)], range(4))])
 def test_no_crop_of_the_test_overlaps_one_of_trainval(shape: tuple[int, int], quarter: int) -> None:
     rng, covered = np.random.default_rng(0), np.zeros((2, *shape), bool)
     for parity in (0, 1):
