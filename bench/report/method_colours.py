@@ -24,11 +24,11 @@ def _make_family(name: str, colour: str, marker: str, members: str) -> Family:
 FAMILIES = (
     _make_family("full", "#000000", "s", "full partial1"),
     _make_family("linear", "#6e6e6e", "o", "linear mlp3 mp"),
-    _make_family("bias", "#E69F00", "D", "bias ln difffit ssf snf"),
+    _make_family("bias", "#E69F00", "D", "bias ln difffit ssf snf rlrr gps"),
     _make_family("adapter", "#56B4E9", "P", "adapter adaptformer convpass sidetune"),
-    _make_family("lora", "#009E73", "^", "lora fact repadapter"),
-    _make_family("vpt", "#0072B2", "v", "vpt gatevpt e2vpt vqt"),
-    _make_family("spt", "#D55E00", "*", "spt"),
+    _make_family("lora", "#009E73", "^", "lora fact repadapter arc snell pace"),
+    _make_family("vpt", "#0072B2", "v", "vpt gatevpt e2vpt vqt vfpt bpt cvpt vapt sa2vp da"),
+    _make_family("spt", "#D55E00", "*", "spt vipamin"),
 )
 OTHER_FAMILY = _make_family("other", "#CC79A7", "X", "")
 

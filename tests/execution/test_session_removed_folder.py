@@ -171,6 +171,11 @@ figures._figure_specs = list
 sys.exit(main.main(sys.argv[1:]))
 """
 
+HEEDS_HANGUPS = """
+import signal
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests under nohup would hand down that it is ignored
+"""
+
 
 @pytest.mark.parametrize(
     ("sent", "seconds"), [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.5), (signal.SIGHUP, 0.0)]
@@ -180,7 +185,7 @@ def test_an_interrupt_while_workers_start_leaves_nothing_behind(
 ) -> None:
     results = tmp_path / "results"
     words = executor_runs.words(cards, results, "linear", "--workers", "2")[3:]
-    argv = [sys.executable, "-c", WITHOUT_FIGURES, *words]
+    argv = [sys.executable, "-c", HEEDS_HANGUPS + WITHOUT_FIGURES, *words]
     env = executor_runs.environment()
     with subprocess.Popen(argv, env=env, stdout=-1, stderr=-1, text=True) as process:
         until = time.monotonic() + executor_runs.PATIENCE
@@ -190,7 +195,7 @@ def test_an_interrupt_while_workers_start_leaves_nothing_behind(
         time.sleep(seconds)
         process.send_signal(sent)
         _, said = process.communicate(timeout=executor_runs.PATIENCE)
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert said.endswith("bench: interrupted; every finished cell is kept\n")
     assert "Traceback" not in said
     assert not any(Path(f"/proc/{child}").exists() for child in started)

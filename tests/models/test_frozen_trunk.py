@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import methods
-from bench.models import frozen_trunk, method_checks, small_models
+from bench.models import frozen_trunk, small_models
 from bench.models.frozen_trunk import ForwardStep, last_block_for_class_token
 from bench.training import trainer
 from support import small_networks
@@ -162,7 +162,7 @@ def test_scores_under_autocast_are_those_of_the_whole_block(name):
 def test_a_block_with_normalised_queries_and_layer_scale_is_served_alike():
     torch.manual_seed(0)
     options = {"img_size": 64, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 4}
-    model = method_checks.timm.create_model(
+    model = timm.create_model(
         "vit_tiny_patch16_224", qk_norm=True, init_values=0.5, reg_tokens=4, **options
     ).eval()
     assert is_narrow(model)

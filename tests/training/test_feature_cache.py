@@ -4,6 +4,7 @@ import copy
 from dataclasses import dataclass, replace
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -13,7 +14,7 @@ from bench.config.recipe import load_recipe
 from bench.data.loader import BatchLoader
 from bench.data.splits import Examples
 from bench.data.transforms import Transform
-from bench.models import frozen_trunk, method_checks, small_models
+from bench.models import frozen_trunk, small_models
 from bench.training import trainer
 from bench.training.feature_cache import LOGIT_TOLERANCE, FeatureCache
 from methods.linear import Linear
@@ -84,7 +85,7 @@ def test_what_learns_from_the_first_block_on_or_sees_the_images_is_not_split(nam
 
 @pytest.mark.parametrize(
     "lively",
-    [nn.Dropout(0.1), nn.BatchNorm1d(64), method_checks.timm.layers.DropPath(0.1)],
+    [nn.Dropout(0.1), nn.BatchNorm1d(64), timm.layers.DropPath(0.1)],
     ids=["dropout", "batch norm", "drop path"],
 )
 def test_the_split_lies_below_what_training_mode_changes(lively):
