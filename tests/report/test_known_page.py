@@ -76,7 +76,7 @@ def test_a_contradiction_is_a_mark_with_its_remark(rows: list[Row]) -> None:
 
 
 def test_every_mark_in_the_table_is_in_the_legend(rows: list[Row]) -> None:
-    used = {mark for row in rows for mark in row["marks"].split() if row["marks"] != "–"}
+    used = {mark for row in rows for mark in row["marks"].split()} - {"–"}
     assert used <= set(dict(legend(rows)))
     assert legend([found(rows, "CVPT", "in21k")]) == [
         (mark, MARKS[mark][0]) for mark in ("E", "T", "S", "1", "?", "N")
