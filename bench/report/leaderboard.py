@@ -1,6 +1,6 @@
 """The boards as text: the leaderboard and its statistics as Markdown, the records as CSV."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from bench.records import description
@@ -159,11 +159,24 @@ def _row_settings(board: Board) -> str:
     ]
     remarks = [f"{row.label}: {row.remark}" for row in rows if row.remark]
     said = [
+        *_unshared_seeds(rows),
         f"Remarks: {'; '.join(remarks)}." if remarks else "",
         f"Rates: {'; '.join(rates)}.",
         f"Fields: {'; '.join(fields)}." if fields else "",
     ]
     return for_markdown(" ".join(said))
+
+
+def _unshared_seeds(rows: Sequence[MethodRow]) -> Iterator[str]:
+    """Yield the sentence on seeds that count in no mean, as some task lacks them."""
+    named = [
+        f"{row.label} on {task} ({', '.join(map(str, cell.unshared))})"
+        for row in rows
+        for task, cell in row.cells.items()
+        if cell.unshared
+    ]
+    if named:
+        yield f"Seeds left out, as not all tasks have them: {'; '.join(named)}."
 
 
 def _csv_line(record: Record) -> dict[str, Any]:
