@@ -6,6 +6,7 @@ from typing import Any
 from bench.records import description
 from bench.records.schema import Record
 from bench.report import statistics
+from bench.report.baselines import baseline_warnings
 from bench.report.boards import SIGNIFICANCE_LEVEL, Board, Comparison, format_rank
 from bench.report.frame import canonical_json, format_settings
 from bench.report.markdown import (
@@ -135,7 +136,15 @@ def _footer(board: Board) -> str:
     not_run = f" Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
     splits = f" Splits: {format_settings(board.splits)}." if board.splits else ""
     said = " ".join(
-        filter(None, (EXPLANATION, _describe_tuning(recipe), board.comparison.summary()))
+        filter(
+            None,
+            (
+                EXPLANATION,
+                _describe_tuning(recipe),
+                *baseline_warnings(board.rows),
+                board.comparison.summary(),
+            ),
+        )
     )
     return for_markdown(f"{made}{not_run}{splits} {said}")
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bench.records.schema import Outcome, Record
 from bench.report.frame import canonical_json, differing_settings
 from bench.report.markdown import MISSING, describe_machine
+from bench.report.search_effort import SearchEffort, search_effort
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,6 +79,7 @@ class MethodRow:
     machine: str  # where all its cells ran; empty: on several, so that its times mean little
     means: RowMeans | None  # None: the row is incomplete
     remark: str  # the method's footnote, or empty
+    search: SearchEffort = field(default_factory=SearchEffort)
 
     @property
     def params_in_millions(self) -> float | None:
@@ -207,6 +209,7 @@ def _build_row(
         machine=_common_machine(records),
         means=_row_means(cells, groups) if complete else None,
         remark=max(record.remark for record in records),
+        search=search_effort(records),
     )
 
 
