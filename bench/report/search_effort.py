@@ -27,6 +27,6 @@ def search_effort(records: Iterable[Record]) -> SearchEffort:
 def _edge_tasks(records: Iterable[Record]) -> Iterator[str]:
     for record in records:
         tried = {trial.point[LR] for trial in record.tuned.trials} if record.tuned else set()
-        edges = {min(tried)} if len(tried) >= FEWEST_RATES else set()
+        edges = {min(tried), max(tried)} if len(tried) >= FEWEST_RATES else set()
         if record.settings.rates.get(LR) in edges:
             yield record.settings.task
