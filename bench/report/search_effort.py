@@ -1,4 +1,4 @@
-"""What the records of a row say about its search: how many trials, and how near the grid's edge."""
+"""The search behind a row, from its records: how many trials, and rates at the grid's edge."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
