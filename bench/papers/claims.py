@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, cached_property
@@ -105,15 +105,29 @@ def load_claims(paper: str) -> list[Claim]:
 
 def read_claims(paper: str, path: Path) -> list[Claim]:
     """Return the claims in the file at `path`."""
+    return [_parse_claim(paper, *found) for found in read_table(path, CSV_COLUMNS, "claims")]
+
+
+def read_table(
+    path: Path, columns: Sequence[str], subject: str
+) -> Iterator[tuple[dict[str, str], str]]:
+    """Yield each line of a file of printed numbers, and where it stands.
+
+    Raises `UserError` for a file that cannot be read or has other columns.
+    """
     try:
         content = decode_utf8(files.read_regular_file(path, MAX_BYTES, follow_links=True))
         lines = csv.DictReader(io.StringIO(content, newline=""), strict=True)
-        if tuple(lines.fieldnames or ()) != CSV_COLUMNS:
-            raise UserError(f"{path} should begin with the line {','.join(CSV_COLUMNS)}")
-        return [_parse_claim(paper, line, f"{path}, line {lines.line_num}") for line in lines]
+        if tuple(lines.fieldnames or ()) != tuple(columns):
+            raise UserError(f"{path} should begin with the line {','.join(columns)}")
+        for line in lines:
+            where = f"{path}, line {lines.line_num}"
+            if None in line or None in line.values():
+                raise UserError(f"{where} should have {len(columns)} columns")
+            yield line, where
     except (OSError, NotText, csv.Error) as error:
         why = getattr(error, "strerror", None) or error
-        raise UserError(f"the claims {path} cannot be read: {why}") from None
+        raise UserError(f"the {subject} {path} cannot be read: {why}") from None
 
 
 def require_methods(claims: Iterable[Claim], known: Iterable[str]) -> None:
@@ -158,8 +172,6 @@ def resolve_tasks(suite: Suite, on: str) -> list[Task]:
 
 
 def _parse_claim(paper: str, line: dict[str, str], where: str) -> Claim:
-    if None in line or None in line.values():
-        raise UserError(f"{where} should have {len(CSV_COLUMNS)} columns")
     if not NUMBER.fullmatch(line["value"]):
         raise UserError(f"{where}: {shorten(line['value'])} is not a number")
     try:

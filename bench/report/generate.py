@@ -15,7 +15,7 @@ from bench.config.suite import Suite, load_suite
 from bench.records.measurements import unreadable_measurements
 from bench.records.schema import Record
 from bench.records.store import FolderRecords, Store, read_folder
-from bench.report import figures, html, ledgers, paper_tables, paper_values
+from bench.report import figures, html, known_page, ledgers, paper_tables, paper_values
 from bench.report.boards import Board, build_boards
 from bench.report.frame import record_frame
 from bench.report.leaderboard import (
@@ -90,8 +90,8 @@ class RegeneratedFiles:
 def regenerate(results: Path | str) -> RegeneratedFiles:
     """Write all that records give; remove pictures that have nothing to draw.
 
-    That is the leaderboard, the statistics, the ledgers, pictures and a page; of papers' tables and
-    claims, and of studies, those that are there already.
+    That is the leaderboard, the statistics, the ledgers, the papers' known results, pictures and a
+    page; of papers' tables and claims, and of studies, those that are there already.
     """
     results = Path(results)
     found = read_folder(Store(results))
@@ -129,11 +129,13 @@ def _render_all(found: FolderRecords, results: Path) -> FileContents:
     pictures = figures.draw_all(boards)
     shows_claims = (results / CLAIMS_FILE).is_file()
     checks = paper_values.check_papers(frame) if shows_claims else []
+    known = known_page.known_rows(boards)
     texts = {
         "leaderboard.md": render_leaderboard(boards, pictures.markdown(), found.stated),
         "leaderboard.csv": records_csv(records),
         "statistics.md": render_statistics(boards),
         "ledgers.md": ledgers.render_ledgers(boards, frame, results),
+        "known.md": known_page.render_known(known),
         **(paper_tables.claims_files(checks) if shows_claims else {}),
         **paper_tables.render_existing(results, frame),
         PAGE_FILE: html.render(
@@ -142,6 +144,7 @@ def _render_all(found: FolderRecords, results: Path) -> FileContents:
             [check.to_row() for check in checks],
             pictures.svg_by_caption(),
             found.stated,
+            known,
         ),
     }
     written = {name: text.encode() for name, text in texts.items()}

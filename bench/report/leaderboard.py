@@ -1,11 +1,12 @@
 """The boards as text: the leaderboard and its statistics as Markdown, the records as CSV."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from bench.records import description
 from bench.records.schema import Record
 from bench.report import statistics
+from bench.report.baselines import baseline_warnings
 from bench.report.boards import SIGNIFICANCE_LEVEL, Board, Comparison, format_rank
 from bench.report.frame import canonical_json, format_settings
 from bench.report.markdown import (
@@ -135,7 +136,15 @@ def _footer(board: Board) -> str:
     not_run = f" Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
     splits = f" Splits: {format_settings(board.splits)}." if board.splits else ""
     said = " ".join(
-        filter(None, (EXPLANATION, _describe_tuning(recipe), board.comparison.summary()))
+        filter(
+            None,
+            (
+                EXPLANATION,
+                _describe_tuning(recipe),
+                *baseline_warnings(board.rows),
+                board.comparison.summary(),
+            ),
+        )
     )
     return for_markdown(f"{made}{not_run}{splits} {said}")
 
@@ -159,11 +168,24 @@ def _row_settings(board: Board) -> str:
     ]
     remarks = [f"{row.label}: {row.remark}" for row in rows if row.remark]
     said = [
+        *_unshared_seeds(rows),
         f"Remarks: {'; '.join(remarks)}." if remarks else "",
         f"Rates: {'; '.join(rates)}.",
         f"Fields: {'; '.join(fields)}." if fields else "",
     ]
     return for_markdown(" ".join(said))
+
+
+def _unshared_seeds(rows: Sequence[MethodRow]) -> Iterator[str]:
+    """Yield the sentence on seeds that count in no mean, as some task lacks them."""
+    named = [
+        f"{row.label} on {task} ({', '.join(map(str, cell.unshared))})"
+        for row in rows
+        for task, cell in row.cells.items()
+        if cell.unshared
+    ]
+    if named:
+        yield f"Seeds left out, as not all tasks have them: {'; '.join(named)}."
 
 
 def _csv_line(record: Record) -> dict[str, Any]:

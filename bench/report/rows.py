@@ -1,8 +1,8 @@
 """The rows of a board: a method's accuracies on the tasks shown, with their means."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from math import isnan
 from statistics import fmean, stdev
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bench.records.schema import Outcome, Record
 from bench.report.frame import canonical_json, differing_settings
 from bench.report.markdown import MISSING, describe_machine
+from bench.report.search_effort import SearchEffort, search_effort
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,7 @@ class TaskResult:
     failed: int = 0
     unsupported: int = 0
     cell_names: dict[int, str] = field(default_factory=dict)  # seed -> the cell of its record
+    unshared: dict[int, float] = field(default_factory=dict)  # of seeds that other tasks lack
 
     @property
     def mean(self) -> float:
@@ -39,6 +41,15 @@ class TaskResult:
     @property
     def sd(self) -> float | None:
         return sample_sd(self.accuracies.values())
+
+    def restricted(self, seeds: Collection[int]) -> "TaskResult":
+        """Return the results of these seeds; those of others are `unshared`."""
+        return replace(
+            self,
+            accuracies={seed: self.accuracies[seed] for seed in sorted(seeds)},
+            gains={seed: self.gains[seed] for seed in sorted(seeds)},
+            unshared={s: found for s, found in self.accuracies.items() if s not in seeds},
+        )
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,7 @@ class MethodRow:
     machine: str  # where all its cells ran; empty: on several, so that its times mean little
     means: RowMeans | None  # None: the row is incomplete
     remark: str  # the method's footnote, or empty
+    search: SearchEffort = field(default_factory=SearchEffort)
 
     @property
     def params_in_millions(self) -> float | None:
@@ -182,6 +194,10 @@ def _build_row(
         for tasks in groups.values()
         for task in tasks
     }
+    complete = _is_complete(cells)
+    if complete:
+        shared = _shared_seeds(cells)
+        cells = {task: cell.restricted(shared) for task, cell in cells.items()}
     return MethodRow(
         label=label,
         method=records[0].settings.method,
@@ -191,8 +207,9 @@ def _build_row(
         seeds=sorted({seed for cell in cells.values() for seed in cell.accuracies}),
         **costs,
         machine=_common_machine(records),
-        means=_row_means(cells, groups) if _is_complete(cells) else None,
+        means=_row_means(cells, groups) if complete else None,
         remark=max(record.remark for record in records),
+        search=search_effort(records),
     )
 
 
@@ -222,10 +239,14 @@ def _oracle_gain(outcome: Outcome) -> float:
 
 
 def _is_complete(cells: dict[str, TaskResult]) -> bool:
-    """Return whether every task has results of the same seeds, and no seed ended without one."""
-    seeds = {tuple(cell.accuracies) for cell in cells.values()}
+    """Return whether all tasks share a seed with a result, and no seed ended without one."""
     ended_well = not any(cell.failed or cell.unsupported for cell in cells.values())
-    return ended_well and len(seeds) == 1 and seeds != {()}
+    return ended_well and bool(_shared_seeds(cells))
+
+
+def _shared_seeds(cells: dict[str, TaskResult]) -> set[int]:
+    """Return the seeds that have a result on every task: more on one of them drops no row."""
+    return set.intersection(*(set(cell.accuracies) for cell in cells.values()))
 
 
 def _row_means(cells: dict[str, TaskResult], groups: dict[str, list[str]]) -> RowMeans:

@@ -11,9 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from bench.records.schema import Record
+from bench.report import known_page
 from bench.report.boards import Board
 from bench.report.html import cells, leaderboard
-from bench.report.html.table import claims_table, stated_table
+from bench.report.html.table import claims_table, known_table, stated_table
 from bench.report.leaderboard import EXPLANATION, NO_RECORDS
 from bench.report.stated import EXPLANATION as EXPLANATION_OF_STATED
 from bench.report.stated import HEADING, stated_rows
@@ -62,11 +63,13 @@ def render(
     claims: Sequence[Mapping[str, str]],
     pictures: Mapping[str, str],
     stated: Iterable[Record] = (),
+    known: Sequence[Mapping[str, str]] = (),
 ) -> str:
     """Return the page, the same bytes for the same records whatever their order.
 
     `claims` are rows of paper, dataset, model, metric, claimed, verified and status; `pictures`
-    are SVG files by caption; records that others have `stated` are listed by themselves.
+    are SVG files by caption; records that others have `stated` are listed by themselves; `known`
+    are rows of `known_page`.
     """
     return _load_template().render(
         **_template_variables(boards, {record.cell: record for record in records}),
@@ -74,6 +77,10 @@ def render(
         stated=stated_table(stated_rows(stated)),
         stated_heading=HEADING,
         stated_meaning=EXPLANATION_OF_STATED.replace("`", ""),
+        known=known_table(known),
+        known_heading=known_page.HEADING,
+        known_meaning=known_page.EXPLANATION,
+        known_marks=known_page.legend(known),
         pictures=[_inline_picture(i, *picture) for i, picture in enumerate(pictures.items())],
         many=MAX_RECORDS,
         empty=NO_RECORDS,

@@ -162,7 +162,8 @@ def _row_facts(standing: LeaderboardRow) -> list[tuple[str, str]]:
 def _seed_results(
     cell: TaskResult, records: Mapping[str, Record], linked: bool
 ) -> Iterator[SeedResult]:
+    measured = {**cell.accuracies, **cell.unshared}
     for seed, name in cell.cell_names.items():
         failure = records[name].failure if name in records else None
-        text = failure.kind if failure else f"{cell.accuracies[seed]:.2f}"
+        text = failure.kind if failure else f"{measured[seed]:.2f}"
         yield SeedResult(seed, text, f"#cell-{name}" if linked else "")

@@ -108,6 +108,34 @@ def stated_table(rows: Sequence[Mapping[str, str]]) -> DataTable:
     return DataTable("others", STATED_COLUMNS, lines)
 
 
+KNOWN_COLUMNS = (
+    TableColumn("suite", menu=True),
+    TableColumn("backbone", menu=True),
+    TableColumn("weights", menu=True),
+    TableColumn("method", kind="name"),
+    TableColumn("over groups", kind="number", hint="mean of the three groups' means"),
+    TableColumn("over tasks", kind="number", hint="mean of all tasks"),
+    TableColumn("unsaid mean", kind="number", hint="the source does not say of which kind"),
+    TableColumn("marks", hint="their meanings stand above the table"),
+    TableColumn("here", hint="the project's own records of the same method, suite and weights"),
+    TableColumn("natural", kind="number"),
+    TableColumn("specialized", kind="number"),
+    TableColumn("structured", kind="number"),
+    TableColumn("params (M)", kind="number"),
+    TableColumn("seeds", kind="number"),
+    TableColumn("epoch", menu=True, hint="at which accuracy is reported"),
+    TableColumn("tuned", hint="what was chosen for each task"),
+    TableColumn("paper"),
+    TableColumn("remark"),
+)
+
+
+def known_table(rows: Sequence[Mapping[str, str]]) -> DataTable:
+    """Return a line per known result, in the order given."""
+    lines = [[_cell(column, row[column.name]) for column in KNOWN_COLUMNS] for row in rows]
+    return DataTable("printed", KNOWN_COLUMNS, lines)
+
+
 def _cell(column: TableColumn, text: str) -> TableCell:
     """Return a text as it is; in a column of numbers, it sorts by the first one in it."""
     if column.kind == "number":

@@ -1,0 +1,32 @@
+"""The search behind a row, from its records: how many trials, and rates at the grid's edge."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from bench.records.schema import Record
+
+FEWEST_RATES = 3  # of two, each is at the edge
+LR = "lr"
+
+
+@dataclass(frozen=True)
+class SearchEffort:
+    """The search behind a row's cells; without trials, the row was not tuned by any."""
+
+    trials: int = 0  # of the task that had the fewest
+    edge_tasks: tuple[str, ...] = ()  # whose learning rate is the least or the greatest tried
+
+
+def search_effort(records: Iterable[Record]) -> SearchEffort:
+    """Return the search of a row's records."""
+    listed = list(records)
+    trials = min(len(r.tuned.trials) if r.tuned else 0 for r in listed)
+    return SearchEffort(trials, tuple(dict.fromkeys(_edge_tasks(listed))))
+
+
+def _edge_tasks(records: Iterable[Record]) -> Iterator[str]:
+    for record in records:
+        tried = {trial.point[LR] for trial in record.tuned.trials} if record.tuned else set()
+        edges = {min(tried), max(tried)} if len(tried) >= FEWEST_RATES else set()
+        if record.settings.rates.get(LR) in edges:
+            yield record.settings.task

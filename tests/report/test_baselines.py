@@ -1,0 +1,54 @@
+"""Weak baselines are named: fewer trials than rows above, or a rate at the edge of the grid."""
+
+from dataclasses import replace
+
+from bench.records.schema import Record, Trial, TuningResult
+from bench.report.baselines import baseline_warnings
+from bench.report.leaderboard import render_leaderboard
+from support.made_up_records import boards, row
+
+RATES = [1e-4, 1e-3, 1e-2, 1e-1]
+
+
+def tuned(method: str, accuracy: float, tried: list[float], chosen: float) -> list[Record]:
+    """A row whose rate was chosen among those tried, on every task."""
+    trials = [Trial({"lr": lr, "weight_decay": 0.01}, 10, 50.0, 9.0, "0" * 16) for lr in tried]
+    plain = row(method, [accuracy] * 5, rates={"lr": chosen, "weight_decay": 0.01})
+    return [replace(record, tuned=TuningResult(0, 9.0, trials)) for record in plain]
+
+
+def warnings(*rows: list[Record]) -> list[str]:
+    [board] = boards([record for of_row in rows for record in of_row])
+    found = list(baseline_warnings(board.rows))
+    assert all(sentence in render_leaderboard([board], "") for sentence in found)
+    return found
+
+
+def test_a_baseline_with_fewer_trials_than_a_row_above_it_is_named() -> None:
+    found = warnings(tuned("lora", 70.0, RATES, 1e-3), tuned("full", 60.0, RATES[:3], 1e-3))
+    assert found == ["Weak baseline: full had 3 trials, a row above it 4."]
+
+
+def test_a_baseline_without_trials_below_a_tuned_row_is_named() -> None:
+    untuned = row("linear", [50.0] * 5, rates={"lr": 1e-3, "weight_decay": 0.01})
+    found = warnings(tuned("lora", 70.0, RATES, 1e-3), untuned)
+    assert found == ["Weak baseline: linear had 0 trials, a row above it 4."]
+
+
+def test_a_baseline_whose_rate_is_at_the_edge_is_named() -> None:
+    for edge in (RATES[0], RATES[-1]):
+        [found] = warnings(tuned("full", 60.0, RATES, edge))
+        assert found.endswith("the least or the greatest that was tried on 5 of 5 tasks.")
+
+
+def test_a_baseline_above_the_others_or_tuned_alike_is_not_named() -> None:
+    assert not warnings(tuned("lora", 60.0, RATES, 1e-3), tuned("full", 70.0, RATES[:3], 1e-3))
+    assert not warnings(tuned("lora", 70.0, RATES, 1e-3), tuned("full", 60.0, RATES, 1e-2))
+
+
+def test_a_method_that_is_no_baseline_is_not_named() -> None:
+    assert not warnings(tuned("lora", 70.0, RATES, 1e-3), tuned("bias", 60.0, RATES, RATES[0]))
+
+
+def test_of_two_rates_none_is_at_the_edge() -> None:
+    assert not warnings(tuned("full", 60.0, RATES[:2], RATES[0]))
