@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.report.statistics import TIE_DECIMALS, Bools, Floats
 
-DRAWS = 1000
+DRAWS, BLOCK = 1000, 100  # drawn at a time, for the memory of (B, K, K)
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,13 @@ class Effect:
 
     @cached_property
     def gains(self) -> Floats:
-        """What each method's mean gains, in points, (K,)."""
-        return _mean(self.after, self.weights_after) - _mean(self.before, self.weights_before)
+        """Points that the mean of each method gains, (K,)."""
+        before, after = self._means
+        return after - before
 
     @cached_property
     def _means(self) -> tuple[Floats, Floats]:
+        """The means over tasks before and after, each (K,)."""
         return _mean(self.before, self.weights_before), _mean(self.after, self.weights_after)
 
     @property
@@ -67,21 +69,25 @@ class Effect:
     def intervals(self) -> "Intervals":
         """Of the mean gain, and of the shares of pairs that swap, over tasks and methods drawn."""
         choose = np.random.default_rng(0)
-        drawn = np.array([self._draw(choose) for _ in range(DRAWS)])  # (draws, 3)
+        drawn = np.concatenate([self._draw(choose) for _ in range(DRAWS // BLOCK)])  # (draws, 3)
         low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
         return Intervals(*zip(low.tolist(), high.tolist(), strict=True))
 
-    def _draw(self, choose: np.random.Generator) -> tuple[float, float, float]:
-        """Return the mean gain and both shares for tasks and methods drawn with replacement."""
-        some = choose.integers(self.tasks, size=self.tasks)
-        who = choose.integers(self.methods, size=self.methods)
-        before = _mean(self.before[some], self.weights_before[some])[who]
-        after = _mean(self.after[some], self.weights_after[some])[who]
-        pairs = (who[:, None] < who[None, :]).sum()  # of different methods
-        if not pairs:
-            return float((after - before).mean()), np.nan, np.nan
-        swapped, overtaken = _swapped(before, after).sum(), _overtaken(before, after).sum()
-        return float((after - before).mean()), swapped / pairs, overtaken / pairs
+    def _draw(self, choose: np.random.Generator) -> Floats:
+        """Return mean gains and both shares (B, 3) for tasks and methods drawn with replacement."""
+        some = choose.integers(self.tasks, size=(BLOCK, self.tasks))
+        who = choose.integers(self.methods, size=(BLOCK, self.methods))
+        before, after = (
+            np.take_along_axis(_mean(table[some], weights[some]), who, axis=1)  # (B, K)
+            for table, weights in (
+                (self.before, self.weights_before),
+                (self.after, self.weights_after),
+            )
+        )
+        pairs = (who[:, :, None] < who[:, None, :]).sum(axis=(1, 2))  # of different methods
+        counts = (one(before, after).sum(axis=(1, 2)) for one in (_swapped, _overtaken))
+        shares = (np.where(pairs, found / np.maximum(pairs, 1), np.nan) for found in counts)
+        return np.stack([(after - before).mean(axis=1), *shares], axis=1)
 
 
 @dataclass(frozen=True)
@@ -109,23 +115,25 @@ def group_effect(place: Mapping[str, str], table: Floats, groups: Sequence[str])
 
 
 def _mean(table: Floats, weights: Floats) -> Floats:
-    """Return the weighted means over tasks (K,) of `table` (T, K)."""
-    mean: Floats = weights @ table / weights.sum()
-    return mean
+    """Return the weighted means over tasks (..., K) of `table` (..., T, K)."""
+    mean: Floats = np.einsum("...t,...tk->...k", weights, table)
+    return mean / weights.sum(axis=-1, keepdims=True)
 
 
 def _swapped(before: Floats, after: Floats) -> Bools:
-    """Return whether method i goes from below method j to above it, (K, K)."""
-    rise = (before[None, :] - before[:, None]).round(TIE_DECIMALS) > 0
-    fall = (after[:, None] - after[None, :]).round(TIE_DECIMALS) > 0
-    return rise & fall
+    """Return whether method i goes from below method j to above it, (..., K, K)."""
+    return _above(before, before).swapaxes(-1, -2) & _above(after, after)
 
 
 def _overtaken(before: Floats, after: Floats) -> Bools:
-    """Return whether method i, below j before, is above it once i alone has the trick, (K, K)."""
-    below = (before[None, :] - before[:, None]).round(TIE_DECIMALS) > 0
-    above = (after[:, None] - before[None, :]).round(TIE_DECIMALS) > 0
-    return below & above
+    """Return whether i, below j before, is above it once i alone has the trick, (..., K, K)."""
+    return _above(before, before).swapaxes(-1, -2) & _above(after, before)
+
+
+def _above(one: Floats, other: Floats) -> Bools:
+    """Return whether method i of `one` is above method j of `other` (..., K), (..., K, K)."""
+    higher: Bools = (one[..., :, None] - other[..., None, :]).round(TIE_DECIMALS) > 0
+    return higher
 
 
 def best_of(scores: Floats, draws: int) -> Floats:

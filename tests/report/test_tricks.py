@@ -125,7 +125,8 @@ def test_names_are_unique_headings() -> None:
 
 def test_the_summary_has_three_sentences_and_those_of_the_most_swaps(golden_page: str) -> None:
     records = every_kind()
-    found = [(t, list(t.effects(boards(records), record_frame(records)))) for t in tricks.TRICKS]
+    built, frame = boards(records), record_frame(records)
+    found = [(trick, list(trick.effects(built, frame))) for trick in tricks.TRICKS]
     said = tricks.summary(found)
     assert len(said) == 3
     assert all(sentence in golden_page for sentence in said)
@@ -142,11 +143,9 @@ def test_the_summary_has_three_sentences_and_those_of_the_most_swaps(golden_page
 
 def test_a_report_keeps_the_page_up_to_date_once_it_is_there(tmp_path: Path) -> None:
     write(tmp_path, forty())
-    assert tmp_path / tricks.PAGE not in regenerate(tmp_path).written
-    assert main.main(["tricks", "--results", str(tmp_path)]) == 0
-    assert stale_files(tmp_path) == []
+    assert tmp_path / tricks.PAGE not in stale_files(tmp_path)
     (tmp_path / tricks.PAGE).write_text("old", encoding="utf-8")
-    assert stale_files(tmp_path) == [tmp_path / tricks.PAGE]
+    assert tmp_path / tricks.PAGE in stale_files(tmp_path)
     assert tmp_path / tricks.PAGE in regenerate(tmp_path).written
     assert (tmp_path / tricks.PAGE).read_text(encoding="utf-8") == page(forty())
 
