@@ -96,8 +96,10 @@ def agreement_sentence(rows: Sequence[MethodRow], orders: Orders) -> str:
         return ""
     listed = "; ".join(map(str, found))
     silent = [one.published for one in found if not one.says_something]
-    whose = " and ".join(silent)
-    nothing = f" It says nothing about the published order for {whose}: 0 is within."
+    nothing = (
+        f" It says nothing about the published order for {', '.join(silent)} pretraining: 0 is "
+        "within the interval."
+    )
     return (
         "Kendall's τ between this order and the published orders on VTAB-1k (95 %, bootstrap over "
         f"tasks and methods): {listed}.{nothing if silent else ''}"

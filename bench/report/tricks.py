@@ -9,6 +9,7 @@ from bench.report import trick_boards, trick_choices
 from bench.report.boards import Board
 from bench.report.markdown import table_from_dicts
 from bench.report.trick_effects import Effect
+from bench.utils.escaping import for_markdown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +42,7 @@ class Trick:
     note: str
     effects: Measure
     commands: tuple[str, ...]
+    family: str = ""  # of tricks that differ in a number or in the data: the summary has one of it
 
 
 def _of_boards(measure: Callable[[Sequence[Board]], Iterable[Effect]]) -> Measure:
@@ -58,6 +60,7 @@ def _seeds_trick(seeds: int) -> Trick:
         "fewer seeds do not count.",
         _of_boards(partial(trick_boards.best_seeds, seeds=seeds)),
         (f"python -m bench run --suite mini --seeds {','.join(map(str, range(seeds)))}",),
+        "seeds",
     )
 
 
@@ -69,6 +72,7 @@ def _trials_trick(trials: int) -> Trick:
         "chance. Swaps if one is what unequal numbers of trials can do.",
         _of_frame(partial(trick_choices.more_trials, trials=trials)),
         (f"{TUNE_WIDELY} --set tuning.trials={trials}",),
+        "trials",
     )
 
 
@@ -92,6 +96,7 @@ TRICKS = (
         "validation accuracy of trials and scored by it: validation data in the place of test.",
         _of_frame(trick_choices.per_task_on_trials),
         AT_EVERY_POINT[:1],
+        "choice",
     ),
     Trick(
         "Fields and rates chosen per task on test, against once for all",
@@ -99,6 +104,7 @@ TRICKS = (
         "best for all tasks.",
         _of_frame(trick_choices.per_task_on_test),
         AT_EVERY_POINT[1:],
+        "choice",
     ),
     Trick(
         "Fields and rates chosen per task on validation, against once for all",
@@ -106,12 +112,14 @@ TRICKS = (
         "points.",
         _of_frame(trick_choices.per_task_on_validation),
         AT_EVERY_POINT,
+        "choice",
     ),
     Trick(
         "Fields and rates chosen per task on test, against on validation",
         "Both for each task, and scored on test by final runs at the points of the trials.",
         _of_frame(trick_choices.pick_on_test),
         AT_EVERY_POINT,
+        "choice",
     ),
     *map(_trials_trick, MORE_TRIALS),
     Trick(
@@ -148,7 +156,7 @@ TRICKS = (
 def render_tricks(boards: Sequence[Board], frame: "pd.DataFrame") -> str:
     """Return the page of all tricks, with the commands for those that no record shows yet."""
     found = [(trick, list(trick.effects(boards, frame))) for trick in TRICKS]
-    parts = [NOTICE, TITLE, *summary(found), EXPLANATION]
+    parts = [NOTICE, TITLE, *map(for_markdown, summary(found)), EXPLANATION]
     for trick, effects in found:
         parts += [f"## {trick.name}", trick.note, _table(trick, effects)]
     return "\n\n".join(parts) + "\n"
@@ -157,11 +165,15 @@ def render_tricks(boards: Sequence[Board], frame: "pd.DataFrame") -> str:
 def summary(found: Sequence[tuple[Trick, Sequence[Effect]]]) -> list[str]:
     """Return up to three sentences: of the tricks that overturn most pairs when one has them.
 
-    A trick stands with its table of most cells; one without any is not mentioned.
+    A trick stands with its table of most cells, a family with one trick; one without any table is
+    not mentioned.
     """
     largest = [(trick, max(effects, key=_cells)) for trick, effects in found if effects]
     ordered = sorted(largest, key=lambda one: -one[1].swaps_of_one / one[1].pairs)
-    return [_sentence(trick, shown) for trick, shown in ordered[:3]]
+    families: dict[str, str] = {}
+    for trick, shown in ordered:
+        families.setdefault(trick.family or trick.name, _sentence(trick, shown))
+    return list(families.values())[:3]
 
 
 def _cells(shown: Effect) -> int:
@@ -172,8 +184,8 @@ def _sentence(trick: Trick, shown: Effect) -> str:
     gain, (low, high) = shown.gains.mean(), shown.intervals.gain
     return (
         f"{trick.name}: {gain:+.2f} points ({low:+.2f} to {high:+.2f}) over {shown.methods} "
-        f"methods on {shown.tasks} tasks; {shown.swaps_of_one} of {shown.pairs} pairs swap if "
-        f"one method has it, {shown.swaps_of_all} if all have."
+        f"methods on {shown.tasks} tasks of {shown.place['suite']}; {shown.swaps_of_one} of "
+        f"{shown.pairs} pairs swap if one method has it, {shown.swaps_of_all} if all have."
     )
 
 

@@ -99,6 +99,12 @@ def test_a_choice_a_task_is_set_against_the_best_for_all_tasks() -> None:
     assert (shown.gains >= 0).all()
 
 
+def test_the_best_for_all_tasks_is_the_best_mean_and_not_the_best_anywhere() -> None:
+    near = {"digits": (69.0, 70.0, 50.0), "count": (40.0, 35.0, 20.0)}  # means 54.5, 52.5, 35
+    shown = only(trick_choices.per_task_on_trials(record_frame(tuned({**VAL, "bias": near}))))
+    assert shown.gains[0] == pytest.approx(0.5)
+
+
 def test_the_same_choice_on_test_needs_final_runs_at_several_points() -> None:
     shown = only(trick_choices.per_task_on_test(record_frame(finals(VAL))))
     assert shown.gains == pytest.approx([2.5, 0.5])
