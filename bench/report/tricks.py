@@ -69,7 +69,8 @@ def _trials_trick(trials: int) -> Trick:
         f"{trials} trials instead of one",
         f"The expected best of {trials} trials drawn among those run, exactly, against that of "
         "one, on the validation data that they are scored on; a trial without an outcome counts as "
-        "chance. Swaps if one is what unequal numbers of trials can do; the wider the grid, the more.",
+        "chance. Swaps if one is what unequal numbers of trials can do; the wider the grid, the "
+        "more.",
         _of_frame(partial(trick_choices.more_trials, trials=trials)),
         (f"{TUNE_WIDELY} --set tuning.trials={trials}",),
         "trials",
