@@ -12,10 +12,19 @@ from typing import TYPE_CHECKING
 
 from bench.config.loading import SUITES_DIR, card_names
 from bench.config.suite import Suite, load_suite
+from bench.papers import published_orders
 from bench.records.measurements import unreadable_measurements
 from bench.records.schema import Record
 from bench.records.store import FolderRecords, Store, read_folder
-from bench.report import figures, html, known_page, ledgers, paper_tables, paper_values
+from bench.report import (
+    figures,
+    html,
+    known_page,
+    ledgers,
+    paper_tables,
+    paper_values,
+    tricks,
+)
 from bench.report.boards import Board, build_boards
 from bench.report.frame import record_frame
 from bench.report.leaderboard import (
@@ -91,7 +100,7 @@ def regenerate(results: Path | str) -> RegeneratedFiles:
     """Write all that records give; remove pictures that have nothing to draw.
 
     That is the leaderboard, the statistics, the ledgers, the papers' known results, pictures and a
-    page; of papers' tables and claims, and of studies, those that are there already.
+    page; of papers' tables and claims, of studies and of tricks, those that are there already.
     """
     results = Path(results)
     found = read_folder(Store(results))
@@ -131,12 +140,15 @@ def _render_all(found: FolderRecords, results: Path) -> FileContents:
     checks = paper_values.check_papers(frame) if shows_claims else []
     known = known_page.known_rows(boards)
     texts = {
-        "leaderboard.md": render_leaderboard(boards, pictures.markdown(), found.stated),
+        "leaderboard.md": render_leaderboard(
+            boards, pictures.markdown(), found.stated, published_orders.published_orders()
+        ),
         "leaderboard.csv": records_csv(records),
         "statistics.md": render_statistics(boards),
         "ledgers.md": ledgers.render_ledgers(boards, frame, results),
         "known.md": known_page.render_known(known),
         **(paper_tables.claims_files(checks) if shows_claims else {}),
+        **_tricks_page(results, boards, frame),
         **paper_tables.render_existing(results, frame),
         PAGE_FILE: html.render(
             boards,
@@ -149,6 +161,12 @@ def _render_all(found: FolderRecords, results: Path) -> FileContents:
     }
     written = {name: text.encode() for name, text in texts.items()}
     return {**written, **pictures.files(), **_study_files(results, frame)}
+
+
+def _tricks_page(results: Path, boards: Sequence[Board], frame: "pd.DataFrame") -> dict[str, str]:
+    """Return the page of tricks, if there is one."""
+    is_there = (results / tricks.PAGE).is_file()
+    return {tricks.PAGE: tricks.render_tricks(boards, frame)} if is_there else {}
 
 
 def _study_files(results: Path, frame: "pd.DataFrame") -> FileContents:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from bench.papers.published_orders import NO_ORDERS, Orders
 from bench.records import description
 from bench.records.schema import Record
 from bench.report import statistics
@@ -18,6 +19,7 @@ from bench.report.markdown import (
     format_number,
     table_from_dicts,
 )
+from bench.report.rank_agreement import agreement_sentence
 from bench.report.rows import TUNED_PER_TASK, MethodRow, TaskResult
 from bench.report.stated import render_stated
 from bench.utils.escaping import for_markdown
@@ -46,12 +48,19 @@ STATISTICS_EXPLANATION = (
 )
 
 
-def render_leaderboard(boards: Sequence[Board], picture: str, stated: Sequence[Record] = ()) -> str:
+def render_leaderboard(
+    boards: Sequence[Board],
+    picture: str,
+    stated: Sequence[Record] = (),
+    published: Orders = NO_ORDERS,
+) -> str:
     """Return the leaderboard; `picture` is the Markdown that shows one, or empty.
 
-    Records that others have `stated` are listed below the boards, and are in none of them.
+    Records that others have `stated` are listed below the boards, and are in none of them. The
+    order of a board is set beside those `published`.
     """
-    parts = [LEADERBOARD_NOTICE, "# Leaderboard", picture, *map(_section, boards)]
+    sections = (_section(board, published) for board in boards)
+    parts = [LEADERBOARD_NOTICE, "# Leaderboard", picture, *sections]
     if not boards:
         parts.append(NO_RECORDS)
     if stated:
@@ -74,13 +83,14 @@ def cell_text(cell: TaskResult, count: bool = False) -> str:
     return format_mean_sd(cell.mean, cell.sd) + seeds + failed
 
 
-def _section(board: Board) -> str:
+def _section(board: Board, published: Orders) -> str:
     parts = [f"## {for_markdown(board.name)}"]
     if board.rows:
         parts.append(table_from_dicts(complete_lines(board)))
     if board.incomplete:
         parts += ["### Incomplete", table_from_dicts(_incomplete_lines(board))]
-    return "\n\n".join([*parts, _footer(board), _row_settings(board)])
+    worth = for_markdown(agreement_sentence(board.rows, published))
+    return "\n\n".join([*parts, _footer(board), *filter(None, [worth]), _row_settings(board)])
 
 
 def complete_lines(board: Board) -> list[dict[str, str]]:
