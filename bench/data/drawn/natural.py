@@ -8,7 +8,7 @@ from PIL import Image, ImageFont
 
 from bench.config.suite import Split
 from bench.data import builtin_tasks
-from bench.data.builtin_tasks import SIDE, TRAINVAL, LabelledImages
+from bench.data.builtin_tasks import SIDE, TEST, TRAIN, TRAINVAL, LabelledImages
 from bench.data.drawn import drawing
 
 LETTERS = "ABCDEFGHJKLMNPRSTXYZ"
@@ -16,7 +16,13 @@ FONTS = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral", "STIXGene
          "cmr10", "cmtt10", "cmss10", "DejaVuSans-Bold", "DejaVuSerif-Bold")  # fmt: skip
 PETALS = (4, 5, 6, 8)
 WIDTHS = (0.62, 0.34, 0.5)  # of a petal, by shape; the third is pointed
-TILE_SIDE = 48  # of a photograph's chessboard
+TILE_SIDE = 48  # of a photograph
+# (photograph, 2 * lower + right) of each class; the upper right of the first is plain sky.
+REGIONS = [
+    (photo, quarter) for photo in range(3) for quarter in range(4) if (photo, quarter) != (0, 1)
+]
+# Of five kinds of tiles, no two neighbours alike, those of each split.
+TILES: dict[str, tuple[int, ...]] = {"train": (0, 1), "val": (2,), "test": (3, 4)}
 CONTRAST = 40  # of a crop's brightest and darkest pixel, at least
 JULIA = ((-0.8, 0.156), (-0.4, 0.6), (0.285, 0.01), (-0.7269, 0.1889), (-0.123, 0.745),
          (-0.75, 0.0), (0.0, 0.8), (-0.39, -0.587), (-1.1, 0.2), (0.35, 0.35))  # fmt: skip
@@ -146,8 +152,8 @@ def street_digits(seed: int) -> dict[Split, LabelledImages]:
     table, rng = load_digits(), np.random.default_rng(seed)
     order = rng.permutation(len(table.target))
     small = (table.images[order].astype(np.int64) * 255 // 16).astype(np.uint8)  # (B, 8, 8)
-    halves = np.split(small, [TRAINVAL])  # no digit of the test stands beside one of trainval
-    images = [_street_number(rng, half, digit) for half in halves for digit in half]
+    parts = np.split(small, [TRAIN, TRAINVAL])  # no digit stands beside one of another split
+    images = [_street_number(rng, part, digit) for part in parts for digit in part]
     return builtin_tasks.split_images(np.stack(images), table.target[order])
 
 
@@ -165,16 +171,17 @@ def _street_number(rng: np.random.Generator, others: np.ndarray, digit: np.ndarr
 
 
 def photo_regions(seed: int) -> dict[Split, LabelledImages]:
-    """Return crops of three photographs; the class is 4 * photograph + 2 * lower + right.
+    """Return crops of three photographs; the class is the photograph and the quarter of it.
 
-    A photograph is cut into tiles like a chessboard, and no crop leaves its tile: trainval has the
-    tiles of one colour and test the others', so that no crop of the test overlaps one of trainval.
+    A photograph is cut into tiles, and no crop leaves its tile. Train, val and test have tiles of
+    their own, so that no crop of one overlaps a crop of another.
     """
     rng, photos = np.random.default_rng(seed), _photographs()
-    labels = builtin_tasks.balanced_labels(rng, classes=4 * len(photos))
+    labels = builtin_tasks.balanced_labels(rng, classes=len(REGIONS))
+    splits: list[Split] = ["train"] * TRAIN + ["val"] * (TRAINVAL - TRAIN) + ["test"] * TEST
     images = [
-        _region(rng, photos[label // 4], label % 4, parity=int(index >= TRAINVAL))
-        for index, label in enumerate(labels.tolist())
+        _region(rng, photos[photo], quarter, split)
+        for (photo, quarter), split in zip((REGIONS[i] for i in labels), splits, strict=True)
     ]
     return builtin_tasks.split_images(np.stack(images), labels)
 
@@ -189,26 +196,26 @@ def _photographs() -> list[np.ndarray]:
     return [load_sample_image("china.jpg"), load_sample_image("flower.jpg"), last]
 
 
-def _region(rng: np.random.Generator, photo: np.ndarray, quarter: int, parity: int) -> np.ndarray:
+def _region(rng: np.random.Generator, photo: np.ndarray, quarter: int, split: Split) -> np.ndarray:
     pixels = np.zeros((1, 1, 3), np.uint8)
     while np.ptp(pixels.max(axis=-1)) < CONTRAST:  # a piece of plain sky belongs nowhere
-        top, left, side = region_place(rng, photo.shape[:2], quarter, parity)
+        top, left, side = region_place(rng, photo.shape[:2], quarter, split)
         pixels = builtin_tasks.resize(photo[top : top + side, left : left + side])
     pixels = pixels[:, :: 1 - 2 * int(rng.integers(2))]
     return drawing.add_noise(pixels.astype(np.int64) * rng.integers(70, 101) // 100, rng, 4)
 
 
 def region_place(
-    rng: np.random.Generator, shape: tuple[int, ...], quarter: int, parity: int
+    rng: np.random.Generator, shape: tuple[int, ...], quarter: int, split: Split
 ) -> tuple[int, int, int]:
-    """Draw the top, left and side of a crop in a tile of that quarter and colour."""
+    """Draw the top, left and side of a crop in one of the split's tiles of that quarter."""
     rows, columns = (size // TILE_SIDE // 2 for size in shape)
     lower, right = divmod(quarter, 2)
     tiles = [
         (row, column)
         for row in range(rows * lower, rows * (lower + 1))
         for column in range(columns * right, columns * (right + 1))
-        if (row + column) % 2 == parity
+        if (row + 2 * column) % 5 in TILES[split]
     ]
     row, column = tiles[rng.integers(len(tiles))]
     side = int(rng.integers(36, TILE_SIDE + 1))
