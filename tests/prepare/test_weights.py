@@ -20,7 +20,7 @@ from support.scripted_server import Server, Step
 pytestmark = pytest.mark.usefixtures("impatient")
 
 HUB = "vit_tiny_patch16_224.augreg_in21k"
-HERE = ["vit_micro_mae", "vit_mini_mae", "vit_mini_sup"]
+HERE = ["vit_micro_mae", "vit_micro_sup", "vit_mini_mae", "vit_mini_sup"]
 
 
 def content_of_file(seed: int = 0) -> bytes:

@@ -28,7 +28,7 @@ default = { methods = ["linear"], backbones = ["vit_mini_mae"], seeds = [0] }
 task = [{ name = "cifar10", group = "Natural", classes = 10 }]
 """
 
-NAMES = ["vit_micro_mae", "vit_mini_mae", "vit_mini_sup"]
+NAMES = ["vit_micro_mae", "vit_micro_sup", "vit_mini_mae", "vit_mini_sup"]
 
 
 def probed(card, shared, tmp_path):
@@ -75,6 +75,7 @@ def folder(tmp_path_factory):
         ("mae", "mini", "vit_mini_mae"),
         ("supervised", "mini", "vit_mini_sup"),
         ("mae", "micro", "vit_micro_mae"),
+        ("supervised", "micro", "vit_micro_sup"),
     ],
 )
 def test_its_file_loads_as_the_embedded_backbone_does(
