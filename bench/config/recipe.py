@@ -1,6 +1,6 @@
 """Recipe cards: hyper-parameters of training, views of the images, and the tuning grid."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, field
 from math import prod
 from typing import Annotated, Any, Literal
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic.dataclasses import dataclass
 
 from bench.config.bounds import (
+    MAX_RATE,
     Batch,
     BatchOrNone,
     Epochs,
@@ -24,7 +25,7 @@ from bench.config.bounds import (
     whole,
 )
 from bench.config.loading import RECIPES_DIR, load_card
-from bench.records.schema import STRICT
+from bench.records.schema import RATE_NAMES, STRICT
 from bench.utils.names import shorten
 from bench.utils.text import longest_prefix
 
@@ -95,7 +96,8 @@ class Recipe:
     fields: dict[str, dict[str, Plain]] = field(default_factory=dict)  # by method, or for "all"
     grid: dict[Literal["lr", "weight_decay"], list[Rate]] = field(default_factory=dict)
     compile: Flag = False  # torch.compile of the blocks: other rounding
-    grid_of: dict[str, dict[str, list[Plain]]] = field(default_factory=dict)  # of methods' fields
+    # of methods' fields; and rates of their own, in the place of the grid's
+    grid_of: dict[str, dict[str, list[Plain]]] = field(default_factory=dict)
     tuning: Tuning = field(default_factory=Tuning)
 
     def __post_init__(self) -> None:
@@ -115,8 +117,7 @@ class Recipe:
             if not values or len(set(map(_hashable, values))) < len(values):
                 given = shorten(values)
                 raise ValueError(f"the grid's {name} needs values, each once; {given} was given")
-        if not all(self.grid.get("lr", [1])):
-            raise ValueError("the grid's lr must be above 0")
+        self._require_rates()
         self._require_small_grid()
         if self.tuning.by_default and not self.grid:
             raise ValueError("tuning by default needs a grid")
@@ -126,13 +127,28 @@ class Recipe:
                 f"{self.num_points()}"
             )
 
+    def _require_rates(self) -> None:
+        """Raise `ValueError` if a method's own rates are none, or a learning rate is 0."""
+        for name, own in self.grid_of.items():
+            for axis in sorted(RATE_NAMES & own.keys()):
+                if axis not in self.grid:
+                    raise ValueError(f"{axis} in the grid of {name} needs one for all methods, too")
+                if not all(map(_is_rate, own[axis])):
+                    raise ValueError(
+                        f"{axis} in the grid of {name} must be numbers from 0; "
+                        f"{shorten(own[axis])} was given"
+                    )
+        of_all: list[Any] = [*self.grid.get("lr", [])]
+        if not all(of_all + [lr for own in self.grid_of.values() for lr in own.get("lr", [])]):
+            raise ValueError("the grid's lr must be above 0")
+
     def _require_small_grid(self) -> None:
         """Raise `ValueError` if the grid has more points than could be listed or recorded."""
         pairs = self.num_rate_pairs()
         if pairs > MAX_RATE_PAIRS:
             raise ValueError(f"the grid has {pairs:,} pairs of rates; {MAX_RATE_PAIRS:,} may be")
         for name, own in self.grid_of.items():
-            count = pairs * prod(map(len, own.values()))
+            count = self._count_points(own)
             if count > MAX_POINTS:
                 raise ValueError(f"the grid of {name} has {count:,} points; {MAX_POINTS:,} may be")
 
@@ -142,8 +158,13 @@ class Recipe:
 
     def num_points(self) -> int:
         """Return the number of points in the grid of the method that has the most."""
-        own = (prod(map(len, axes.values())) for axes in self.grid_of.values())
-        return self.num_rate_pairs() * max(own, default=1)
+        counts = map(self._count_points, self.grid_of.values())
+        return max(counts, default=self.num_rate_pairs())
+
+    def _count_points(self, own: Mapping[str, Sequence[Any]]) -> int:
+        """Return the number of points in the grid of a method with axes of its own."""
+        axes: dict[str, Sequence[Any]] = dict(self.grid.items())
+        return prod(map(len, {**axes, **own}.values()))
 
     def views_for(self, suite: str) -> Views:
         """Return the views for a suite."""
@@ -175,6 +196,11 @@ class Recipe:
         if self.train_share == 1:
             del shared["train_share"]
         return {**shared, "view": self.views_for(suite).to_json(), "precision": precision}
+
+
+def _is_rate(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value <= MAX_RATE
 
 
 def _hashable(value: Any) -> Any:

@@ -45,6 +45,12 @@ def search_axes(recipe: Recipe, method: str) -> dict[str, list[Any]]:
     return {**fixed, **rates, **own}
 
 
+def searched_axes(recipe: Recipe, method: str) -> list[str]:
+    """Return the names of the axes that trials choose on; the other rates are the recipe's."""
+    own = recipe.grid_of.get(longest_prefix(method, recipe.grid_of), {})
+    return [*dict.fromkeys([*recipe.grid, *own])]
+
+
 def all_points(recipe: Recipe, method: str) -> list[GridPoint]:
     """List all grid points, in the order of the card."""
     found = search_axes(recipe, method)

@@ -194,9 +194,10 @@ def is_trial(settings: Settings) -> bool:
 
 
 def searched_fields(settings: Settings) -> list[str]:
-    """Return the fields of a final run's method that trials chose."""
+    """Return the fields of a final run's method that trials chose; rates are none."""
     grids = settings.recipe.get(TUNING_KEY, {}).get("grid_of", {})
-    return list(grids.get(longest_prefix(settings.method, grids), {}))
+    own = grids.get(longest_prefix(settings.method, grids), {})
+    return [name for name in own if name not in RATE_NAMES]
 
 
 def extract_point(settings: Settings, like: GridPoint) -> GridPoint:

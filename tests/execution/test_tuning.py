@@ -19,7 +19,7 @@ from bench.config.suite import Split
 from bench.execution import jobs, plan, resolution, selection, session, tuning
 from bench.execution.request import FINAL_SPLITS, Request
 from bench.records.description import format_point
-from bench.records.schema import Record, Trial, extract_point
+from bench.records.schema import RATE_NAMES, Record, Trial, extract_point
 from bench.records.store import Store
 from bench.report import ledgers
 from bench.report.boards import build_boards
@@ -137,6 +137,14 @@ def test_a_variants_extra_fields_are_its_familys() -> None:
     assert list(axes) == ["lr", "weight_decay", "prompts"]
 
 
+def test_rates_of_a_methods_own_replace_the_grids() -> None:
+    low = recipe(grid_of={"full": {"lr": [1e-5, 1e-4, 1e-3, 1e-2]}})
+    assert search_space.search_axes(low, "full")["lr"] == [1e-5, 1e-4, 1e-3, 1e-2]
+    full, linear = (search_space.sample_points(low, name) for name in ("full", "linear"))
+    assert len(full) == len(linear) == low.num_points()
+    assert {point["lr"] for point in linear} == set(low.grid["lr"])
+
+
 @pytest.mark.parametrize("trials", range(2, 9))
 def test_halving_keeps_within_the_epochs_of_the_plain_budget(trials: int) -> None:
     plain = recipe(**{"tuning.trials": trials})
@@ -212,6 +220,12 @@ def test_the_full_recipes_tune_by_default(name: str, tunes: bool) -> None:
         ({"grid": {"lr": [0.0]}}, "the grid's lr must be above 0"),
         ({"grid_of": {"lora": {"rank": []}}}, "the grid's rank needs values, each once"),
         ({"grid": {"lr": [0.1, 0.1]}}, "the grid's lr needs values, each once"),
+        ({"grid_of": {"full": {"lr": [0.1, 0]}}}, "the grid's lr must be above 0"),
+        ({"grid_of": {"full": {"lr": [0.1, "low"]}}}, "lr in the grid of full must be numbers"),
+        (
+            {"grid": {"lr": [0.1]}, "grid_of": {"full": {"weight_decay": [0.1]}}},
+            "needs one for all",
+        ),
     ],
 )
 def test_a_grid_that_cannot_be_searched_is_refused(changes: dict[str, Any], says: str) -> None:
@@ -609,9 +623,15 @@ SEARCHED = {"trials": 2, "seed": 0, "grid": {}, "grid_of": {"vpt_deep": {"prompt
 TUNED_RECIPE = {"name": "quick", "version": 1, "batch": 32, "epochs": 10, "tuning": SEARCHED}
 
 
-def final(task: str, lr: float, prompts: int, seed: int = 0) -> Record:
+OWN_RATES = {**SEARCHED, "grid": {"lr": [0.1]}, "grid_of": {"vpt_deep": {"lr": [1e-3, 1e-2]}}}
+
+
+def final(
+    task: str, lr: float, prompts: int, seed: int = 0, search: dict[str, Any] = SEARCHED
+) -> Record:
     rates, fields = {"lr": lr, "weight_decay": 0.01}, {"prompts": prompts, "deep": True}
-    return make("vpt_deep", task, seed, fields=fields, rates=rates, recipe=TUNED_RECIPE)
+    of = {**TUNED_RECIPE, "tuning": search}
+    return make("vpt_deep", task, seed, fields=fields, rates=rates, recipe=of)
 
 
 def test_points_that_differ_by_task_stay_in_one_row() -> None:
@@ -626,6 +646,15 @@ def test_a_task_at_two_points_is_two_rows() -> None:
     records = [final("digits", 1e-3, 5), final("digits", 1e-3, 9), final("count", 1e-2, 9)]
     [board] = build_boards(record_frame(records), {})
     assert len([*board.rows, *board.incomplete]) > 1
+
+
+def test_own_rates_that_differ_by_task_stay_in_one_row_and_two_on_a_task_do_not() -> None:
+    records = [final("digits", 1e-3, 5, 0, OWN_RATES), final("count", 1e-2, 5, 0, OWN_RATES)]
+    [board] = build_boards(record_frame(records), {})
+    assert [row.label for row in board.rows] == ["vpt_deep"]
+    records.append(final("digits", 1e-2, 5, 0, OWN_RATES))
+    [board] = build_boards(record_frame(records), {})
+    assert len([*board.rows, *board.incomplete]) == 2
 
 
 def test_a_final_that_does_not_follow_from_its_trials_is_refused(tuned: Path) -> None:
@@ -671,6 +700,6 @@ def test_every_method_of_a_cards_grid_is_registered_and_has_its_fields() -> None
 
     for name in card_names(RECIPES_DIR):
         for method, axes in load_recipe(name).grid_of.items():
-            for field, values in axes.items():
-                for value in values:
+            for field in axes.keys() - RATE_NAMES:
+                for value in axes[field]:
                     create(method, **{field: value})
