@@ -13,6 +13,7 @@ from bench.execution import selection
 from bench.models import backbones
 from bench.performance import method_cost
 from bench.records import store
+from bench.report import ledger_files
 from bench.training import devices
 
 
@@ -35,6 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     store.Store(args.results).require_writable()
+    ledger_files.read_costs(args.results)  # what other backbones cost stays
     device = devices.resolve_device(args.device)
     methods = selection.require_known_methods(args.methods)
     recipe.load_recipe(args.recipe)

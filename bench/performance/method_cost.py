@@ -5,9 +5,10 @@ on the machine affects them alike. Peak memory is measured in a separate process
 methods are built, measured and dropped one by one, so that only one is in memory.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -27,11 +28,13 @@ from bench.performance.measurement import (
     VTAB_HOURS,
     PerformanceRow,
 )
+from bench.report.ledger_files import read_costs
 from bench.training import devices, trainer
 from bench.utils.files import write_atomically
 from bench.utils.tables import csv_from_dicts
 from methods import Method, Unsupported
 from methods.shared.base import Model
+from methods.shared.merge import merge_adapters
 
 CLASSES, SEED, WARM_UP = 10, 0, 2
 FILE = "cost.csv"
@@ -66,6 +69,7 @@ class Cost:
     stored_bytes: int  # size of an export: all that was trained or added
     train_step_ms: float  # median over rounds
     test_batch_ms: float  # likewise
+    test_merged_ms: float | None  # likewise, with the method folded into the backbone's weights
     peak_memory_mb: float  # above the process's memory before the model was built
 
 
@@ -96,6 +100,15 @@ class BenchmarkedModel:
         with trainer.autocast(self.images.device, self.precision):
             frozen_trunk.forward_fn(self.model)(self.images)
 
+    def merged(self) -> "BenchmarkedModel | None":
+        """Return a copy whose method is folded into the backbone's weights; None: it cannot be."""
+        twin = replace(self, model=copy.deepcopy(self.model))
+        try:
+            merge_adapters(twin.model)
+        except Unsupported:
+            return None
+        return twin
+
 
 def measure_costs(jobs: Sequence[CostJob], rounds: int) -> Iterator[Cost | str]:
     """Yield the cost of each job, or a sentence if its method does not support the backbone."""
@@ -106,9 +119,13 @@ def measure_costs(jobs: Sequence[CostJob], rounds: int) -> Iterator[Cost | str]:
         except Unsupported as error:
             yield f"{job.method}: n/a: {error}"
     times = time_interleaved([one.train_step for one in models], rounds, jobs[0].device)
-    tests = time_interleaved([one.eval_step for one in models], rounds, jobs[0].device)
-    for one, train_ms, test_ms in zip(models, times, tests, strict=True):
-        yield _cost_row(one, rounds, train_ms, test_ms, peak_memory(one.job))
+    merged = {one.job.method: twin for one in models if (twin := one.merged())}
+    every = [one.eval_step for one in (*models, *merged.values())]
+    tests = time_interleaved(every, rounds, jobs[0].device)
+    test_merged = dict(zip(merged, tests[len(models) :], strict=True))
+    for one, train_ms, test_ms in zip(models, times, tests[: len(models)], strict=True):
+        found = train_ms, test_ms, test_merged.get(one.job.method)
+        yield _cost_row(one, rounds, found, peak_memory(one.job))
 
 
 def build_model(job: CostJob) -> BenchmarkedModel:
@@ -165,8 +182,9 @@ def _measure_peak_memory(job: CostJob) -> float:
 
 
 def _cost_row(
-    one: BenchmarkedModel, rounds: int, train_ms: float, test_ms: float, peak_mb: float
+    one: BenchmarkedModel, rounds: int, times: tuple[float, float, float | None], peak_mb: float
 ) -> Cost:
+    train_ms, test_ms, merged_ms = times
     kept = weight_files.stored_tensors(one.method, one.model, one.backbone_tensor_ids)
     about = devices.describe_environment(one.images.device)
     return Cost(
@@ -182,14 +200,20 @@ def _cost_row(
         stored_bytes=weight_files.num_bytes(kept),
         train_step_ms=round(train_ms, 3),
         test_batch_ms=round(test_ms, 3),
+        test_merged_ms=None if merged_ms is None else round(merged_ms, 3),
         peak_memory_mb=round(peak_mb, 1),
     )
 
 
 def write_csv(found: Sequence[Cost], results: Path) -> Path:
-    """Write ``cost.csv`` into the results folder; return its path."""
+    """Write ``cost.csv`` into the results folder, and keep its lines of other backbones.
+
+    Return its path; raises `UserError` for a file there that is none of this command's.
+    """
     path, heads = results / FILE, [field.name for field in fields(Cost)]
-    write_atomically(path, csv_from_dicts(heads, map(asdict, found)).encode())
+    measured = {one.backbone for one in found}
+    kept = [line for line in read_costs(results) if line["backbone"] not in measured]
+    write_atomically(path, csv_from_dicts(heads, [*kept, *map(asdict, found)]).encode())
     return path
 
 

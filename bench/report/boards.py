@@ -1,7 +1,7 @@
 """Records grouped into boards: tables whose numbers may be compared with one another."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from bench.records import description, schema
 from bench.records.schema import Settings
 from bench.report import statistics
 from bench.report.frame import canonical_json, differing_settings
+from bench.report.row_costs import MethodCosts, costs_on
 from bench.report.rows import MethodRow, accuracy_table, build_rows
 from bench.report.statistics import Floats
 
@@ -107,6 +108,7 @@ class Board:
     incomplete: list[MethodRow]
     not_run: list[str]  # tasks of the suite without any record
     records: int
+    costs: MethodCosts = field(default_factory=MethodCosts)
 
     @property
     def tasks(self) -> list[str]:
@@ -125,10 +127,13 @@ class Board:
         return f"{self.suite} v{self.suite_version}, {self.backbone}, {self.recipe_name}"
 
 
-def build_boards(frame: "pd.DataFrame", suites: Mapping[str, Suite]) -> list[Board]:
+def build_boards(
+    frame: "pd.DataFrame", suites: Mapping[str, Suite], costs: Sequence[Mapping[str, str]] = ()
+) -> list[Board]:
     """Return the boards of the records of `frame`, a `frame.record_frame`.
 
-    A suite without a card of the records' version has its tasks in alphabetical order.
+    A suite without a card of the records' version has its tasks in alphabetical order. `costs` are
+    lines of `ledger_files.read_costs`.
     """
     parts = sorted(split_comparable(_mark_ambiguous_tasks(frame)), key=_board_order)
     boards = []
@@ -136,7 +141,8 @@ def build_boards(frame: "pd.DataFrame", suites: Mapping[str, Suite]) -> list[Boa
         same = list(alike)
         changes = differing_settings([_distinguishing_settings(part) for part in same])
         for part, changed in zip(same, changes, strict=True):
-            boards.append(_build_board(part, _suite_card(_first_settings(part), suites), changed))
+            board = _build_board(part, _suite_card(_first_settings(part), suites), changed)
+            boards.append(replace(board, costs=costs_on(board.backbone, costs)))
     return boards
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.report.ledger_files import WORKLOAD
-from bench.report.markdown import describe_machine
+from bench.report.markdown import describe_machine, format_number
 
 NOTE = (
     "Measured by `python -m bench cost`: medians over rounds in which the methods take turns, on "
@@ -27,7 +27,7 @@ def method_costs(measured: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
 
 
 def _cost_columns(line: Mapping[Any, Any]) -> dict[str, str]:
-    machine = describe_machine(line["device"], line["threads"])
+    machine, merged = describe_machine(line["device"], line["threads"]), line.get("test_merged_ms")
     return {
         "backbone": line["backbone"],
         "machine": f"{machine}, {line['precision']}",
@@ -37,6 +37,7 @@ def _cost_columns(line: Mapping[Any, Any]) -> dict[str, str]:
         "to the cheapest": f"{line['step'] / line['cheapest']:.2f}",
         "images/s, training": _images_per_second(line, "train_step_ms"),
         "images/s, test": _images_per_second(line, "test_batch_ms"),
+        "test, merged (ms)": format_number(float(merged) if merged else None, 1),
         "peak memory (MiB)": f"{float(line['peak_memory_mb']):.0f}",
         "stored (bytes)": f"{int(line['stored_bytes']):,}",
     }

@@ -15,9 +15,9 @@ FRAME_COLUMNS = (
     *("record", "cell", "ok", "suite", "suite_version", "backbone", "task", "group", "method"),
     *("seed", "split", "classes", "variant", "code", "recipe", "recipe_version"),
     *("board", "trunk", "fixed_fields", "point"),
-    *("method_params", "head_params", "init_seconds", "train_seconds"),
+    *("method_params", "head_params", "init_seconds", "train_seconds", "stored_bytes"),
 )
-COST_COLUMNS = FRAME_COLUMNS[-4:]
+COST_COLUMNS = FRAME_COLUMNS[-5:]
 
 
 def record_frame(records: Iterable[Record]) -> "pd.DataFrame":
@@ -30,7 +30,8 @@ def record_frame(records: Iterable[Record]) -> "pd.DataFrame":
     import pandas as pd  # slow to import: the command line starts without
 
     rows = [_frame_row(record) for record in sorted(records, key=lambda record: record.cell)]
-    return pd.DataFrame(rows, columns=list(FRAME_COLUMNS)).astype({"ok": bool})
+    made = pd.DataFrame(rows, columns=list(FRAME_COLUMNS))
+    return made.astype({"ok": bool, "stored_bytes": float})  # early records have no stored bytes
 
 
 def _frame_row(record: Record) -> tuple[Any, ...]:

@@ -20,6 +20,7 @@ from bench.report import (
     figures,
     html,
     known_page,
+    ledger_files,
     ledgers,
     paper_tables,
     paper_values,
@@ -134,7 +135,7 @@ def stale_files(results: Path) -> list[Path]:
 def _render_all(found: FolderRecords, results: Path) -> FileContents:
     records = found.records
     frame = record_frame(records)
-    boards = build_boards(frame, load_suites(records))
+    boards = build_boards(frame, load_suites(records), ledger_files.read_costs(results))
     pictures = figures.draw_all(boards)
     shows_claims = (results / CLAIMS_FILE).is_file()
     checks = paper_values.check_papers(frame) if shows_claims else []

@@ -29,7 +29,9 @@ LEADERBOARD_NOTICE = "<!-- made by `python -m bench report` from results/records
 NO_RECORDS = "There is no record yet; `python -m bench run` makes some."
 EXPLANATION = (
     "Accuracy: top-1 percent on test after the last epoch, mean ± sample sd over seeds; "
-    "params include the head; init: wall-clock of the method's prepare, mean over tasks and seeds."
+    "params include the head; stored: an export of all that was trained, mean over tasks; "
+    "trials: of each task, before its final runs; init: wall-clock of the method's prepare, mean "
+    "over tasks and seeds."
 )
 CSV_COLUMNS = (
     *("suite", "suite_version", "task", "group", "classes", "backbone", "weights", "method"),
@@ -100,13 +102,24 @@ def complete_lines(board: Board) -> list[dict[str, str]]:
             "rank": format_rank(rank),
             "method": row.label,
             "params (M)": format_number(row.params_in_millions, 3),
+            **_stored_column(board, row),
+            **board.costs.columns(row.label),
             **{task: cell_text(cell) for task, cell in row.cells.items()},
             **_mean_columns(row),
+            "trials": row.search.words,
             "seeds": str(len(row.seeds)),
             "init (s)": format_number(row.init_seconds, 2),
         }
         for rank, row in zip(board.comparison.ranks, board.rows, strict=True)
     ]
+
+
+def _stored_column(board: Board, row: MethodRow) -> dict[str, str]:
+    """Return the size of an export, on a board that knows that of any row."""
+    if all(one.stored_bytes is None for one in board.rows):
+        return {}
+    size = row.stored_bytes
+    return {"stored (kB)": format_number(None if size is None else size / 1000, 1)}
 
 
 def _mean_columns(row: MethodRow) -> dict[str, str]:
@@ -150,6 +163,7 @@ def _footer(board: Board) -> str:
             None,
             (
                 EXPLANATION,
+                board.costs.sentence(),
                 _describe_tuning(recipe),
                 *baseline_warnings(board.rows),
                 board.comparison.summary(),
@@ -160,9 +174,11 @@ def _footer(board: Board) -> str:
 
 
 def _describe_tuning(recipe: dict[str, Any]) -> str:
-    """Describe how the rates of a board were chosen; empty: they are the recipe's own."""
+    """Describe how the rates of a board were chosen."""
     words = description.describe_search(recipe)
-    return f"Rates and fields chosen for each task on validation data: {words}." if words else ""
+    if not words:
+        return "No row was tuned: rates are the recipe's own, or set for the run."
+    return f"Rates and fields chosen for each task on validation data: {words}."
 
 
 def _row_settings(board: Board) -> str:

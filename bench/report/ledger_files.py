@@ -32,7 +32,8 @@ def read_costs(results: Path) -> Lines:
     """Read the measured costs, if there are any; raises `UserError` for an odd file."""
     times = dict.fromkeys(("train_step_ms", "test_batch_ms", "peak_memory_mb"), _above_zero)
     counts = {"batch": int, "stored_bytes": int}
-    return _read_lines(results / COST_CSV, (*WORKLOAD, "method"), {**times, **counts}, {})
+    optional = {"test_merged_ms": _above_zero}  # early files have none; empty: cannot be merged
+    return _read_lines(results / COST_CSV, (*WORKLOAD, "method"), {**times, **counts}, optional)
 
 
 def _read_lines(

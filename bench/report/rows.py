@@ -76,6 +76,7 @@ class MethodRow:
     head_params: float | None  # mean over tasks
     init_seconds: float | None  # mean over tasks and seeds
     train_seconds: float | None  # mean over tasks and seeds
+    stored_bytes: float | None  # of an export, mean over tasks; None: an early record lacks it
     machine: str  # where all its cells ran; empty: on several, so that its times mean little
     means: RowMeans | None  # None: the row is incomplete
     remark: str  # the method's footnote, or empty
@@ -127,9 +128,13 @@ def _variant_keys(frame: "pd.DataFrame") -> "pd.Series[str]":
 
 def _mean_costs(frame: "pd.DataFrame") -> list[dict[str, float | None]]:
     """Return the costs of each variant: parameters a mean over tasks, seconds over all records."""
-    over_seeds = frame.groupby([*VARIANT, "task"])[["method_params", "head_params"]].mean()
+    sizes = ["method_params", "head_params", "stored_bytes"]
+    over_seeds = frame.groupby([*VARIANT, "task"])[sizes].mean()
     seconds = frame.groupby(VARIANT)[["init_seconds", "train_seconds"]].mean()
-    costs = over_seeds.groupby(VARIANT).mean().join(seconds)
+    over_tasks = over_seeds.groupby(VARIANT)
+    costs = over_tasks.mean().join(seconds)
+    has_all = over_tasks["stored_bytes"].count() == over_tasks["stored_bytes"].size()
+    costs["stored_bytes"] = costs["stored_bytes"].where(has_all)
     return [
         {str(name): None if isnan(value) else value for name, value in line.items()}
         for line in costs.to_dict("records")

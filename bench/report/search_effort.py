@@ -16,6 +16,11 @@ class SearchEffort:
     trials: int = 0  # of the task that had the fewest
     edge_tasks: tuple[str, ...] = ()  # whose learning rate is the least or the greatest tried
 
+    @property
+    def words(self) -> str:
+        """The number of trials, or that there were none."""
+        return str(self.trials) if self.trials else "not tuned"
+
 
 def search_effort(records: Iterable[Record]) -> SearchEffort:
     """Return the search of a row's records."""

@@ -178,7 +178,8 @@ def photo_regions(seed: int) -> dict[Split, LabelledImages]:
     """
     rng, photos = np.random.default_rng(seed), _photographs()
     labels = builtin_tasks.balanced_labels(rng, classes=len(REGIONS))
-    splits: list[Split] = ["train"] * TRAIN + ["val"] * (TRAINVAL - TRAIN) + ["test"] * TEST
+    counts: dict[Split, int] = {"train": TRAIN, "val": TRAINVAL - TRAIN, "test": TEST}
+    splits = [split for split, count in counts.items() for _ in range(count)]
     images = [
         _region(rng, photos[photo], quarter, split)
         for (photo, quarter), split in zip((REGIONS[i] for i in labels), splits, strict=True)

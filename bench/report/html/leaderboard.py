@@ -32,7 +32,10 @@ LEADERBOARD_COLUMNS = (
     TableColumn("rank", kind="number", hint=RANK_HINT),
     TableColumn("method", kind="name", hint="opens the row's cells"),
     TableColumn("params (M)", kind="number", hint="trainable, the head among them"),
+    TableColumn("step (ms)", kind="number", hint="one training step, all at one batch"),
+    TableColumn("memory (MiB)", kind="number", hint="at most in training, all at one batch"),
     TableColumn("accuracy", kind="number", hint="top-1 percent; mean over tasks ± sd over seeds"),
+    TableColumn("trials", kind="number", hint="of each task, before its final runs"),
     TableColumn("seeds", kind="number"),
     TableColumn("init (s)", kind="number", hint="wall-clock of the method's prepare"),
     TableColumn("tasks", kind="number", hint="with a result, of those shown"),
@@ -124,11 +127,18 @@ def _table_line(standing: LeaderboardRow, group: str, tasks: list[str]) -> list[
         ),
         TableCell(row.label, link=f"#{standing.anchor}", mark=(kin.colour, kin.name)),
         decimal_cell(row.params_in_millions, 3),
+        *(_cost_cell(standing, head) for head in ("step (ms)", "memory (MiB)")),
         _accuracy_cell(row, tasks),
+        number_cell(row.search.trials, row.search.words),
         TableCell(str(len(row.seeds)), len(row.seeds)),
         decimal_cell(row.init_seconds, 2),
         TableCell(f"{done}/{len(tasks)}", done / len(tasks)),
     ]
+
+
+def _cost_cell(standing: LeaderboardRow, head: str) -> TableCell:
+    text = standing.board.costs.columns(standing.row.label).get(head, MISSING)
+    return number_cell(None if text == MISSING else float(text), text)
 
 
 def _accuracy_cell(row: MethodRow, tasks: list[str]) -> TableCell:
@@ -148,7 +158,10 @@ def _row_facts(standing: LeaderboardRow) -> list[tuple[str, str]]:
         if standing.rank is None
         else format_rank(standing.rank),
         "params (M)": decimal_cell(row.params_in_millions, 3).text,
+        "stored (kB)": "" if row.stored_bytes is None else f"{row.stored_bytes / 1000:.1f}",
+        **board.costs.columns(row.label),
         "init (s)": decimal_cell(row.init_seconds, 2).text,
+        "trials": row.search.words,
         "fields": format_settings(row.fields),
         "rates": format_settings(row.rates) or TUNED_PER_TASK,
         "data": board.variant,

@@ -127,9 +127,10 @@ def test_a_complete_line_has_rank_mean_and_spread() -> None:
 
 def test_an_incomplete_line_has_neither_rank_nor_accuracy_and_says_what_is_done() -> None:
     overall = lines(render(row("full", [60.0, 70.0, "failed"])), "standings")[0]
-    assert re.findall('data-order="[^"]+">(?:–|2/3)', overall) == [
+    assert re.findall('data-order="[^"]+">(?:–|2/3|not tuned)', overall) == [
         'data-order="1e+09">–',
-        'data-order="-1">–',
+        *['data-order="-1">–'] * 3,  # two costs that nobody measured, and the accuracy
+        'data-order="0">not tuned',
         'data-order="0.66666667">2/3',
     ]
 
