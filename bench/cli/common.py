@@ -179,7 +179,7 @@ def add_variant(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--variant",
         choices=VARIANTS,
-        help="of prepared data (default: lossless, else a folder as found)",
+        help="of prepared or built-in data (default: lossless, else a folder as found)",
     )
 
 

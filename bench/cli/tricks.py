@@ -4,8 +4,7 @@ import argparse
 
 from bench.cli import common
 from bench.cli.common import print_lines, require_results
-from bench.records import store
-from bench.report import boards, frame, generate, tricks
+from bench.report import generate, tricks
 from bench.utils import files
 
 
@@ -15,7 +14,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     require_results(args.results)
-    records, _ = store.read_valid(store.Store(args.results))
-    found = frame.record_frame(records)
-    page = tricks.render_tricks(boards.build_boards(found, generate.load_suites(records)), found)
+    page = generate.render_tricks_page(args.results)
     return print_lines(files.write_files(args.results, {tricks.PAGE: page.encode()}))

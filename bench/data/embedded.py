@@ -1,12 +1,18 @@
-"""Every embedded task by name: those of `mini`, and those of `vtab_mini`."""
+"""Every embedded task by name, of `mini` and of `vtab_mini`; and JPEG copies of them."""
 
+import io
 from collections.abc import Callable
 from functools import cache, partial
+
+import numpy as np
+from PIL import Image
 
 from bench.config.suite import Split
 from bench.data import builtin_tasks
 from bench.data.builtin_tasks import LabelledImages
 from bench.data.drawn import drawing, natural, specialized, structured
+from bench.data.prepared import JPEG75
+from bench.utils.errors import unknown_name
 
 MakeSplits = Callable[[], dict[Split, LabelledImages]]
 
@@ -36,3 +42,31 @@ VTAB_MINI: dict[str, MakeSplits] = {
     **{name: cache(partial(drawing.draw_task, *parts)) for name, parts in DRAWN.items()},
 }
 TASKS: dict[str, MakeSplits] = {**builtin_tasks.TASKS, **VTAB_MINI}
+
+JPEG_QUALITY = 75  # Pillow's own, of the copies of VTAB-1k in circulation
+
+
+def load(name: str, split: Split, variant: str | None = None) -> LabelledImages:
+    """Return a split of the task `name`: the original images, or copies through JPEG.
+
+    Raises `UserError` for a name that no task has.
+    """
+    if name not in TASKS:
+        raise unknown_name("embedded task", name, TASKS)
+    return _jpeg_copy(name, split) if variant == JPEG75 else TASKS[name]()[split]
+
+
+@cache
+def _jpeg_copy(name: str, split: Split) -> LabelledImages:
+    original = TASKS[name]()[split]
+    images = np.stack([_through_jpeg(image) for image in original.images])
+    images.flags.writeable = False
+    return LabelledImages(images, original.labels)
+
+
+def _through_jpeg(image: np.ndarray) -> np.ndarray:
+    """Return an image (H, W, 3) as a JPEG file of it shows it."""
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=JPEG_QUALITY)
+    with Image.open(stream) as copy:
+        return np.asarray(copy)

@@ -14,7 +14,7 @@ from torch import Tensor
 from bench.config.suite import Split, Suite, Task
 from bench.data import embedded, image_files, images, locations, prepared
 from bench.data.prepared import SplitEntry
-from bench.utils.errors import UserError, unknown_name
+from bench.utils.errors import UserError
 from bench.utils.files import open_regular_file, read_regular_file, sha256_of_files
 
 CERTIFICATE_IMAGES = 16  # images of a split whose decoded pixels enter its certificate
@@ -44,13 +44,11 @@ def load_split(
 ) -> Examples:
     """Load a split; its images are checked but not decoded.
 
-    Without a `variant`, the lossless one if it is prepared, else the folder as found. Raises
-    `UserError` if the data are missing or a list file names a missing image.
+    Without a `variant`, the lossless one if it is prepared or built in, else the folder as found.
+    Raises `UserError` if the data are missing or a list file names a missing image.
     """
     if task.embedded:
-        if task.embedded not in embedded.TASKS:
-            raise unknown_name("embedded task", task.embedded, embedded.TASKS)
-        made = embedded.TASKS[task.embedded]()[split]
+        made = embedded.load(task.embedded, split, variant)
         pixels = torch.from_numpy(made.images).permute(0, 3, 1, 2).contiguous()
         return Examples(torch.from_numpy(made.labels), pixels)
     place = locations.find(suite, task, root, variant)

@@ -274,7 +274,9 @@ def check_data(suite: Suite, task: Task, pair: SplitPair, request: Request) -> C
         )
     both = dict(zip(pair, (train, evaluation), strict=True))
     warnings = folder_check.run_warnings(suite, task, place, both, request.suite)
-    mark = f"{place.variant}:" if place and place.variant else ""
+    recompressed = prepared.JPEG75 if variant == prepared.JPEG75 else ""  # a built-in task
+    read = place.variant if place else recompressed
+    mark = f"{read}:" if read else ""
     folder = place.folder if place else None
     digest = f"{mark}{_split_digest(train, folder)}-{_split_digest(evaluation, folder)}"
     return CheckedData(digest, tuple(warnings))

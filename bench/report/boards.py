@@ -108,6 +108,7 @@ class Board:
     incomplete: list[MethodRow]
     not_run: list[str]  # tasks of the suite without any record
     records: int
+    is_built_in: bool = False  # all tasks of the suite come with the project
     costs: MethodCosts = field(default_factory=MethodCosts)
 
     @property
@@ -240,6 +241,7 @@ def _build_board(part: "pd.DataFrame", card: Suite | None, changed: str) -> Boar
         incomplete=[row for row in rows if not row.means],
         not_run=[task.name for task in card.task if task.name not in run] if card else [],
         records=len(part),
+        is_built_in=card is not None and all(task.embedded for task in card.task),
     )
 
 

@@ -14,8 +14,8 @@ from bench.config.loading import SUITES_DIR, card_names
 from bench.config.suite import Suite, load_suite
 from bench.papers import published_orders
 from bench.records.measurements import unreadable_measurements
-from bench.records.schema import Record
-from bench.records.store import FolderRecords, Store, read_folder
+from bench.records.schema import TRIALS_DIR, Record
+from bench.records.store import RECORDS_DIR, FolderRecords, Store, read_folder, read_valid
 from bench.report import (
     figures,
     html,
@@ -166,8 +166,32 @@ def _render_all(found: FolderRecords, results: Path) -> FileContents:
 
 def _tricks_page(results: Path, boards: Sequence[Board], frame: "pd.DataFrame") -> dict[str, str]:
     """Return the page of tricks, if there is one."""
-    is_there = (results / tricks.PAGE).is_file()
-    return {tricks.PAGE: tricks.render_tricks(boards, frame)} if is_there else {}
+    if not (results / tricks.PAGE).is_file():
+        return {}
+    nested = map(_boards_and_frame, _nested_results(results))
+    return {tricks.PAGE: tricks.render_tricks([(boards, frame), *nested])}
+
+
+def render_tricks_page(results: Path) -> str:
+    """Return the page of tricks of a results folder and of those inside it, such as ``grid``."""
+    return tricks.render_tricks(
+        [_boards_and_frame(folder) for folder in (results, *_nested_results(results))]
+    )
+
+
+def _nested_results(results: Path) -> list[Path]:
+    """Return the folders inside a results folder that have records of their own, of final runs."""
+    return sorted(
+        folder.parent
+        for folder in results.glob(f"*/{RECORDS_DIR}")
+        if folder.is_dir() and folder.parent.name != TRIALS_DIR
+    )
+
+
+def _boards_and_frame(results: Path) -> tuple[list[Board], "pd.DataFrame"]:
+    records, _ = read_valid(Store(results))
+    frame = record_frame(records)
+    return build_boards(frame, load_suites(records)), frame
 
 
 def _study_files(results: Path, frame: "pd.DataFrame") -> FileContents:

@@ -14,7 +14,7 @@ from bench.report.statistics import Floats
 from bench.report.trick_effects import Effect, best_of, effect, group_effect
 
 FEWEST_METHODS = 2  # to have a pair
-ORIGINAL, JPEG = "lossless", "jpeg75"  # variants of prepared data
+ORIGINAL, JPEG = "lossless", "jpeg75"  # variants of data
 
 
 def best_epochs(boards: Iterable[Board]) -> Iterator[Effect]:
@@ -71,10 +71,15 @@ def checkpoints(boards: Iterable[Board]) -> Iterator[Effect]:
 
 def jpeg_copies(boards: Iterable[Board]) -> Iterator[Effect]:
     """Yield JPEG copies of quality 75 against lossless images."""
-    for one, other in _pairs(boards, _without_variant, lambda board: board.variant):
-        if {one.variant, other.variant} == {ORIGINAL, JPEG}:
-            before, after = (one, other) if one.variant == ORIGINAL else (other, one)
+    for one, other in _pairs(boards, _without_variant, _variant):
+        if {_variant(one), _variant(other)} == {ORIGINAL, JPEG}:
+            before, after = (one, other) if _variant(one) == ORIGINAL else (other, one)
             yield from _between(before, after, "data", f"{JPEG} for {ORIGINAL}")
+
+
+def _variant(board: Board) -> str:
+    """Return the variant of a board's data; built-in tasks are lossless unless they are copied."""
+    return board.variant or (ORIGINAL if board.is_built_in else "")
 
 
 def unnormalised_inputs(boards: Iterable[Board]) -> Iterator[Effect]:

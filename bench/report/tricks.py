@@ -24,7 +24,7 @@ EXPLANATION = (
     "pairs whose lower method comes out ahead once it alone has the trick, as where a paper "
     "compares its own row with rows that it copied; the widest lead is the largest that is so "
     "overturned. Brackets: 95 %, bootstrap over tasks and methods; shares are of all pairs. With "
-    "few tasks they are too narrow."
+    "few tasks they are too narrow. Results folders inside this one are shown, too, each for itself."
 )
 WORDS = frozenset({"suite", "backbone", "recipe", "data", "input"})
 MORE_SEEDS, MORE_TRIALS = (3, 5), (2, 4, 8, 16)
@@ -138,11 +138,11 @@ TRICKS = (
     ),
     Trick(
         "JPEG copies of quality 75",
-        "Instead of lossless images, in training and in testing. Built-in tasks have no copies.",
+        "Instead of lossless images, in training and in testing.",
         _of_boards(trick_boards.jpeg_copies),
         (
-            "python -m bench run --suite vtab1k --variant lossless",
-            "python -m bench run --suite vtab1k --variant jpeg75",
+            "python -m bench run --suite mini --variant lossless",
+            "python -m bench run --suite mini --variant jpeg75",
         ),
     ),
     Trick(
@@ -154,9 +154,15 @@ TRICKS = (
 )
 
 
-def render_tricks(boards: Sequence[Board], frame: "pd.DataFrame") -> str:
-    """Return the page of all tricks, with the commands for those that no record shows yet."""
-    found = [(trick, list(trick.effects(boards, frame))) for trick in TRICKS]
+def render_tricks(folders: Sequence[tuple[Sequence[Board], "pd.DataFrame"]]) -> str:
+    """Return the page of all tricks, with the commands for those that no record shows yet.
+
+    `folders` are the boards and the records of each results folder.
+    """
+    found = [
+        (trick, [shown for boards, frame in folders for shown in trick.effects(boards, frame)])
+        for trick in TRICKS
+    ]
     parts = [NOTICE, TITLE, *map(for_markdown, summary(found)), EXPLANATION]
     for trick, effects in found:
         parts += [f"## {trick.name}", trick.note, _table(trick, effects)]

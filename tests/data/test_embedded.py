@@ -88,6 +88,15 @@ def test_no_crop_of_a_split_overlaps_one_of_another(shape: tuple[int, int], quar
     assert covered.sum(axis=0).max() == 1
 
 
+def test_a_jpeg_copy_keeps_labels_and_changes_pixels_a_little() -> None:
+    original, copy = (embedded.load("digits", "test", variant) for variant in (None, "jpeg75"))
+    assert (original.labels == copy.labels).all()
+    apart = abs(original.images.astype(int) - copy.images)
+    assert 0 < apart.mean() < 8
+    assert apart.reshape(len(apart), -1).any(axis=1).mean() > 0.99
+    assert (embedded.load("digits", "test", "lossless").images == original.images).all()
+
+
 def test_a_passage_narrows_with_every_cell_in_which_a_thing_can_lie() -> None:
     halves = [structured.half_passage(cells) for cells in range(1, 7)]
     assert halves == sorted(set(halves), reverse=True)

@@ -108,7 +108,17 @@ def test_jpeg_copies_are_set_against_lossless_images_whichever_comes_first() -> 
     shown = only(trick_boards.jpeg_copies(boards([*copies, *two(split=f"lossless:{'5' * 32}")])))
     assert shown.gains == pytest.approx([-30.0, 0.0])
     assert shown.place["data"] == "jpeg75 for lossless"
-    assert list(trick_boards.jpeg_copies(boards([*copies, *two()]))) == []
+
+
+def test_jpeg_copies_of_built_in_tasks_are_set_against_the_originals_but_not_of_found_folders() -> (
+    None
+):
+    copies = [*row("bias", [30.0] * 5, split=f"jpeg75:{'6' * 32}"),
+              *row("lora", HIGH, split=f"jpeg75:{'6' * 32}")]  # fmt: skip
+    found = boards([*copies, *two()])
+    assert only(trick_boards.jpeg_copies(found)).gains == pytest.approx([-30.0, 0.0])
+    folders = [replace(board, is_built_in=False) for board in found]
+    assert list(trick_boards.jpeg_copies(folders)) == []
 
 
 def test_inputs_in_0_to_1_are_set_against_normalised_ones() -> None:

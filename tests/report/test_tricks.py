@@ -66,7 +66,7 @@ def _tuned(record: Record, draw: random.Random) -> Record:
 
 
 def page(records: list[Record]) -> str:
-    return tricks.render_tricks(boards(records), record_frame(records))
+    return tricks.render_tricks([(boards(records), record_frame(records))])
 
 
 @pytest.fixture(scope="module")
