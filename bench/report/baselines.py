@@ -1,10 +1,13 @@
-"""Warnings of weak baselines: fewer trials than the rows above, or a rate at the grid's edge."""
+"""Warnings of weak searches: baselines with fewer trials than rows above, rates at grids' edges."""
 
 from collections.abc import Iterator, Sequence
+
+import scipy  # loads its subpackages when they are used: `stats` takes long
 
 from bench.report.rows import MethodRow
 
 BASELINES = ("full", "linear")
+LEVEL = 0.05
 
 
 def baseline_warnings(rows: Sequence[MethodRow]) -> Iterator[str]:
@@ -21,3 +24,27 @@ def baseline_warnings(rows: Sequence[MethodRow]) -> Iterator[str]:
                 f"Weak baseline: the learning rate of {row.label} is the least or the greatest "
                 f"that was tried on {len(edge)} of {len(row.cells)} tasks."
             )
+
+
+def edge_warnings(rows: Sequence[MethodRow]) -> Iterator[str]:
+    """Yield the sentence on rows whose rates lie at the grid's edge on more tasks than by chance.
+
+    By chance two of n rates are at an edge: one-sided binomial test of each row, uncorrected.
+    """
+    named = [
+        f"{row.label} ({len(row.search.edge_tasks)} of {len(row.cells)} tasks, {row.search.rates} "
+        "rates)"
+        for row in rows
+        if row.search.rates and row.search.edge_tasks and _edge_p(row) < LEVEL
+    ]
+    if named:
+        yield (
+            "Learning rates at the edge of the grid on more tasks than chance would have it: "
+            f"{', '.join(named)}."
+        )
+
+
+def _edge_p(row: MethodRow) -> float:
+    """Return the probability of as many tasks at an edge if every rate were as likely."""
+    by_chance = scipy.stats.binom(len(row.cells), 2 / row.search.rates)
+    return float(by_chance.sf(len(row.search.edge_tasks) - 1))

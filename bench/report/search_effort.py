@@ -14,6 +14,7 @@ class SearchEffort:
     """The search behind a row's cells; without trials, the row was not tuned by any."""
 
     trials: int = 0  # of the task that had the fewest
+    rates: int = 0  # learning rates tried, of the task that had the fewest
     edge_tasks: tuple[str, ...] = ()  # whose learning rate is the least or the greatest tried
 
     @property
@@ -26,12 +27,17 @@ def search_effort(records: Iterable[Record]) -> SearchEffort:
     """Return the search of a row's records."""
     listed = list(records)
     trials = min(len(r.tuned.trials) if r.tuned else 0 for r in listed)
-    return SearchEffort(trials, tuple(dict.fromkeys(_edge_tasks(listed))))
+    rates = min(len(_rates_tried(record)) for record in listed)
+    return SearchEffort(trials, rates, tuple(dict.fromkeys(_edge_tasks(listed))))
+
+
+def _rates_tried(record: Record) -> set[float]:
+    return {trial.point[LR] for trial in record.tuned.trials} if record.tuned else set()
 
 
 def _edge_tasks(records: Iterable[Record]) -> Iterator[str]:
     for record in records:
-        tried = {trial.point[LR] for trial in record.tuned.trials} if record.tuned else set()
+        tried = _rates_tried(record)
         edges = {min(tried), max(tried)} if len(tried) >= FEWEST_RATES else set()
         if record.settings.rates.get(LR) in edges:
             yield record.settings.task

@@ -24,7 +24,7 @@ EXPLANATION = (
     "pairs whose lower method comes out ahead once it alone has the trick, as where a paper "
     "compares its own row with rows that it copied; the widest lead is the largest that is so "
     "overturned. Brackets: 95 %, bootstrap over tasks and methods; shares are of all pairs. With "
-    "few tasks they are too narrow. Results folders inside this one are shown, too, each for itself."
+    "few tasks they are too narrow. Results folders inside this one are shown too, each for itself."
 )
 WORDS = frozenset({"suite", "backbone", "recipe", "data", "input"})
 MORE_SEEDS, MORE_TRIALS = (3, 5), (2, 4, 8, 16)

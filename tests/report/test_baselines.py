@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from bench.records.schema import Record, Trial, TuningResult
-from bench.report.baselines import baseline_warnings
+from bench.report.baselines import baseline_warnings, edge_warnings
 from bench.report.leaderboard import render_leaderboard
 from support.made_up_records import boards, row
 
@@ -52,3 +52,16 @@ def test_a_method_that_is_no_baseline_is_not_named() -> None:
 
 def test_of_two_rates_none_is_at_the_edge() -> None:
     assert not warnings(tuned("full", 60.0, RATES[:2], RATES[0]))
+
+
+def test_a_row_at_the_edge_on_more_tasks_than_chance_is_named() -> None:
+    rates = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1]  # a third of them at an edge: five of five is rare
+    [board] = boards([*tuned("lora", 70.0, rates, 1e-1), *tuned("bias", 60.0, rates, 1e-3)])
+    [found] = edge_warnings(board.rows)
+    assert found.endswith("than chance would have it: lora (5 of 5 tasks, 6 rates).")
+    assert found in render_leaderboard([board], "")
+
+
+def test_three_rates_are_too_few_for_five_tasks_to_tell() -> None:
+    [board] = boards(tuned("lora", 70.0, RATES[:3], RATES[0]))
+    assert list(edge_warnings(board.rows)) == []
