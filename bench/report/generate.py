@@ -168,14 +168,14 @@ def _tricks_page(results: Path, boards: Sequence[Board], frame: "pd.DataFrame") 
     """Return the page of tricks, if there is one."""
     if not (results / tricks.PAGE).is_file():
         return {}
-    nested = map(_boards_and_frame, _nested_results(results))
+    nested = map(boards_and_frame, _nested_results(results))
     return {tricks.PAGE: tricks.render_tricks([(boards, frame), *nested])}
 
 
 def render_tricks_page(results: Path) -> str:
     """Return the page of tricks of a results folder and of those inside it, such as ``grid``."""
     return tricks.render_tricks(
-        [_boards_and_frame(folder) for folder in (results, *_nested_results(results))]
+        [boards_and_frame(folder) for folder in (results, *_nested_results(results))]
     )
 
 
@@ -188,7 +188,8 @@ def _nested_results(results: Path) -> list[Path]:
     )
 
 
-def _boards_and_frame(results: Path) -> tuple[list[Board], "pd.DataFrame"]:
+def boards_and_frame(results: Path) -> tuple[list[Board], "pd.DataFrame"]:
+    """Return the boards of a results folder, and its records as a frame."""
     records, _ = read_valid(Store(results))
     frame = record_frame(records)
     return build_boards(frame, load_suites(records)), frame

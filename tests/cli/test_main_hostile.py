@@ -107,6 +107,7 @@ COMMANDS: dict[str, Words] = {
     ],
     "show": lambda r, _: [["--results", str(r), cell(r)]],
     "status": lambda r, f: [tiny_words(f, "--results", str(r))],
+    "difficulty": lambda r, _: [["--suite", "mini", "--results", str(r)]],
     "tricks": lambda r, _: [["--results", str(r)]],
     "tune": lambda r, f: [tiny_words(f, "--results", str(r), "--methods", "bias", "--dry-run")],
     "verify": lambda r, _: [["--results", str(r)], [str(r)]],
