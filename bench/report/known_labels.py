@@ -123,7 +123,8 @@ def _read_splits(card: Suite, task: Task, root: Path, variant: str) -> CheckedSp
 
     folder = None
     if task.embedded:
-        examples = [splits.load_split(card, task, split, root) for split in FINAL_SPLITS]
+        read = variant or None
+        examples = [splits.load_split(card, task, split, root, read) for split in FINAL_SPLITS]
     else:
         places = locations.available_locations(card, task, root, variant or None)
         folder = next((place.folder for place in places if place.variant == variant), None)
