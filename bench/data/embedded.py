@@ -60,7 +60,6 @@ def load(name: str, split: Split, variant: str | None = None) -> LabelledImages:
 def _jpeg_copy(name: str, split: Split) -> LabelledImages:
     original = TASKS[name]()[split]
     images = np.stack([_through_jpeg(image) for image in original.images])
-    images.flags.writeable = False
     return LabelledImages(images, original.labels)
 
 
