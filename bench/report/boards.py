@@ -133,8 +133,8 @@ def build_boards(
 ) -> list[Board]:
     """Return the boards of the records of `frame`, a `frame.record_frame`.
 
-    A suite without a card of the records' version has its tasks in alphabetical order. `costs` are
-    lines of `ledger_files.read_costs`.
+    The board of most complete cells comes first. A suite without a card of the records' version
+    has its tasks in alphabetical order. `costs` are lines of `ledger_files.read_costs`.
     """
     parts = sorted(split_comparable(_mark_ambiguous_tasks(frame)), key=_board_order)
     boards = []
@@ -144,7 +144,7 @@ def build_boards(
         for part, changed in zip(same, changes, strict=True):
             board = _build_board(part, _suite_card(_first_settings(part), suites), changed)
             boards.append(replace(board, costs=costs_on(board.backbone, costs)))
-    return boards
+    return sorted(boards, key=lambda board: -len(board.rows) * len(board.tasks))
 
 
 def split_comparable(frame: "pd.DataFrame") -> list["pd.DataFrame"]:

@@ -1,4 +1,4 @@
-"""What the methods of a board cost on the same work, from the lines of ``cost.csv``."""
+"""Costs of the methods of a board, all on the same work: from the lines of ``cost.csv``."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

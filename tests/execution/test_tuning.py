@@ -540,8 +540,8 @@ def test_tuned_and_untuned_finals_share_no_table(cards: Path, tuned: Path, tmp_p
     shutil.copytree(tuned, tmp_path / "results")
     assert main.main(tiny.command("run", cards, tmp_path / "results", "linear", "--no-tune")) == 0
     boards = build_boards(record_frame(kept(tmp_path / "results")), {})
-    assert [len(board.rows) for board in boards] == [1, 2]
-    assert "tuning=2 trials, seed 0, grid" in boards[1].recipe_name
+    assert [len(board.rows) for board in boards] == [2, 1]
+    assert "tuning=2 trials, seed 0, grid" in boards[0].recipe_name
     page = (tmp_path / "results" / "leaderboard.md").read_text(encoding="utf-8")
     assert "Rates and fields chosen for each task on validation data: 2 trials, seed 0" in page
 
