@@ -26,6 +26,7 @@ from bench.utils.escaping import for_markdown
 from bench.utils.tables import csv_from_dicts
 
 LEADERBOARD_NOTICE = "<!-- made by `python -m bench report` from results/records; do not edit -->"
+MOST_TASK_COLUMNS = 8  # beside the means in one table
 NO_RECORDS = "There is no record yet; `python -m bench run` makes some."
 EXPLANATION = (
     "Accuracy: top-1 percent on test after the last epoch, mean ± sample sd over seeds; "
@@ -88,14 +89,24 @@ def cell_text(cell: TaskResult, count: bool = False) -> str:
 def _section(board: Board, published: Orders) -> str:
     parts = [f"## {for_markdown(board.name)}"]
     if board.rows:
-        parts.append(table_from_dicts(complete_lines(board)))
+        parts += _complete_tables(board)
     if board.incomplete:
         parts += ["### Incomplete", table_from_dicts(_incomplete_lines(board))]
     worth = for_markdown(agreement_sentence(board.rows, published))
     return "\n\n".join([*parts, _footer(board), *filter(None, [worth]), _row_settings(board)])
 
 
-def complete_lines(board: Board) -> list[dict[str, str]]:
+def _complete_tables(board: Board) -> Iterator[str]:
+    """Yield the table of the complete rows; many tasks have one of their own below it."""
+    if len(board.tasks) <= MOST_TASK_COLUMNS:
+        yield table_from_dicts(complete_lines(board))
+        return
+    yield table_from_dicts(complete_lines(board, with_tasks=False))
+    yield "### By task"
+    yield table_from_dicts([{"method": row.label, **_task_columns(row)} for row in board.rows])
+
+
+def complete_lines(board: Board, with_tasks: bool = True) -> list[dict[str, str]]:
     """Return the complete rows of a board, column by column."""
     return [
         {
@@ -104,7 +115,7 @@ def complete_lines(board: Board) -> list[dict[str, str]]:
             "params (M)": format_number(row.params_in_millions, 3),
             **_stored_column(board, row),
             **board.costs.columns(row.label),
-            **{task: cell_text(cell) for task, cell in row.cells.items()},
+            **(_task_columns(row) if with_tasks else {}),
             **_mean_columns(row),
             "trials": row.search.words,
             "seeds": str(len(row.seeds)),
@@ -112,6 +123,10 @@ def complete_lines(board: Board) -> list[dict[str, str]]:
         }
         for rank, row in zip(board.comparison.ranks, board.rows, strict=True)
     ]
+
+
+def _task_columns(row: MethodRow) -> dict[str, str]:
+    return {task: cell_text(cell) for task, cell in row.cells.items()}
 
 
 def _stored_column(board: Board, row: MethodRow) -> dict[str, str]:

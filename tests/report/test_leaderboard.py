@@ -7,7 +7,7 @@ import pytest
 from bench.records.schema import Record
 from bench.report.boards import Board, build_boards
 from bench.report.frame import record_frame
-from bench.report.leaderboard import render_statistics
+from bench.report.leaderboard import render_leaderboard, render_statistics
 from bench.report.statistics import average_ranks, friedman
 from support.synthetic_records import MAE, SUITES, record
 
@@ -108,3 +108,13 @@ def test_differences_that_floats_alone_make_are_ties_in_ranks_and_in_friedman_s_
 
 def test_a_board_of_one_row_has_no_section() -> None:
     assert "##" not in render_statistics([board(row("lora", LOW))]).replace("# Stat", "")
+
+
+def test_nineteen_tasks_have_a_table_of_their_own_below_the_means() -> None:
+    page = render_leaderboard([board(row("lora", LOW), row("vpt_deep", HIGH))], "")
+    means, tasks = page.split("### By task")
+    heads = [line for line in (*means.splitlines(), *tasks.splitlines()) if "| method" in line]
+    first, second = ([cell.strip() for cell in head.strip("|").split("|")] for head in heads)
+    assert "mean over tasks" in first
+    assert not {task.name for task in VTAB.task} & set(first)
+    assert second == ["method", *(task.name for task in VTAB.task)]
