@@ -1,6 +1,6 @@
 """timm's Beit: BEiT and BEiT v2, whose attention adds a bias for the distance of two patches."""
 
-from collections.abc import Callable, MutableSequence, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,32 +23,18 @@ from methods.shared.families.projections import (
     split_heads,
 )
 from methods.shared.families.relpos import PROMPTS_WITHOUT_BIAS
+from methods.shared.families.token_models import register_token_model
 from methods.shared.structure import (
     Positions,
     add_positions,
     biases_of,
-    block_width,
-    blocks_of,
     expose_layers,
-    final_norms,
     is_pre_norm,
-    patch_grid,
-    patch_inputs,
     positions_by_block,
-    prefix_tokens,
     remarks,
-    replace_head_drop,
 )
 
-
-@blocks_of.register
-def _(model: Beit) -> MutableSequence[Any]:
-    return model.blocks
-
-
-@prefix_tokens.register
-def _(model: Beit) -> int:
-    return model.num_prefix_tokens
+register_token_model(Beit, Block)
 
 
 @add_positions.register
@@ -67,31 +53,6 @@ def _(model: Beit) -> Sequence[Positions]:
 def _(model: Beit) -> Sequence[str]:
     alone = model.blocks[0].attn.relative_position_bias_table is None
     return [] if alone and model.rel_pos_bias is None else [PROMPTS_WITHOUT_BIAS]
-
-
-@patch_inputs.register
-def _(model: Beit) -> int:
-    return model.patch_embed.proj.weight[0].numel()
-
-
-@patch_grid.register
-def _(model: Beit) -> tuple[int, int]:
-    return model.patch_embed.grid_size
-
-
-@final_norms.register
-def _(model: Beit) -> Sequence[nn.Module]:
-    return model.norm, model.fc_norm
-
-
-@replace_head_drop.register
-def _(model: Beit, build: Callable[[nn.Module], nn.Module]) -> None:
-    model.head_drop = build(model.head_drop)
-
-
-@block_width.register
-def _(block: Block) -> int:
-    return block.attn.proj.out_features
 
 
 @is_pre_norm.register

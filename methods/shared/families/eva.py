@@ -1,6 +1,6 @@
 """timm's Eva: EVA-02, DINOv3, Perception Encoder and other ViTs with rotary positions."""
 
-from collections.abc import Callable, MutableSequence, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -24,33 +24,19 @@ from methods.shared.families.projections import (
     outer_biases,
     split_heads,
 )
+from methods.shared.families.token_models import register_token_model
 from methods.shared.forward_steps import ForwardStep, forward_steps, modules_in_turn
 from methods.shared.structure import (
     Positions,
     add_positions,
     biases_of,
-    block_width,
-    blocks_of,
     embed_images,
     expose_layers,
-    final_norms,
     is_pre_norm,
-    patch_grid,
-    patch_inputs,
     positions_by_block,
-    prefix_tokens,
-    replace_head_drop,
 )
 
-
-@blocks_of.register
-def _(model: Eva) -> MutableSequence[Any]:
-    return model.blocks
-
-
-@prefix_tokens.register
-def _(model: Eva) -> int:
-    return model.num_prefix_tokens
+register_token_model(Eva, EvaBlock, EvaBlockPostNorm)
 
 
 @add_positions.register
@@ -91,32 +77,6 @@ def _(model: Eva) -> list[ForwardStep]:
 
 def _run_block(model: Any, i: int, x: Tensor) -> Tensor:
     return model.blocks[i](x, **positions_by_block(model)[i])
-
-
-@patch_inputs.register
-def _(model: Eva) -> int:
-    return model.patch_embed.proj.weight[0].numel()
-
-
-@patch_grid.register
-def _(model: Eva) -> tuple[int, int]:
-    return model.patch_embed.grid_size
-
-
-@final_norms.register
-def _(model: Eva) -> Sequence[nn.Module]:
-    return model.norm, model.fc_norm
-
-
-@replace_head_drop.register
-def _(model: Eva, build: Callable[[nn.Module], nn.Module]) -> None:
-    model.head_drop = build(model.head_drop)
-
-
-@block_width.register(EvaBlock)
-@block_width.register(EvaBlockPostNorm)
-def _(block: Any) -> int:
-    return block.attn.proj.out_features
 
 
 @is_pre_norm.register

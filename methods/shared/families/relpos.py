@@ -1,6 +1,6 @@
 """timm's VisionTransformerRelPos: ViTs that know positions only by a bias on their attention."""
 
-from collections.abc import Callable, MutableSequence, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from timm.models.vision_transformer_relpos import (
     ResPostRelPosBlock,
     VisionTransformerRelPos,
 )
-from torch import Tensor, nn
+from torch import Tensor
 
 from methods.shared.attention import (
     attend,
@@ -23,34 +23,20 @@ from methods.shared.attention import (
     run_with_prompts,
 )
 from methods.shared.families.projections import split_heads
+from methods.shared.families.token_models import register_token_model
 from methods.shared.structure import (
     Positions,
     add_positions,
-    block_width,
-    blocks_of,
-    final_norms,
     is_pre_norm,
-    patch_grid,
-    patch_inputs,
     positions_by_block,
-    prefix_tokens,
     remarks,
-    replace_head_drop,
 )
 
 PROMPTS_WITHOUT_BIAS = (
     "its attention adds a bias for relative positions, and prompts, which have none, get none"
 )
 
-
-@blocks_of.register
-def _(model: VisionTransformerRelPos) -> MutableSequence[Any]:
-    return model.blocks
-
-
-@prefix_tokens.register
-def _(model: VisionTransformerRelPos) -> int:
-    return model.num_prefix_tokens
+register_token_model(VisionTransformerRelPos, RelPosBlock, ResPostRelPosBlock)
 
 
 @add_positions.register
@@ -69,32 +55,6 @@ def _(model: VisionTransformerRelPos) -> Sequence[Positions]:
 @remarks.register
 def _(model: VisionTransformerRelPos) -> Sequence[str]:
     return [PROMPTS_WITHOUT_BIAS]
-
-
-@patch_inputs.register
-def _(model: VisionTransformerRelPos) -> int:
-    return model.patch_embed.proj.weight[0].numel()
-
-
-@patch_grid.register
-def _(model: VisionTransformerRelPos) -> tuple[int, int]:
-    return model.patch_embed.grid_size
-
-
-@final_norms.register
-def _(model: VisionTransformerRelPos) -> Sequence[nn.Module]:
-    return model.norm, model.fc_norm
-
-
-@replace_head_drop.register
-def _(model: VisionTransformerRelPos, build: Callable[[nn.Module], nn.Module]) -> None:
-    model.head_drop = build(model.head_drop)
-
-
-@block_width.register(RelPosBlock)
-@block_width.register(ResPostRelPosBlock)
-def _(block: Any) -> int:
-    return block.attn.proj.out_features
 
 
 @is_pre_norm.register

@@ -1,6 +1,6 @@
 """timm's VisionTransformer: ViT, DeiT, CLIP, DINO and DINOv2, MAE, MoCo-v3, SigLIP and others."""
 
-from collections.abc import Callable, MutableSequence, Sequence
+from collections.abc import Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -23,6 +23,7 @@ from methods.shared.attention import (
     project_queries,
 )
 from methods.shared.base import Unsupported
+from methods.shared.families.token_models import register_token_model
 from methods.shared.forward_steps import (
     ForwardStep,
     children_in_turn,
@@ -33,26 +34,13 @@ from methods.shared.image_input import enlarge_images, image_size
 from methods.shared.structure import (
     add_positions,
     biases_of,
-    block_width,
-    blocks_of,
     embed_images,
-    final_norms,
     is_pre_norm,
     patch_grid,
     patch_inputs,
-    prefix_tokens,
-    replace_head_drop,
 )
 
-
-@blocks_of.register
-def _(model: VisionTransformer) -> MutableSequence[Any]:
-    return model.blocks
-
-
-@prefix_tokens.register
-def _(model: VisionTransformer) -> int:
-    return model.num_prefix_tokens
+register_token_model(VisionTransformer, Block)
 
 
 @add_positions.register
@@ -100,25 +88,10 @@ def _(model: VisionTransformer) -> list[ForwardStep]:
     ]
 
 
-@final_norms.register
-def _(model: VisionTransformer) -> Sequence[nn.Module]:
-    return model.norm, model.fc_norm
-
-
-@replace_head_drop.register
-def _(model: VisionTransformer, build: Callable[[nn.Module], nn.Module]) -> None:
-    model.head_drop = build(model.head_drop)
-
-
 @biases_of.register(ParallelScalingBlock)
 @biases_of.register(DiffParallelScalingBlock)
 def _(block: Any) -> Sequence[nn.Parameter | None]:
     return [block.mlp_bias]
-
-
-@block_width.register
-def _(block: Block) -> int:
-    return block.attn.proj.out_features
 
 
 @is_pre_norm.register
