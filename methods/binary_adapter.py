@@ -6,12 +6,11 @@ The released code: https://github.com/JieShibo/PETL-ViT, folder binary_adapter.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from methods.adapter import ParallelAdapterBlock
-from methods.lora import LoRALinear
+from methods.lora import LoRALinear, QueryValueUpdate
 from methods.shared.backbone import replace_together, require_layers, require_pre_norm
 from methods.shared.base import Method, Model
 from methods.shared.binary import BinaryLinear, make_heads_binary, pack_binary, unpack_binary
@@ -46,23 +45,6 @@ class BinaryUpdate(nn.Module):
     def delta_weight(self) -> Tensor:
         down, up = (layer for layer in self.bottleneck if isinstance(layer, BinaryLinear))
         return self.scale * up.quantised_weight() @ down.quantised_weight()  # (outputs, inputs)
-
-
-class BinaryQueryValueUpdate(nn.Module):
-    """Updates of the queries and of the values of a fused projection, none of the keys."""
-
-    def __init__(self, inputs: int, outputs: int, rank: int, scale: float, dropout: float):
-        super().__init__()
-        self.query = BinaryUpdate(inputs, outputs // 3, rank, scale, dropout)
-        self.value = BinaryUpdate(inputs, outputs // 3, rank, scale, dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        query, value = self.query(x), self.value(x)  # (B, N, D) each
-        return torch.cat([query, torch.zeros_like(query), value], -1)
-
-    def delta_weight(self) -> Tensor:
-        query, value = self.query.delta_weight(), self.value.delta_weight()
-        return torch.cat([query, torch.zeros_like(query), value])  # (outputs, inputs)
 
 
 @dataclass(frozen=True)
@@ -137,15 +119,16 @@ class BiLoRA(Method):
     def _adapt(self, first: nn.Linear, *others: nn.Linear) -> Sequence[nn.Module]:
         """Adapt one layer for all of queries, keys and values, or the layers of two of them."""
         if not others:
-            return [self._adapted(first, BinaryQueryValueUpdate)]
+            both = QueryValueUpdate(self._update(first, parts=3), self._update(first, parts=3))
+            return [LoRALinear(first, both)]
         key, value = others
-        return self._adapted(first, BinaryUpdate), key, self._adapted(value, BinaryUpdate)
+        query = LoRALinear(first, self._update(first))
+        return query, key, LoRALinear(value, self._update(value))
 
-    def _adapted(
-        self, linear: nn.Linear, kind: type[BinaryUpdate | BinaryQueryValueUpdate]
-    ) -> LoRALinear:
-        how = self.rank, self.scale, self.dropout
-        return LoRALinear(linear, kind(linear.in_features, linear.out_features, *how))
+    def _update(self, linear: nn.Linear, parts: int = 1) -> BinaryUpdate:
+        """Return an update of all outputs of a layer, or of one of its `parts`."""
+        inputs, outputs = linear.in_features, linear.out_features // parts
+        return BinaryUpdate(inputs, outputs, self.rank, self.scale, self.dropout)
 
 
 register("bi_adaptformer", BiAdaptFormer())

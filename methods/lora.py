@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from timm.models import VisionTransformer
@@ -13,6 +13,8 @@ from methods.shared.base import Method
 from methods.shared.block_layers import attention_inputs
 from methods.shared.hyperparameters import require_choice, require_dropout_rate, require_size
 from methods.shared.registry import register
+
+TARGETS = "qkv", "q_and_v"
 
 
 class LowRankUpdate(nn.Module):
@@ -52,10 +54,12 @@ class SharedInputUpdate(nn.Module):
 class QueryValueUpdate(nn.Module):
     """Updates of the queries and of the values of a fused projection, none of the keys."""
 
-    def __init__(self, inputs: int, outputs: int, rank: int, scale: float, dropout: float):
+    query: Any  # modules with the function `delta_weight`
+    value: Any
+
+    def __init__(self, query: nn.Module, value: nn.Module):
         super().__init__()
-        self.query = LowRankUpdate(inputs, outputs // 3, rank, scale, dropout)
-        self.value = LowRankUpdate(inputs, outputs // 3, rank, scale, dropout)
+        self.query, self.value = query, value
 
     def forward(self, x: Tensor) -> Tensor:
         query, value = self.query(x), self.value(x)  # (B, N, D) each
@@ -64,14 +68,6 @@ class QueryValueUpdate(nn.Module):
     def delta_weight(self) -> Tensor:
         query, value = self.query.delta_weight(), self.value.delta_weight()
         return torch.cat([query, torch.zeros_like(query), value])  # (outputs, inputs)
-
-
-Update = TypeVar("Update", bound=LowRankUpdate | QueryValueUpdate)
-
-UPDATES: dict[str, type[LowRankUpdate] | type[QueryValueUpdate]] = {
-    "qkv": LowRankUpdate,
-    "q_and_v": QueryValueUpdate,
-}
 
 
 class LoRALinear(nn.Module):
@@ -112,7 +108,7 @@ class LoRA(Method):
     def __post_init__(self) -> None:
         require_size("LoRA's rank", self.rank)
         require_dropout_rate("LoRA's dropout", self.dropout)
-        require_choice("LoRA's target", self.target, UPDATES)
+        require_choice("LoRA's target", self.target, TARGETS)
 
     def attach(self, model: VisionTransformer) -> None:
         require_layers(model, nn.Linear, attention_inputs)
@@ -121,18 +117,24 @@ class LoRA(Method):
     def _adapt(self, first: nn.Linear, *others: nn.Linear) -> Sequence[nn.Module]:
         """Adapt one layer for all of queries, keys and values, or the layer of each."""
         if not others:
-            return [LoRALinear(first, self._update(first, UPDATES[self.target]))]
+            return [LoRALinear(first, self._fused_update(first))]
         key, value = others
-        update = self._update(first, LowRankUpdate)
+        update = self._update(first)
         query = LoRALinear(first, update)
         if self.target == "q_and_v":
-            return query, key, LoRALinear(value, self._update(value, LowRankUpdate))
+            return query, key, LoRALinear(value, self._update(value))
         shared = (SharedInputUpdate(update, layer.out_features) for layer in others)
         return query, *map(LoRALinear, others, shared)
 
-    def _update(self, linear: nn.Linear, kind: type[Update]) -> Update:
+    def _fused_update(self, linear: nn.Linear) -> nn.Module:
+        if self.target == "qkv":
+            return self._update(linear)
+        return QueryValueUpdate(self._update(linear, parts=3), self._update(linear, parts=3))
+
+    def _update(self, linear: nn.Linear, parts: int = 1) -> LowRankUpdate:
+        """Return an update of all outputs of a layer, or of one of its `parts`."""
         inputs, outputs, scale = linear.in_features, linear.out_features, self.alpha / self.rank
-        return kind(inputs, outputs, self.rank, scale, self.dropout)
+        return LowRankUpdate(inputs, outputs // parts, self.rank, scale, self.dropout)
 
 
 register("lora", LoRA())
