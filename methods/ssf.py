@@ -8,11 +8,9 @@ from torch import Tensor, nn
 
 from methods.shared.backbone import replace_layers, require_layers, with_weights
 from methods.shared.base import Method, Unsupported
-from methods.shared.block_layers import linear_layers
+from methods.shared.block_layers import NORMS, linear_layers
 from methods.shared.registry import register
 from methods.shared.stages import require_one_stage
-
-NORMS = ("norm1", "norm2")
 
 
 class ScaleShift(nn.Module):

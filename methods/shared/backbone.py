@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from methods.shared.base import Unsupported
-from methods.shared.block_layers import attention_inputs, linear_layers
+from methods.shared.block_layers import linear_layers, projections_in
 from methods.shared.structure import blocks_of, expose_layers, is_pre_norm, pooled_features
 
 NamesOf = Callable[[nn.Module], Sequence[str]]
@@ -52,16 +52,15 @@ def replace_together(
 def replace_projections(model: nn.Module, build: Callable[[Any, str, int], nn.Module]) -> None:
     """Replace each linear layer of every block by ``build(old, name, parts)``.
 
-    `parts` is the number of projections that a layer makes: 3 of queries, keys and values in one.
-    Raises `Unsupported` where the three are not of one width.
+    `parts` is the number of projections that a layer makes (`projections_in`). Raises `Unsupported`
+    where queries, keys and values, made by one layer, are not of one width.
     """
     require_layers(model, nn.Linear, linear_layers)
     for block in blocks_of(model):
         expose_layers(block)
-        fused = attention_inputs(block)
         for name in linear_layers(block):
             layer = block.get_submodule(name)
-            parts = 3 if fused == (name,) else 1
+            parts = projections_in(block, name)
             if layer.out_features % parts:
                 raise Unsupported(
                     f"this method adapts queries, keys and values of one width; {name} makes "

@@ -1,4 +1,4 @@
-"""The linear layers of a block by name: those of queries, keys and values, and those of the MLP."""
+"""The layers of a block by name: those of queries, keys and values, those of the MLP, and norms."""
 
 from functools import singledispatch
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 from torch import nn
 
 from methods.shared.structure import blocks_of
+
+NORMS = "norm1", "norm2"
 
 
 @singledispatch
@@ -48,6 +50,11 @@ def feedforward_layers(block: Any) -> tuple[str, ...]:
 def linear_layers(block: Any) -> tuple[str, ...]:
     """Return a block's linear layers, in the order of its forward pass."""
     return *attention_layers(block), *feedforward_layers(block)
+
+
+def projections_in(block: Any, name: str) -> int:
+    """Return the number of projections that a linear layer makes: 3 of queries, keys and values."""
+    return 3 if attention_inputs(block) == (name,) else 1
 
 
 def names_in_plain_vit(model: nn.Module) -> dict[str, str]:

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from methods.shared.block_layers import attention_inputs, linear_layers
+from methods.shared.block_layers import NORMS, linear_layers, projections_in
 from methods.shared.entries import EntryTunedLayer, LearntEntries, no_entries
 from methods.shared.structure import blocks_of, final_norms
 
 STEPS = range(1, 80)
 STEP = 0.02  # million entries, from 0.02 to 1.58
-NORMS = "norm1", "norm2"
 
 
 class Rule(Protocol):
@@ -58,9 +57,8 @@ def tuned_modules(model: nn.Module) -> dict[str, int]:
     """Return the modules whose tensors may learn, by name, and the projections in each."""
     parts: dict[int, int] = {}
     for block in blocks_of(model):
-        fused = attention_inputs(block)
         for name in linear_layers(block):
-            parts[id(block.get_submodule(name))] = 3 if fused == (name,) else 1
+            parts[id(block.get_submodule(name))] = projections_in(block, name)
         parts |= {id(block.get_submodule(name)): 1 for name in NORMS}
     parts |= {id(norm): 1 for norm in final_norms(model) if any(True for _ in norm.parameters())}
     return {
