@@ -19,6 +19,7 @@ from methods.shared.base import Batches, Forward, Method, Model, Unsupported
 from methods.shared.block_layers import attention_inputs
 from methods.shared.class_map import ClassMap
 from methods.shared.hyperparameters import require_size
+from methods.shared.modes import eval_mode
 from methods.shared.prompts import add_deep_prompts, require_prompt_count
 from methods.shared.registry import register
 from methods.shared.structure import (
@@ -158,13 +159,11 @@ class DAVPT(Method):
 
     @torch.no_grad()
     def prepare(self, model: Model, batches: Batches) -> None:
-        was_training = model.training
-        model.eval()
-        seen = [
-            (model.forward_head(model.forward_features(images), pre_logits=True), labels)
-            for images, labels in batches
-        ]
-        model.train(was_training)
+        with eval_mode(model):
+            seen = [
+                (model.forward_head(model.forward_features(images), pre_logits=True), labels)
+                for images, labels in batches
+            ]
         self.attach(model)
         class_map: ClassMap = blocks_of(model)[-1].class_map.to(seen[0][0].device)
         for features, labels in seen:

@@ -22,6 +22,7 @@ from methods.shared.attention import (
 )
 from methods.shared.base import Batches, Method, Unsupported
 from methods.shared.hyperparameters import require_choice, require_size
+from methods.shared.modes import eval_mode
 from methods.shared.prompts import prompts_of, require_prompt_count, uniform_prompts
 from methods.shared.registry import register
 from methods.shared.structure import (
@@ -112,18 +113,13 @@ class VIPAMIN(Method):
             )
 
 
-@torch.no_grad()
 def first_block(model: VisionTransformer, images: Iterable[Tensor]) -> FirstBlock:
     """Compute the means of the first block over `images`, in batches, of the pretrained model."""
-    was_training = model.training
-    model.eval()
-    try:
-        sums, count = [], 0
+    sums, count = [], 0
+    with eval_mode(model):
         for batch in images:
             sums.append([part.sum(0) for part in _first_block_of(model, batch)])
             count += len(batch)
-    finally:
-        model.train(was_training)
     if not count:
         raise ValueError("these prompts are made from training images; there are none")
     return FirstBlock(*(reduce(torch.add, parts) / count for parts in zip(*sums, strict=True)))

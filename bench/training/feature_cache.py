@@ -22,9 +22,10 @@ from bench.data.distributed import ProcessGroup
 from bench.data.loader import BatchLoader
 from bench.models.frozen_trunk import SplitModel, forward_fn, split_at_first_trainable
 from bench.models.training_mode import keeps_statistics
-from bench.training.trainer import autocast, eval_mode
+from bench.training.trainer import autocast
 from methods.shared import memory
 from methods.shared.base import Model
+from methods.shared.modes import eval_mode
 
 FREE_MEMORY_FRACTION = 1 / 3  # of the free memory, for the features of one split
 LOGIT_TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}  # relative to the largest logit

@@ -1,20 +1,20 @@
 """The training loop and the evaluation, the same for every method."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import cos, pi
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.config.recipe import Recipe
 from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
 from bench.models.training_mode import moving_statistics, set_training_mode
 from methods import Method
 from methods.shared.base import Forward, Model
+from methods.shared.modes import eval_mode
 from methods.shared.structure import heads_of
 
 NO_PREDICTION = -1  # class of an image whose logits are not finite
@@ -184,19 +184,6 @@ def _mean_loss(step_losses: Sequence[Tensor], before: int) -> float:
         first = int(nonfinite[0])
         raise Diverged(f"the loss was {losses[first].item()} at step {before + first + 1}")
     return losses.mean().item()
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards every module has its own mode again."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def evaluate(model: Model, batches: BatchSource, precision: str) -> EvaluationResult:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.shared.base import Batches, Model
+from methods.shared.modes import in_mode
 
 Gradients = dict[str, Tensor]
 
@@ -36,20 +37,20 @@ def as_if_training(model: Model, tensors: Iterable[nn.Parameter]) -> Iterator[No
     """Train the model's `tensors`, in this context; nothing of the model stays changed by it."""
     tensors = list(tensors)
     learn = [tensor.requires_grad for tensor in tensors]
-    modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     device = next(model.parameters()).device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.enable_grad():
+    with (
+        in_mode(model, training=True),
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        torch.enable_grad(),
+    ):
         try:
-            model.train()
             for tensor in tensors:
                 tensor.requires_grad_(True)
             yield
         finally:
             for tensor, learns in zip(tensors, learn, strict=True):
                 tensor.requires_grad_(learns)
-            for module, mode in modes:
-                module.training = mode
             with torch.no_grad():
                 for buffer, before in buffers:
                     buffer.copy_(before)

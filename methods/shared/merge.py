@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from methods.shared.base import Unsupported
 from methods.shared.image_input import image_size
+from methods.shared.modes import eval_mode
 
 BACKBONE_PACKAGES = ("torch", "timm")  # a backbone's modules come from these; all others were added
 # Of the largest logit: float32 has 7 digits, of which deep networks lose about 3.
@@ -51,10 +52,9 @@ def _set_modules(model: VisionTransformer, modules: dict[str, nn.Module]) -> Non
 
 def _logits_on_noise(model: VisionTransformer) -> Tensor:
     """Compute the logits of two images of noise in evaluation mode, (2, C)."""
-    weight, was_training = next(model.parameters()), model.training
     noise = torch.randn(2, 3, *image_size(model), generator=torch.Generator().manual_seed(0))
-    scores = model.eval()(noise.to(weight))
-    model.train(was_training)
+    with eval_mode(model):
+        scores: Tensor = model(noise.to(next(model.parameters())))
     return scores
 
 

@@ -17,6 +17,7 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 from methods.shared.memory import SpillWarning, free_memory
+from methods.shared.modes import in_mode
 from methods.shared.structure import (
     add_positions,
     blocks_of,
@@ -44,9 +45,7 @@ def block_inputs(
     tokens. A layer that does not fit into memory is kept in a file.
     """
     require_tokens(model)
-    was_training = model.training
-    model.eval()
-    try:
+    with in_mode(model, training=False):
         tokens, parts, grid = _embed_batches(model, batches, count)
         if not positions:
             yield 0, tokens
@@ -59,8 +58,6 @@ def block_inputs(
                 x = torch.cat([prefix, _to_device(model, part)], 1)  # (b, P + N, D)
                 _store(blocks[i](x, **passed[i]), prefix, part)
             yield i + 1, tokens
-    finally:
-        model.train(was_training)
 
 
 def _embed_batches(

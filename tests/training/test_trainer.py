@@ -122,23 +122,6 @@ def test_a_methods_own_groups_have_their_own_factor_and_decay():
     assert found[1]["params"] == [model.head.bias]
 
 
-def test_evaluation_mode_ends_with_every_module_in_its_own_mode_whatever_happens_within():
-    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout()).train()
-    model[0].eval()
-
-    def fail_within():
-        with trainer.eval_mode(model):
-            assert not any(module.training for module in model.modules())
-            assert not torch.is_grad_enabled()
-            model[0].training = True
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail_within()
-    assert [module.training for module in model.modules()] == [True, False, True]
-    assert torch.is_grad_enabled()
-
-
 @pytest.mark.parametrize("training", [True, False])
 def test_predicting_leaves_the_mode_and_the_weights_as_they_were(training):
     model = network().train(training)

@@ -12,9 +12,9 @@ from bench.data.loader import BatchLoader
 from bench.models import backbones
 from bench.training.measures import cka
 from bench.training.measures.nmi import RunningNMI
-from bench.training.trainer import eval_mode
 from bench.utils.errors import UserError, unknown_name
 from methods.shared.base import Model
+from methods.shared.modes import eval_mode
 from methods.shared.prompts import HoldsPrompts
 from methods.shared.structure import (
     blocks_of,
