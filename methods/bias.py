@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from timm.models import VisionTransformer
 
+from methods.shared.backbone import train_biases
 from methods.shared.base import Method
 from methods.shared.registry import register
-from methods.shared.structure import biases_of
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,7 @@ class Bias(Method):
 
     def attach(self, model: VisionTransformer) -> None:
         for module in model.modules():
-            for bias in biases_of(module):
-                if bias is not None:
-                    bias.requires_grad_(True)
+            train_biases(module)
 
 
 register("bias", Bias())

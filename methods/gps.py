@@ -8,12 +8,13 @@ import torch.nn.functional as F
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
+from methods.shared.backbone import train_biases
 from methods.shared.base import Batches, Method
 from methods.shared.entries import EntryTunedLayer, LearntEntries
 from methods.shared.gradients import add_up_gradients, on_device
 from methods.shared.hyperparameters import require_size
 from methods.shared.registry import register
-from methods.shared.structure import biases_of, blocks_of, expose_layers, heads_of
+from methods.shared.structure import blocks_of, expose_layers, heads_of
 
 CROP_AREA, CROP_RATIO = (0.08, 1.0), 4 / 3
 TEMPERATURE = 0.07
@@ -107,9 +108,8 @@ class GPS(Method):
         for block in blocks_of(model):
             expose_layers(block)
         for module in model.modules():
-            for bias in () if _is_norm(module) else biases_of(module):
-                if bias is not None:
-                    bias.requires_grad_(True)
+            if not _is_norm(module):
+                train_biases(module)
         for name, layer in weighted_layers(model).items():
             places = largest_in_rows(values[name], self.entries)
             model.set_submodule(name, EntryTunedLayer(layer, LearntEntries(places)))

@@ -12,14 +12,12 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from methods.shared.backbone import replace_layers, require_layers, with_weights
-from methods.shared.base import Batches, Forward, Method, Model
+from methods.shared.base import NOT_COUNTED, Batches, Forward, Method, Model
 from methods.shared.block_layers import linear_layers
 from methods.shared.branches import replace_branches
 from methods.shared.hyperparameters import require_size
 from methods.shared.registry import create, names, register
 from methods.shared.structure import blocks_of
-
-NOT_COUNTED = -100  # label of an image that no loss counts, as cross entropy has it
 
 
 class MultiplicativeUpdate(nn.Module):

@@ -17,8 +17,8 @@ from bench.utils import files
 from bench.utils.errors import first_line
 from methods import Unsupported
 from methods.shared.base import Model
-from methods.shared.image_input import image_size
-from methods.shared.structure import heads_of
+from methods.shared.merge import logits_on_noise
+from methods.shared.structure import head_names
 
 FILES = "adapter_config.json", "adapter_model.safetensors"
 ADAPTER, WRAPPED = "default", "base_model.model."
@@ -59,7 +59,7 @@ def _write(cell: Cell, model: Model, folder: Path) -> None:
     import peft  # slow to import
 
     config = _config_of(model)
-    config.modules_to_save = _head_names(model)
+    config.modules_to_save = head_names(model)
     with _unsupported_errors(), _no_warnings():
         wrapped = peft.get_peft_model(_plain(cell), config, ADAPTER)
         wrapped.load_state_dict(_renamed(_state(model), config.modules_to_save), strict=False)
@@ -90,11 +90,6 @@ def _plain(cell: Cell) -> Model:
     return backbones.load(cell.backbone, cell.task.classes, cell.recipe)
 
 
-def _head_names(model: Model) -> list[str]:
-    heads = {id(head) for head in heads_of(model)}
-    return [name for name, module in model.named_modules() if id(module) in heads]
-
-
 def _state(model: Model) -> dict[str, Tensor]:
     """Return the model's tensors; those of a layer of peft's within another module, as if alone."""
     state = model.state_dict()
@@ -115,12 +110,8 @@ def _renamed(state: dict[str, Tensor], heads: list[str]) -> dict[str, Tensor]:
     return renamed
 
 
-@torch.no_grad()
-def _scores(model: Any) -> Tensor:
-    """Return the logits of two images of noise, (2, C)."""
-    weight = next(model.parameters())
-    noise = torch.randn(2, 3, *image_size(model), generator=torch.Generator().manual_seed(0))
-    return model(noise.to(weight)).float().cpu()
+def _scores(model: Model) -> Tensor:
+    return logits_on_noise(model).float().cpu()
 
 
 @contextmanager

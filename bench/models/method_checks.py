@@ -26,10 +26,8 @@ from bench.models.small_models import (
     train_briefly,
 )
 from methods import Method
-from methods.shared.base import Model
+from methods.shared.base import NOT_COUNTED, Model
 from methods.shared.structure import heads_of
-
-NOT_COUNTED = -100  # label of an image that no loss counts
 
 
 def check_scores(method: Method, bare: Model) -> None:

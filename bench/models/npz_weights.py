@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench.models import state_dicts
 from bench.utils.errors import UserError, first_line
 from methods.shared.structure import blocks_of
 
@@ -91,5 +92,4 @@ def _require_same_depth(path: Path, arrays: Mapping[str, Tensor], model: Any) ->
 
 def _depth(arrays: Mapping[str, Tensor]) -> int:
     stacked = [len(array) for name, array in arrays.items() if name.endswith(STACKED)]
-    numbers = [int(found[1]) for name in arrays if (found := BLOCK.search(name))]
-    return stacked[0] if stacked else max(numbers, default=-1) + 1
+    return stacked[0] if stacked else state_dicts.block_count(arrays, BLOCK)

@@ -5,8 +5,9 @@ A checkpoint is a tree of tables, in which training scripts have wrapped the wei
 tensor's dotted name here. A backbone is wherever a name ends with that of its first convolution.
 """
 
+import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -67,6 +68,12 @@ def choose(
     prefix = labels[label]
     own = {n.removeprefix(prefix): value for n, value in tensors.items() if n.startswith(prefix)}
     return own, prefix.rstrip("."), note
+
+
+def block_count(names: Iterable[str], number: re.Pattern[str]) -> int:
+    """Return the number of blocks among tensors' names, where `number` finds a block's, from 0."""
+    numbers = [int(found[1]) for name in names if (found := number.search(name))]
+    return max(numbers, default=-1) + 1
 
 
 def _prefixes(names: Collection[str], anchor: str) -> list[str]:

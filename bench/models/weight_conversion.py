@@ -5,7 +5,7 @@ import inspect
 import io
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import timm
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.config.backbone import BackboneCard
-from bench.models import checkpoints, npz_weights, weight_files
+from bench.models import checkpoints, npz_weights, state_dicts, weight_files
 from bench.models.checkpoints import Checkpoint
 from bench.utils.errors import UserError, first_line
 from methods.shared.base import Model
@@ -22,7 +22,7 @@ from methods.shared.structure import heads_of
 HEADS = ("head.", "head_dist.", "fc.", "pre_logits.", "attn_pool.")
 # of masked-image modelling: decoders, and what stands for a masked patch
 PRETRAINING = ("decoder_", "decoder.", "mask_token", "lm_head.")
-BLOCK = re.compile(r"(?:blocks|layers|stages)\.(\d+)\.")
+BLOCK = re.compile(r"^(?:blocks|layers|stages)\.(\d+)\.")
 # of networks that timm trains at many sizes; others are resized by its defaults
 BILINEAR = {"interpolation": "bilinear", "antialias": False}
 OPTIONS: dict[str, dict[str, Any]] = {"flexi": BILINEAR, "radio": BILINEAR}  # by part of the name
@@ -160,14 +160,9 @@ def _require_matching(
 
 def _compare(weights: dict[str, Tensor], own: dict[str, Tensor]) -> str:
     """Say in a clause where a file and a card contradict each other; empty if it is not plain."""
-    given, expected = _depth(weights), _depth(own)
+    given, expected = (state_dicts.block_count(names, BLOCK) for names in (weights, own))
     if given != expected:
         return f" with {expected} blocks: it has {given}"
     if "fc_norm.weight" in weights and "fc_norm.weight" not in own:
         return " with the pooling of its card: it has fc_norm, as pooling avg has"
     return ""
-
-
-def _depth(names: Iterable[str]) -> int:
-    numbers = [int(found[1]) for name in names if (found := BLOCK.match(name))]
-    return max(numbers, default=-1) + 1

@@ -8,7 +8,13 @@ from torch import Tensor, nn
 
 from methods.shared.base import Unsupported
 from methods.shared.block_layers import linear_layers, projections_in
-from methods.shared.structure import blocks_of, expose_layers, is_pre_norm, pooled_features
+from methods.shared.structure import (
+    biases_of,
+    blocks_of,
+    expose_layers,
+    is_pre_norm,
+    pooled_features,
+)
 
 NamesOf = Callable[[nn.Module], Sequence[str]]
 """The names of some of a block's modules, such as `structure.linear_layers`."""
@@ -67,6 +73,13 @@ def replace_projections(model: nn.Module, build: Callable[[Any, str, int], nn.Mo
                     f"{layer.out_features} channels"
                 )
             block.set_submodule(name, build(layer, name, parts))
+
+
+def train_biases(module: nn.Module) -> None:
+    """Train the biases that a module itself holds, not those of its children."""
+    for bias in biases_of(module):
+        if bias is not None:
+            bias.requires_grad_(True)
 
 
 def require_layers(model: nn.Module, kind: type[nn.Module], layers: NamesOf) -> None:

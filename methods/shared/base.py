@@ -17,6 +17,8 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 Forward = Callable[[Tensor], Tensor]
 """A function from a batch of inputs to logits, (B, classes)."""
 
+NOT_COUNTED = -100  # label of an image that no loss counts, as cross entropy has it
+
 
 class Unsupported(Exception):
     """The method cannot be attached to this backbone; the message says why, in one sentence."""
@@ -84,7 +86,8 @@ class Method(ABC):
         """Return the training loss of a batch, (): the mean or the sum over its images.
 
         `forward` computes the model's logits of `inputs`, images or features of them; each call is
-        a forward pass. As cross entropy does, count no image whose label, in (B,), is -100.
+        a forward pass. As cross entropy does, count no image whose label, in (B,), is
+        `NOT_COUNTED`.
         """
         return F.cross_entropy(forward(inputs), labels, reduction=reduction)
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.shared.base import Model
-from methods.shared.structure import heads_of
+from methods.shared.structure import head_names
 
 LEVEL = (
     0.6744897365570068  # third quartile of a Gaussian, in float32: its halves' medians are ±LEVEL
@@ -36,10 +36,10 @@ class BinaryLinear(nn.Linear):
 
 def make_heads_binary(model: Model) -> None:
     """Replace the model's heads by binary ones, without bias."""
-    names = {id(module): name for name, module in model.named_modules()}
-    for head in heads_of(model):
+    for name in head_names(model):
+        head = model.get_submodule(name)
         if isinstance(head, nn.Linear):  # a backbone may have none
-            model.set_submodule(names[id(head)], BinaryLinear(head.in_features, head.out_features))
+            model.set_submodule(name, BinaryLinear(head.in_features, head.out_features))
 
 
 def binary_weights(model: Model) -> dict[str, tuple[int, ...]]:

@@ -35,9 +35,9 @@ def merge_adapters(model: VisionTransformer) -> None:
     if stuck:
         raise Unsupported(f"{' and '.join(stuck)} cannot be folded into the backbone's weights")
     plain = {name: _merged_module(module) for name, module in adapted.items()}
-    before = _logits_on_noise(model)
+    before = logits_on_noise(model)
     _set_modules(model, plain)
-    apart, most = (_logits_on_noise(model) - before).abs().max(), before.abs().max()
+    apart, most = (logits_on_noise(model) - before).abs().max(), before.abs().max()
     if not apart <= RELATIVE_TOLERANCE * most:
         _set_modules(model, adapted)
         raise Unsupported(
@@ -50,7 +50,7 @@ def _set_modules(model: VisionTransformer, modules: dict[str, nn.Module]) -> Non
         model.set_submodule(name, module)
 
 
-def _logits_on_noise(model: VisionTransformer) -> Tensor:
+def logits_on_noise(model: Any) -> Tensor:
     """Compute the logits of two images of noise in evaluation mode, (2, C)."""
     noise = torch.randn(2, 3, *image_size(model), generator=torch.Generator().manual_seed(0))
     with eval_mode(model):

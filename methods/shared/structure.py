@@ -68,6 +68,12 @@ def heads_of(model: Any) -> nn.ModuleList:
     return nn.ModuleList(head if isinstance(head, tuple | list | nn.ModuleList) else [head])
 
 
+def head_names(model: Any) -> list[str]:
+    """Return the names of the model's heads among its modules."""
+    heads = {id(head) for head in heads_of(model)}
+    return [name for name, module in model.named_modules() if id(module) in heads]
+
+
 def require_linear_heads(model: Any) -> None:
     """Raise `Unsupported` unless each of the model's heads is linear."""
     kinds = [type(head).__name__ for head in heads_of(model) if not isinstance(head, nn.Linear)]

@@ -83,7 +83,7 @@ def test_names_that_others_do_not_take_are_refused_before_training(folder, tmp_p
 
 
 def test_an_adapter_that_would_score_otherwise_is_not_left(folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(peft_export, "_head_names", lambda model: [])
+    monkeypatch.setattr(peft_export, "head_names", lambda model: [])
     status, _ = exported(folder, tmp_path / "results", "peft_lora", "--peft", tmp_path / "adapter")
     assert status == 2
     assert "loaded by PEFT it scores otherwise" in capsys.readouterr().err

@@ -1,11 +1,10 @@
 """timm's ConvNeXt and ResNet: stages of convolutional blocks, without tokens or attention."""
 
 from collections.abc import Callable, MutableSequence, Sequence
-from functools import partial
 from typing import Any
 
 from timm.models import ConvNeXt, ResNet
-from torch import Tensor, nn
+from torch import nn
 
 from methods.shared.base import Unsupported
 from methods.shared.forward_steps import (
@@ -109,16 +108,10 @@ def _(model: ResNet) -> list[ForwardStep]:
         return []  # its dropout is no module
     stem = (model.conv1, model.bn1, model.act1, model.maxpool)
     return [
-        ForwardStep("stem", partial(_run_in_turn, stem), stem),  # act1 may work in place
+        ForwardStep("stem", nn.Sequential(*stem), stem),  # act1 may work in place
         *(step for name in RESNET_STAGES for step in children_in_turn(model, name)),
         *modules_in_turn(model, "global_pool", "fc"),
     ]
-
-
-def _run_in_turn(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
-    for module in modules:
-        x = module(x)
-    return x
 
 
 @pooling_of.register
