@@ -26,9 +26,7 @@ class Checkpoint:
     """The weights of one model in a file."""
 
     path: Path
-    weights: dict[
-        str, Tensor
-    ]  # under the file's names; of an .npz, their shapes on the meta device
+    weights: dict[str, Tensor]  # by the file's names; of an .npz, shapes on the meta device
     is_npz: bool = False
     place: str = ""  # of the state dict in the file: ``state_dict.module.base_encoder``
     note: str = ""  # for the user: which of several state dicts it is

@@ -7,9 +7,8 @@ from torch import Tensor, nn
 from methods.shared.base import Model
 from methods.shared.structure import head_names
 
-LEVEL = (
-    0.6744897365570068  # third quartile of a Gaussian, in float32: its halves' medians are ±LEVEL
-)
+# the third quartile of a Gaussian, in float32: the medians of its halves are ±LEVEL
+LEVEL = 0.6744897365570068
 EPSILON = 1e-5
 BITS, MOMENTS = ".bits", ".moments"  # of a weight in a file: they follow its name
 

@@ -7,25 +7,15 @@ import timm
 import torch
 
 import methods
-from bench.models import small_models
 from methods.shared.attention import project_qkv, project_queries
+from support import double_vits
+from support.double_vits import bare, images
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
 
-def bare():
-    return small_models.small_backbone().double()
-
-
-def images():
-    return small_models.FakeBatches(torch.float64).batches[0][0]
-
-
 def adapted(**changed):
-    torch.manual_seed(1)
-    model = bare()
-    methods.create("cvpt", **changed).attach(model)
-    return model.eval()
+    return double_vits.adapted("cvpt", bare(), **changed)
 
 
 def test_tokens_attend_to_prompts_between_attention_and_mlp():

@@ -18,23 +18,14 @@ from methods.shared.attention import attend, keys_and_values
 from methods.shared.merge import merge_adapters
 from methods.shared.prompts import prompts_of
 from methods.shared.tensor_slot import TensorSlot
+from support.double_vits import adapted, bare
 
 pytestmark = pytest.mark.usefixtures("double_precision")
-
-
-def bare(pooling="token"):
-    return small_models.small_backbone(pooling).double()
 
 
 def images(size=small_models.PIXELS):
     seeded = torch.Generator().manual_seed(2)
     return torch.randn(3, 3, size, size, generator=seeded, dtype=torch.float64)
-
-
-def adapted(name, model, **fields):
-    torch.manual_seed(1)
-    methods.create(name, **fields).attach(model)
-    return model.eval()
 
 
 def same(found, wanted):

@@ -13,6 +13,7 @@ from torch import nn
 import methods
 from bench.models import small_models
 from methods import Unsupported
+from support.double_vits import images
 
 MERGING = (
     *("lora", "lora_noah", "lora_qv", "fact_tt", "fact_tk"),
@@ -46,10 +47,6 @@ def bare(pooling="token", **changes):
     for p in model.parameters():
         p.data.add_(torch.randn_like(p) * 0.1)
     return model.requires_grad_(False).eval()
-
-
-def images():
-    return small_models.FakeBatches(torch.float64).batches[0][0]
 
 
 def tokens(count=TOKENS):

@@ -11,16 +11,9 @@ from methods.shared.patch_tokens import block_inputs
 from methods.shared.prompt_initialisation import STRATEGIES, bootstrap_fn
 from methods.shared.prompts import prompts_of
 from methods.shared.structure import embed_images
+from support.double_vits import bare, images
 
 pytestmark = pytest.mark.usefixtures("double_precision")
-
-
-def bare(pooling="token"):
-    return small_models.small_backbone(pooling).double()
-
-
-def images():
-    return small_models.FakeBatches(torch.float64).batches[0][0]
 
 
 def patch_tokens(model):

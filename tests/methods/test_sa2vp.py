@@ -1,12 +1,13 @@
 """Properties of SA2VP."""
 
 import pytest
-import timm
 import torch
 import torch.nn.functional as F
 
 import methods
 from methods.sa2vp import PairedBlock, neighbourhood
+from support import double_vits
+from support.double_vits import learning, noise
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
@@ -14,24 +15,11 @@ LABELS = torch.tensor([0, 3])
 
 
 def vit(**changed):
-    torch.manual_seed(0)
-    size = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 6, "num_heads": 4}
-    model = timm.create_model("vit_tiny_patch16_224", num_classes=5, **{**size, **changed})
-    torch.nn.init.normal_(model.head.weight, std=0.02)
-    model.requires_grad_(False)
-    model.head.requires_grad_(True)
-    return model.eval()
-
-
-def images(height=32, width=32):
-    drawn = torch.Generator().manual_seed(2)
-    return torch.randn(2, 3, height, width, generator=drawn, dtype=torch.float64)
+    return double_vits.vit(**{"depth": 6, **changed})
 
 
 def adapted(model, **fields):
-    torch.manual_seed(1)
-    methods.create("sa2vp", **{"width": 6, **fields}).attach(model)
-    return model.eval()
+    return double_vits.adapted("sa2vp", model, **{"width": 6, **fields})
 
 
 def paired(model):
@@ -50,7 +38,7 @@ def test_patches_see_three_by_three_places_and_prefix_tokens_see_all():
 
 def test_without_weight_the_tokens_are_the_backbone_s():
     model, plain = adapted(vit(), weight=0.0), vit()
-    torch.testing.assert_close(model(images()), plain(images()), rtol=0, atol=1e-12)
+    torch.testing.assert_close(model(noise()), plain(noise()), rtol=0, atol=1e-12)
 
 
 def test_a_token_learns_of_the_map_around_its_place_alone():
@@ -91,7 +79,7 @@ def test_an_added_map_is_the_block_s_output_for_it_scaled():
 def test_the_map_starts_at_the_position_embedding_and_its_own_values():
     model, seen = adapted(vit()), []
     paired(model)[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    model(images())
+    model(noise())
     first = model.blocks[0].map
     wanted = first.low @ first.project.weight.T + first.project.bias + model.pos_embed[0]
     torch.testing.assert_close(seen[0][2:], wanted.expand(2, -1, -1))
@@ -101,7 +89,7 @@ def test_every_block_runs_twice_as_many_images():
     model, seen = adapted(vit()), []
     for block in paired(model):
         block.block.mlp.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
-    model(images())
+    model(noise())
     assert sorted(seen) == [1, 4, 4, 4, 4, 4, 4]  # one map is added once, for all images
 
 
@@ -109,7 +97,7 @@ def test_the_loss_is_shared_between_the_scores_of_tokens_and_of_the_map():
     model, method = adapted(vit()), methods.create("sa2vp", width=6, share=0.25)
     seen = []
     hook = paired(model)[-1].register_forward_hook(lambda _, given, out: seen.append(out))
-    found = method.loss(model, model, images(), LABELS)
+    found = method.loss(model, model, noise(), LABELS)
     hook.remove()
     tokens, prompts = seen[0].chunk(2)
     alone = [
@@ -117,14 +105,14 @@ def test_the_loss_is_shared_between_the_scores_of_tokens_and_of_the_map():
     ]
     torch.testing.assert_close(found, 0.75 * alone[0] + 0.25 * alone[1])
     torch.testing.assert_close(
-        method.loss(model, model, images(), LABELS, reduction="sum"), 2 * found
+        method.loss(model, model, noise(), LABELS, reduction="sum"), 2 * found
     )
 
 
 def test_the_map_is_kept_for_a_loss_alone():
     model, method = adapted(vit()), methods.create("sa2vp", width=6)
-    method.loss(model, model, images(), LABELS)
-    model(images())
+    method.loss(model, model, noise(), LABELS)
+    model(noise())
     with pytest.raises(RuntimeError, match="nothing was handed over"):
         model.blocks[-1].map.pop()
 
@@ -134,7 +122,7 @@ def test_checkpointing_changes_neither_the_loss_nor_its_gradients():
     for checkpointing in (False, True):
         model = adapted(vit())
         model.set_grad_checkpointing(checkpointing)
-        loss = method.loss(model, model, images(), LABELS)
+        loss = method.loss(model, model, noise(), LABELS)
         loss.backward()
         results.append([loss, *(p.grad for p in model.parameters() if p.requires_grad)])
     for plain, checkpointed in zip(*results, strict=True):
@@ -155,7 +143,7 @@ def test_checkpointing_changes_neither_the_loss_nor_its_gradients():
 def test_any_grid_and_any_prefix_tokens_are_served(changed):
     model = adapted(vit(**changed))
     height, width = model.patch_embed.grid_size
-    shown = images(8 * height, 8 * width)
+    shown = noise(8 * height, 8 * width)
     method = methods.create("sa2vp")
     method.loss(model, model, shown, LABELS).backward()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
@@ -163,11 +151,9 @@ def test_any_grid_and_any_prefix_tokens_are_served(changed):
 
 @pytest.mark.parametrize(("depth", "maps"), [(3, 1), (6, 2), (12, 3)])
 def test_it_learns_as_many_parameters_as_the_formula_says(depth, maps):
-    bare = sum(p.numel() for p in vit().head.parameters())
-    model = adapted(vit(depth=depth))
-    learning = sum(p.numel() for p in model.parameters() if p.requires_grad) - bare
+    found = learning(adapted(vit(depth=depth)))
     each = 3 * 64 + 2 * 6 * 64 + 6
-    assert learning == 64 * (maps - 1) + maps * (17 * 6 + 6 * 64 + 64) + depth * each
+    assert found == 64 * (maps - 1) + maps * (17 * 6 + 6 * 64 + 64) + depth * each
 
 
 @pytest.mark.parametrize(("field", "value"), [("width", 0), ("share", 1.5), ("dropout", 1.0)])

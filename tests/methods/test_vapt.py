@@ -8,27 +8,14 @@ import torch.nn.functional as F
 import methods
 from methods import Unsupported
 from methods.shared.prompts import prompts_of
+from support import double_vits
+from support.double_vits import learning, noise, vit
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
 
-def vit(**changed):
-    torch.manual_seed(0)
-    size = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 3, "num_heads": 4}
-    model = timm.create_model("vit_tiny_patch16_224", num_classes=5, **{**size, **changed})
-    torch.nn.init.normal_(model.head.weight, std=0.02)
-    return model.requires_grad_(False).eval()
-
-
-def images(height=32, width=32):
-    drawn = torch.Generator().manual_seed(2)
-    return torch.randn(3, 3, height, width, generator=drawn, dtype=torch.float64)
-
-
 def adapted(model, **fields):
-    torch.manual_seed(1)
-    methods.create("vapt", **{"prompts": 5, **fields}).attach(model)
-    return model.eval()
+    return double_vits.adapted("vapt", model, **{"prompts": 5, **fields})
 
 
 def filled(model):
@@ -51,7 +38,7 @@ def test_it_starts_as_vpt_whose_later_prompts_are_zero():
     with torch.no_grad():
         for block, prompts in zip(model.blocks, prompts_of(plain), strict=True):
             prompts.copy_(getattr(block, "prompts", torch.zeros(5, 64)))
-        torch.testing.assert_close(model(images()), plain(images()), rtol=0, atol=1e-12)
+        torch.testing.assert_close(model(noise()), plain(noise()), rtol=0, atol=1e-12)
 
 
 def test_a_prompt_is_a_weighted_mean_of_convolved_patches_and_its_projection():
@@ -96,7 +83,7 @@ def test_the_number_of_places_follows_from_the_grid(changed):
     model = adapted(vit(**changed))
     height, width = model.patch_embed.grid_size
     assert model.blocks[1].adaptive.pool.in_features == (height - 1) * (width - 1)
-    assert model(images(8 * height, 8 * width)).isfinite().all()
+    assert model(noise(8 * height, 8 * width)).isfinite().all()
 
 
 def test_a_grid_of_one_row_is_refused():
@@ -107,9 +94,8 @@ def test_a_grid_of_one_row_is_refused():
 @pytest.mark.parametrize("prompts", [1, 7])
 def test_it_learns_as_many_parameters_as_the_formula_says(prompts):
     model = adapted(vit(), prompts=prompts, width=6)
-    learning = {n: p for n, p in model.named_parameters() if p.requires_grad}
     wanted = prompts * 64 + 2 * (4 + prompts * (9 + 1) + 2 * 64) + 2 * 64 * 6
-    assert sum(p.numel() for p in learning.values()) == wanted
+    assert learning(model) == wanted
 
 
 def test_all_blocks_share_one_projector():
@@ -125,8 +111,8 @@ def test_prompts_can_be_pooled(depth):
     )
     seen = []
     pooled.blocks[-1].register_forward_hook(lambda _, given, out: seen.append(out))
-    assert not torch.allclose(pooled(images()), plain(images()))
-    assert seen[0].shape == (3, 22, 64)
+    assert not torch.allclose(pooled(noise()), plain(noise()))
+    assert seen[0].shape == (2, 22, 64)
 
 
 def test_whole_channels_are_dropped_in_training():
@@ -148,5 +134,4 @@ def test_on_vit_b_the_count_is_the_printed_formula_s():
     with torch.device("meta"):
         model = timm.create_model("vit_base_patch16_224", num_classes=0).requires_grad_(False)
         adapted(model, prompts=20)
-    learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert learning == 2638 * 20 + 29228
+    assert learning(model) == 2638 * 20 + 29228

@@ -4,30 +4,11 @@ import pytest
 import torch
 
 import methods
-from bench.models import small_models
 from methods.shared.prompts import prompts_of
 from methods.vfpt import FourierTransform
+from support.double_vits import adapted, bare, images, learning
 
 pytestmark = pytest.mark.usefixtures("double_precision")
-
-
-def bare(pooling="token"):
-    return small_models.small_backbone(pooling).double()
-
-
-def images():
-    return small_models.FakeBatches(torch.float64).batches[0][0]
-
-
-def adapted(name, pooling="token", **fields):
-    torch.manual_seed(1)
-    model = bare(pooling)
-    methods.create(name, **fields).attach(model)
-    return model.eval()
-
-
-def learning(model):
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize("fields", [{}, {"dropout": 0.1}, {"form": "concatenation"}])
@@ -35,7 +16,7 @@ def test_without_transformed_prompts_vfpt_is_deep_vpt_to_the_bit(fields):
     torch.set_default_dtype(torch.float32)
     results = []
     for name, own in (("vfpt", {"alpha": 0.0}), ("vpt_deep", {})):
-        model = adapted(name, **fields, **own).float().train()
+        model = adapted(name, bare(), **fields, **own).float().train()
         torch.manual_seed(2)
         scores = model(images().float())
         scores.logsumexp(1).sum().backward()
@@ -57,14 +38,14 @@ def test_the_first_prompts_are_seen_as_their_transform_and_no_others_change():
 
 @pytest.mark.parametrize(("alpha", "changed"), [(0.05, 0), (0.3, 3), (0.59, 5), (1.0, 10)])
 def test_alpha_is_the_share_of_prompts_that_are_transformed_rounded_down(alpha, changed):
-    block = adapted("vfpt", prompts=10, alpha=alpha).blocks[1]
+    block = adapted("vfpt", bare(), prompts=10, alpha=alpha).blocks[1]
     with torch.no_grad():
         differ = (block.seen() != block.prompts).any(1)
     assert differ.tolist() == [True] * changed + [False] * (10 - changed)
 
 
 def test_dropout_comes_before_the_transform_and_differs_between_images():
-    model = adapted("vfpt", prompts=4, alpha=1.0, dropout=0.5)
+    model = adapted("vfpt", bare(), prompts=4, alpha=1.0, dropout=0.5)
     seen = []
     model.blocks[0].block.register_forward_pre_hook(lambda _, given: seen.append(given[0][:, 1:5]))
     model.train()(images())
@@ -76,7 +57,7 @@ def test_dropout_comes_before_the_transform_and_differs_between_images():
 def test_both_forms_of_transformed_prompts_score_and_learn_alike(pooling):
     results = []
     for form in ("keys_and_values", "concatenation"):
-        model = adapted("vfpt", pooling, form=form)
+        model = adapted("vfpt", bare(pooling), form=form)
         scores = model(images())
         scores.logsumexp(1).sum().backward()
         results.append([scores.detach(), *(p.grad for p in prompts_of(model))])
@@ -85,7 +66,8 @@ def test_both_forms_of_transformed_prompts_score_and_learn_alike(pooling):
 
 
 def test_vfpt_adds_no_parameters_to_deep_vpt():
-    assert learning(adapted("vfpt", prompts=7)) == learning(adapted("vpt_deep", prompts=7))
+    vfpt, vpt = (adapted(name, bare(), prompts=7) for name in ("vfpt", "vpt_deep"))
+    assert learning(vfpt) == learning(vpt)
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1])
