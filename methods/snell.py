@@ -37,7 +37,7 @@ FORMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mask": _masked,
     "magnitude": _times_magnitude,
 }
-"""What becomes of an update whose entries below a threshold are dropped."""
+"""Functions that drop the entries of an update below a threshold, by name."""
 
 
 class KernelUpdate(nn.Module):

@@ -1,4 +1,4 @@
-"""What leaves for PEFT and timm: loaded by their functions, it scores as here; and its cards."""
+"""Exports for PEFT and timm score the same when these load them; and the models' cards."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What every command prints and writes, where names, messages, cards and paths are hostile."""
+"""Output and files of every command, where names, messages, cards and paths are hostile."""
 
 import contextlib
 import json
@@ -126,7 +126,7 @@ def act(words: list[str]) -> None:
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """What is wrong with what was printed, on either stream."""
+    """The problems of the output on either stream."""
     out, err = capsys.readouterr()
     return [problem for text in (out, err) for problem in hostile.in_terminal(text)]
 

@@ -1,4 +1,4 @@
-"""What is kept of the cells that have ended, as the disk has it."""
+"""The clause that says how many finished cells are kept on the disk, also in errors."""
 
 import errno
 import os

@@ -190,7 +190,7 @@ def test_a_message_that_breaks_off_is_a_death() -> None:
 
 @pytest.fixture
 def rank_starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What becomes of the next starts of all ranks; those beyond are well."""
+    """The fates that a test gives the next starts, such as ``killed``; later starts are well."""
     fates, real = list[str](), process_group._start_rank
 
     def start(rank: int, spec: process_group.RankSpec) -> RankProcess:

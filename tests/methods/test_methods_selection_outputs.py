@@ -52,7 +52,7 @@ def test_logits_and_gradients_are_the_official_code_s(case):
 
 @pytest.fixture(params=FORMS)
 def chosen(request):
-    """What a form of sensitivity-aware tuning chose, and the official code's numbers."""
+    """A model with the choice of a form of sensitivity-aware tuning, and the official numbers."""
     golden = redrawn.golden(request.param)
     fields = {"budget": golden["budget"], "alpha": golden["alpha"], "batches": 2}
     model = redrawn.small_vit()

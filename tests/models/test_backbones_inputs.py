@@ -35,7 +35,7 @@ Weights = dict[str, Tensor]
 
 
 def weights_of(name: str = "vit_tiny_patch16_224", **options: Any) -> Weights:
-    """Those of a network of timm's, without its head."""
+    """The weights of one of timm's networks, without its head."""
     model = timm.create_model(name, num_classes=0, **options)
     return dict(model.state_dict())
 

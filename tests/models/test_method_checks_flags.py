@@ -1,4 +1,4 @@
-"""What a method says of itself is checked: its start, the labels that it reads, its tokens."""
+"""Checks of a method's claims about itself: its start, the labels that it reads, its tokens."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -15,7 +15,7 @@ SMALL = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
 
 
 def said(folder: Path, name: str, timm_name: str, **architecture: Any) -> str:
-    """What is said of a method on a small copy of a timm model."""
+    """The warning about a method on a small copy of a timm model; empty if there is none."""
     return scant_training(small(folder, timm_name, **architecture), name, methods.create(name))
 
 

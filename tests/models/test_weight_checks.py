@@ -207,7 +207,7 @@ def test_a_folder_is_called_one(tmp_path: Path) -> None:
 
 
 def test_safetensors_are_known_by_their_content(tmp_path: Path) -> None:
-    """Whatever the file is called, and whatever its first byte, the length of its header, is."""
+    """The file's name does not matter, nor its first byte, which is of its header's length."""
     for name in ("x.bin", "x.pth"):
         save_file({"a": torch.ones(3)}, tmp_path / name)
         assert torch.equal(weight_files.read(tmp_path / name)["a"], torch.ones(3))

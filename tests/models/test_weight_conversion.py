@@ -41,7 +41,7 @@ def ours(path: Path, kind: str, wanted: str = "", device: str = "cpu") -> Weight
 
 
 def timms(path: Path, kind: str) -> Weights:
-    """Those of a network that timm has made from the file."""
+    """The weights of a network into which timm itself has loaded the file."""
     name, options = NETWORKS[kind]
     overlay = {"file": str(path), "custom_load": path.suffix == ".npz", "num_classes": 5}
     model = timm.create_model(

@@ -46,12 +46,12 @@ def _file(name: str) -> Path:
 
 
 def subjects() -> list[str]:
-    """What the faults are grouped by."""
+    """The subjects by which the faults are grouped."""
     return sorted(path.stem for path in HERE.glob("*.toml"))
 
 
 def faults(subject: str) -> list[Fault]:
-    """Those of a subject, in the order of its file, whose `tests` serve where a fault has none."""
+    """The faults of a subject in the order of its file; its `tests` serve those that name none."""
     table = tomllib.loads((HERE / f"{subject}.toml").read_text(encoding="utf-8"))
     usual = table.get("tests", [])
     return [

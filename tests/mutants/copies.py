@@ -75,7 +75,7 @@ class Run:
     process: int
 
     def result(self) -> Result | None:
-        """How it ended; None while it runs. What hangs has failed."""
+        """How it ended; None while it runs. A run that hangs has failed."""
         seconds = perf_counter() - self.began
         ended, status = os.waitpid(self.process, os.WNOHANG)
         hung = not ended and seconds > self.job.limit

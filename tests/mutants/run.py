@@ -23,7 +23,7 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a fault."""
+    """The result of a fault: whether a test noticed it."""
 
     fault: Fault
     kind: str  # KILLED, SURVIVED or BAD
@@ -57,7 +57,7 @@ def cores() -> int:
 
 
 def unchanged(copies: Sequence[Path], tests: set[str]) -> dict[str, float]:
-    """What each test file takes without any fault; says which fail, and leaves them out."""
+    """The seconds of each test file without any fault; says which fail, and leaves them out."""
     jobs = [Job((test,), HOUR) for test in sorted(tests)]
     usual = {}
     for number, result in done(jobs, copies):
@@ -76,7 +76,7 @@ def _job(fault: Fault, faulty: str, usual: Mapping[str, float]) -> Job:
 
 
 def verdict(fault: Fault, result: Result) -> Verdict:
-    """What a run of its tests says of a fault."""
+    """The verdict on a fault after a run of its tests."""
     kind = {PASSED: SURVIVED, FAILED: KILLED}.get(result.status, BAD)
     last = " / ".join(result.said.strip().splitlines()[-3:])
     return Verdict(fault, kind, result.seconds, f"no test could run: {last}" if kind == BAD else "")

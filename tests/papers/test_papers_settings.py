@@ -1,4 +1,4 @@
-"""What papers set for each task: of known tasks and methods, from a named source, in the grids."""
+"""The papers' settings for each task: of known tasks and methods, sourced, and in the grids."""
 
 import csv
 

@@ -1,4 +1,4 @@
-"""What the ledger of parameters says of a method besides its counts."""
+"""The traits of a method that the ledger of parameters lists beside its counts."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -232,7 +232,7 @@ def test_refused_records_stay_out_and_the_others_come_in(
 
 
 def test_nothing_is_copied_byte_by_byte(theirs: Store, ours: Store) -> None:
-    """What is written is made from what was judged: hidden bytes stay behind."""
+    """Files are written from the content that was judged: hidden bytes stay behind."""
     [first, _] = theirs.files()
     content = json.loads(first.read_text(encoding="utf-8"))
     first.write_text(json.dumps(content) + " " * 1000, encoding="utf-8")

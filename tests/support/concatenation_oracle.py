@@ -1,4 +1,4 @@
-"""What prompts compute, by timm's own forward pass alone: they join the tokens of its blocks.
+"""Prompts computed by timm's own forward pass alone: they join the tokens of its blocks.
 
 Nothing of `methods` is used. Hooks put the prompts in front of the patches of a block's input and
 take their outputs away; timm's attention is told that they have no position, as it is told for its

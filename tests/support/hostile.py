@@ -60,7 +60,7 @@ TEXTS = {
 
 
 def problems(name: str, content: bytes) -> list[str]:
-    """What is wrong with a generated file of that name."""
+    """The problems of a generated file of that name."""
     check = CHECKS.get(Path(name).suffix)
     if check is None:
         return []
@@ -72,7 +72,7 @@ def problems(name: str, content: bytes) -> list[str]:
 
 
 def in_terminal(text: str) -> Iterator[str]:
-    """What a terminal, or a reader of lines, would take for something else."""
+    """The problems of a text for a terminal, or for a reader of lines."""
     for line in text.split("\n"):
         if not line.isprintable():
             yield f"not printable: {line!r}"
@@ -103,7 +103,7 @@ CONTAINERS = ("link", "em", "strong", "bullet_list", "ordered_list", "blockquote
 
 
 def _of_markdown(tokens: list[Token]) -> Iterator[tuple[str, str]]:
-    """What is more than text, with what it holds."""
+    """The elements that are more than text, with the text inside them."""
     inside: list[str] = []
     for token in tokens:
         name = token.type.removesuffix("_open").removesuffix("_close")

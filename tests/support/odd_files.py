@@ -53,7 +53,7 @@ def sparse(path: Path) -> None:
 
 
 def pointer(path: Path) -> None:
-    """What a checkout without Git LFS has in a file's place."""
+    """Write a pointer, as a checkout without Git LFS has it in a file's place."""
     path.write_bytes(LFS_POINTER)
 
 

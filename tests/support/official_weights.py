@@ -19,7 +19,7 @@ from methods import Method, create
 
 
 class Place(NamedTuple):
-    """Where a tensor goes: the path of a parameter, ``{}`` for the layer, and some of its rows."""
+    """The place of a tensor: a parameter's path, ``{}`` for the layer, and some of its rows."""
 
     path: str
     rows: slice = slice(None)

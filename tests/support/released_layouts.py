@@ -245,4 +245,4 @@ def _google_block(
 
 
 OPTIONS = argparse.Namespace(lr=np.float64(0.1), seed=np.int64(3), where=Path("data"), flags=[1])
-"""What checkpoints hold beside their weights: options, and numbers of NumPy's."""
+"""Content of checkpoints beside their weights: options, and numbers of NumPy's."""

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def in_time(call: Callable[[], T], seconds: float = SECONDS) -> T:
-    """What a call returns or raises; fails where it does neither for so long."""
+    """Return or raise as a call does; fail where it does neither for so long."""
     results: list[T] = []
     errors: list[BaseException] = []
 

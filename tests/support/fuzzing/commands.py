@@ -100,7 +100,7 @@ def _call(words: list[str]) -> Ended:
 
 @contextmanager
 def _as_a_process_of_its_own() -> Iterator[None]:
-    """What a command leaves in its process is gone after it."""
+    """Undo the changes that a command makes in its process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "_methods", dict(registry._methods))
         yield

@@ -97,5 +97,5 @@ IMAGES = (
 
 @st.composite
 def odd_images(draw: st.DrawFn, valid: odd.Content) -> bytes | str:
-    """What is in an image's file: bytes, or one of `odd.FILE_KINDS`."""
+    """The content of an image's file: bytes, or one of `odd.FILE_KINDS`."""
     return draw(st.one_of(st.sampled_from(IMAGES), odd.file_kinds, odd.damaged(valid)))

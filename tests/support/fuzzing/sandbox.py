@@ -44,7 +44,7 @@ def fresh_sandbox(parent: Path) -> Iterator[Sandbox]:
 
 
 def snapshot(root: Path, without: Iterable[Path] = ()) -> dict[str, str]:
-    """What there is at every path below `root`, but for what is below `without`."""
+    """A description of each path below `root`, but for those below `without`."""
     left_out = {os.path.abspath(path) for path in without}
     found = {}
     for folder, below, files in os.walk(root):

@@ -23,7 +23,7 @@ FIELDS = (
 
 
 def odd_file(path: Path) -> st.SearchStrategy[bytes | str]:
-    """What is in a published file's place."""
+    """The content of a published file, damaged, or something odd in its place."""
     content = odd.Content(path.read_bytes())
     strategies = [odd.damaged(content), odd.file_kinds]
     if zipfile.is_zipfile(path):

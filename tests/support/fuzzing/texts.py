@@ -1,4 +1,4 @@
-"""What must not be in the tables that a command writes, whatever the names in them."""
+"""Checks that the tables of a command hold no formulas, markup or control characters."""
 
 import csv
 import io

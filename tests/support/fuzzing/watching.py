@@ -38,7 +38,7 @@ class Hang(BaseException):
 
 
 class _Watch:
-    """What one audit hook, which cannot be taken away again, looks at; None: nothing."""
+    """The state of the audit hook, which cannot be removed; with `allowed` None it does nothing."""
 
     allowed: tuple[Path, ...] | None = None
     closed: Path  # a folder of which no more than `allowed` may be changed
