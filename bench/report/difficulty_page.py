@@ -11,8 +11,8 @@ from bench.utils.escaping import for_markdown
 
 NOTICE = "<!-- made by `python -m bench difficulty`; do not edit -->"
 EXPLANATION = (
-    "Accuracy on test in percent: chance is always the commonest class of test; 1-NN is the "
-    "nearest neighbour on pixels among train and val; the others are means over the seeds of our "
+    "Accuracy on test in percent. Chance: the commonest class of test for every image. 1-NN: the "
+    "nearest neighbour on pixels among train and val. The others: means over the seeds of our "
     "records, of the recipe below."
 )
 
