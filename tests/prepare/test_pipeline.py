@@ -155,7 +155,7 @@ def test_a_second_prepare_gives_the_same_bytes(tmp_path, capsys):
     [
         (["--tasks", "cifra"], "did you mean cifar?"),
         (["--accept-license", "kity"], "no source whose terms could be accepted 'kity'"),
-        (["--suite", "vtab"], "did you mean vtab1k?"),
+        (["--suite", "vtab"], "did you mean vtab1k, vtab_mini?"),
         (["--suite", "mini"], "no task of suite 'mini' is made from a source"),
     ],
 )
