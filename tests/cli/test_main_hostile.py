@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bench.cli import main, streams
 from bench.execution import progress
-from bench.performance import compatibility_page, parameter_counts
+from bench.performance import compatibility_page, method_traits, parameter_counts
 from bench.performance.compatibility_page import EXAMPLES
 from bench.records.schema import Failure, Record
 from bench.records.store import Store
@@ -125,6 +125,16 @@ def act(words: list[str]) -> None:
         assert main.main(words) in (0, 1, 2)
 
 
+def leave_out_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all methods' ledger, count nothing and merge the broken ones alone: it takes minutes."""
+    merges = method_traits.merges_exactly
+    broken = run_records.Raising
+    monkeypatch.setattr(parameter_counts, "count_parameters", lambda *_: 0)
+    monkeypatch.setattr(
+        method_traits, "merges_exactly", lambda one: isinstance(one, broken) and merges(one)
+    )
+
+
 def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
     """The problems of the output on either stream."""
     out, err = capsys.readouterr()
@@ -142,7 +152,7 @@ def test_no_command_takes_a_text_for_more(
 ) -> None:
     for name, kind in (("zz_broken", "RuntimeError"), ("zz_refused", "Unsupported")):
         run_records.register(monkeypatch, name, run_records.Raising(error=kind, message=TITLE))
-    monkeypatch.setattr(parameter_counts, "count_parameters", lambda *_: 0)
+    leave_out_counts(monkeypatch)
     monkeypatch.setattr(compatibility_page, "EXAMPLES", {TITLE: EXAMPLES["ResNet"]})
     for words in COMMANDS[command](results, folder):
         act([command, *words])
@@ -162,7 +172,7 @@ def test_no_command_s_complaint_takes_a_word_for_more(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(parameter_counts, "count_parameters", lambda *_: 0)
+    leave_out_counts(monkeypatch)
     monkeypatch.setattr(compatibility_page, "EXAMPLES", {TITLE: EXAMPLES["ResNet"]})
     monkeypatch.chdir(tmp_path)  # a hostile name may be that of a folder to write
     first = next(iter(COMMANDS[command](results, folder)))
