@@ -26,7 +26,7 @@ from bench.utils.escaping import for_markdown
 from bench.utils.tables import csv_from_dicts
 
 LEADERBOARD_NOTICE = "<!-- made by `python -m bench report` from results/records; do not edit -->"
-MOST_TASK_COLUMNS = 8  # beside the means in one table
+MOST_TASK_COLUMNS = 5  # beside the means in one table
 NO_RECORDS = "There is no record yet; `python -m bench run` makes some."
 EXPLANATION = (
     "Accuracy: top-1 percent on test after the last epoch, mean ± sample sd over seeds; "
