@@ -102,7 +102,7 @@ def test_the_html_page_has_a_line_a_row_and_the_legend(rows: list[Row]) -> None:
     text = html.render([], [], [], {}, (), rows)
     section = text.split('<section id="known">')[1].split("</section>")[0]
     assert section.count("<tr>") == len(rows) + 1
-    assert all(f"<b>{mark}</b>" in section for mark, _ in legend(rows))
+    assert all(f"<strong>{mark}</strong>" in section for mark, _ in legend(rows))
     assert 'href="https://arxiv.org/abs/2203.12119"' in section
     assert f'<a href="#known">{known_page.HEADING}</a>' in text
 
