@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
         if task.embedded not in embedded.TASKS:
             raise UserError(f"{task.name} of {card.name} is not built in: its pixels are not known")
     untrained = {task.name: difficulty.chance_and_neighbour(task.embedded) for task in card.task}
-    boards, _ = generate.boards_and_frame(args.results)
+    boards, _ = generate.read_boards(args.results)
     page = difficulty_page.render_difficulty(card, boards, untrained)
     path = args.results / "suites" / f"{card.name}.md"
     files.write_atomically(path, page.encode())

@@ -1,6 +1,6 @@
 """Recipe cards: hyper-parameters of training, views of the images, and the tuning grid."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, field
 from math import prod
 from typing import Annotated, Any, Literal
@@ -147,8 +147,8 @@ class Recipe:
         pairs = self.num_rate_pairs()
         if pairs > MAX_RATE_PAIRS:
             raise ValueError(f"the grid has {pairs:,} pairs of rates; {MAX_RATE_PAIRS:,} may be")
-        for name, own in self.grid_of.items():
-            count = self._count_points(own)
+        for name in self.grid_of:
+            count = self._count_points(name)
             if count > MAX_POINTS:
                 raise ValueError(f"the grid of {name} has {count:,} points; {MAX_POINTS:,} may be")
 
@@ -158,13 +158,17 @@ class Recipe:
 
     def num_points(self) -> int:
         """Return the number of points in the grid of the method that has the most."""
-        counts = map(self._count_points, self.grid_of.values())
+        counts = map(self._count_points, self.grid_of)
         return max(counts, default=self.num_rate_pairs())
 
-    def _count_points(self, own: Mapping[str, Sequence[Any]]) -> int:
-        """Return the number of points in the grid of a method with axes of its own."""
-        axes: dict[str, Sequence[Any]] = dict(self.grid.items())
-        return prod(map(len, {**axes, **own}.values()))
+    def _count_points(self, method: str) -> int:
+        return prod(map(len, self.grid_for(method).values()))
+
+    def grid_for(self, method: str) -> dict[str, Sequence[Any]]:
+        """Return the grid of a method: that of all methods, with axes of its own."""
+        own = self.grid_of.get(longest_prefix(method, self.grid_of), {})
+        shared: dict[str, Sequence[Any]] = dict(self.grid.items())
+        return {**shared, **own}
 
     def views_for(self, suite: str) -> Views:
         """Return the views for a suite."""

@@ -23,7 +23,6 @@ from bench.records.schema import (
     extract_point,
 )
 from bench.utils.errors import UserError
-from bench.utils.text import longest_prefix
 
 # Successive halving: rung i trains points // (1, 2, 4) for epochs // (4, 2, 1).
 HALVING_FACTORS = 4, 2, 1
@@ -37,18 +36,13 @@ class Rung:
     epochs: int
 
 
-def search_axes(recipe: Recipe, method: str) -> dict[str, list[Any]]:
-    """Return the axes of a method's search with their values: rates first, then its fields."""
-    own = recipe.grid_of.get(longest_prefix(method, recipe.grid_of), {})
-    fixed = {axis: [rate] for axis, rate in recipe.rates(method).items()}
-    rates: dict[str, list[Any]] = dict(recipe.grid.items())
-    return {**fixed, **rates, **own}
+def search_axes(recipe: Recipe, method: str) -> dict[str, Sequence[Any]]:
+    """Return the axes of a method's search with their values: rates first, then its fields.
 
-
-def searched_axes(recipe: Recipe, method: str) -> list[str]:
-    """Return the names of the axes that trials choose on; the other rates are the recipe's."""
-    own = recipe.grid_of.get(longest_prefix(method, recipe.grid_of), {})
-    return [*dict.fromkeys([*recipe.grid, *own])]
+    A rate that is not in the grid has the recipe's value alone.
+    """
+    fixed: dict[str, Sequence[Any]] = {k: [v] for k, v in recipe.rates(method).items()}
+    return {**fixed, **recipe.grid_for(method)}
 
 
 def all_points(recipe: Recipe, method: str) -> list[GridPoint]:

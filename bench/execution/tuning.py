@@ -122,7 +122,7 @@ def plan_searches(request: Request) -> list[Search]:
     points = {name: search_space.sample_points(recipe, name) for name in resolved.methods}
     rungs = {name: search_space.method_rungs(recipe, name) for name in resolved.methods}
     for name, sampled in points.items():
-        _require_unset(request, search_space.searched_axes(recipe, name), name)
+        _require_unset(request, recipe.grid_for(name), name)
         _require_attachable(resolved, name, sampled)
     every = product(sorted(resolved.backbones), resolved.tasks, sorted(points))
     return _unique_searches(

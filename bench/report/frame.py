@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.records import schema
@@ -36,15 +36,24 @@ def record_frame(records: Iterable[Record]) -> "pd.DataFrame":
 
 def _frame_row(record: Record) -> tuple[Any, ...]:
     s, outcome = record.settings, record.outcome
-    board = [s.suite, s.suite_version, s.backbone, s.weights, s.recipe, s.input, s.variant]
     return (
         *(record, record.cell, record.ok, s.suite, s.suite_version, s.backbone, s.task),
         *(record.group, s.method, s.seed, s.split, s.classes, s.variant, s.code),
         *(str(s.recipe.get("name")), str(s.recipe.get("version"))),
-        *map(canonical_json, (board, [s.weights, s.input, s.recipe.get("precision")])),
+        *(board_key(s), canonical_json([s.weights, s.input, s.recipe.get("precision")])),
         *map(canonical_json, (_fixed_fields(s), _tuned_point(s))),
         *(getattr(outcome, name, math.nan) for name in COST_COLUMNS),
     )
+
+
+def board_key(s: Settings, ignored: Collection[str] = ()) -> str:
+    """Return as canonical JSON what all records of a table share, but for the split of each task.
+
+    Entries of the recipe that are `ignored` may differ.
+    """
+    recipe = {name: value for name, value in s.recipe.items() if name not in ignored}
+    shared = [s.suite, s.suite_version, s.backbone, s.weights, recipe, s.input, s.variant]
+    return canonical_json(shared)
 
 
 def _fixed_fields(s: Settings) -> dict[str, Any]:

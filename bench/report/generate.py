@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from bench.config.loading import SUITES_DIR, card_names
 from bench.config.suite import Suite, load_suite
-from bench.papers import published_orders
+from bench.papers.known import load_known
+from bench.papers.published_orders import published_orders
 from bench.records.measurements import unreadable_measurements
 from bench.records.schema import TRIALS_DIR, Record
 from bench.records.store import RECORDS_DIR, FolderRecords, Store, read_folder, read_valid
@@ -134,20 +135,20 @@ def stale_files(results: Path) -> list[Path]:
 
 def _render_all(found: FolderRecords, results: Path) -> FileContents:
     records = found.records
-    frame = record_frame(records)
-    boards = build_boards(frame, load_suites(records), ledger_files.read_costs(results))
+    boards, frame = _boards_and_frame(records, results)
     pictures = figures.draw_all(boards)
     shows_claims = (results / CLAIMS_FILE).is_file()
     checks = paper_values.check_papers(frame) if shows_claims else []
-    known = known_page.known_rows(boards)
+    known = load_known()
+    known_rows = known_page.known_rows(known, boards)
     texts = {
         "leaderboard.md": render_leaderboard(
-            boards, pictures.markdown(), found.stated, published_orders.published_orders()
+            boards, pictures.markdown(), found.stated, published_orders(known)
         ),
         "leaderboard.csv": records_csv(records),
         "statistics.md": render_statistics(boards),
         "ledgers.md": ledgers.render_ledgers(boards, frame, results),
-        "known.md": known_page.render_known(known),
+        "known.md": known_page.render_known(known_rows),
         **(paper_tables.claims_files(checks) if shows_claims else {}),
         **_tricks_page(results, boards, frame),
         **paper_tables.render_existing(results, frame),
@@ -157,7 +158,7 @@ def _render_all(found: FolderRecords, results: Path) -> FileContents:
             [check.to_row() for check in checks],
             pictures.svg_by_caption(),
             found.stated,
-            known,
+            known_rows,
         ),
     }
     written = {name: text.encode() for name, text in texts.items()}
@@ -168,14 +169,14 @@ def _tricks_page(results: Path, boards: Sequence[Board], frame: "pd.DataFrame") 
     """Return the page of tricks, if there is one."""
     if not (results / tricks.PAGE).is_file():
         return {}
-    nested = map(boards_and_frame, _nested_results(results))
+    nested = map(read_boards, _nested_results(results))
     return {tricks.PAGE: tricks.render_tricks([(boards, frame), *nested])}
 
 
 def render_tricks_page(results: Path) -> str:
     """Return the page of tricks of a results folder and of those inside it, such as ``grid``."""
     return tricks.render_tricks(
-        [boards_and_frame(folder) for folder in (results, *_nested_results(results))]
+        [read_boards(folder) for folder in (results, *_nested_results(results))]
     )
 
 
@@ -188,11 +189,18 @@ def _nested_results(results: Path) -> list[Path]:
     )
 
 
-def boards_and_frame(results: Path) -> tuple[list[Board], "pd.DataFrame"]:
+def read_boards(results: Path) -> tuple[list[Board], "pd.DataFrame"]:
     """Return the boards of a results folder, and its records as a frame."""
     records, _ = read_valid(Store(results))
+    return _boards_and_frame(records, results)
+
+
+def _boards_and_frame(
+    records: Sequence[Record], results: Path
+) -> tuple[list[Board], "pd.DataFrame"]:
+    """Return the boards of the records in a results folder, and the records as a frame."""
     frame = record_frame(records)
-    return build_boards(frame, load_suites(records)), frame
+    return build_boards(frame, load_suites(records), ledger_files.read_costs(results)), frame
 
 
 def _study_files(results: Path, frame: "pd.DataFrame") -> FileContents:

@@ -12,7 +12,6 @@ from bench.papers.known import (
     OWN_RUN,
     READ,
     KnownResult,
-    load_known,
 )
 from bench.report.boards import Board
 from bench.report.markdown import MISSING, table_from_dicts
@@ -67,12 +66,11 @@ WORDS = frozenset({"method", "weights", "epoch", "tuned", "marks", "here", "pape
 PLACE = ("suite", "backbone")  # the columns that a section's title has already
 
 
-def known_rows(boards: Sequence[Board]) -> list[dict[str, str]]:
+def known_rows(results: Sequence[KnownResult], boards: Sequence[Board]) -> list[dict[str, str]]:
     """Return a row of text for each known result, in the order of the page."""
-    results = load_known()
     sections = list(dict.fromkeys(map(_section, results)))
-    results.sort(key=lambda result: (sections.index(_section(result)), *_rank(result)))
-    return [_row(result, boards) for result in results]
+    ordered = sorted(results, key=lambda r: (sections.index(_section(r)), *_rank(r)))
+    return [_row(result, boards) for result in ordered]
 
 
 def render_known(rows: Iterable[Mapping[str, str]]) -> str:

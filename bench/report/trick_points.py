@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.records.schema import RATE_NAMES, TUNING_KEY, Record, Settings
-from bench.report.frame import canonical_json
+from bench.report.frame import board_key, canonical_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,20 +68,19 @@ def _spaces(scored: Iterable[tuple[Settings, Scores]]) -> list[SearchSpace]:
     places: dict[str, dict[str, str]] = {}
     found: dict[str, dict[tuple[str, str], Scores]] = defaultdict(dict)
     for settings, scores in scored:
-        key = canonical_json(_shared(settings))
+        key = _space_key(settings)
         places.setdefault(key, _place(settings))
         found[key].setdefault((_method_key(settings), settings.task), scores)
     return [SearchSpace(key, places[key], found[key]) for key in sorted(found)]
 
 
-def _shared(s: Settings) -> list[Any]:
+def _space_key(s: Settings) -> str:
     """Return the settings that methods under comparison share; rates belong to points."""
-    recipe = {k: v for k, v in s.recipe.items() if k not in (*RATE_NAMES, TUNING_KEY)}
-    return [s.suite, s.suite_version, s.backbone, s.weights, s.input, s.variant, recipe]
+    return board_key(s, ignored=(*RATE_NAMES, TUNING_KEY))
 
 
 def _cell_key(s: Settings) -> str:
-    return canonical_json([_shared(s), _method_key(s), s.task, *s.data_key])
+    return canonical_json([_space_key(s), _method_key(s), s.task, *s.data_key])
 
 
 def _method_key(s: Settings) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from bench.papers.known import load_known
 from bench.report import html, known_page
 from bench.report.boards import Board, build_boards
 from bench.report.frame import record_frame
@@ -17,7 +18,7 @@ VTAB_TASKS = {"cifar100": "Natural", "eurosat": "Specialized", "dmlab": "Structu
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    return known_rows([])
+    return known_rows(load_known(), [])
 
 
 def found(rows: list[Row], method: str, weights: str, suite: str = "VTAB-1k", **more: str) -> Row:
@@ -84,7 +85,7 @@ def test_every_mark_in_the_table_is_in_the_legend(rows: list[Row]) -> None:
 
 
 def test_our_own_row_stands_beside_the_same_method_suite_and_weights() -> None:
-    rows = known_rows(own_boards("vpt_deep"))
+    rows = known_rows(load_known(), own_boards("vpt_deep"))
     assert found(rows, "VPT-deep", "mocov3")["here"] == "60.00 / 60.00 (quick v1)"
     assert [row["here"] != "–" for row in rows].count(True) == 1
 
@@ -94,7 +95,7 @@ def test_our_own_row_stands_beside_the_same_method_suite_and_weights() -> None:
     [{"backbone": "vit_mini_mae"}, {"suite": "mini"}, {"backbone": "vit_base_patch16_224.dino"}],
 )
 def test_a_row_of_another_suite_or_backbone_is_not_beside_it(changed: dict[str, str]) -> None:
-    rows = known_rows(own_boards("vpt_deep", **changed))
+    rows = known_rows(load_known(), own_boards("vpt_deep", **changed))
     assert {row["here"] for row in rows} == {"–"}
 
 
