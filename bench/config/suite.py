@@ -1,11 +1,12 @@
 """Suite cards: tasks, their splits and labels; and the cards of the sources they come from."""
 
 from collections import Counter
-from dataclasses import field
+from dataclasses import asdict, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
+from pydantic import ValidationError
 from pydantic.dataclasses import dataclass
 
 from bench.config.bounds import (
@@ -26,9 +27,10 @@ from bench.config.bounds import (
     WholePercent,
     check_inner_path,
 )
-from bench.config.loading import SUITES_DIR, load_card
+from bench.config.loading import SUITES_DIR, describe_invalid, load_card
+from bench.config.shots import Draw, Shots, dataset_name, expand_task, require_drawable, shots_name
 from bench.records.schema import STRICT
-from bench.utils.errors import unknown_name
+from bench.utils.errors import UserError, unknown_name
 
 Split = Literal["train", "val", "trainval", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -105,10 +107,25 @@ class Task:
         default_factory=dict
     )  # classes present in a split, if known
     repeats: Flag = False  # published with test images that repeat training images
+    draw: Draw | None = None  # of a few-shot task: what it is trained on
 
     def __post_init__(self) -> None:
         if self.source and (not self.label or not (self.ranks or self.members or self.shares)):
             raise ValueError("a source needs a label, and ranks, members or shares")
+
+    @property
+    def few_shot(self) -> dict[str, int]:
+        """The draw as records have it; empty: the task has all its images."""
+        return asdict(self.draw) if self.draw else {}
+
+    @property
+    def dataset(self) -> str:
+        """The data set that a few-shot task is drawn from; else the task's name."""
+        return dataset_name(self.name, self.few_shot) if self.draw else self.name
+
+    def listed_as(self, split: Split) -> Split:
+        """Return the split that has the images: few shots are trained on alone, without val."""
+        return "train" if self.draw and split == "trainval" else split
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -140,6 +157,7 @@ class Suite:
     folder: InnerPath = ""  # in the data root
     home: Text = ""  # where to get the data, for messages about missing data
     lists: dict[Split, list[InnerPath]] = field(default_factory=dict)  # list files of each split
+    shots: Shots | None = None  # makes each task of the card several
 
     def __post_init__(self) -> None:
         twice = sorted(
@@ -150,6 +168,10 @@ class Suite:
         absent = [split for split in ("trainval", "test") if not self.lists.get(split)]
         if absent and not all(task.embedded or task.source for task in self.task):
             raise ValueError(f"lists names no file for {absent[0]}")
+        if self.lists and (self.shots or any(task.draw for task in self.task)):
+            raise ValueError("lists are of whole tasks; those of shots stand in a task's members")
+        for task in self.task if self.shots else ():
+            require_drawable(task)
 
     def groups(self) -> list[str]:
         """List the groups in the order of the card."""
@@ -161,14 +183,37 @@ class Suite:
             raise unknown_name(f"task of suite {self.name!r}", name, self._by_name)
         return self._by_name[name]
 
+    def find_all(self, name: str) -> list[Task]:
+        """Return a task, or the few-shot tasks of a data set, or those of a number of shots.
+
+        The names of the latter are as ``food101`` and ``food101_16shot``. Raises `UserError`.
+        """
+        return self._drawn_by_name.get(name) or [self.find(name)]
+
     @cached_property
     def _by_name(self) -> dict[str, Task]:
         return {task.name: task for task in self.task}
 
+    @cached_property
+    def _drawn_by_name(self) -> dict[str, list[Task]]:
+        found: dict[str, list[Task]] = {}
+        for task in self.task:
+            if task.draw:
+                for name in (task.dataset, shots_name(task.dataset, task.draw.shots)):
+                    found.setdefault(name, []).append(task)
+        return found
+
 
 def load_suite(name: str) -> Suite:
-    """Load a suite by name, or from the card at that path."""
-    return load_card(Suite, "suite", name, SUITES_DIR)
+    """Load a suite by name, or from the card at that path, with the tasks that its shots make."""
+    card = load_card(Suite, "suite", name, SUITES_DIR)
+    if card.shots is None:
+        return card
+    try:
+        tasks = [drawn for task in card.task for drawn in expand_task(task, card.shots)]
+        return replace(card, task=tasks, shots=None)
+    except ValidationError as error:  # a name that the numbers make too long
+        raise UserError(describe_invalid(Suite, f"the shots of suite {name}", error)) from None
 
 
 SOURCES_DIR = SUITES_DIR / "sources"

@@ -7,11 +7,19 @@ import tarfile
 from functools import lru_cache
 
 from bench.config.loading import SUITES_DIR
+from bench.config.suite import Suite
 from bench.data.locations import ListEntry, read_list
 from bench.utils.errors import UserError, unknown_name
 
 LISTS_DIR = SUITES_DIR / "lists"
 SUFFIX, TOP = ".tar.xz", "data/"  # of a package's file, and the folder in it
+
+
+def require_known(suite: Suite) -> None:
+    """Raise `UserError` for a published list that a task of a suite names and no package has."""
+    for task in suite.task:
+        for name in filter(is_published, task.members.values()):
+            _content_of(name)
 
 
 def is_published(name: str) -> bool:
@@ -50,8 +58,13 @@ def read_published_list(name: str) -> list[ListEntry]:
     Raises `UserError` for an unknown package or list, and for a malformed line.
     """
     package, _, path = name.partition(":")
+    return read_list(package, path, lambda _: _content_of(name))
+
+
+def _content_of(name: str) -> bytes:
+    package, _, path = name.partition(":")
     lists = read_package(package)
     if path not in lists:
         some = f"it has {len(lists)}, such as {min(lists)}"
         raise unknown_name(f"list of {package}", path, lists, some)
-    return read_list(package, path, lists.__getitem__)
+    return lists[path]

@@ -170,6 +170,7 @@ class ResolvedRequest:
             fields={**own, **({PROMPTS_FROM: source.name} if source else {})},
             seed=seed,
             start_split=self.data(source, splits_of(at)).train_digest if source else "",
+            few_shot=task.few_shot,
         )
 
     def _shared_settings(self, card: str, name: str, at: SearchPoint | None) -> dict[str, Any]:
@@ -275,7 +276,7 @@ def splits_of(at: SearchPoint | None) -> SplitPair:
 
 
 def _select_tasks(suite: Suite, names: list[str]) -> list[Task]:
-    selected = {suite.find(name).name for name in names}
+    selected = {task.name for name in names for task in suite.find_all(name)}
     return [task for task in suite.task if not selected or task.name in selected]
 
 

@@ -49,6 +49,7 @@ class Settings:
     code: entries.CodeHash = (
         ""  # of a plug-in's method: the sha256 of its source, after name and version
     )
+    few_shot: entries.FewShot = field(default_factory=dict)  # shots and list of a few-shot task
 
     @property
     def variant(self) -> str:
@@ -61,9 +62,9 @@ class Settings:
         return self.split, self.classes
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as recorded: empty `start_split` and `code` are left out."""
+        """Return the settings as recorded: those of `LEFT_OUT_IF_EMPTY` only where they are set."""
         plain = {name: getattr(self, name) for name in SETTINGS_NAMES}  # asdict copies: far slower
-        return {k: v for k, v in plain.items() if v or k not in ("start_split", "code")}
+        return {k: v for k, v in plain.items() if v or k not in LEFT_OUT_IF_EMPTY}
 
     def digest(self) -> str:
         """Return the cell's name: 16 hex digits of the settings' hash, in any order of fields."""
@@ -71,6 +72,7 @@ class Settings:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+LEFT_OUT_IF_EMPTY = ("start_split", "code", "few_shot")  # records were written before there were
 SETTINGS_NAMES = tuple(f.name for f in fields(Settings))
 
 
