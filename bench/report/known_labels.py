@@ -151,7 +151,9 @@ def _read_splits(card: Suite, task: Task, root: Path, variant: str) -> CheckedSp
         if folder is None:
             return None
         examples = [
-            splits.from_prepared(folder, prepared.read_entries(folder, task.name, split))
+            splits.from_prepared(
+                folder, prepared.read_entries(folder, task.name, task.listed_as(split))
+            )
             if variant
             else splits.from_list_files(card, task, split, folder)
             for split in FINAL_SPLITS

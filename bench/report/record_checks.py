@@ -68,6 +68,9 @@ def _unlike_task(record: Record, task: Task) -> str:
     images = task.counts.get("test", [])
     if record.settings.classes != task.classes:
         return f"has {record.settings.classes} classes; task {task.name!r} has {task.classes}"
+    if record.settings.few_shot != task.few_shot:
+        given, known = (draw or "none" for draw in (record.settings.few_shot, task.few_shot))
+        return f"has few_shot {given}; task {task.name!r} has {known}"
     if record.group != task.group:
         return f"is in group {record.group!r}; task {task.name!r} is in {task.group!r}"
     if record.outcome and images and record.outcome.test_images not in images:
