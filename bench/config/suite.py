@@ -269,6 +269,8 @@ class Suite:
             raise ValueError(f"the shift {twice[0]!r} stands twice, or has the name of a task")
         known = {shift.name: shift for shift in self.shift}
         for task in self.task:
+            if twice := repeated(task.shifts):
+                raise ValueError(f"the task {task.name!r} names the shift {twice[0]!r} twice")
             for name in task.shifts:
                 if name not in known:
                     raise ValueError(str(unknown_name(f"shift of task {task.name!r}", name, known)))

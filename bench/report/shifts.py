@@ -1,4 +1,4 @@
-"""The page of further test sets: each method in distribution and under every shift, with its CSV."""
+"""The page of further test sets: methods in distribution and under every shift, with its CSV."""
 
 import re
 from collections import Counter
@@ -183,8 +183,11 @@ def _csv_lines(record: Record) -> Iterator[dict[str, str | int]]:
         return
     named: dict[str, str | int] = {
         **{name: getattr(s, name) for name in CSV_COLUMNS[:3]},
-        **{"recipe": str(s.recipe.get("name")), "task": s.task, "method": s.method},
-        **{"seed": s.seed, "cell": record.cell},
+        "recipe": str(s.recipe.get("name")),
+        "task": s.task,
+        "method": s.method,
+        "seed": s.seed,
+        "cell": record.cell,
     }
     test = {"images": outcome.test_images, "accuracy": f"{outcome.accuracy:.4f}"}
     yield {**named, "set": "test", "kind": "", "strength": 0, **test}
