@@ -13,6 +13,7 @@ from bench.config import search_space
 from bench.config.backbone import canonical_name
 from bench.config.recipe import Recipe
 from bench.config.suite import Suite, Task
+from bench.data import published_lists
 from bench.execution import selection
 from bench.execution.request import FINAL_SPLITS, Request, SearchPoint
 from bench.execution.selection import CheckedData, SplitPair
@@ -241,7 +242,9 @@ def resolve_request(request: Request) -> ResolvedRequest:
     selection.require_overrides_used(recipe, overrides, built)
     tasks = _select_tasks(suite, selected.tasks)
     source = selection.prompt_source(suite, overrides)
-    selection.require_present(suite, _used_tasks(suite, tasks, source), request)
+    used = _used_tasks(suite, tasks, source)
+    published_lists.require_sound(used)
+    selection.require_present(suite, used, request)
     return ResolvedRequest(
         request=request,
         suite=suite,

@@ -48,7 +48,6 @@ class PrepareRequest:
 def plan_jobs(request: PrepareRequest) -> list[PrepareJob]:
     """Plan a job for each source of the requested tasks, with all tasks made from that source."""
     suite, sources = request.suite(), request.sources()
-    published_lists.require_known(suite)
     known = {task.name: task.source for task in suite.task if task.source}
     if not known:
         raise UserError(f"no task of suite {suite.name!r} is made from a source")
@@ -56,6 +55,7 @@ def plan_jobs(request: PrepareRequest) -> list[PrepareJob]:
     for name in asked:
         if name not in known:
             raise unknown_name(f"task of suite {suite.name!r} with a source", name, known)
+    published_lists.require_sound(task for task in suite.task if not asked or task.name in asked)
     by_source: dict[str, list[Task]] = {}
     for task in suite.task:
         by_source.setdefault(task.source, []).append(task)
