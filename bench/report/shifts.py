@@ -189,13 +189,13 @@ def _csv_lines(record: Record) -> Iterator[dict[str, str | int]]:
         "seed": s.seed,
         "cell": record.cell,
     }
-    test = {"images": outcome.test_images, "accuracy": f"{outcome.accuracy:.4f}"}
+    test: dict[str, str | int] = {"images": outcome.test_images, "accuracy": f"{outcome.accuracy:.4f}"}
     yield {**named, "set": "test", "kind": "", "strength": 0, **test}
     for kind, sets in sets_by_kind(outcome.shifts).items():
         for name in sets:
             one = outcome.shifts[name]
             strength = split_name(name)[1] if len(sets) > 1 else 0
-            found = {"images": one.images, "accuracy": f"{one.accuracy:.4f}"}
+            found: dict[str, str | int] = {"images": one.images, "accuracy": f"{one.accuracy:.4f}"}
             if one.masked_accuracy is not None:
                 found["masked_accuracy"] = f"{one.masked_accuracy:.4f}"
             yield {**named, "set": name, "kind": kind, "strength": strength, **found}
