@@ -189,7 +189,8 @@ def _csv_lines(record: Record) -> Iterator[dict[str, str | int]]:
         "seed": s.seed,
         "cell": record.cell,
     }
-    test: dict[str, str | int] = {"images": outcome.test_images, "accuracy": f"{outcome.accuracy:.4f}"}
+    score = f"{outcome.accuracy:.4f}"
+    test: dict[str, str | int] = {"images": outcome.test_images, "accuracy": score}
     yield {**named, "set": "test", "kind": "", "strength": 0, **test}
     for kind, sets in sets_by_kind(outcome.shifts).items():
         for name in sets:
