@@ -47,6 +47,7 @@ CARDS: dict[str, tuple[tuple[dict[str, object], ...], tuple[str, ...], str]] = {
         "suits embedded tasks; 'light' is none",
     ),
     "a source alone": ((SOURCE,), (), "needs a label and members"),
+    "named by no task": ((FAR, HALF), ("far",), "no task names the shift 'half'"),
     "named twice by the task": ((FAR,), ("far", "far"), "names the shift 'far' twice"),
 }
 

@@ -23,6 +23,7 @@ SUITE = load_suite("shift_mini")
 TASK = SUITE.find("digits")
 NAMES = [one.name for one in SUITE.shifts_of(TASK)]
 MASKED = "five_noise_2"
+LABELS = KnownLabels(Path("no data"))  # which reads the built-in sets once
 Kept = dict[str, Predictions]
 
 
@@ -81,7 +82,7 @@ def judged(folder: Path, record: Record, kept: Kept) -> Verdict:
     shared = honest.write(folder, (record, made()[1]))
     for name, one in kept.items():
         shared.write_predictions(record.settings, one, name)
-    [found] = check_records([folder], KnownLabels(Path("no data")))
+    [found] = check_records([folder], LABELS)
     return found
 
 
@@ -189,7 +190,7 @@ def test_a_merge_brings_the_predictions_of_every_set(tmp_path: Path) -> None:
     verdict = judged(tmp_path / "theirs", record, kept)
     ours = Store(tmp_path / "ours")
     ours.make()
-    merge_records([verdict], ours, KnownLabels(Path("no data")))
+    merge_records([verdict], ours, LABELS)
     for name in NAMES:
         found = ours.read_predictions(record.settings, name)
         assert found
