@@ -1,4 +1,4 @@
-"""Shifts of built-in tasks: their test images changed or drawn anew, each in three strengths."""
+"""Shifts of built-in tasks: their test images changed or redrawn, each in three strengths."""
 
 from collections.abc import Callable, Sequence
 
