@@ -56,6 +56,7 @@ def _points(table: ShiftTable, sets: Sequence[str], x: str) -> pd.DataFrame:
                 for seed, scores in row.scores.items()
             ]
             mean, spread = fmean(values), sample_sd(values) or 0.0
-            place = name if x == "test set" else 0 if name == TEST else split_name(name)[1]
+            strength = "0" if name == TEST else str(split_name(name)[1])
+            place = name if x == "test set" else strength  # text, so that no half is marked
             found.append((row.label, place, mean, mean - spread, mean + spread))
     return pd.DataFrame(found, columns=["line", x, "mean", "low", "high"])
