@@ -17,6 +17,7 @@ from bench.records.measurements import unreadable_measurements
 from bench.records.schema import TRIALS_DIR, Record
 from bench.records.store import RECORDS_DIR, FolderRecords, Store, read_folder, read_valid
 from bench.report import (
+    few_shots,
     figures,
     html,
     known_page,
@@ -162,8 +163,26 @@ def _render_all(found: FolderRecords, results: Path) -> FileContents:
         ),
     }
     written = {name: text.encode() for name, text in texts.items()}
-    of_shifts = _shift_files(boards, records)
-    return {**written, **pictures.files(), **of_shifts, **_study_files(results, frame)}
+    return {
+        **written,
+        **pictures.files(),
+        **_few_shot_files(boards),
+        **_shift_files(boards, records),
+        **_study_files(results, frame),
+    }
+
+
+def _few_shot_files(boards: Sequence[Board]) -> FileContents:
+    """Return page, table and curves of few shots; where there are none, no such files."""
+    found = few_shots.few_shot_boards(boards)
+    names = [few_shots.PAGE, few_shots.TABLE, *few_shots.PICTURES.values()]
+    if not found:
+        return dict.fromkeys(names)
+    texts = few_shots.render_few_shots(found), few_shots.few_shots_csv(found)
+    return {
+        **{name: text.encode() for name, text in zip(names, texts, strict=False)},
+        **figures.draw_few_shots(found[0]),
+    }
 
 
 def _shift_files(boards: Sequence[Board], records: Sequence[Record]) -> FileContents:

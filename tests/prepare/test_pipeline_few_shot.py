@@ -77,7 +77,7 @@ TRAIN = rf"{FOOD}/train_meta\.list\.num_shot_1\.seed_0"
 BAD_LISTS: dict[str, tuple[Callable[[Lists], Lists], str]] = {
     "an absent image": (
         changed("train", lambda lines: ["apple_pie/none.jpg 0", *lines[1:]]),
-        rf"E-PATH {TRAIN}:1: no image 'apple_pie/none\.jpg' in the source; it has apple_pie/05\.jpg",
+        rf"E-PATH {TRAIN}:1: no image 'apple_pie/none\.jpg' in the source; it has apple_pie/05",
     ),
     "an absent image of test": (
         changed("test", lambda lines: ["waffles/none.jpg 1", *lines]),
@@ -85,7 +85,7 @@ BAD_LISTS: dict[str, tuple[Callable[[Lists], Lists], str]] = {
     ),
     "a class with fewer images than shots": (
         changed("train", lambda lines: lines[:1]),
-        rf"{TRAIN}: class 1 has 0 images; there must be 1 of each class, the shots of food101_1shot",
+        rf"{TRAIN}: class 1 has 0 images; there must be 1 of each class",
     ),
     "a class with more images than shots": (
         lambda lines: lines | {"train": lines["train"] + lines["val"][:1], "val": lines["val"][1:]},
