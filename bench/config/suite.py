@@ -1,13 +1,13 @@
-"""Suite cards: tasks, their splits and labels; and the cards of the sources they come from."""
+"""Suite cards: tasks, their splits and labels, and further test sets; sources are in `source`."""
 
-from collections import Counter
-from dataclasses import field
+from dataclasses import asdict, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Literal, get_args
 
+from pydantic import ValidationError
 from pydantic.dataclasses import dataclass
 
+from bench.config import shift_rules
 from bench.config.bounds import (
     Classes,
     Count,
@@ -17,18 +17,23 @@ from bench.config.bounds import (
     Name,
     NameOrPath,
     Percent,
-    Plain,
     Real,
     Seed,
     Text,
     Version,
     Whole,
     WholePercent,
-    check_inner_path,
 )
-from bench.config.loading import SUITES_DIR, load_card
+from bench.config.loading import SUITES_DIR, describe_invalid, load_card
+from bench.config.shift_rules import repeated
+from bench.config.shots import Draw, Shots, dataset_name, expand_task, require_drawable, shots_name
+from bench.config.source import SOURCES_DIR as SOURCES_DIR
+from bench.config.source import Source as Source
+from bench.config.source import SourceFile as SourceFile
+from bench.config.source import card_folder as card_folder
+from bench.config.source import load_source as load_source
 from bench.records.schema import STRICT
-from bench.utils.errors import unknown_name
+from bench.utils.errors import UserError, unknown_name
 
 Split = Literal["train", "val", "trainval", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -81,6 +86,7 @@ class LabelRule:
     modulo: Count = 0
     above: list[Real] = field(default_factory=list)  # bin edges: class i is above edge i
     ranked: Flag = False  # the rank among the distinct values over all splits of the source
+    listed: InnerPath = ""  # a published list: its label of the images in a folder of that name
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -105,10 +111,77 @@ class Task:
         default_factory=dict
     )  # classes present in a split, if known
     repeats: Flag = False  # published with test images that repeat training images
+    shifts: list[Name] = field(default_factory=list)  # further test sets, by their names
+    draw: Draw | None = None  # of a few-shot task: what it is trained on
 
     def __post_init__(self) -> None:
         if self.source and (not self.label or not (self.ranks or self.members or self.shares)):
             raise ValueError("a source needs a label, and ranks, members or shares")
+
+    @property
+    def few_shot(self) -> dict[str, int]:
+        """The draw as records have it; empty: the task has all its images."""
+        return asdict(self.draw) if self.draw else {}
+
+    @property
+    def dataset(self) -> str:
+        """The data set that a few-shot task is drawn from; else the task's name."""
+        return dataset_name(self.name, self.few_shot) if self.draw else self.name
+
+    def listed_as(self, split: Split) -> Split:
+        """Return the split that has the images: few shots are trained on alone, without val."""
+        return "train" if self.draw and split == "trainval" else split
+
+
+@dataclass(frozen=True, config=STRICT)
+class Shift:
+    """A further test set of some tasks, from another distribution; nothing is trained on it."""
+
+    name: Name
+    title: Line = ""
+    classes: list[Count] | None = None  # that scores are masked to; None: all of the task's
+    drawn: Line = ""  # of bench.data.drawn.shifts: the task's own test images, changed
+    strengths: list[Count] = field(default_factory=list)  # of what is drawn: a set for each
+    folder: InnerPath = ""  # this and the rest: as of a task, of data on disk
+    images: InnerPath = ""
+    counts: list[Count] = field(default_factory=list)
+    source: InnerPath = ""
+    label: LabelRule | None = None
+    keys: dict[Line, SourceKeys] = field(default_factory=dict)
+    members: InnerPath = ""  # a list file of the source, or a published list
+
+    def __post_init__(self) -> None:
+        if bool(self.drawn) != bool(self.strengths):
+            raise ValueError(f"the shift {self.name!r} needs drawn and strengths, or neither")
+        if self.drawn and (self.source or self.folder):
+            raise ValueError(f"the shift {self.name!r} is drawn, so it has no folder and no source")
+        if self.classes == []:
+            raise ValueError(f"the shift {self.name!r} has an empty list of classes: leave it out")
+        if again := repeated(self.classes or []) or repeated(self.strengths):
+            raise ValueError(f"the shift {self.name!r} names {again[0]} twice")
+
+    def expanded(self) -> "list[Shift]":
+        """Return the test sets: one, or ``<name>_<strength>`` for each strength."""
+        if not self.drawn:
+            return [self]
+        return [replace(self, name=f"{self.name}_{n}", strengths=[n]) for n in self.strengths]
+
+    def as_task(self, task: Task) -> Task:
+        """Return the task that has this set as its test split, with the classes of `task`."""
+        return Task(
+            name=self.name,
+            group=task.group,
+            classes=task.classes,
+            title=self.title,
+            folder=self.folder,
+            images=self.images,
+            counts={"test": self.counts} if self.counts else {},
+            source=self.source,
+            label=self.label,
+            keys=self.keys,
+            members={"test": self.members} if self.members else {},
+            present={"test": len(self.classes)} if self.classes and self.source else {},
+        )
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -140,16 +213,20 @@ class Suite:
     folder: InnerPath = ""  # in the data root
     home: Text = ""  # where to get the data, for messages about missing data
     lists: dict[Split, list[InnerPath]] = field(default_factory=dict)  # list files of each split
+    shift: list[Shift] = field(default_factory=list)  # further test sets, which tasks name
+    shots: Shots | None = None  # makes each task of the card several
 
     def __post_init__(self) -> None:
-        twice = sorted(
-            name for name, n in Counter(task.name for task in self.task).items() if n > 1
-        )
-        if twice:
+        if twice := repeated(task.name for task in self.task):
             raise ValueError(f"the task {twice[0]!r} stands twice")
+        shift_rules.check_shifts(self)
         absent = [split for split in ("trainval", "test") if not self.lists.get(split)]
         if absent and not all(task.embedded or task.source for task in self.task):
             raise ValueError(f"lists names no file for {absent[0]}")
+        if self.lists and (self.shots or any(task.draw for task in self.task)):
+            raise ValueError("lists are of whole tasks; those of shots stand in a task's members")
+        for task in self.task if self.shots else ():
+            require_drawable(task)
 
     def groups(self) -> list[str]:
         """List the groups in the order of the card."""
@@ -161,70 +238,54 @@ class Suite:
             raise unknown_name(f"task of suite {self.name!r}", name, self._by_name)
         return self._by_name[name]
 
+    def shifts_of(self, task: Task) -> list[Shift]:
+        """Return the further test sets of a task, in the order that it names them."""
+        known = {shift.name: shift for shift in self.shift}
+        return [one for name in task.shifts for one in known[name].expanded()]
+
+    def prepared_tasks(self) -> list[Task]:
+        """Return the tasks, and each shift on disk as a task that has a test split alone."""
+        shifts = {
+            shift.name: shift.as_task(task)
+            for task in self.task
+            for shift in self.shifts_of(task)
+            if not shift.drawn
+        }
+        return [*self.task, *shifts.values()]
+
+    def find_prepared(self, name: str) -> list[Task]:
+        """Return the tasks of that name as `find_all` does, or the shift of that name as a task."""
+        shifts = {task.name: task for task in self.prepared_tasks()[len(self.task) :]}
+        return [shifts[name]] if name in shifts else self.find_all(name)
+
+    def find_all(self, name: str) -> list[Task]:
+        """Return a task, or the few-shot tasks of a data set, or those of a number of shots.
+
+        The names of the latter are as ``food101`` and ``food101_16shot``. Raises `UserError`.
+        """
+        return self._drawn_by_name.get(name) or [self.find(name)]
+
     @cached_property
     def _by_name(self) -> dict[str, Task]:
         return {task.name: task for task in self.task}
 
+    @cached_property
+    def _drawn_by_name(self) -> dict[str, list[Task]]:
+        found: dict[str, list[Task]] = {}
+        for task in self.task:
+            if task.draw:
+                for name in (task.dataset, shots_name(task.dataset, task.draw.shots)):
+                    found.setdefault(name, []).append(task)
+        return found
+
 
 def load_suite(name: str) -> Suite:
-    """Load a suite by name, or from the card at that path."""
-    return load_card(Suite, "suite", name, SUITES_DIR)
-
-
-SOURCES_DIR = SUITES_DIR / "sources"
-
-
-@dataclass(frozen=True, config=STRICT)
-class SourceFile:
-    """One archive or other file, as published."""
-
-    name: NameOrPath  # in archives/<source>/; a folder of that name, extracted, also serves
-    bytes: Count = 0  # 0: unknown
-    sha256: Line = ""
-    md5: Line = ""
-    urls: list[NameOrPath] = field(default_factory=list)  # tried in turn
-    hub: Line = ""  # on the Hugging Face hub: REPOSITORY@REVISION:PATH
-    replaces: NameOrPath = ""  # a file that is not needed if this one is present
-    how: Text = ""  # how to get it by hand, if it cannot be downloaded
-    repacked: Flag = False  # any archive of the same files will do: they are checked by name
-
-
-@dataclass(frozen=True, config=STRICT)
-class Source:
-    """A data set as published."""
-
-    name: Name
-    title: Line
-    format: Line  # its reader: a name of bench.prepare.readers
-    native: Literal["png", "jpeg"]  # storage of its images: published JPEG files, or lossless PNG
-    licence: Line
-    home: Line  # the data set's page, with its terms
-    access: Literal["open", "terms", "login", "dead"]
-    prepared_bytes: Count  # approximate size of the prepared data
-    file: list[SourceFile]
-    options: dict[str, Plain] = field(default_factory=dict)  # of the reader
-    scratch_bytes: Count = 0  # approximate temporary space for unpacking
-    repeats: Flag = False  # its own test images include byte-identical training images
-
-    def __post_init__(self) -> None:
-        names = {file.name for file in self.file}
-        for file in self.file:
-            check_inner_path(file.name)
-            if file.replaces and file.replaces not in names:
-                raise ValueError(f"{file.name} replaces {file.replaces!r}, which is no file here")
-            if not (file.urls or file.hub or file.how):
-                raise ValueError(f"{file.name} needs urls, hub or how")
-            if file.repacked and (file.bytes or file.sha256 or file.md5):
-                raise ValueError(f"{file.name} may be repacked, so it has no bytes and no hash")
-
-
-def load_source(name: str, place: Path = SOURCES_DIR) -> Source:
-    """Load a source by name; ``name.toml`` is a card in the folder `place`."""
-    return load_card(
-        Source, "source", str(place / name) if name.endswith(".toml") else name, SOURCES_DIR
-    )
-
-
-def card_folder(suite: str) -> Path:
-    """Return the folder of the source cards that a suite's card names by file."""
-    return Path(suite).parent if suite.endswith(".toml") else SOURCES_DIR
+    """Load a suite by name, or from the card at that path, with the tasks that its shots make."""
+    card = load_card(Suite, "suite", name, SUITES_DIR)
+    if card.shots is None:
+        return card
+    try:
+        tasks = [drawn for task in card.task for drawn in expand_task(task, card.shots)]
+        return replace(card, task=tasks, shots=None)
+    except ValidationError as error:  # a name that the numbers make too long
+        raise UserError(describe_invalid(Suite, f"the shots of suite {name}", error)) from None

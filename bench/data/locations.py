@@ -97,9 +97,7 @@ def class_numbers(
     names = sorted(set(suite.lists["trainval"]))
     given = [_parse_label(raw, origin) for _, raw, origin in chosen]
     if not all(name.endswith(".json") for name in names):
-        for label, (_, _, origin) in zip(given, chosen, strict=True):
-            if label >= task.classes:
-                raise UserError(f"{origin}: label {label}; expected 0 to {task.classes - 1}")
+        _require_range(task.classes, given, chosen)
         return given
     ids = set(_read_class_ids(where, names, read))
     if len(ids) != task.classes:
@@ -109,6 +107,19 @@ def class_numbers(
         if label not in numbers:
             raise UserError(f"{origin}: no image of trainval has class {label}")
     return [numbers[label] for label in given]
+
+
+def parse_classes(classes: int, entries: Sequence[ListEntry]) -> list[int]:
+    """Return the labels of a list; raise `UserError` for one that is none of so many classes."""
+    labels = [_parse_label(raw, origin) for _, raw, origin in entries]
+    _require_range(classes, labels, entries)
+    return labels
+
+
+def _require_range(classes: int, labels: Sequence[int], entries: Sequence[ListEntry]) -> None:
+    for label, (_, _, origin) in zip(labels, entries, strict=True):
+        if label >= classes:
+            raise UserError(f"{origin}: label {label}; expected 0 to {classes - 1}")
 
 
 def _read_class_ids(where: str, names: Iterable[str], read: FileReader) -> Iterator[int]:

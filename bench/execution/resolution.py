@@ -13,6 +13,7 @@ from bench.config import search_space
 from bench.config.backbone import canonical_name
 from bench.config.recipe import Recipe
 from bench.config.suite import Suite, Task
+from bench.data import published_lists
 from bench.execution import selection
 from bench.execution.request import FINAL_SPLITS, Request, SearchPoint
 from bench.execution.selection import CheckedData, SplitPair
@@ -170,6 +171,8 @@ class ResolvedRequest:
             fields={**own, **({PROMPTS_FROM: source.name} if source else {})},
             seed=seed,
             start_split=self.data(source, splits_of(at)).train_digest if source else "",
+            shifts=self.data(task, splits_of(at)).shifts,
+            few_shot=task.few_shot,
         )
 
     def _shared_settings(self, card: str, name: str, at: SearchPoint | None) -> dict[str, Any]:
@@ -240,7 +243,10 @@ def resolve_request(request: Request) -> ResolvedRequest:
     selection.require_overrides_used(recipe, overrides, built)
     tasks = _select_tasks(suite, selected.tasks)
     source = selection.prompt_source(suite, overrides)
-    selection.require_present(suite, _used_tasks(suite, tasks, source), request)
+    used = _used_tasks(suite, tasks, source)
+    every = [*used, *_shift_tasks(suite, tasks)]
+    published_lists.require_sound(every)
+    selection.require_present(suite, every, request)
     return ResolvedRequest(
         request=request,
         suite=suite,
@@ -275,8 +281,14 @@ def splits_of(at: SearchPoint | None) -> SplitPair:
 
 
 def _select_tasks(suite: Suite, names: list[str]) -> list[Task]:
-    selected = {suite.find(name).name for name in names}
+    selected = {task.name for name in names for task in suite.find_all(name)}
     return [task for task in suite.task if not selected or task.name in selected]
+
+
+def _shift_tasks(suite: Suite, tasks: list[Task]) -> list[Task]:
+    """Return the further test sets on disk as tasks, each once."""
+    every = ((task, shift) for task in tasks for shift in suite.shifts_of(task))
+    return list({s.name: s.as_task(task) for task, s in every if not s.drawn}.values())
 
 
 def _used_tasks(suite: Suite, tasks: list[Task], source: Task | None) -> list[Task]:

@@ -7,7 +7,7 @@ another task's images; data are checked for presence, split lists and content.
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import MappingProxyType
@@ -26,13 +26,11 @@ from bench.config.overrides import (
 )
 from bench.config.recipe import Recipe, load_recipe
 from bench.config.suite import Selection, Split, Suite, Task, load_suite
-from bench.data import locations, prepared
-from bench.data.splits import Examples, fingerprint, load_split, require_images
+from bench.data import locations, prepared, splits
 from bench.execution.request import Request
-from bench.prepare import folder_check
+from bench.prepare import folder_check, shift_check
 from bench.records.entries import MAX_IMAGES
 from bench.records.schema import PROMPTS_FROM
-from bench.utils import files
 from bench.utils.errors import UserError, first_line, unknown_name
 from bench.utils.files import read_regular_file
 from bench.utils.names import shorten
@@ -42,6 +40,7 @@ from methods.shared.registry import registering_plugin
 
 MODULE_PREFIX = "bench_plugin_"  # of the modules of plug-ins
 MAX_PLUGIN = 2**24  # bytes
+MAX_NAMED = 20  # tasks in a sentence
 NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -235,6 +234,7 @@ class CheckedData:
 
     digest: str  # "<variant>:<training split's>-<evaluation split's>", as recorded
     warnings: tuple[str, ...]
+    shifts: dict[str, str] = field(default_factory=dict)  # of each further test set, if scored
 
     @property
     def train_digest(self) -> str:
@@ -247,7 +247,8 @@ def require_present(suite: Suite, tasks: list[Task], request: Request) -> None:
     root, variant = request.root, request.variant
     absent = [task for task in tasks if not locations.is_present(suite, task, root, variant)]
     if absent:
-        names = ", ".join(task.name for task in absent)
+        more = f" and {len(absent) - MAX_NAMED} more" if absent[MAX_NAMED:] else ""
+        names = ", ".join(task.name for task in absent[:MAX_NAMED]) + more
         why = locations.explain_missing(suite, absent[0], root, variant)
         if prepared.available_variants(root, suite.name, absent[0]):
             raise UserError(f"{len(absent)} of {len(tasks)} tasks ({names}) cannot be read: {why}")
@@ -264,9 +265,9 @@ def check_data(suite: Suite, task: Task, pair: SplitPair, request: Request) -> C
     """
     root, variant = request.root, request.variant
     place = None if task.embedded else locations.find(suite, task, root, variant)
-    if place and not place.variant:
-        _require_split_lists(suite, pair)
-    train, evaluation = (load_split(suite, task, split, root, variant) for split in pair)
+    if place:
+        _require_splits(suite, task, pair, is_prepared=bool(place.variant))
+    train, evaluation = (splits.load_split(suite, task, split, root, variant) for split in pair)
     if len(evaluation) > MAX_IMAGES:
         raise UserError(
             f"the split {pair[1]} of {task.name} has {len(evaluation):,} images; {MAX_IMAGES:,} is "
@@ -278,22 +279,28 @@ def check_data(suite: Suite, task: Task, pair: SplitPair, request: Request) -> C
     read = place.variant if place else recompressed
     mark = f"{read}:" if read else ""
     folder = place.folder if place else None
-    digest = f"{mark}{_split_digest(train, folder)}-{_split_digest(evaluation, folder)}"
-    return CheckedData(digest, tuple(warnings))
+    first, second = (splits.checked_digest(part, folder) for part in (train, evaluation))
+    digest = f"{mark}{first}-{second}"
+    if pair[1] != "test":
+        return CheckedData(digest, tuple(warnings))
+    trained = shift_check.image_hashes(train, folder)
+    found = shift_check.check_shifts(suite, task, trained, root, variant, request.suite)
+    return CheckedData(digest, (*warnings, *found.warnings), found.digests)
 
 
-def _require_split_lists(suite: Suite, pair: SplitPair) -> None:
-    """Raise `UserError` where a suite, read from folders as found, has no list for a split."""
-    absent = [split for split in pair if not suite.lists.get(split)]
+def _require_splits(suite: Suite, task: Task, pair: SplitPair, is_prepared: bool) -> None:
+    """Raise `UserError` where a suite, read from folders as found, has no list for a split.
+
+    Of a task made from lists, as those of ImageNet's few shots, also where these have no val.
+    """
+    if task.members and "val" in pair and "val" not in task.members:
+        raise UserError(
+            f"task {task.name!r} of suite {suite.name!r} has no validation images, which trials "
+            "need: say --no-tune, or name other tasks"
+        )
+    absent = [] if is_prepared else [split for split in pair if not suite.lists.get(split)]
     if absent:
         raise UserError(
             f"suite {suite.name!r} has no list of {absent[0]}, which trials need: add it to "
             "the lists of its card, or say --no-tune"
         )
-
-
-def _split_digest(examples: Examples, folder: Path | None) -> str:
-    """Return a split's fingerprint; its images are looked into once per fingerprint."""
-    found = fingerprint(examples, folder)
-    files.run_once("image-files", found, lambda: require_images(examples))
-    return found

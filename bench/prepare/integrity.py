@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
+from bench.config.shots import shot_problem
 from bench.config.suite import Split, Task
 from bench.data.prepared import SPLIT_PARTS
 from bench.prepare import sampling
@@ -100,6 +101,7 @@ def broken_rules(
     yield from _conflicting_label_problems(task, rows)
     yield from _listed_twice_problems(task, rows)
     yield from _count_problems(task, rows)
+    yield from _shot_problems(task, rows)
     yield from _overlap_problems(task, rows)
     if not copied:
         yield from sampling.selection_problems(task, rows)
@@ -139,6 +141,13 @@ def _count_problems(task: Task, rows: SplitImages) -> Iterator[str]:
         if not images or (allowed and len(images) not in allowed):
             expected = " or ".join(f"{n:,}" for n in allowed or []) or "some"
             yield f"E-COUNT {task.name}/{split}: {len(images):,} images; there must be {expected}"
+
+
+def _shot_problems(task: Task, rows: SplitImages) -> Iterator[str]:
+    """Yield a sentence if a few-shot task has not its shots of a class to train on."""
+    for split in (s for s in ("train", "trainval") if s in rows):
+        if odd := shot_problem(task, (row.label for row in rows[split])):
+            yield f"E-SHOTS {task.name}/{split}: {odd}"
 
 
 def _overlap_problems(task: Task, rows: SplitImages) -> Iterator[str]:

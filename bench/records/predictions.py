@@ -21,17 +21,18 @@ from bench.utils.files import read_regular_file
 
 MAX_FILE_BYTES = 2**23  # two arrays of MAX_IMAGES take 4 MB before compression
 MAX_HEADER_BYTES = 512  # of an array; numpy writes 128
-MEMBERS = ("classes.npy", "labels.npy")
+MEMBERS = ("classes.npy", "labels.npy", "masked.npy")
 ENTRY_MARK, MAX_ENTRY_MARKS = b"PK\x01\x02", 100  # compressed bytes hold a mark or two by chance
 ENCRYPTED = 0x1  # of a member's flags
 DTYPE = np.dtype("<i2")
 
 
 class Predictions(NamedTuple):
-    """The predicted classes of the test images, (N,), and their labels, (N,)."""
+    """The predicted classes of the images of a test set, (N,), and their labels, (N,)."""
 
     classes: NDArray[np.int16]
     labels: NDArray[np.int16] | None  # None: an early file without labels
+    masked: NDArray[np.int16] | None = None  # predicted among the classes of a mask, (N,)
 
     def correct(self) -> NDArray[np.bool_] | None:
         """Return which predictions are correct, (N,), or None without labels."""
@@ -41,6 +42,10 @@ class Predictions(NamedTuple):
         """Hash the predicted classes, as the record names them."""
         return hashlib.sha256(self.classes.tobytes()).hexdigest()
 
+    def masked_sha256(self) -> str:
+        """Hash the classes predicted among a mask's; empty if there is no mask."""
+        return "" if self.masked is None else hashlib.sha256(self.masked.tobytes()).hexdigest()
+
     def misfit(self, record: Record) -> str:
         """Return why these cannot be a record's predictions, as a clause; empty if they can.
 
@@ -48,14 +53,28 @@ class Predictions(NamedTuple):
         """
         if record.outcome is None:
             return "has predictions but no outcome"
-        if self.sha256() != record.outcome.predictions:
-            return "names other predictions"
-        images, classes = record.outcome.test_images, record.settings.classes
+        said = record.outcome.predictions, record.outcome.test_images
+        return self._misfit(record, *said, "")
+
+    def shift_misfit(self, record: Record, shift: str) -> str:
+        """Return why these cannot be a record's predictions of a further test set, as `misfit`."""
+        if record.outcome is None or shift not in record.outcome.shifts:
+            return f"has predictions of {shift} but no score on it"
+        said = record.outcome.shifts[shift]
+        if self.masked_sha256() != said.masked_predictions:
+            return f"names other masked predictions of {shift}"
+        return self._misfit(record, said.predictions, said.images, f" of {shift}")
+
+    def _misfit(self, record: Record, sha256: str, images: int, of: str) -> str:
+        if self.sha256() != sha256:
+            return f"names other predictions{of}"
+        classes = record.settings.classes
         if len(self.classes) != images:
-            return f"has {images:,} test images; {len(self.classes):,} were predicted"
-        for what, found in (("predicted classes", self.classes), ("labels", self.labels)):
+            return f"has {images:,} test images{of}; {len(self.classes):,} were predicted"
+        arrays = {"predicted classes": self.classes, "labels": self.labels, "masked": self.masked}
+        for what, found in arrays.items():
             if found is not None and not 0 <= found.min() <= found.max() < classes:
-                return f"has {classes} classes; {what} are from {found.min()} to {found.max()}"
+                return f"has {classes} classes; {what}{of} are from {found.min()} to {found.max()}"
         return ""
 
     def to_bytes(self) -> bytes:
@@ -64,6 +83,8 @@ class Predictions(NamedTuple):
         arrays: dict[str, Any] = {"classes": self.classes}
         if self.labels is not None:
             arrays["labels"] = self.labels
+        if self.masked is not None:
+            arrays["masked"] = self.masked
         np.savez_compressed(stream, **arrays)
         return stream.getvalue()
 
@@ -90,14 +111,17 @@ def _parse(content: bytes) -> Predictions:
         raise ValueError(f"{' and '.join(MEMBERS)} were expected; it has many more members")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = archive.namelist()
-        if sorted(names) not in ([*MEMBERS[:1]], [*MEMBERS]):
+        if sorted(names) not in [[*MEMBERS[:count]] for count in range(1, len(MEMBERS) + 1)]:
             shown = ascii(", ".join(names[:3]))
             raise ValueError(f"{' and '.join(MEMBERS)} were expected; its members are {shown}")
         found = {name: _parse_array(_read_member(archive, name), name) for name in names}
-    classes, labels = found[MEMBERS[0]], found.get(MEMBERS[1])
+    classes, labels, masked = (found.get(name) for name in MEMBERS)
+    assert classes is not None
     if labels is not None and len(labels) != len(classes):
         raise ValueError(f"it has {len(classes):,} predicted classes and {len(labels):,} labels")
-    return Predictions(classes, labels)
+    if masked is not None and len(masked) != len(classes):
+        raise ValueError(f"it has {len(classes):,} predicted classes and {len(masked):,} masked")
+    return Predictions(classes, labels, masked)
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:

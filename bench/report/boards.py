@@ -6,6 +6,9 @@ from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from bench.config.shots import dataset_name
 from bench.config.suite import Suite
 from bench.records import description, schema
 from bench.records.schema import Settings
@@ -26,11 +29,18 @@ class Comparison:
     """The complete rows of a board compared over its tasks."""
 
     rows: Sequence[MethodRow]
+    clusters: Sequence[Sequence[int]] = ()  # tasks, by number, that count as one; empty: each does
 
     @cached_property
     def table(self) -> Floats:
-        """Accuracy in percent, mean over seeds, (T, K)."""
-        return accuracy_table(self.rows)
+        """Accuracy in percent, mean over seeds, (T, K); of few-shot tasks, one line a data set."""
+        return self._per_cluster(accuracy_table(self.rows))
+
+    def _per_cluster(self, values: Floats) -> Floats:
+        """Return the means of `values` (T, ...) over the tasks that count as one."""
+        if not self.clusters:
+            return values
+        return np.stack([values[list(cluster)].mean(axis=0) for cluster in self.clusters])
 
     @cached_property
     def p(self) -> Floats:
@@ -49,7 +59,7 @@ class Comparison:
 
     def interval(self, row: MethodRow) -> tuple[float, float]:
         """Return the interval of the row's mean over tasks, in percent."""
-        return statistics.bootstrap_interval(row.accuracies)
+        return statistics.bootstrap_interval(self._per_cluster(row.accuracies))
 
     def interval_to_first(self, i: int) -> tuple[float, float]:
         """Return the interval of the i-th row's mean less the first row's, over the same tasks."""
@@ -63,9 +73,11 @@ class Comparison:
         pairs = methods * (methods - 1) // 2
         found = int((self.p < SIGNIFICANCE_LEVEL).sum() // 2)
         least = min(1.0, pairs * statistics.smallest_p(tasks))
-        cannot = f"; over {tasks} tasks the smallest that could be is {least:.2g}"
+        units = "data sets" if self.clusters else "tasks"
+        cannot = f"; over {tasks} {units} the smallest that could be is {least:.2g}"
         return (
-            f"Ranks are shared where a difference is not significant (Wilcoxon over tasks, Holm): "
+            "Ranks are shared where a difference is not significant "
+            f"(Wilcoxon over {units}, Holm): "
             f"{found} of {pairs} pairs have a corrected p below {SIGNIFICANCE_LEVEL}"
             f"{cannot if least >= SIGNIFICANCE_LEVEL else ''}.{self._power()}"
         )
@@ -110,6 +122,8 @@ class Board:
     records: int
     is_built_in: bool = False  # all tasks of the suite come with the project
     costs: MethodCosts = field(default_factory=MethodCosts)
+    # few-shot task -> its shots and the number of its list
+    draws: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def tasks(self) -> list[str]:
@@ -199,10 +213,13 @@ def _ambiguous_splits(part: "pd.DataFrame") -> dict[str, str]:
     """Return the data of the part's ambiguous tasks, by task: digest and classes."""
     found = part[part["ambiguous"]].drop_duplicates("task").sort_values("task")
     data = zip(found["task"], found["split"], found["classes"], strict=True)
-    return {
-        task: f"{split.rpartition(':')[2][:12]} of {classes} classes"
-        for task, split, classes in data
-    }
+    return {task: f"{_short_digest(split)} of {classes} classes" for task, split, classes in data}
+
+
+def _short_digest(split: str) -> str:
+    """Return the first digits of a frame's split, and of its further test sets'."""
+    own, mark, shifts = split.rpartition(":")[2].partition("+")
+    return f"{own[:12]}{mark}{shifts[:12]}"
 
 
 def _distinguishing_settings(part: "pd.DataFrame") -> dict[str, Any]:
@@ -224,6 +241,7 @@ def _build_board(part: "pd.DataFrame", card: Suite | None, changed: str) -> Boar
         key=lambda row: (-row.means.over_tasks if row.means else 0.0, row.label),
     )
     run = set(part["task"])
+    draws = {r.settings.task: r.settings.few_shot for r in part["record"] if r.settings.few_shot}
     return Board(
         suite=settings.suite,
         suite_version=settings.suite_version,
@@ -237,12 +255,25 @@ def _build_board(part: "pd.DataFrame", card: Suite | None, changed: str) -> Boar
         splits=_ambiguous_splits(part),
         groups=groups,
         rows=complete,
-        comparison=Comparison(complete),
+        comparison=Comparison(complete, _clusters(groups, draws)),
         incomplete=[row for row in rows if not row.means],
         not_run=[task.name for task in card.task if task.name not in run] if card else [],
         records=len(part),
         is_built_in=card is not None and all(task.embedded for task in card.task),
+        draws=draws,
     )
+
+
+def _clusters(
+    groups: Mapping[str, Sequence[str]], draws: Mapping[str, Mapping[str, int]]
+) -> list[list[int]]:
+    """Return the tasks of each data set by number: its lists and shots are not independent."""
+    found: dict[str, list[int]] = {}
+    tasks = [task for listed in groups.values() for task in listed]
+    for number, task in enumerate(tasks):
+        if task in draws:
+            found.setdefault(dataset_name(task, draws[task]), []).append(number)
+    return list(found.values())
 
 
 def _task_groups(part: "pd.DataFrame", card: Suite | None) -> dict[str, list[str]]:

@@ -18,6 +18,7 @@ from bench.records.measurements import unreadable_measurements
 from bench.records.schema import TRIALS_DIR, Record
 from bench.records.store import RECORDS_DIR, FolderRecords, Store, read_folder, read_valid
 from bench.report import (
+    few_shots,
     figures,
     html,
     known_page,
@@ -25,6 +26,7 @@ from bench.report import (
     ledgers,
     paper_tables,
     paper_values,
+    shifts,
     tricks,
 )
 from bench.report.boards import Board, build_boards
@@ -162,7 +164,37 @@ def _render_all(found: FolderRecords, results: Path) -> FileContents:
         ),
     }
     written = {name: text.encode() for name, text in texts.items()}
-    return {**written, **pictures.files(), **_study_files(results, frame)}
+    return {
+        **written,
+        **pictures.files(),
+        **_few_shot_files(boards),
+        **_shift_files(boards, records),
+        **_study_files(results, frame),
+    }
+
+
+def _few_shot_files(boards: Sequence[Board]) -> FileContents:
+    """Return page, table and curves of few shots; where there are none, no such files."""
+    found = few_shots.few_shot_boards(boards)
+    names = [few_shots.PAGE, few_shots.TABLE, *few_shots.PICTURES.values()]
+    if not found:
+        return dict.fromkeys(names)
+    texts = few_shots.render_few_shots(found), few_shots.few_shots_csv(found)
+    return {
+        **{name: text.encode() for name, text in zip(names, texts, strict=False)},
+        **figures.draw_few_shots(found[0]),
+    }
+
+
+def _shift_files(boards: Sequence[Board], records: Sequence[Record]) -> FileContents:
+    """Return the page of further test sets; None, for no file, where no record has a score."""
+    names = shifts.PAGE, shifts.CSV, f"{shifts.PICTURE}.svg"
+    tables = shifts.shift_tables(boards, records)
+    if not tables:
+        return dict.fromkeys(names)
+    drawn = figures.draw_shifts(tables)
+    page = shifts.render_page(tables).encode()
+    return dict(zip(names, (page, shifts.render_csv(records).encode(), drawn), strict=True))
 
 
 def _tricks_page(results: Path, boards: Sequence[Board], frame: "pd.DataFrame") -> dict[str, str]:

@@ -28,6 +28,7 @@ from bench.utils.tables import csv_from_dicts
 LEADERBOARD_NOTICE = "<!-- made by `python -m bench report` from results/records; do not edit -->"
 MOST_TASK_COLUMNS = 5  # beside the means in one table
 NO_RECORDS = "There is no record yet; `python -m bench run` makes some."
+FEW_SHOTS = "By data set, shots and list: [few shots](few_shots.md)."
 EXPLANATION = (
     "Accuracy: top-1 percent on test after the last epoch, mean ± sample sd over seeds; "
     "params include the head; stored: an export of all that was trained, mean over tasks; "
@@ -102,6 +103,9 @@ def _complete_tables(board: Board) -> Iterator[str]:
         yield table_from_dicts(complete_lines(board))
         return
     yield table_from_dicts(complete_lines(board, with_tasks=False))
+    if board.draws:
+        yield FEW_SHOTS
+        return
     yield "### By task"
     yield table_from_dicts([{"method": row.label, **_task_columns(row)} for row in board.rows])
 
@@ -116,7 +120,7 @@ def complete_lines(board: Board, with_tasks: bool = True) -> list[dict[str, str]
             **_stored_column(board, row),
             **board.costs.columns(row.label),
             **(_task_columns(row) if with_tasks else {}),
-            **_mean_columns(row),
+            **_mean_columns(board, row),
             "trials": row.search.words,
             "seeds": str(len(row.seeds)),
             "init (s)": format_number(row.init_seconds, 2),
@@ -137,12 +141,15 @@ def _stored_column(board: Board, row: MethodRow) -> dict[str, str]:
     return {"stored (kB)": format_number(None if size is None else size / 1000, 1)}
 
 
-def _mean_columns(row: MethodRow) -> dict[str, str]:
-    """Return the means of a complete row; those of groups only where there are several."""
+def _mean_columns(board: Board, row: MethodRow) -> dict[str, str]:
+    """Return the means of a complete row; those of groups only where there are several.
+
+    Those of few-shot tasks, whose groups are the lists of each number of shots, have their page.
+    """
     if row.means is None:
         return {}
     over_tasks = {"mean over tasks": format_mean_sd(row.means.over_tasks, row.means.sd)}
-    if len(row.means.by_group) == 1:
+    if len(row.means.by_group) == 1 or board.draws:
         return over_tasks
     groups = {f"mean {group}": f"{mean:.2f}" for group, mean in row.means.by_group.items()}
     return {**groups, **over_tasks, "mean over groups": f"{row.means.over_groups:.2f}"}

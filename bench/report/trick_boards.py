@@ -147,10 +147,13 @@ def _between(before: Board, after: Board, column: str, words: str) -> Iterator[E
 
 
 def _comparable(boards: Iterable[Board]) -> Iterator[tuple[Board, list[MethodRow]]]:
-    """Yield each board with a pair of complete rows, and these."""
+    """Yield each board with a pair of complete rows, and these.
+
+    None of few shots: its tasks are lists of the same data sets, and no sample of tasks.
+    """
     for board in boards:
         rows = _complete(board)
-        if len(rows) >= FEWEST_METHODS:
+        if len(rows) >= FEWEST_METHODS and not board.draws:
             yield board, rows
 
 

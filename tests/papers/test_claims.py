@@ -14,7 +14,7 @@ from bench.utils.files import REPO_ROOT
 
 FOLDER = REPO_ROOT / "bench" / "papers"
 PAPERS = [path.parent.name for path in sorted(FOLDER.glob("*/claims.csv"))]
-SUITES = {name: load_suite(name) for name in ("fgvc", "vtab1k")}
+SUITES = {name: load_suite(name) for name in ("fgvc", "vtab1k", "fewshot")}
 MEAN, MEAN_OF_GROUPS = "mean over tasks", "mean over groups"
 HEADER = "table,label,method,fields,backbone,suite,on,metric,value,unit,provenance,gain"
 READMES = {f"{paper} (README)" for paper in ("biadapter2023", "vipamin2025")}  # of their code

@@ -6,12 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.report.boards import Board
+from bench.report.few_shots import PICTURES, FewShotBoard, curve_lines
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.papers.study import StudyFigure
     from bench.report.figures.style import RenderedFigure
+    from bench.report.shifts import ShiftTable
 
 THUMBNAIL = "[![{caption}]({name}.png)]({name}.svg)"
 TRUNCATION_NOTE = "\n\nThe picture shows the first {} of {} tables."
@@ -97,6 +99,24 @@ def _figure_specs() -> list[FigureSpec]:
             difference_to_full.draw,
         ),
     ]
+
+
+def draw_shifts(tables: Sequence["ShiftTable"]) -> bytes:
+    """Draw the accuracies on further test sets, as SVG."""
+    from bench.report.figures import shift_curves
+
+    return shift_curves.draw(tables).svg()
+
+
+def draw_few_shots(found: FewShotBoard) -> dict[str, bytes | None]:
+    """Return the curves of a few-shot board as files; None: no method has a value to draw."""
+    from bench.report.figures import few_shot_curves
+
+    points = curve_lines(found)
+    if not points:
+        return dict.fromkeys(PICTURES.values())
+    drawn = few_shot_curves.draw_few_shots(points, found.columns)
+    return {PICTURES["svg"]: drawn.svg(), PICTURES["png"]: drawn.png()}
 
 
 def draw_study(figure: "StudyFigure", summary: "pd.DataFrame") -> "RenderedFigure | None":

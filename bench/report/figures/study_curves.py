@@ -36,6 +36,7 @@ MARGINS = (0.62, 0.5, 0.15, 0.35)  # inches around the axes: left, bottom, right
 LINE_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # with them a family repeats its dashes later
 MAX_MARKED_POINTS = 12  # points of a curve, up to which each has a mark
+LOGARITHMIC = ("lr", "shots")  # what is tried by factors
 LineStyles = dict[str, dict[str, Any]]
 
 
@@ -85,10 +86,10 @@ def _draw(axes: Axes, part: pd.DataFrame, x: str, value: str, looks: LineStyles,
         axes.fill_between(
             curve[x], curve["low"], curve["high"], color=look["color"], alpha=0.15, lw=0
         )
-    if x == "lr":  # rates are tried by factors
+    if x in LOGARITHMIC:
         axes.set_xscale("log")
         tried = sorted(set(part[x]))
-        axes.set_xticks(tried, [f"{rate:g}" for rate in tried])
+        axes.set_xticks(tried, [f"{value:g}" for value in tried])
         axes.minorticks_off()
     axes.grid(color=GRID_COLOUR, linewidth=0.6)
     axes.set_axisbelow(True)
