@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from bench.config.loading import SUITES_DIR, card_names
 from bench.config.suite import Suite, load_suite
 from bench.papers import published_orders
+from bench.records import interpolations
 from bench.records.measurements import unreadable_measurements
 from bench.records.schema import TRIALS_DIR, Record
 from bench.records.store import RECORDS_DIR, FolderRecords, Store, read_folder, read_valid
 from bench.report import (
     figures,
     html,
+    interpolation_page,
     known_page,
     ledger_files,
     ledgers,
@@ -101,11 +103,13 @@ def regenerate(results: Path | str) -> RegeneratedFiles:
     """Write all that records give; remove pictures that have nothing to draw.
 
     That is the leaderboard, the statistics, the ledgers, the papers' known results, pictures and a
-    page; of papers' tables and claims, of studies and of tricks, those that are there already.
+    page; of papers' tables and claims, of studies, of tricks and of interpolated scores, those that
+    are there already.
     """
     results = Path(results)
     found = read_folder(Store(results))
-    problems = [*found.problems, *unreadable_measurements(results)]
+    scores = interpolations.unreadable(results)
+    problems = [*found.problems, *unreadable_measurements(results), *scores]
     return RegeneratedFiles(write_files(results, _render_all(found, results)), problems)
 
 
@@ -161,7 +165,8 @@ def _render_all(found: FolderRecords, results: Path) -> FileContents:
         ),
     }
     written = {name: text.encode() for name, text in texts.items()}
-    return {**written, **pictures.files(), **_study_files(results, frame)}
+    drawn = {**pictures.files(), **interpolation_page.render_all(results)}
+    return {**written, **drawn, **_study_files(results, frame)}
 
 
 def _tricks_page(results: Path, boards: Sequence[Board], frame: "pd.DataFrame") -> dict[str, str]:
