@@ -1,10 +1,11 @@
 """Suite cards: tasks, their splits and labels; and the cards of the sources they come from."""
 
 from collections import Counter
-from dataclasses import field
+from collections.abc import Iterable
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from pydantic.dataclasses import dataclass
 
@@ -30,6 +31,7 @@ from bench.config.loading import SUITES_DIR, load_card
 from bench.records.schema import STRICT
 from bench.utils.errors import unknown_name
 
+T = TypeVar("T", int, str)
 Split = Literal["train", "val", "trainval", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 DISJOINT_SPLITS: tuple[Split, ...] = ("train", "val", "test")  # trainval is the first two
@@ -105,10 +107,67 @@ class Task:
         default_factory=dict
     )  # classes present in a split, if known
     repeats: Flag = False  # published with test images that repeat training images
+    shifts: list[Name] = field(default_factory=list)  # further test sets, by their names
 
     def __post_init__(self) -> None:
         if self.source and (not self.label or not (self.ranks or self.members or self.shares)):
             raise ValueError("a source needs a label, and ranks, members or shares")
+
+
+@dataclass(frozen=True, config=STRICT)
+class Shift:
+    """A further test set of some tasks, from another distribution; nothing is trained on it."""
+
+    name: Name
+    title: Line = ""
+    classes: list[Count] | None = None  # that scores are masked to; None: all of the task's
+    drawn: Line = ""  # of bench.data.drawn.shifts: the task's own test images, changed
+    strengths: list[Count] = field(default_factory=list)  # of what is drawn: a set for each
+    folder: InnerPath = ""  # this and the rest: as of a task, of data on disk
+    images: InnerPath = ""
+    counts: list[Count] = field(default_factory=list)
+    source: InnerPath = ""
+    label: LabelRule | None = None
+    keys: dict[Line, SourceKeys] = field(default_factory=dict)
+    ranks: HashRange | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.drawn) != bool(self.strengths):
+            raise ValueError(f"the shift {self.name!r} needs drawn and strengths, or neither")
+        if self.drawn and (self.source or self.folder):
+            raise ValueError(f"the shift {self.name!r} is drawn, so it has no folder and no source")
+        if self.classes == []:
+            raise ValueError(f"the shift {self.name!r} has an empty list of classes: leave it out")
+        if again := repeated(self.classes or []) or repeated(self.strengths):
+            raise ValueError(f"the shift {self.name!r} names {again[0]} twice")
+
+    def expanded(self) -> "list[Shift]":
+        """Return the test sets: one, or ``<name>_<strength>`` for each strength."""
+        if not self.drawn:
+            return [self]
+        return [replace(self, name=f"{self.name}_{n}", strengths=[n]) for n in self.strengths]
+
+    def as_task(self, task: Task) -> Task:
+        """Return the task that has this set as its test split, with the classes of `task`."""
+        return Task(
+            name=self.name,
+            group=task.group,
+            classes=task.classes,
+            title=self.title,
+            folder=self.folder,
+            images=self.images,
+            counts={"test": self.counts} if self.counts else {},
+            source=self.source,
+            label=self.label,
+            keys=self.keys,
+            ranks={"test": self.ranks} if self.ranks else {},
+            present={"test": len(self.classes)} if self.classes and self.source else {},
+        )
+
+
+def repeated(values: Iterable[T]) -> list[T]:
+    """Return the values that occur more than once, sorted."""
+    return sorted(value for value, count in Counter(values).items() if count > 1)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -140,13 +199,12 @@ class Suite:
     folder: InnerPath = ""  # in the data root
     home: Text = ""  # where to get the data, for messages about missing data
     lists: dict[Split, list[InnerPath]] = field(default_factory=dict)  # list files of each split
+    shift: list[Shift] = field(default_factory=list)  # further test sets, which tasks name
 
     def __post_init__(self) -> None:
-        twice = sorted(
-            name for name, n in Counter(task.name for task in self.task).items() if n > 1
-        )
-        if twice:
+        if twice := repeated(task.name for task in self.task):
             raise ValueError(f"the task {twice[0]!r} stands twice")
+        self._check_shifts()
         absent = [split for split in ("trainval", "test") if not self.lists.get(split)]
         if absent and not all(task.embedded or task.source for task in self.task):
             raise ValueError(f"lists names no file for {absent[0]}")
@@ -161,9 +219,52 @@ class Suite:
             raise unknown_name(f"task of suite {self.name!r}", name, self._by_name)
         return self._by_name[name]
 
+    def shifts_of(self, task: Task) -> list[Shift]:
+        """Return the further test sets of a task, in the order that it names them."""
+        known = {shift.name: shift for shift in self.shift}
+        return [one for name in task.shifts for one in known[name].expanded()]
+
+    def prepared_tasks(self) -> list[Task]:
+        """Return the tasks, and each shift on disk as a task that has a test split alone."""
+        shifts = {
+            shift.name: shift.as_task(task)
+            for task in self.task
+            for shift in self.shifts_of(task)
+            if not shift.drawn
+        }
+        return [*self.task, *shifts.values()]
+
+    def _check_shifts(self) -> None:
+        """Raise `ValueError` for shifts that no task could be scored on."""
+        every = [one.name for shift in self.shift for one in shift.expanded()]
+        if twice := repeated([*every, *{task.name for task in self.task}]):
+            raise ValueError(f"the shift {twice[0]!r} stands twice, or has the name of a task")
+        known = {shift.name: shift for shift in self.shift}
+        for task in self.task:
+            for name in task.shifts:
+                if name not in known:
+                    raise ValueError(str(unknown_name(f"shift of task {task.name!r}", name, known)))
+                _check_shift(task, known[name], self.lists)
+
     @cached_property
     def _by_name(self) -> dict[str, Task]:
         return {task.name: task for task in self.task}
+
+
+def _check_shift(task: Task, shift: Shift, lists: dict[Split, list[InnerPath]]) -> None:
+    """Raise `ValueError` for a shift that does not suit a task that names it."""
+    beyond = [number for number in shift.classes or [] if number >= task.classes]
+    if beyond:
+        raise ValueError(
+            f"the shift {shift.name!r} names class {beyond[0]}; task {task.name!r} has classes 0 "
+            f"to {task.classes - 1}"
+        )
+    if shift.drawn and not task.embedded:
+        raise ValueError(
+            f"the shift {shift.name!r} is drawn, which suits embedded tasks; {task.name!r} is none"
+        )
+    if not (shift.drawn or shift.source or lists.get("test")):
+        raise ValueError(f"the shift {shift.name!r} needs drawn, a source, or the suite's lists")
 
 
 def load_suite(name: str) -> Suite:

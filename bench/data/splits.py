@@ -15,7 +15,7 @@ from bench.config.suite import Split, Suite, Task
 from bench.data import embedded, image_files, images, locations, prepared
 from bench.data.prepared import SplitEntry
 from bench.utils.errors import UserError
-from bench.utils.files import open_regular_file, read_regular_file, sha256_of_files
+from bench.utils.files import open_regular_file, read_regular_file, run_once, sha256_of_files
 
 CERTIFICATE_IMAGES = 16  # images of a split whose decoded pixels enter its certificate
 MAX_CHECKED_IMAGES = 20_000  # image files of a split that are opened before training
@@ -164,6 +164,13 @@ def fingerprint(examples: Examples, folder: Path | None = None) -> str:
     for name, sha256 in zip(examples.names, bytes_, strict=True):
         found.update(f"{name} {sha256}\n".encode(*NAMES))
     return found.hexdigest()[:16]
+
+
+def checked_digest(examples: Examples, folder: Path | None) -> str:
+    """Return a split's fingerprint; its images are looked into once per fingerprint."""
+    found = fingerprint(examples, folder)
+    run_once("image-files", found, lambda: require_images(examples))
+    return found
 
 
 def certificate(examples: Examples) -> str:

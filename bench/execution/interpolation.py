@@ -12,65 +12,61 @@ from pathlib import Path
 import torch
 
 from bench.config.recipe import LINEAR_PROBE
-from bench.data.splits import Examples
 from bench.execution import export, selection
 from bench.execution.request import FINAL_SPLITS, TRIAL_SPLITS, Request, request_from_json
 from bench.models import backbones, compatibility, interpolation, weight_files
-from bench.models.interpolation import ModelPath, State
+from bench.models.interpolation import State
 from bench.records import schema
 from bench.records.interpolations import Along, Interpolation, Kind, SetScores
 from bench.records.schema import Record
 from bench.training import runner, trainer
 from bench.training.callbacks import EpochState
-from bench.training.cell import Cell, load_split, make_loader
+from bench.training.cell import Cell
 from bench.training.feature_cache import FeatureCache
+from bench.training.scored_sets import ScoredSet, scored_sets
 from bench.utils.errors import UserError
 from methods import Unsupported
 from methods.shared.base import Model
 
 # Of the images of a set: folding a method into the weights, and another order of sums, round.
 ROUNDING = {"fp32": 0.002, "bf16": 0.01}
+ENDS = {0.0: "the start of its training", 1.0: "the end of its training, or its record"}
+KINDS: dict[str, Kind] = {"val": "validation", "test": "test"}
 OTHER: dict[Along, Along] = {"weights": "scale", "scale": "weights"}
 
 
-@dataclass(frozen=True)
-class ScoredImages:
-    """A set of images that the models are scored on."""
-
-    name: str
-    kind: Kind
-    examples: Examples
-
-
 class Scorer:
-    """Scores models on sets of images, which are read once."""
+    """Scores models on the sets of a cell, whose images are read once."""
 
-    def __init__(self, cell: Cell, sets: Sequence[ScoredImages], device: torch.device):
-        self.sets, self._device = sets, device
-        self._precision = cell.settings.recipe["precision"]
-        loaders = [make_loader(cell, one.examples, cell.views.test, device) for one in sets]
-        self._batches = {
-            one.name: FeatureCache(loader, self._precision, passes=1)
-            for one, loader in zip(sets, loaders, strict=True)
-        }
+    def __init__(self, cell: Cell, device: torch.device):
+        self.sets = list(scored_sets(cell, device, (cell.eval_split,)))
+        self.precision, self._device = cell.settings.recipe["precision"], device
 
-    def accuracy(self, model: Model, name: str) -> float:
-        """Return the accuracy on a set in percent; draws no random number of the training's."""
+    def accuracy(self, model: Model, scored: ScoredSet) -> float:
+        """Return the accuracy on a set in percent, of a masked one among its classes.
+
+        Draws no random number of the training's.
+        """
+        batches = FeatureCache(scored.loader, self.precision, passes=1)
         with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
-            return trainer.evaluate(model, self._batches[name], self._precision).accuracy
+            if scored.classes is None:
+                return trainer.evaluate(model, batches, self.precision).accuracy
+            _, masked = trainer.evaluate_masked(model, batches, self.precision, scored.classes)
+            return masked.accuracy
 
 
 @dataclass
 class Start:
-    """A callback that notes the model before the first epoch: its tensors, and its accuracy."""
+    """A callback that notes the model before the first epoch: its tensors, and its accuracies."""
 
     scorer: Scorer
-    set_name: str
 
     def __call__(self, observed: EpochState) -> None:
         if observed.epoch == 0:
             self.state: State = interpolation.copied_state(observed.model)
-            self.accuracy = self.scorer.accuracy(observed.model, self.set_name)
+            self.accuracies = [
+                self.scorer.accuracy(observed.model, one) for one in self.scorer.sets
+            ]
 
 
 def interpolable_cell(record: Record, along: Along, root: Path, device: str) -> Cell:
@@ -141,16 +137,14 @@ def interpolate(
     the start of the training and the record, or if a model has scores that are not finite.
     """
     assert record.outcome is not None
-    alphas = sorted({0.0, 1.0, *alphas})
+    alphas, outcome = sorted({0.0, 1.0, *alphas}), record.outcome
+    recorded = [outcome.accuracy, *(outcome.shifts[one.name].score for one in cell.shifts)]
     scores: list[SetScores] = []
-    for (learnt, scored), sets, recorded in (
-        (TRIAL_SPLITS, validation_sets(cell), None),
-        (FINAL_SPLITS, test_sets(cell), record.outcome.accuracy),
-    ):
+    for (learnt, scored), known in ((TRIAL_SPLITS, []), (FINAL_SPLITS, recorded)):
         announce(f"training on {learnt}, then {len(alphas)} models are scored on each set")
         one = replace(cell, train_split=learnt, eval_split=scored)
         try:
-            scores += _score(one, sets, alphas, along, device, recorded)
+            scores += _score(one, alphas, along, device, known)
         except (Unsupported, trainer.Diverged) as error:
             raise UserError(f"cell {record.cell} cannot be interpolated: {error}") from None
     s = record.settings
@@ -159,56 +153,42 @@ def interpolate(
     )
 
 
-def validation_sets(cell: Cell) -> list[ScoredImages]:
-    """Return the set that alpha is chosen on."""
-    return [ScoredImages("val", "validation", load_split(cell, "val"))]
-
-
-def test_sets(cell: Cell) -> list[ScoredImages]:
-    """Return the sets that are reported, the task's own test set first."""
-    return [ScoredImages("test", "test", load_split(cell, "test"))]
-
-
 def _score(
     cell: Cell,
-    sets: Sequence[ScoredImages],
     alphas: Sequence[float],
     along: Along,
     device: torch.device,
-    recorded: float | None,
+    recorded: Sequence[float],
 ) -> list[SetScores]:
-    """Train the cell and score its path; the first set is the one that it is evaluated on."""
-    scorer, own = Scorer(cell, sets, device), sets[0]
-    path, start, end = _train(cell, along, device, Start(scorer, own.name))
-    precision = cell.settings.recipe["precision"]
-    if recorded is not None:
-        _require_equal("trained again, the cell", end, recorded, "its record", own, precision)
-    found = [[scorer.accuracy(model, one.name) for one in sets] for model in map(path.at, alphas)]
-    for alpha, accuracy, what in ((0.0, start, "the start"), (1.0, end, "the end of training")):
-        here = found[alphas.index(alpha)][0]
-        _require_equal(f"the model at alpha = {alpha:g}", here, accuracy, what, own, precision)
-    by_set = zip(sets, zip(*found, strict=True), strict=True)
-    return [SetScores(one.name, one.kind, len(one.examples), [*those]) for one, those in by_set]
+    """Train the cell and score its path on each of its sets; `recorded` are those of its end.
 
-
-def _train(
-    cell: Cell, along: Along, device: torch.device, start: Start
-) -> tuple[ModelPath, float, float]:
-    """Train the cell; return its path, and the accuracies of its start and of its end."""
+    Without any, the end is held to what the training itself scored.
+    """
+    scorer = Scorer(cell, device)
+    start = Start(scorer)
     trained = runner.train(cell, device, lambda *_: None, callback=start)
+    ends = recorded or [trained.monitor.evaluations[cell.recipe.epochs].accuracy]
     make_path = interpolation.PATHS[along]
     path = make_path(trained.model, start.state, trained.backbone_tensor_ids)
-    return path, start.accuracy, trained.monitor.evaluations[cell.recipe.epochs].accuracy
+    found: list[SetScores] = []
+    table = [[scorer.accuracy(model, one) for one in scorer.sets] for model in map(path.at, alphas)]
+    for one, accuracies in zip(scorer.sets, zip(*table, strict=True), strict=True):
+        kind: Kind = KINDS.get(one.name, "shift")
+        found.append(SetScores(one.name, kind, len(one.loader.examples), [*accuracies]))
+    for alpha, known in ((0.0, start.accuracies), (1.0, ends)):
+        for scores, accuracy in zip(found, known, strict=True):
+            _require_equal(scores, alphas.index(alpha), accuracy, alpha, scorer.precision)
+    return found
 
 
 def _require_equal(
-    what: str, found: float, expected: float, whose: str, images: ScoredImages, precision: str
+    scores: SetScores, index: int, expected: float, alpha: float, precision: str
 ) -> None:
-    """Raise `UserError` for accuracies that differ by more than rounding explains."""
-    count = len(images.examples)
-    allowed = max(1.0, ROUNDING[precision] * count)  # images
-    if abs(found - expected) * count > 100 * allowed + 1e-6:
+    """Raise `UserError` where the path's end is not what it should be, up to rounding."""
+    found, images = scores.accuracies[index], scores.images
+    allowed = max(1.0, ROUNDING[precision] * images)
+    if abs(found - expected) * images > 100 * allowed + 1e-6:
         raise UserError(
-            f"{what} scores {found:.2f} % on {images.name}, and {whose} says {expected:.2f} %: "
-            "nothing was written"
+            f"at alpha = {alpha:g} the model scores {found:.2f} % on {scores.name}; "
+            f"{expected:.2f} % was expected, of {ENDS[alpha]}: nothing was written"
         )

@@ -170,6 +170,7 @@ class ResolvedRequest:
             fields={**own, **({PROMPTS_FROM: source.name} if source else {})},
             seed=seed,
             start_split=self.data(source, splits_of(at)).train_digest if source else "",
+            shifts=self.data(task, splits_of(at)).shifts,
         )
 
     def _shared_settings(self, card: str, name: str, at: SearchPoint | None) -> dict[str, Any]:
@@ -240,7 +241,8 @@ def resolve_request(request: Request) -> ResolvedRequest:
     selection.require_overrides_used(recipe, overrides, built)
     tasks = _select_tasks(suite, selected.tasks)
     source = selection.prompt_source(suite, overrides)
-    selection.require_present(suite, _used_tasks(suite, tasks, source), request)
+    used = _used_tasks(suite, tasks, source)
+    selection.require_present(suite, [*used, *_shift_tasks(suite, tasks)], request)
     return ResolvedRequest(
         request=request,
         suite=suite,
@@ -277,6 +279,12 @@ def splits_of(at: SearchPoint | None) -> SplitPair:
 def _select_tasks(suite: Suite, names: list[str]) -> list[Task]:
     selected = {suite.find(name).name for name in names}
     return [task for task in suite.task if not selected or task.name in selected]
+
+
+def _shift_tasks(suite: Suite, tasks: list[Task]) -> list[Task]:
+    """Return the further test sets on disk as tasks, each once."""
+    every = ((task, shift) for task in tasks for shift in suite.shifts_of(task))
+    return list({s.name: s.as_task(task) for task, s in every if not s.drawn}.values())
 
 
 def _used_tasks(suite: Suite, tasks: list[Task], source: Task | None) -> list[Task]:

@@ -7,7 +7,7 @@ another task's images; data are checked for presence, split lists and content.
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import MappingProxyType
@@ -26,13 +26,11 @@ from bench.config.overrides import (
 )
 from bench.config.recipe import Recipe, load_recipe
 from bench.config.suite import Selection, Split, Suite, Task, load_suite
-from bench.data import locations, prepared
-from bench.data.splits import Examples, fingerprint, load_split, require_images
+from bench.data import locations, prepared, splits
 from bench.execution.request import Request
-from bench.prepare import folder_check
+from bench.prepare import folder_check, shift_check
 from bench.records.entries import MAX_IMAGES
 from bench.records.schema import PROMPTS_FROM
-from bench.utils import files
 from bench.utils.errors import UserError, first_line, unknown_name
 from bench.utils.files import read_regular_file
 from bench.utils.names import shorten
@@ -235,6 +233,7 @@ class CheckedData:
 
     digest: str  # "<variant>:<training split's>-<evaluation split's>", as recorded
     warnings: tuple[str, ...]
+    shifts: dict[str, str] = field(default_factory=dict)  # of each further test set, if scored
 
     @property
     def train_digest(self) -> str:
@@ -266,7 +265,7 @@ def check_data(suite: Suite, task: Task, pair: SplitPair, request: Request) -> C
     place = None if task.embedded else locations.find(suite, task, root, variant)
     if place and not place.variant:
         _require_split_lists(suite, pair)
-    train, evaluation = (load_split(suite, task, split, root, variant) for split in pair)
+    train, evaluation = (splits.load_split(suite, task, split, root, variant) for split in pair)
     if len(evaluation) > MAX_IMAGES:
         raise UserError(
             f"the split {pair[1]} of {task.name} has {len(evaluation):,} images; {MAX_IMAGES:,} is "
@@ -278,8 +277,13 @@ def check_data(suite: Suite, task: Task, pair: SplitPair, request: Request) -> C
     read = place.variant if place else recompressed
     mark = f"{read}:" if read else ""
     folder = place.folder if place else None
-    digest = f"{mark}{_split_digest(train, folder)}-{_split_digest(evaluation, folder)}"
-    return CheckedData(digest, tuple(warnings))
+    first, second = (splits.checked_digest(part, folder) for part in (train, evaluation))
+    digest = f"{mark}{first}-{second}"
+    if pair[1] != "test":
+        return CheckedData(digest, tuple(warnings))
+    trained = shift_check.image_hashes(train, folder)
+    found = shift_check.check_shifts(suite, task, trained, root, variant, request.suite)
+    return CheckedData(digest, (*warnings, *found.warnings), found.digests)
 
 
 def _require_split_lists(suite: Suite, pair: SplitPair) -> None:
@@ -290,10 +294,3 @@ def _require_split_lists(suite: Suite, pair: SplitPair) -> None:
             f"suite {suite.name!r} has no list of {absent[0]}, which trials need: add it to "
             "the lists of its card, or say --no-tune"
         )
-
-
-def _split_digest(examples: Examples, folder: Path | None) -> str:
-    """Return a split's fingerprint; its images are looked into once per fingerprint."""
-    found = fingerprint(examples, folder)
-    files.run_once("image-files", found, lambda: require_images(examples))
-    return found

@@ -21,17 +21,18 @@ from bench.utils.files import read_regular_file
 
 MAX_FILE_BYTES = 2**23  # two arrays of MAX_IMAGES take 4 MB before compression
 MAX_HEADER_BYTES = 512  # of an array; numpy writes 128
-MEMBERS = ("classes.npy", "labels.npy")
+MEMBERS = ("classes.npy", "labels.npy", "masked.npy")
 ENTRY_MARK, MAX_ENTRY_MARKS = b"PK\x01\x02", 100  # compressed bytes hold a mark or two by chance
 ENCRYPTED = 0x1  # of a member's flags
 DTYPE = np.dtype("<i2")
 
 
 class Predictions(NamedTuple):
-    """The predicted classes of the test images, (N,), and their labels, (N,)."""
+    """The predicted classes of the images of a test set, (N,), and their labels, (N,)."""
 
     classes: NDArray[np.int16]
     labels: NDArray[np.int16] | None  # None: an early file without labels
+    masked: NDArray[np.int16] | None = None  # predicted among the classes of a mask, (N,)
 
     def correct(self) -> NDArray[np.bool_] | None:
         """Return which predictions are correct, (N,), or None without labels."""
@@ -40,6 +41,10 @@ class Predictions(NamedTuple):
     def sha256(self) -> str:
         """Hash the predicted classes, as the record names them."""
         return hashlib.sha256(self.classes.tobytes()).hexdigest()
+
+    def masked_sha256(self) -> str:
+        """Hash the classes predicted among a mask's; empty if there is no mask."""
+        return "" if self.masked is None else hashlib.sha256(self.masked.tobytes()).hexdigest()
 
     def misfit(self, record: Record) -> str:
         """Return why these cannot be a record's predictions, as a clause; empty if they can.
@@ -64,6 +69,8 @@ class Predictions(NamedTuple):
         arrays: dict[str, Any] = {"classes": self.classes}
         if self.labels is not None:
             arrays["labels"] = self.labels
+        if self.masked is not None:
+            arrays["masked"] = self.masked
         np.savez_compressed(stream, **arrays)
         return stream.getvalue()
 
@@ -90,14 +97,17 @@ def _parse(content: bytes) -> Predictions:
         raise ValueError(f"{' and '.join(MEMBERS)} were expected; it has many more members")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = archive.namelist()
-        if sorted(names) not in ([*MEMBERS[:1]], [*MEMBERS]):
+        if sorted(names) not in [[*MEMBERS[:count]] for count in range(1, len(MEMBERS) + 1)]:
             shown = ascii(", ".join(names[:3]))
             raise ValueError(f"{' and '.join(MEMBERS)} were expected; its members are {shown}")
         found = {name: _parse_array(_read_member(archive, name), name) for name in names}
-    classes, labels = found[MEMBERS[0]], found.get(MEMBERS[1])
+    classes, labels, masked = (found.get(name) for name in MEMBERS)
+    assert classes is not None
     if labels is not None and len(labels) != len(classes):
         raise ValueError(f"it has {len(classes):,} predicted classes and {len(labels):,} labels")
-    return Predictions(classes, labels)
+    if masked is not None and len(masked) != len(classes):
+        raise ValueError(f"it has {len(classes):,} predicted classes and {len(masked):,} masked")
+    return Predictions(classes, labels, masked)
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:

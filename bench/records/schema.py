@@ -49,6 +49,9 @@ class Settings:
     code: entries.CodeHash = (
         ""  # of a plug-in's method: the sha256 of its source, after name and version
     )
+    shifts: dict[entries.Name, entries.SplitName] = field(
+        default_factory=dict
+    )  # "<variant>:<digest>" of each further test set, and "-<digest>" of the classes of a mask
 
     @property
     def variant(self) -> str:
@@ -61,9 +64,9 @@ class Settings:
         return self.split, self.classes
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as recorded: empty `start_split` and `code` are left out."""
+        """Return the settings as recorded: empty entries that early records lack are left out."""
         plain = {name: getattr(self, name) for name in SETTINGS_NAMES}  # asdict copies: far slower
-        return {k: v for k, v in plain.items() if v or k not in ("start_split", "code")}
+        return {k: v for k, v in plain.items() if v or k not in LATER_SETTINGS}
 
     def digest(self) -> str:
         """Return the cell's name: 16 hex digits of the settings' hash, in any order of fields."""
@@ -72,6 +75,23 @@ class Settings:
 
 
 SETTINGS_NAMES = tuple(f.name for f in fields(Settings))
+LATER_SETTINGS = ("start_split", "code", "shifts")
+
+
+@dataclass(frozen=True, config=STRICT)
+class ShiftScore:
+    """The scores of a cell on a further test set, after the last epoch."""
+
+    accuracy: entries.Percent  # top-1 over all classes of the task
+    images: entries.Images
+    predictions: entries.HashOrEmpty  # sha256 of the predicted classes
+    masked_accuracy: entries.Percent | None = None  # among the mask's classes; None: no mask
+    masked_predictions: entries.HashOrEmpty = ""
+
+    @property
+    def score(self) -> float:
+        """The accuracy that tables show: among the classes that the set has."""
+        return self.accuracy if self.masked_accuracy is None else self.masked_accuracy
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -95,6 +115,7 @@ class Outcome:
         ""  # sha256 of the predicted classes, which have a file of their own
     )
     stored_bytes: entries.Bytes | None = None  # of what `export` writes; early records have none
+    shifts: dict[entries.Name, ShiftScore] = field(default_factory=dict)  # by their sets' names
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -182,7 +203,26 @@ def _odd_outcome(record: Record, found: Outcome) -> str:
     best = scored.get(str(found.best_epoch))
     if best != found.best_epoch_accuracy or best != max(scored.values()):
         return f"has best epoch {found.best_epoch}, which is not the best of those scored"
+    return _odd_shifts(record.settings, found)
+
+
+def _odd_shifts(settings: Settings, found: Outcome) -> str:
+    """Return what the scores on further test sets contradict."""
+    if unlike := sorted(settings.shifts.keys() ^ found.shifts.keys()):
+        return f"has either a score on {unlike[0]} or its digest; both were expected"
+    for name, one in found.shifts.items():
+        if (one.masked_accuracy is not None) != is_masked(settings.shifts[name]):
+            return f"has a masked accuracy on {name} where its digest names no mask, or none"
+        if one.score < one.accuracy:
+            return (
+                f"has masked accuracy {one.score} on {name}, below {one.accuracy} over all classes"
+            )
     return ""
+
+
+def is_masked(digest: str) -> bool:
+    """Return whether the digest of a further test set names the classes of a mask."""
+    return "-" in digest.rpartition(":")[2]
 
 
 GridPoint = dict[str, Any]  # learning rate, weight decay, and fields of the method

@@ -25,8 +25,9 @@ def record_to_json(record: Record) -> bytes:
     whole = {**asdict(record), "settings": settings.to_json(), "cell": settings.digest()}
     if not record.evidence:
         del whole["evidence"]
-    if record.outcome and record.outcome.stored_bytes is None:
-        del whole["outcome"]["stored_bytes"]
+    for name in ("stored_bytes", "shifts"):  # which early records lack
+        if record.outcome and getattr(record.outcome, name) in (None, {}):
+            del whole["outcome"][name]
     whole["environment"] = _plain_values(record.environment)
     whole["remark"] = _plain_text(record.remark)[:MAX_MESSAGE]
     if failure := whole["failure"]:

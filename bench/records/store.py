@@ -50,9 +50,10 @@ class Store:
         name = f"{method}-seed{s.seed}-{cell or s.digest()}.json"
         return self.root.joinpath(RECORDS_DIR, *parts, name)
 
-    def predictions_path(self, settings: Settings) -> Path:
-        """Return the path of the cell's predicted classes."""
-        return self.root / PREDICTIONS_DIR / f"{settings.digest()}.npz"
+    def predictions_path(self, settings: Settings, shift: str = "") -> Path:
+        """Return the path of the cell's predicted classes of test, or of a further test set."""
+        name = f"{settings.digest()}-{_safe_path_part(shift)}" if shift else settings.digest()
+        return self.root / PREDICTIONS_DIR / f"{name}.npz"
 
     def find(self, settings: Settings) -> Record | None:
         """Return the cell's record, or None if there is no valid one.
@@ -80,19 +81,19 @@ class Store:
         write_atomically(path, serialising.record_to_json(record))
         return path
 
-    def read_predictions(self, settings: Settings) -> Predictions | None:
-        """Read the cell's predictions, or return None if there are none.
+    def read_predictions(self, settings: Settings, shift: str = "") -> Predictions | None:
+        """Read the cell's predictions of test, or of a further test set; None if there are none.
 
         Raises `UserError` as `predictions.read_predictions` does, and for a folder that leads out
         of the results folder.
         """
-        path = self.predictions_path(settings)
+        path = self.predictions_path(settings, shift)
         folders.require_inside(self.root, path)
         return predictions.read_predictions(path)
 
-    def write_predictions(self, settings: Settings, found: Predictions) -> Path:
-        """Write the cell's predictions atomically."""
-        path = self.predictions_path(settings)
+    def write_predictions(self, settings: Settings, found: Predictions, shift: str = "") -> Path:
+        """Write the cell's predictions of test, or of a further test set, atomically."""
+        path = self.predictions_path(settings, shift)
         self.require_there()
         folders.require_inside(self.root, path)
         write_atomically(path, found.to_bytes())

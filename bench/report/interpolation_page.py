@@ -85,7 +85,7 @@ def _choice_table(found: Interpolation) -> str:
     rows = [
         ["start", *_line(found, found.alphas.index(0.0))],
         ["adapted", *_line(found, found.alphas.index(1.0))],
-        ["**α chosen on validation**", *_line(found, chosen)],
+        ["chosen on validation", *_line(found, chosen)],
     ]
     return _table(found, rows)
 
@@ -97,12 +97,16 @@ def _oracle_table(found: Interpolation) -> str:
 
 
 def _whole_table(found: Interpolation) -> str:
-    return _table(found, [["", *_line(found, i)] for i in range(len(found.alphas))])
+    return table_from_rows(_heads(found), [_line(found, i) for i in range(len(found.alphas))])
 
 
 def _table(found: Interpolation, rows: list[list[str]]) -> str:
-    sets = [f"{one.name} ({one.images:,})" for one in reported_sets(found)]
-    return table_from_rows(["model", "α", *sets], rows, WORDS)
+    return table_from_rows(["model", *_heads(found)], rows, WORDS)
+
+
+def _heads(found: Interpolation) -> list[str]:
+    """Return the heads of the columns of `_line`: each set with its number of images."""
+    return ["α", *(f"{one.name} ({one.images:,})" for one in reported_sets(found))]
 
 
 def _line(found: Interpolation, index: int) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bench.config.recipe import Recipe, Views
-from bench.config.suite import Split, Suite, Task
+from bench.config.suite import Shift, Split, Suite, Task
 from bench.data import splits
 from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
 from bench.data.loader import BatchLoader
@@ -44,6 +44,11 @@ class Cell:
     def digest(self) -> str:
         """The cell's name; hashed once, for a plan asks many times for it."""
         return self.settings.digest()
+
+    @property
+    def shifts(self) -> list[Shift]:
+        """The further test sets that it is scored on: none, if it is a trial."""
+        return self.suite.shifts_of(self.task) if self.eval_split == "test" else []
 
     @property
     def views(self) -> Views:

@@ -13,7 +13,6 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
 
 import methods
@@ -22,13 +21,13 @@ from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
 from bench.data.splits import Examples
 from bench.models import backbones, compatibility, compilation, weight_files
 from bench.records import serialising
-from bench.records.predictions import Predictions
 from bench.records.schema import Failure, Outcome, Record
 from bench.records.store import Store
 from bench.training import callbacks, devices, trainer
 from bench.training.callbacks import Callback, ProgressCallback, TrainingMonitor
 from bench.training.cell import Cell, load_split, load_training_examples, make_loader
 from bench.training.feature_cache import FeatureCache
+from bench.training.scored_sets import predictions_of, score_shifts
 from bench.training.start import InitStats, initialise
 from bench.utils.errors import first_line
 from methods import Unsupported
@@ -118,6 +117,8 @@ def train_and_evaluate(
     last = evaluations[cell.recipe.epochs]
     head_params = sum(p.numel() for p in heads_of(trained.model).parameters())
     trainable = sum(p.numel() for p in trained.model.parameters() if p.requires_grad)
+    kept = predictions_of(last)
+    store.write_predictions(cell.settings, kept)
     outcome = Outcome(
         accuracy=last.accuracy,
         best_epoch_accuracy=evaluations[best].accuracy,
@@ -132,10 +133,11 @@ def train_and_evaluate(
         peak_memory_mb=devices.peak_memory_mb(device),
         losses=trained.losses,
         test_accuracies={str(epoch): e.accuracy for epoch, e in evaluations.items()},
-        predictions=_write_predictions(last, cell, store),
+        predictions=kept.sha256(),
         stored_bytes=weight_files.num_bytes(
             weight_files.stored_tensors(cell.method, trained.model, trained.backbone_tensor_ids)
         ),
+        shifts=score_shifts(cell, trained.model, store, device, process_group),
     )
     serialising.require_readable(outcome)
     spilled = {"spilled": "; ".join(trained.init.spilled)} if trained.init.spilled else {}
@@ -244,14 +246,6 @@ def _unsupported_failure(error: Unsupported) -> Failure:
     kind = type(error.__cause__ or error).__name__
     trace = traceback.format_exc() if error.__cause__ else ""
     return Failure("unsupported", kind, str(error), trace)
-
-
-def _write_predictions(last: trainer.EvaluationResult, cell: Cell, store: Store) -> str:
-    """Write the predicted and the true classes to the store; return the former's hash."""
-    classes, labels = (part.numpy().astype(np.int16) for part in (last.classes, last.labels))
-    predictions = Predictions(classes, labels)
-    store.write_predictions(cell.settings, predictions)
-    return predictions.sha256()
 
 
 def write_record(

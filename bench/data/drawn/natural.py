@@ -1,5 +1,6 @@
 """The natural group of `vtab_mini`: letters, typefaces, textures, digits, photographs, plants."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from bench.data.drawn import drawing
 LETTERS = "ABCDEFGHJKLMNPRSTXYZ"
 FONTS = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral", "STIXGeneralItalic",
          "cmr10", "cmtt10", "cmss10", "DejaVuSans-Bold", "DejaVuSerif-Bold")  # fmt: skip
+SIZES = (72, 117)  # of a letter
 PETALS = (4, 5, 6, 8)
 WIDTHS = (0.62, 0.34, 0.5)  # of a petal, by shape; the third is pointed
 TILE_SIDE = 48  # of a photograph
@@ -32,13 +34,20 @@ STEPS = 20
 
 def letter(rng: np.random.Generator, label: int) -> np.ndarray:
     """Draw one of twenty letters in any of ten fonts, among stray lines."""
+    return glyph(rng, LETTERS[label], FONTS, SIZES)
+
+
+def glyph(
+    rng: np.random.Generator, text: str, fonts: Sequence[str], sizes: tuple[int, int]
+) -> np.ndarray:
+    """Draw a character in any of the fonts and sizes, the last exclusive, among stray lines."""
     ground, ink = drawing.contrasting_colours(rng)
     picture, draw = drawing.new_canvas(ground)
     for _ in range(2):
         draw.line(rng.integers(128, size=4).tolist(), drawing.vary(rng, ink, 60), 3)
     place = rng.integers(50, 79, size=2).tolist()
-    font = _font(FONTS[rng.integers(len(FONTS))], int(rng.integers(72, 117)))
-    draw.text(place, LETTERS[label], ink, font, anchor="mm")
+    font = load_font(fonts[rng.integers(len(fonts))], int(rng.integers(*sizes)))
+    draw.text(place, text, ink, font, anchor="mm")
     return drawing.shrink(picture, rng, 15)
 
 
@@ -46,7 +55,7 @@ def typeface(rng: np.random.Generator, label: int) -> np.ndarray:
     """Draw two rows of two letters in the label's font."""
     ground, ink = drawing.contrasting_colours(rng)
     picture, draw = drawing.new_canvas(ground)
-    font = _font(FONTS[label], int(rng.integers(56, 73)))
+    font = load_font(FONTS[label], int(rng.integers(56, 73)))
     for row in (34, 94):
         letters = "".join(rng.choice(list("abdeghknprtuRGEMaeg"), size=2).tolist())
         draw.text((64 + int(rng.integers(-8, 9)), row), letters, ink, font, anchor="mm")
@@ -54,7 +63,8 @@ def typeface(rng: np.random.Generator, label: int) -> np.ndarray:
 
 
 @cache
-def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+def load_font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    """Load one of the fonts that come with matplotlib."""
     import matplotlib
 
     path = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")
