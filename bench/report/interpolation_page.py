@@ -27,7 +27,7 @@ ORACLE_NOTE = (
     "An oracle has its α chosen on the very images it is scored on, which a user does not have: "
     "it bounds what a choice could gain, and is no result."
 )
-WORDS = frozenset({"model"})
+WORDS = frozenset({"set"})
 
 
 def render_all(results: Path) -> FileContents:
@@ -79,40 +79,49 @@ def _page(found: Interpolation) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _choice_table(found: Interpolation) -> str:
+def chosen_index(found: Interpolation) -> int:
+    """Return the index of the alpha that is best on validation."""
     (validation,) = found.of_kind("validation")
-    chosen = best_index(validation)
+    return best_index(validation)
+
+
+def _choice_table(found: Interpolation) -> str:
+    chosen = chosen_index(found)
+    columns = {
+        "start (α = 0)": found.alphas.index(0.0),
+        "adapted (α = 1)": found.alphas.index(1.0),
+        f"chosen on {_validation_name(found)} (α = {found.alphas[chosen]:g})": chosen,
+    }
     rows = [
-        ["start", *_line(found, found.alphas.index(0.0))],
-        ["adapted", *_line(found, found.alphas.index(1.0))],
-        ["chosen on validation", *_line(found, chosen)],
+        [one.name, f"{one.images:,}", *(f"{one.accuracies[i]:.2f}" for i in columns.values())]
+        for one in reported_sets(found)
     ]
-    return _table(found, rows)
+    return table_from_rows(["set", "images", *columns], rows, WORDS)
+
+
+def _validation_name(found: Interpolation) -> str:
+    (validation,) = found.of_kind("validation")
+    return validation.name
 
 
 def _oracle_table(found: Interpolation) -> str:
-    scored = [*found.of_kind("test"), *found.of_kind("shift")]
-    rows = [[f"oracle of {one.name}", *_line(found, best_index(one))] for one in scored]
-    return _table(found, rows)
+    chosen = chosen_index(found)
+    rows = []
+    for one in (*found.of_kind("test"), *found.of_kind("shift")):
+        best = best_index(one)
+        gain = one.accuracies[best] - one.accuracies[chosen]
+        rows.append(
+            [one.name, f"{found.alphas[best]:g}", f"{one.accuracies[best]:.2f}", f"{gain:+.2f}"]
+        )
+    return table_from_rows(["set", "oracle's α", "oracle", "above the chosen"], rows, WORDS)
 
 
 def _whole_table(found: Interpolation) -> str:
-    return table_from_rows(_heads(found), [_line(found, i) for i in range(len(found.alphas))])
-
-
-def _table(found: Interpolation, rows: list[list[str]]) -> str:
-    return table_from_rows(["model", *_heads(found)], rows, WORDS)
-
-
-def _heads(found: Interpolation) -> list[str]:
-    """Return the heads of the columns of `_line`: each set with its number of images."""
-    return ["α", *(f"{one.name} ({one.images:,})" for one in reported_sets(found))]
-
-
-def _line(found: Interpolation, index: int) -> list[str]:
-    """Return the cells of a model: its alpha, and its accuracy on each set."""
-    accuracies = (one.accuracies[index] for one in reported_sets(found))
-    return [f"{found.alphas[index]:g}", *(f"{value:.2f}" for value in accuracies)]
+    rows = [
+        [one.name, *(f"{accuracy:.2f}" for accuracy in one.accuracies)]
+        for one in reported_sets(found)
+    ]
+    return table_from_rows(["set", *(f"α = {alpha:g}" for alpha in found.alphas)], rows, WORDS)
 
 
 def _csv(found: Interpolation) -> str:

@@ -21,59 +21,49 @@ from bench.report.figures.style import (
     truncate,
 )
 
-WIDTH, HEIGHT = 4.4, 3.4  # inches of a panel
+WIDTH, HEIGHT, COLUMNS = 3.6, 3.0, 3  # inches of a panel; panels in a row, at most
 MARGINS = (0.62, 0.5, 0.15, 0.35)  # inches around the axes: left, bottom, right, top
-MAX_LABELS = 13  # points of a curve that are named
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKS = ("o", "s", "^", "D", "v", "P", "X")
+MAX_LABELS = 11  # points of a curve that are named
+LOOKS: dict[str, dict[str, Any]] = {
+    "validation": {"color": "#0072B2", "marker": "s"},
+    "test": {"color": "#000000", "marker": "o"},
+    "mean of the shifts": {"color": "#D55E00", "marker": "^"},
+}
 
 
 def draw(found: Interpolation) -> RenderedFigure:
-    """Draw a panel of all sets by alpha, and one of each shift against the test set."""
+    """Draw a panel of accuracy by alpha, and one of each shift against the test set."""
     (validation,), (test,) = found.of_kind("validation"), found.of_kind("test")
     shifts = found.of_kind("shift")
-    sets = [validation, test, *shifts]
+    curves = {"validation": validation.accuracies, "test": test.accuracies}
+    if shifts:
+        each = zip(*(one.accuracies for one in shifts), strict=True)
+        curves["mean of the shifts"] = [sum(at) / len(at) for at in each]
+    drawn = [partial(_draw_by_alpha, alphas=found.alphas, curves=curves)]
+    drawn += [partial(_draw_against, alphas=found.alphas, test=test, shift=s) for s in shifts]
     with style_context():
-        by_alpha = partial(_draw_by_alpha, alphas=found.alphas, sets=sets)
-        panels = [FigurePanel(WIDTH, HEIGHT, by_alpha, MARGINS)]
-        for number, shift in enumerate(shifts, start=2):
-            against = partial(_draw_against, found=found, test=test, shift=shift, number=number)
-            panels.append(FigurePanel(WIDTH, HEIGHT, against, MARGINS))
-        return compose_figure(panels, _legend(sets))
+        panels = [FigurePanel(WIDTH, HEIGHT, one, MARGINS) for one in drawn]
+        legend: list[Artist] = [
+            Line2D([], [], label=name, markersize=3, **LOOKS[name]) for name in curves
+        ]
+        return compose_figure(panels, legend, COLUMNS)
 
 
-def _look(number: int) -> dict[str, Any]:
-    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKS[number % len(MARKS)]}
-
-
-def _legend(sets: list[SetScores]) -> list[Artist]:
-    return [
-        Line2D([], [], label=_name(one), markersize=3, **_look(number))
-        for number, one in enumerate(sets)
-    ]
-
-
-def _name(one: SetScores) -> str:
-    return truncate(one.name if one.kind == "shift" else f"{one.name} (in distribution)")
-
-
-def _draw_by_alpha(axes: Axes, alphas: list[float], sets: list[SetScores]) -> None:
-    for number, one in enumerate(sets):
-        axes.plot(alphas, one.accuracies, markersize=3, linewidth=1.3, **_look(number))
+def _draw_by_alpha(axes: Axes, alphas: list[float], curves: dict[str, list[float]]) -> None:
+    for name, accuracies in curves.items():
+        axes.plot(alphas, accuracies, markersize=3, linewidth=1.3, **LOOKS[name])
     _finish(axes, "Accuracy by α", "α (0: start, 1: adapted)", "top-1 percent")
 
 
-def _draw_against(
-    axes: Axes, found: Interpolation, test: SetScores, shift: SetScores, number: int
-) -> None:
+def _draw_against(axes: Axes, alphas: list[float], test: SetScores, shift: SetScores) -> None:
     """Draw the models as points, joined in the order of alpha, some of them named."""
-    look = _look(number)
+    look = LOOKS["mean of the shifts"]
     axes.plot(test.accuracies, shift.accuracies, markersize=4, linewidth=1.0, **look)
     _finish(axes, f"{shift.name} against {test.name}", f"top-1 percent on {test.name}", shift.name)
-    step = -(-len(found.alphas) // MAX_LABELS)
-    points = zip(test.accuracies, shift.accuracies, found.alphas, strict=True)
+    axes.margins(0.15)
+    step = -(-len(alphas) // MAX_LABELS)
+    points = zip(test.accuracies, shift.accuracies, alphas, strict=True)
     named = [LabelledPoint(x, y, 0.0, f"{alpha:g}") for x, y, alpha in [*points][::step]]
-    axes.margins(0.12)
     draw_labels(axes, named, np.empty((0, 2)))
 
 
