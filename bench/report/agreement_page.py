@@ -239,20 +239,14 @@ def _csv_lines(one: BoardRuns) -> Iterator[tuple[object, ...]]:
     about = one.board.suite, one.board.backbone, one.board.recipe_name
     for task in one.board.tasks:
         there = [method for method in sorted(one.runs) if task in one.runs[method]]
-        alone = (
-            (m, m, agreement.compare_seeds(one.runs[m][task], one.labels[task])) for m in there
-        )
-        pairs = (
-            (
-                first,
-                second,
-                agreement.compare_methods(
-                    one.runs[first][task], one.runs[second][task], one.labels[task]
-                ),
+        pairs = [*((method, method) for method in there), *combinations(there, 2)]
+        for first, second in pairs:
+            a, b, labels = one.runs[first][task], one.runs[second][task], one.labels[task]
+            like = (
+                agreement.compare_seeds(a, labels)
+                if first == second
+                else agreement.compare_methods(a, b, labels)
             )
-            for first, second in combinations(there, 2)
-        )
-        for first, second, like in (*alone, *pairs):
             if like:
                 numbers = like.agreement, like.overlap, like.independent, like.either
                 shown = ["" if n is None else round(n, 4) for n in numbers]
