@@ -24,10 +24,11 @@ from bench.report.figures.style import (
 WIDTH, HEIGHT, COLUMNS = 3.6, 3.0, 3  # inches of a panel; panels in a row, at most
 MARGINS = (0.62, 0.5, 0.15, 0.35)  # inches around the axes: left, bottom, right, top
 MAX_LABELS = 11  # points of a curve that are named
+SHIFTS = "shifts: their mean, and each against test"
 LOOKS: dict[str, dict[str, Any]] = {
     "validation": {"color": "#0072B2", "marker": "s"},
     "test": {"color": "#000000", "marker": "o"},
-    "mean of the shifts": {"color": "#D55E00", "marker": "^"},
+    SHIFTS: {"color": "#D55E00", "marker": "^"},
 }
 
 
@@ -38,7 +39,7 @@ def draw(found: Interpolation) -> RenderedFigure:
     curves = {"validation": validation.accuracies, "test": test.accuracies}
     if shifts:
         each = zip(*(one.accuracies for one in shifts), strict=True)
-        curves["mean of the shifts"] = [sum(at) / len(at) for at in each]
+        curves[SHIFTS] = [sum(at) / len(at) for at in each]
     drawn = [partial(_draw_by_alpha, alphas=found.alphas, curves=curves)]
     drawn += [partial(_draw_against, alphas=found.alphas, test=test, shift=s) for s in shifts]
     with style_context():
@@ -57,10 +58,11 @@ def _draw_by_alpha(axes: Axes, alphas: list[float], curves: dict[str, list[float
 
 def _draw_against(axes: Axes, alphas: list[float], test: SetScores, shift: SetScores) -> None:
     """Draw the models as points, joined in the order of alpha, some of them named."""
-    look = LOOKS["mean of the shifts"]
+    look = LOOKS[SHIFTS]
     axes.plot(test.accuracies, shift.accuracies, markersize=4, linewidth=1.0, **look)
     _finish(axes, f"{shift.name} against {test.name}", f"top-1 percent on {test.name}", shift.name)
     axes.margins(0.15)
+    axes.autoscale_view()  # labels are placed by where the points are drawn
     step = -(-len(alphas) // MAX_LABELS)
     points = zip(test.accuracies, shift.accuracies, alphas, strict=True)
     named = [LabelledPoint(x, y, 0.0, f"{alpha:g}") for x, y, alpha in [*points][::step]]
