@@ -72,7 +72,7 @@ def validate(cls: type[T], origin: str, table: dict[str, Any]) -> T:
     try:
         found: T = _adapter(cls).validate_python(table)
     except ValidationError as error:
-        raise UserError(_describe(cls, origin, error)) from None
+        raise UserError(describe_invalid(cls, origin, error)) from None
     return found
 
 
@@ -85,7 +85,7 @@ def _adapter(cls: Any) -> TypeAdapter[Any]:
 _adapters: dict[Any, TypeAdapter[Any]] = {}
 
 
-def _describe(cls: Any, origin: str, error: ValidationError) -> str:
+def describe_invalid(cls: Any, origin: str, error: ValidationError) -> str:
     """Say in a sentence what is wrong first, with `origin` and the entry at fault."""
     errors = error.errors()  # a misspelt key shows as an unknown one and a missing one
     first = next((e for e in errors if e["type"].startswith("unexpected")), errors[0])
@@ -106,7 +106,7 @@ def hold_to_types(instance: Any, origin: str) -> None:
         try:
             value = _adapter(kind).validate_python(getattr(instance, name))
         except ValidationError as error:
-            raise UserError(_describe(None, f"{origin}: {name}", error)) from None
+            raise UserError(describe_invalid(None, f"{origin}: {name}", error)) from None
         object.__setattr__(instance, name, value)
 
 

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import field, replace
+from dataclasses import asdict, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
+from pydantic import ValidationError
 from pydantic.dataclasses import dataclass
 
 from bench.config.bounds import (
@@ -27,9 +28,10 @@ from bench.config.bounds import (
     WholePercent,
     check_inner_path,
 )
-from bench.config.loading import SUITES_DIR, load_card
+from bench.config.loading import SUITES_DIR, describe_invalid, load_card
+from bench.config.shots import Draw, Shots, dataset_name, expand_task, require_drawable, shots_name
 from bench.records.schema import STRICT
-from bench.utils.errors import unknown_name
+from bench.utils.errors import UserError, unknown_name
 
 T = TypeVar("T", int, str)
 Split = Literal["train", "val", "trainval", "test"]
@@ -83,6 +85,7 @@ class LabelRule:
     modulo: Count = 0
     above: list[Real] = field(default_factory=list)  # bin edges: class i is above edge i
     ranked: Flag = False  # the rank among the distinct values over all splits of the source
+    listed: InnerPath = ""  # a published list: its label of the images in a folder of that name
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -108,10 +111,25 @@ class Task:
     )  # classes present in a split, if known
     repeats: Flag = False  # published with test images that repeat training images
     shifts: list[Name] = field(default_factory=list)  # further test sets, by their names
+    draw: Draw | None = None  # of a few-shot task: what it is trained on
 
     def __post_init__(self) -> None:
         if self.source and (not self.label or not (self.ranks or self.members or self.shares)):
             raise ValueError("a source needs a label, and ranks, members or shares")
+
+    @property
+    def few_shot(self) -> dict[str, int]:
+        """The draw as records have it; empty: the task has all its images."""
+        return asdict(self.draw) if self.draw else {}
+
+    @property
+    def dataset(self) -> str:
+        """The data set that a few-shot task is drawn from; else the task's name."""
+        return dataset_name(self.name, self.few_shot) if self.draw else self.name
+
+    def listed_as(self, split: Split) -> Split:
+        """Return the split that has the images: few shots are trained on alone, without val."""
+        return "train" if self.draw and split == "trainval" else split
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -129,7 +147,7 @@ class Shift:
     source: InnerPath = ""
     label: LabelRule | None = None
     keys: dict[Line, SourceKeys] = field(default_factory=dict)
-    ranks: HashRange | None = None
+    members: InnerPath = ""  # a list file of the source, or a published list
 
     def __post_init__(self) -> None:
         if bool(self.drawn) != bool(self.strengths):
@@ -160,7 +178,7 @@ class Shift:
             source=self.source,
             label=self.label,
             keys=self.keys,
-            ranks={"test": self.ranks} if self.ranks else {},
+            members={"test": self.members} if self.members else {},
             present={"test": len(self.classes)} if self.classes and self.source else {},
         )
 
@@ -200,6 +218,7 @@ class Suite:
     home: Text = ""  # where to get the data, for messages about missing data
     lists: dict[Split, list[InnerPath]] = field(default_factory=dict)  # list files of each split
     shift: list[Shift] = field(default_factory=list)  # further test sets, which tasks name
+    shots: Shots | None = None  # makes each task of the card several
 
     def __post_init__(self) -> None:
         if twice := repeated(task.name for task in self.task):
@@ -208,6 +227,10 @@ class Suite:
         absent = [split for split in ("trainval", "test") if not self.lists.get(split)]
         if absent and not all(task.embedded or task.source for task in self.task):
             raise ValueError(f"lists names no file for {absent[0]}")
+        if self.lists and (self.shots or any(task.draw for task in self.task)):
+            raise ValueError("lists are of whole tasks; those of shots stand in a task's members")
+        for task in self.task if self.shots else ():
+            require_drawable(task)
 
     def groups(self) -> list[str]:
         """List the groups in the order of the card."""
@@ -234,6 +257,11 @@ class Suite:
         }
         return [*self.task, *shifts.values()]
 
+    def find_prepared(self, name: str) -> list[Task]:
+        """Return the tasks of that name as `find_all` does, or the shift of that name as a task."""
+        shifts = {task.name: task for task in self.prepared_tasks()[len(self.task) :]}
+        return [shifts[name]] if name in shifts else self.find_all(name)
+
     def _check_shifts(self) -> None:
         """Raise `ValueError` for shifts that no task could be scored on."""
         every = [one.name for shift in self.shift for one in shift.expanded()]
@@ -246,9 +274,25 @@ class Suite:
                     raise ValueError(str(unknown_name(f"shift of task {task.name!r}", name, known)))
                 _check_shift(task, known[name], self.lists)
 
+    def find_all(self, name: str) -> list[Task]:
+        """Return a task, or the few-shot tasks of a data set, or those of a number of shots.
+
+        The names of the latter are as ``food101`` and ``food101_16shot``. Raises `UserError`.
+        """
+        return self._drawn_by_name.get(name) or [self.find(name)]
+
     @cached_property
     def _by_name(self) -> dict[str, Task]:
         return {task.name: task for task in self.task}
+
+    @cached_property
+    def _drawn_by_name(self) -> dict[str, list[Task]]:
+        found: dict[str, list[Task]] = {}
+        for task in self.task:
+            if task.draw:
+                for name in (task.dataset, shots_name(task.dataset, task.draw.shots)):
+                    found.setdefault(name, []).append(task)
+        return found
 
 
 def _check_shift(task: Task, shift: Shift, lists: dict[Split, list[InnerPath]]) -> None:
@@ -263,13 +307,22 @@ def _check_shift(task: Task, shift: Shift, lists: dict[Split, list[InnerPath]]) 
         raise ValueError(
             f"the shift {shift.name!r} is drawn, which suits embedded tasks; {task.name!r} is none"
         )
+    if shift.source and not (shift.label and shift.members):
+        raise ValueError(f"the source of shift {shift.name!r} needs a label and members")
     if not (shift.drawn or shift.source or lists.get("test")):
         raise ValueError(f"the shift {shift.name!r} needs drawn, a source, or the suite's lists")
 
 
 def load_suite(name: str) -> Suite:
-    """Load a suite by name, or from the card at that path."""
-    return load_card(Suite, "suite", name, SUITES_DIR)
+    """Load a suite by name, or from the card at that path, with the tasks that its shots make."""
+    card = load_card(Suite, "suite", name, SUITES_DIR)
+    if card.shots is None:
+        return card
+    try:
+        tasks = [drawn for task in card.task for drawn in expand_task(task, card.shots)]
+        return replace(card, task=tasks, shots=None)
+    except ValidationError as error:  # a name that the numbers make too long
+        raise UserError(describe_invalid(Suite, f"the shots of suite {name}", error)) from None
 
 
 SOURCES_DIR = SUITES_DIR / "sources"

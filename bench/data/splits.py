@@ -47,21 +47,30 @@ def load_split(
     Without a `variant`, the lossless one if it is prepared or built in, else the folder as found.
     Raises `UserError` if the data are missing or a list file names a missing image.
     """
+    listed = task.listed_as(split)
     if task.embedded:
-        made = embedded.load(task.embedded, split, variant)
-        pixels = torch.from_numpy(made.images).permute(0, 3, 1, 2).contiguous()
-        return Examples(torch.from_numpy(made.labels), pixels)
+        return _load_builtin(task, listed, variant)
     place = locations.find(suite, task, root, variant)
     if place.variant:
         require_unchanged(place.folder)
         examples = from_prepared(
-            place.folder, prepared.read_entries(place.folder, task.name, split)
+            place.folder, prepared.read_entries(place.folder, task.name, listed)
         )
         _require_labels(task, split, examples, place.folder)
     else:
         examples = read_folder(suite, task, split, place.folder)
     require_counts(task, split, len(examples), place.folder)
     return examples
+
+
+def _load_builtin(task: Task, split: Split, variant: str | None) -> Examples:
+    """Load a split of a built-in task; of a few-shot task's train, the images of its draw."""
+    made = embedded.load(task.embedded, split, variant)
+    pixels = torch.from_numpy(made.images).permute(0, 3, 1, 2).contiguous()
+    examples = Examples(torch.from_numpy(made.labels), pixels)
+    if task.draw is None or split != "train":
+        return examples
+    return draw_shots(examples, task.draw.shots, task.draw.list)
 
 
 def subset(examples: Examples, index: Tensor) -> Examples:
@@ -82,11 +91,25 @@ def stratified_subset(examples: Examples, share: float, seed: int) -> Examples:
 
     With the same seed, a smaller share is a subset of a larger one.
     """
+    shuffled = _shuffled_classes(examples, seed)
+    found = torch.cat([of_class[: ceil(share * len(of_class))] for of_class in shuffled])
+    return subset(examples, found.sort().values)
+
+
+def draw_shots(examples: Examples, shots: int, seed: int) -> Examples:
+    """Draw so many images of each class, in the original order; of a class with fewer, all.
+
+    With the same seed, fewer shots are a subset of more.
+    """
+    found = torch.cat([of_class[:shots] for of_class in _shuffled_classes(examples, seed)])
+    return subset(examples, found.sort().values)
+
+
+def _shuffled_classes(examples: Examples, seed: int) -> list[Tensor]:
+    """Return the indices of each class's images, in a random order."""
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed))
     labels = examples.labels[order]
-    drawn = [order[labels == label] for label in labels.unique()]
-    found = torch.cat([of_class[: ceil(share * len(of_class))] for of_class in drawn])
-    return subset(examples, found.sort().values)
+    return [order[labels == label] for label in labels.unique()]
 
 
 def from_prepared(folder: Path, rows: Sequence[SplitEntry]) -> Examples:

@@ -171,6 +171,7 @@ class ResolvedRequest:
             seed=seed,
             start_split=self.data(source, splits_of(at)).train_digest if source else "",
             shifts=self.data(task, splits_of(at)).shifts,
+            few_shot=task.few_shot,
         )
 
     def _shared_settings(self, card: str, name: str, at: SearchPoint | None) -> dict[str, Any]:
@@ -277,7 +278,7 @@ def splits_of(at: SearchPoint | None) -> SplitPair:
 
 
 def _select_tasks(suite: Suite, names: list[str]) -> list[Task]:
-    selected = {suite.find(name).name for name in names}
+    selected = {task.name for name in names for task in suite.find_all(name)}
     return [task for task in suite.task if not selected or task.name in selected]
 
 

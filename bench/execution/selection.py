@@ -26,7 +26,7 @@ from bench.config.overrides import (
 )
 from bench.config.recipe import Recipe, load_recipe
 from bench.config.suite import Selection, Split, Suite, Task, load_suite
-from bench.data import locations, prepared, splits
+from bench.data import locations, prepared, published_lists, splits
 from bench.execution.request import Request
 from bench.prepare import folder_check, shift_check
 from bench.records.entries import MAX_IMAGES
@@ -88,6 +88,7 @@ def _is_file(path: Path) -> bool:
 def load_cards(request: Request) -> tuple[Suite, Selection, Recipe, dict[str, Any]]:
     """Load a request's suite, selection and recipe; return the methods' overrides, too."""
     suite = load_suite(request.suite or "mini")
+    published_lists.require_known(suite)
     recipe, overrides = _apply_recipe_overrides(
         load_recipe(request.recipe or suite.recipe), request.changes
     )
@@ -263,8 +264,8 @@ def check_data(suite: Suite, task: Task, pair: SplitPair, request: Request) -> C
     """
     root, variant = request.root, request.variant
     place = None if task.embedded else locations.find(suite, task, root, variant)
-    if place and not place.variant:
-        _require_split_lists(suite, pair)
+    if place:
+        _require_splits(suite, task, pair, is_prepared=bool(place.variant))
     train, evaluation = (splits.load_split(suite, task, split, root, variant) for split in pair)
     if len(evaluation) > MAX_IMAGES:
         raise UserError(
@@ -286,9 +287,17 @@ def check_data(suite: Suite, task: Task, pair: SplitPair, request: Request) -> C
     return CheckedData(digest, (*warnings, *found.warnings), found.digests)
 
 
-def _require_split_lists(suite: Suite, pair: SplitPair) -> None:
-    """Raise `UserError` where a suite, read from folders as found, has no list for a split."""
-    absent = [split for split in pair if not suite.lists.get(split)]
+def _require_splits(suite: Suite, task: Task, pair: SplitPair, is_prepared: bool) -> None:
+    """Raise `UserError` where a suite, read from folders as found, has no list for a split.
+
+    Of a task made from lists, as those of ImageNet's few shots, also where these have no val.
+    """
+    if task.members and "val" in pair and "val" not in task.members:
+        raise UserError(
+            f"task {task.name!r} of suite {suite.name!r} has no validation images, which trials "
+            "need: say --no-tune, or name other tasks"
+        )
+    absent = [] if is_prepared else [split for split in pair if not suite.lists.get(split)]
     if absent:
         raise UserError(
             f"suite {suite.name!r} has no list of {absent[0]}, which trials need: add it to "

@@ -4,6 +4,7 @@ The rules are the same for all commands: ``data prepare``, ``import`` and ``chec
 broken rule, a run those that leave its accuracy without a meaning.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -100,6 +101,7 @@ def broken_rules(
     yield from _conflicting_label_problems(task, rows)
     yield from _listed_twice_problems(task, rows)
     yield from _count_problems(task, rows)
+    yield from _shot_problems(task, rows)
     yield from _overlap_problems(task, rows)
     if not copied:
         yield from sampling.selection_problems(task, rows)
@@ -139,6 +141,20 @@ def _count_problems(task: Task, rows: SplitImages) -> Iterator[str]:
         if not images or (allowed and len(images) not in allowed):
             expected = " or ".join(f"{n:,}" for n in allowed or []) or "some"
             yield f"E-COUNT {task.name}/{split}: {len(images):,} images; there must be {expected}"
+
+
+def _shot_problems(task: Task, rows: SplitImages) -> Iterator[str]:
+    """Yield a sentence for the first class that a few-shot task's training images are not of."""
+    training = next((split for split in ("train", "trainval") if split in rows), None)
+    if task.draw is None or training is None:
+        return
+    found = Counter(row.label for row in rows[training])
+    odd = next((c for c in range(task.classes) if found[c] != task.draw.shots), None)
+    if odd is not None:
+        yield (
+            f"E-SHOTS {task.name}/{training}: class {odd} has {found[odd]:,} images; there must be "
+            f"{task.draw.shots:,} of each class, the shots of the task"
+        )
 
 
 def _overlap_problems(task: Task, rows: SplitImages) -> Iterator[str]:

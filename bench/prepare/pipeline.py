@@ -16,7 +16,7 @@ from bench.config.suite import (
     load_source,
     load_suite,
 )
-from bench.data import locations, prepared
+from bench.data import locations, prepared, published_lists
 from bench.prepare import build, check, downloads, import_copy
 from bench.prepare.build import ImageProgress, PrepareJob
 from bench.prepare.import_copy import TaskCopy
@@ -41,24 +41,27 @@ class PrepareRequest:
 
     def sources(self) -> dict[str, Source]:
         """Load the sources of the suite's tasks, by the names that the tasks give them."""
-        names = dict.fromkeys(task.source for task in self.suite().task if task.source)
+        every = self.suite().prepared_tasks()
+        names = dict.fromkeys(task.source for task in every if task.source)
         return {name: load_source(name, card_folder(self.name)) for name in names}
 
 
 def plan_jobs(request: PrepareRequest) -> list[PrepareJob]:
     """Plan a job for each source of the requested tasks, with all tasks made from that source."""
     suite, sources = request.suite(), request.sources()
-    known = {task.name: task.source for task in suite.task if task.source}
+    published_lists.require_known(suite)
+    known = {task.name: task.source for task in suite.prepared_tasks() if task.source}
     if not known:
         raise UserError(f"no task of suite {suite.name!r} is made from a source")
-    for name in request.tasks:
+    asked = [task.name for name in request.tasks for task in suite.find_prepared(name)]
+    for name in asked:
         if name not in known:
             raise unknown_name(f"task of suite {suite.name!r} with a source", name, known)
     by_source: dict[str, list[Task]] = {}
-    for task in suite.task:
+    for task in suite.prepared_tasks():
         by_source.setdefault(task.source, []).append(task)
     jobs = []
-    for source in dict.fromkeys(known[name] for name in request.tasks or known):
+    for source in dict.fromkeys(known[name] for name in asked or known):
         tasks = tuple(by_source[source])
         jobs.append(PrepareJob(suite, sources[source], tasks, request.root))
     return jobs
@@ -160,7 +163,8 @@ def check_tasks(request: PrepareRequest, deep: bool, failed: Failures) -> Iterat
     """Check the data at hand; yield warnings and a summary of each location."""
     suite, sources = request.suite(), request.sources()
     found = 0
-    for task in [suite.find(name) for name in request.tasks] or suite.task:
+    asked = [task for name in request.tasks for task in suite.find_prepared(name)]
+    for task in asked or suite.prepared_tasks():
         for place in _task_locations(suite, task, request):
             found += 1
             lines = list(check.check_task(suite, task, sources.get(task.source), place, deep))

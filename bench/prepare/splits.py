@@ -5,13 +5,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import floor
+from pathlib import PurePosixPath
 
 from bench.config.suite import LabelRule, Split, Task
-from bench.data import locations
+from bench.data import locations, published_lists
 from bench.prepare.readers.base import Annotation, Files, RecordKey, SourceRecord
 from bench.prepare.sampling import keys_by_rank, keys_by_share
-from bench.utils.errors import UserError
+from bench.utils.errors import UserError, unknown_name
 from bench.utils.files import read_regular_file
+from bench.utils.names import shorten
 
 SplitKeys = dict[Split, list[RecordKey]]
 ClassByKey = dict[RecordKey, int]
@@ -19,11 +21,29 @@ ClassByKey = dict[RecordKey, int]
 
 def classes_of(label: LabelRule, entries: Sequence[SourceRecord]) -> list[int]:
     """Return the class of each record; `entries` must be all of the source, for ranked labels."""
+    if label.listed:
+        known = _folder_labels(label.listed)
+        return [_listed_class(label, known, entry) for entry in entries]
     values = [_transformed(label, _annotation(label, entry)) for entry in entries]
     if not label.ranked:
         return [int(value) for value in values]
     order = {value: rank for rank, value in enumerate(sorted(set(values)))}
     return [order[value] for value in values]
+
+
+def _folder_labels(name: str) -> dict[str, int]:
+    """Return the label that a published list gives to the images of each folder."""
+    entries = published_lists.read_published_list(name)
+    return {PurePosixPath(path).parent.name: int(raw) for path, raw, _ in entries}
+
+
+def _listed_class(label: LabelRule, known: dict[str, int], entry: SourceRecord) -> int:
+    value = str(_annotation(label, entry))
+    if value not in known:
+        raise UserError(
+            f"E-LABEL {entry.key}: {label.fact} {shorten(value)} is no folder of {label.listed}"
+        )
+    return known[value]
 
 
 def _annotation(label: LabelRule, entry: SourceRecord) -> Annotation:
@@ -131,14 +151,18 @@ def _select_by_share(
 def _select_from_lists(
     task: Task, names: list[RecordKey], classes: ClassByKey, files: Files
 ) -> SplitKeys:
-    """Select the records in list files, whose class ids must match the source's classes."""
+    """Select the records in list files, whose class ids must match the source's classes.
+
+    A list of shots may name an image twice, as published ones do: it counts once.
+    """
     where = {key: (source, key) for source, key in names}
     selected: SplitKeys = {}
     ids: dict[str, int] = {}
     for split, file in task.members.items():
-        entries = locations.read_list(str(files[file].parent), file, _list_file_reader(files))
-        selected[split] = [_find_listed(task, where, entry) for entry in entries]
-        for name, (_, raw, origin) in zip(selected[split], entries, strict=True):
+        entries = _read_members(task, file, files)
+        found = [_find_listed(where, entry) for entry in entries]
+        selected[split] = list(dict.fromkeys(found)) if task.draw else found
+        for name, (_, raw, origin) in zip(found, entries, strict=True):
             if ids.setdefault(raw, classes[name]) != classes[name]:
                 raise UserError(f"E-LABEL {origin}: class {raw} there is several of the source's")
     if len(set(ids.values())) != len(ids):
@@ -148,6 +172,22 @@ def _select_from_lists(
     return selected
 
 
+def _read_members(task: Task, file: str, files: Files) -> list[locations.ListEntry]:
+    """Read a list of the project's packages, or of the source's files.
+
+    The labels of text lists are classes; those of JSON are ids, which may have gaps.
+    """
+    if published_lists.is_published(file):
+        entries = published_lists.read_published_list(file)
+    elif file in files:
+        entries = locations.read_list(str(files[file].parent), file, _list_file_reader(files))
+    else:
+        raise unknown_name(f"list among the files of the source of {task.name}", file, files)
+    if not file.endswith(".json"):
+        locations.require_classes(task, entries)
+    return entries
+
+
 def _list_file_reader(files: Files) -> locations.FileReader:
     def read(name: str) -> bytes:
         return read_regular_file(files[name], locations.MAX_LIST_BYTES, follow_links=True)
@@ -155,11 +195,13 @@ def _list_file_reader(files: Files) -> locations.FileReader:
     return read
 
 
-def _find_listed(task: Task, where: dict[str, RecordKey], entry: locations.ListEntry) -> RecordKey:
-    key, _, origin = entry
+def _find_listed(where: dict[str, RecordKey], entry: locations.ListEntry) -> RecordKey:
+    """Return the record of a listed image: by its path, or where keys are names, by its name."""
+    path, _, origin = entry
+    key = path if path in where else PurePosixPath(path).name
     if key not in where:
         near = next(iter(where), "nothing")
-        raise UserError(f"E-PATH {origin}: no such image in the source, which has {near}")
+        raise UserError(f"E-PATH {origin}: no image {shorten(path)} in the source; it has {near}")
     return where[key]
 
 

@@ -19,7 +19,7 @@ def status_lines(suites: Sequence[str], root: Path) -> Iterator[str]:
     table = [
         _task_line(suite, task, root, place)
         for suite, place in cards
-        for task in suite.task
+        for task in suite.prepared_tasks()
         if not task.embedded
     ]
     if table:
@@ -37,7 +37,7 @@ def status_lines(suites: Sequence[str], root: Path) -> Iterator[str]:
 
 
 def _manual_downloads(suite: Suite, root: Path, place: Path) -> Iterator[str]:
-    for task in suite.task:
+    for task in suite.prepared_tasks():
         if not task.source or find_prepared(root, suite.name, task, LOSSLESS):
             continue
         source = load_source(task.source, place)

@@ -118,6 +118,21 @@ def _check_point(point: dict[str, Any]) -> dict[str, Any]:
 Point = Annotated[dict[str, Any], Checked(_check_point)]
 Rates = Annotated[dict[str, float], Table({"lr": NotNegative, "weight_decay": NotNegative})]
 
+
+
+def _require_both(draw: dict[str, Any]) -> dict[str, Any]:
+    """Check a few-shot task's draw, which has shots and a list's number or is empty."""
+    if len(draw) == 1:
+        raise ValueError(f"has {next(iter(draw))} alone; shots and list were expected, or neither")
+    return draw
+
+
+FewShot = Annotated[
+    dict[str, int],
+    Table(optional={"shots": Annotated[int, Whole(1, MAX_IMAGES)], "list": Seed}),
+    Checked(_require_both),
+]
+
 Channels = Annotated[list[Finite], Items(3, 3)]
 Input = Annotated[
     dict[str, Any],

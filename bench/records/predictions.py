@@ -53,14 +53,28 @@ class Predictions(NamedTuple):
         """
         if record.outcome is None:
             return "has predictions but no outcome"
-        if self.sha256() != record.outcome.predictions:
-            return "names other predictions"
-        images, classes = record.outcome.test_images, record.settings.classes
+        said = record.outcome.predictions, record.outcome.test_images
+        return self._misfit(record, *said, "")
+
+    def shift_misfit(self, record: Record, shift: str) -> str:
+        """Return why these cannot be a record's predictions of a further test set, as `misfit`."""
+        if record.outcome is None or shift not in record.outcome.shifts:
+            return f"has predictions of {shift} but no score on it"
+        said = record.outcome.shifts[shift]
+        if self.masked_sha256() != said.masked_predictions:
+            return f"names other masked predictions of {shift}"
+        return self._misfit(record, said.predictions, said.images, f" of {shift}")
+
+    def _misfit(self, record: Record, sha256: str, images: int, of: str) -> str:
+        if self.sha256() != sha256:
+            return f"names other predictions{of}"
+        classes = record.settings.classes
         if len(self.classes) != images:
-            return f"has {images:,} test images; {len(self.classes):,} were predicted"
-        for what, found in (("predicted classes", self.classes), ("labels", self.labels)):
+            return f"has {images:,} test images{of}; {len(self.classes):,} were predicted"
+        arrays = {"predicted classes": self.classes, "labels": self.labels, "masked": self.masked}
+        for what, found in arrays.items():
             if found is not None and not 0 <= found.min() <= found.max() < classes:
-                return f"has {classes} classes; {what} are from {found.min()} to {found.max()}"
+                return f"has {classes} classes; {what}{of} are from {found.min()} to {found.max()}"
         return ""
 
     def to_bytes(self) -> bytes:

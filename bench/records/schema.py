@@ -52,6 +52,7 @@ class Settings:
     shifts: dict[entries.Name, entries.SplitName] = field(
         default_factory=dict
     )  # "<variant>:<digest>" of each further test set, and "-<digest>" of the classes of a mask
+    few_shot: entries.FewShot = field(default_factory=dict)  # shots and list of a few-shot task
 
     @property
     def variant(self) -> str:
@@ -64,9 +65,9 @@ class Settings:
         return self.split, self.classes
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as recorded: empty entries that early records lack are left out."""
+        """Return the settings as recorded: those of `LEFT_OUT_IF_EMPTY` only where they are set."""
         plain = {name: getattr(self, name) for name in SETTINGS_NAMES}  # asdict copies: far slower
-        return {k: v for k, v in plain.items() if v or k not in LATER_SETTINGS}
+        return {k: v for k, v in plain.items() if v or k not in LEFT_OUT_IF_EMPTY}
 
     def digest(self) -> str:
         """Return the cell's name: 16 hex digits of the settings' hash, in any order of fields."""
@@ -74,8 +75,9 @@ class Settings:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+# Records were written before there were:
+LEFT_OUT_IF_EMPTY = ("start_split", "code", "few_shot", "shifts")
 SETTINGS_NAMES = tuple(f.name for f in fields(Settings))
-LATER_SETTINGS = ("start_split", "code", "shifts")
 
 
 @dataclass(frozen=True, config=STRICT)

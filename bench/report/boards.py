@@ -199,10 +199,13 @@ def _ambiguous_splits(part: "pd.DataFrame") -> dict[str, str]:
     """Return the data of the part's ambiguous tasks, by task: digest and classes."""
     found = part[part["ambiguous"]].drop_duplicates("task").sort_values("task")
     data = zip(found["task"], found["split"], found["classes"], strict=True)
-    return {
-        task: f"{split.rpartition(':')[2][:12]} of {classes} classes"
-        for task, split, classes in data
-    }
+    return {task: f"{_short_digest(split)} of {classes} classes" for task, split, classes in data}
+
+
+def _short_digest(split: str) -> str:
+    """Return the first digits of a frame's split, and of its further test sets'."""
+    own, mark, shifts = split.rpartition(":")[2].partition("+")
+    return f"{own[:12]}{mark}{shifts[:12]}"
 
 
 def _distinguishing_settings(part: "pd.DataFrame") -> dict[str, Any]:

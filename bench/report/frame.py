@@ -1,5 +1,6 @@
 """The records as a pandas data frame, and settings as text to group them and to name groups."""
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,12 +40,19 @@ def _frame_row(record: Record) -> tuple[Any, ...]:
     board = [s.suite, s.suite_version, s.backbone, s.weights, s.recipe, s.input, s.variant]
     return (
         *(record, record.cell, record.ok, s.suite, s.suite_version, s.backbone, s.task),
-        *(record.group, s.method, s.seed, s.split, s.classes, s.variant, s.code),
+        *(record.group, s.method, s.seed, _data_name(s), s.classes, s.variant, s.code),
         *(str(s.recipe.get("name")), str(s.recipe.get("version"))),
         *map(canonical_json, (board, [s.weights, s.input, s.recipe.get("precision")])),
         *map(canonical_json, (_fixed_fields(s), _tuned_point(s))),
         *(getattr(outcome, name, math.nan) for name in COST_COLUMNS),
     )
+
+
+def _data_name(s: Settings) -> str:
+    """Return the digest of a cell's splits, and a hash of those of its further test sets."""
+    if not s.shifts:
+        return s.split
+    return f"{s.split}+{hashlib.sha256(canonical_json(s.shifts).encode()).hexdigest()[:16]}"
 
 
 def _fixed_fields(s: Settings) -> dict[str, Any]:

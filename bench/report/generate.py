@@ -26,6 +26,7 @@ from bench.report import (
     ledgers,
     paper_tables,
     paper_values,
+    shifts,
     tricks,
 )
 from bench.report.boards import Board, build_boards
@@ -165,8 +166,20 @@ def _render_all(found: FolderRecords, results: Path) -> FileContents:
         ),
     }
     written = {name: text.encode() for name, text in texts.items()}
-    drawn = {**pictures.files(), **interpolation_page.render_all(results)}
+    drawn = {**pictures.files(), **_shift_files(boards, records)}
+    drawn |= interpolation_page.render_all(results)
     return {**written, **drawn, **_study_files(results, frame)}
+
+
+def _shift_files(boards: Sequence[Board], records: Sequence[Record]) -> FileContents:
+    """Return the page of further test sets; None, for no file, where no record has a score."""
+    names = shifts.PAGE, shifts.CSV, f"{shifts.PICTURE}.svg"
+    tables = shifts.shift_tables(boards, records)
+    if not tables:
+        return dict.fromkeys(names)
+    drawn = figures.draw_shifts(tables)
+    page = shifts.render_page(tables).encode()
+    return dict(zip(names, (page, shifts.render_csv(records).encode(), drawn), strict=True))
 
 
 def _tricks_page(results: Path, boards: Sequence[Board], frame: "pd.DataFrame") -> dict[str, str]:

@@ -48,6 +48,7 @@ class KnownLabels:
     data_root: Path
     own: Store | None = None  # whose records are trusted
     _data: dict[tuple[str, str, str], CheckedSplit | None] = field(default_factory=dict)
+    _shifts: dict[tuple[str, str, str], dict[str, CheckedSplit]] = field(default_factory=dict)
 
     def find(self, settings: Settings) -> SplitLabels:
         """Return the labels of the split that a record names; its suite and task must be known."""
@@ -63,6 +64,21 @@ class KnownLabels:
         return SplitLabels(
             None, f"the data of {task} are not here to compare its labels with (--data-root)"
         )
+
+    def find_shift(self, settings: Settings, shift: str) -> SplitLabels:
+        """Return the labels of a further test set of a record, whose suite must be known."""
+        key = settings.suite, settings.task, settings.variant
+        if key not in self._shifts:
+            self._shifts[key] = {}
+            with suppress(UserError, OSError):
+                card = load_suite(settings.suite)
+                task = card.find(settings.task)
+                self._shifts[key] = _read_shifts(card, task, self.data_root, settings.variant)
+        here = self._shifts[key].get(shift)
+        if here and here.digest == settings.shifts[shift]:
+            return SplitLabels(here.labels)
+        why = "is another one here" if here else "is not here to compare its labels with"
+        return SplitLabels(None, f"its test set {shift} {why} (--data-root)")
 
     def _data_at_hand(self, s: Settings) -> CheckedSplit | None:
         key = s.suite, s.task, s.variant
@@ -106,7 +122,11 @@ def prediction_problem(record: Record, found: Predictions) -> str:
     right = found.correct()
     if right is None or record.outcome is None:
         return ""
-    said, scored = record.outcome.accuracy, 100 * float(right.mean())
+    return score_problem(record.outcome.accuracy, 100 * float(right.mean()))
+
+
+def score_problem(said: float, scored: float) -> str:
+    """Return how an accuracy differs from what its predictions score, as a clause, or nothing."""
     if abs(scored - said) <= TOLERANCE:
         return ""
     digits = ".2f" if f"{said:.2f}" != f"{scored:.2f}" else ""
@@ -131,7 +151,9 @@ def _read_splits(card: Suite, task: Task, root: Path, variant: str) -> CheckedSp
         if folder is None:
             return None
         examples = [
-            splits.from_prepared(folder, prepared.read_entries(folder, task.name, split))
+            splits.from_prepared(
+                folder, prepared.read_entries(folder, task.name, task.listed_as(split))
+            )
             if variant
             else splits.from_list_files(card, task, split, folder)
             for split in FINAL_SPLITS
@@ -139,3 +161,21 @@ def _read_splits(card: Suite, task: Task, root: Path, variant: str) -> CheckedSp
     digests = "-".join(splits.fingerprint(one, folder) for one in examples)
     labels: Labels = examples[-1].labels.numpy().astype(np.int16)
     return CheckedSplit(f"{variant}:{digests}" if variant else digests, labels)
+
+
+def _read_shifts(card: Suite, task: Task, root: Path, variant: str) -> dict[str, CheckedSplit]:
+    """Return the further test sets of a task that are at hand, by their names."""
+    from bench.data import locations, shifts, splits  # import torch
+
+    found = {}
+    for shift in card.shifts_of(task):
+        with suppress(UserError, OSError):
+            examples = shifts.load_shift(card, task, shift, root, variant or None)
+            place = None
+            if not shift.drawn:
+                place = locations.find(card, shift.as_task(task), root, variant or None)
+            digest = splits.fingerprint(examples, place.folder if place else None)
+            marked = f"{variant}:{digest}" if variant else digest
+            labels: Labels = examples.labels.numpy().astype(np.int16)
+            found[shift.name] = CheckedSplit(shifts.name_digest(shift, marked), labels)
+    return found

@@ -68,8 +68,10 @@ class _Merging:
     def _stage_predictions(self, found: JudgedRecord) -> None:
         """Stage the predictions of a record, which go before it."""
         if found.record and found.predictions:
-            staged = Store(self.transaction.folder)
-            self.transaction.add(staged.write_predictions(found.record.settings, found.predictions))
+            staged, settings = Store(self.transaction.folder), found.record.settings
+            self.transaction.add(staged.write_predictions(settings, found.predictions))
+            for name, kept in found.shift_predictions.items():
+                self.transaction.add(staged.write_predictions(settings, kept, name))
 
     def _stage_measures(self, found: JudgedRecord) -> list[str]:
         """Stage the measures that the store lacks; none of a record that is only stated.

@@ -12,7 +12,7 @@ from bench.config import recipe, search_space, suite
 from bench.config.loading import RECIPES_DIR, SUITES_DIR, card_names
 from bench.config.overrides import is_recipe_field, override_recipe
 from bench.config.recipe import Recipe
-from bench.config.suite import Suite, Task
+from bench.config.suite import Shift, Suite, Task
 from bench.records import schema
 from bench.records.schema import PROMPTS_FROM, TUNING_KEY, Record
 from bench.utils.errors import UserError, unknown_name
@@ -36,15 +36,41 @@ def _check_task(record: Record) -> str:
         task = card.find(s.task)
     except UserError as error:
         return f"is of no suite or task of this checkout: {error}"
-    return _version_mismatch("suite", s.suite, s.suite_version, card.version) or _unlike_task(
-        record, task
+    return (
+        _version_mismatch("suite", s.suite, s.suite_version, card.version)
+        or _unlike_task(record, task)
+        or _unlike_shifts(record, card.shifts_of(task))
     )
+
+
+def _unlike_shifts(record: Record, shifts: list[Shift]) -> str:
+    """Check which further test sets were scored, which were masked, and their images."""
+    known = {shift.name: shift for shift in shifts}
+    found = record.settings.shifts
+    if odd := sorted(found.keys() ^ known.keys()):
+        whose = "no" if odd[0] in known else "a"
+        return f"has {whose} test set {odd[0]}, unlike task {record.settings.task!r} here"
+    for name, digest in found.items():
+        if schema.is_masked(digest) != (known[name].classes is not None):
+            return f"has a masked test set {name} where the card has none, or the reverse"
+        images, allowed = _images_of(record, name), known[name].counts
+        if images and allowed and images not in allowed:
+            return f"has {images} images of {name}; there are {' or '.join(map(str, allowed))}"
+    return ""
+
+
+def _images_of(record: Record, shift: str) -> int:
+    """Return the number of images of a further test set; 0 without an outcome."""
+    return record.outcome.shifts[shift].images if record.outcome else 0
 
 
 def _unlike_task(record: Record, task: Task) -> str:
     images = task.counts.get("test", [])
     if record.settings.classes != task.classes:
         return f"has {record.settings.classes} classes; task {task.name!r} has {task.classes}"
+    if record.settings.few_shot != task.few_shot:
+        given, known = (draw or "none" for draw in (record.settings.few_shot, task.few_shot))
+        return f"has few_shot {given}; task {task.name!r} has {known}"
     if record.group != task.group:
         return f"is in group {record.group!r}; task {task.name!r} is in {task.group!r}"
     if record.outcome and images and record.outcome.test_images not in images:

@@ -20,6 +20,7 @@ from bench.records.store import RECORDS_DIR, Store, read_record
 from bench.report.known_labels import KnownLabels, prediction_problem
 from bench.report.record_checks import CHECKS
 from bench.report.record_search import find_record_files
+from bench.report.shift_evidence import ShiftPredictions, read_shift_predictions, weigh_shifts
 from bench.utils.errors import UserError, first_line
 
 SHOWN_COPIES = 3  # of a cell's records, when they contradict one another
@@ -51,6 +52,7 @@ class JudgedRecord:
     verdict: Verdict
     record: Record | None = None
     predictions: Predictions | None = None  # that go with the record
+    shift_predictions: ShiftPredictions = field(default_factory=dict)
     measures: list[MeasurementFile] = field(default_factory=list)
 
 
@@ -80,24 +82,37 @@ def _judge_record(path: Path, record: Record, labels: KnownLabels) -> JudgedReco
     root = _results_root(path)
     problems = [problem for check in CHECKS if (problem := check(record))]
     predictions, measures, doubt = None, list[MeasurementFile](), ""
+    of_shifts: ShiftPredictions = {}
     try:
         predictions = Store(root).read_predictions(record.settings) if root else None
+        of_shifts = read_shift_predictions(Store(root), record) if root else {}
         measures = list(_read_measures(root, record.cell)) if root else []
     except UserError as error:
         problems.append(f"has a file that cannot be used: {error}")
     if not problems:
-        problem, doubt = weigh_evidence(record, predictions, labels)
+        problem, doubt = weigh_evidence(record, predictions, labels, of_shifts)
         problems += [problem] if problem else []
     content = hashlib.sha256(serialising.record_to_json(replace(record, evidence="")))
     sentences = tuple(f"{path} {problem}" for problem in problems)
     verdict = Verdict(path, record.cell, content.hexdigest(), sentences, doubt)
-    return JudgedRecord(verdict, record, predictions, measures)
+    return JudgedRecord(verdict, record, predictions, of_shifts, measures)
 
 
 def weigh_evidence(
-    record: Record, predictions: Predictions | None, labels: KnownLabels
+    record: Record,
+    predictions: Predictions | None,
+    labels: KnownLabels,
+    of_shifts: ShiftPredictions,
 ) -> tuple[str, str]:
     """Return why a record is refused, and why it is only stated, as clauses; or empty strings."""
+    problem, doubt = _weigh_test(record, predictions, labels)
+    shift_problem, shift_doubt = weigh_shifts(record, of_shifts, labels)
+    return problem or shift_problem, doubt or shift_doubt
+
+
+def _weigh_test(
+    record: Record, predictions: Predictions | None, labels: KnownLabels
+) -> tuple[str, str]:
     if predictions and (problem := prediction_problem(record, predictions)):
         return problem, ""
     if record.outcome is None:
@@ -129,10 +144,11 @@ def check_own_records(records: Iterable[Record], store: Store, labels: KnownLabe
         path = store.path(record.settings, record.cell)
         try:
             predictions = store.read_predictions(record.settings)
+            of_shifts = read_shift_predictions(store, record)
         except UserError as error:
             problems.append(f"{path} has a file that cannot be used: {error}")
             continue
-        problem, doubt = weigh_evidence(record, predictions, labels)
+        problem, doubt = weigh_evidence(record, predictions, labels, of_shifts)
         problems += [f"{path} {problem}"] if problem else []
         recomputed += not problem and not doubt
     return OwnEvidence(recomputed, problems)

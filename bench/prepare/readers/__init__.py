@@ -3,7 +3,14 @@
 from bench.prepare.readers.base import ReaderFactory
 from bench.prepare.readers.class_folders import ClassFolders, Inaturalist, Sun397
 from bench.prepare.readers.dsprites_smallnorb import Dsprites, Smallnorb
-from bench.prepare.readers.fine_grained import Birds, StanfordCars, StanfordDogs
+from bench.prepare.readers.fine_grained import (
+    Aircraft,
+    Birds,
+    Food101,
+    StanfordCars,
+    StanfordCarsParts,
+    StanfordDogs,
+)
 from bench.prepare.readers.imagenet import Imagenet
 from bench.prepare.readers.medical import PatchCamelyon, Retinopathy
 from bench.prepare.readers.oxford import Dtd, Flowers, Pets
@@ -12,6 +19,7 @@ from bench.prepare.readers.small_images import Cifar100, Svhn
 from bench.prepare.readers.tfrecords import TFRecords
 
 READERS: dict[str, ReaderFactory] = {
+    "aircraft": Aircraft,
     "birds": Birds,
     "cifar100": Cifar100,
     "class_folders": ClassFolders,
@@ -19,6 +27,7 @@ READERS: dict[str, ReaderFactory] = {
     "dsprites": Dsprites,
     "dtd": Dtd,
     "flowers": Flowers,
+    "food101": Food101,
     "imagenet": Imagenet,
     "inaturalist": Inaturalist,
     "kitti": Kitti,
@@ -27,6 +36,7 @@ READERS: dict[str, ReaderFactory] = {
     "retinopathy": Retinopathy,
     "smallnorb": Smallnorb,
     "stanfordcars": StanfordCars,
+    "stanfordcars_parts": StanfordCarsParts,
     "stanforddogs": StanfordDogs,
     "sun397": Sun397,
     "svhn": Svhn,

@@ -44,7 +44,7 @@ class ClassFolders:
 
     files: Files
     archive: str  # the name of its file
-    suffix: str  # of images' names
+    suffix: str  # of images' names; of several, with spaces between
     key: str  # a template with {folder} and {file}
 
     def entries(self) -> Iterator[SourceRecord]:
@@ -67,7 +67,7 @@ class ClassFolders:
 
     def _is_image(self, path: PurePosixPath) -> bool:
         hidden = path.name.startswith(".")  # added to zip files by macOS
-        return path.suffix == self.suffix and path.parent.name != "" and not hidden
+        return path.suffix in self.suffix.split() and path.parent.name != "" and not hidden
 
     def _key(self, member: str) -> str:
         path = PurePosixPath(member)

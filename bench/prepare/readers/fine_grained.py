@@ -1,4 +1,4 @@
-"""Readers of fine-grained data sets: CUB-200-2011, NABirds, Stanford Cars, Stanford Dogs."""
+"""Readers of fine-grained data sets: birds, cars, dogs, food and aircraft."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from bench.prepare.readers.base import (
     SourceRecord,
     read_matlab_variables,
     require_equal_counts,
+    wanted_keys,
 )
 from bench.utils.errors import UserError
 
@@ -128,3 +129,99 @@ class StanfordDogs:
         path = find_file(self.files, "images.tar")
         top = folder_prefix(open_archive(path), "Images")
         yield from read_images(path, {top + name[1]: name for name in wanted})
+
+
+CARS_PARTS = {"train": "cars_train.tgz", "test": "cars_test.tgz"}
+CARS_KIT, CARS_TRAIN_ANNOTATIONS = "car_devkit.tgz", "cars_train_annos.mat"
+CARS_TEST_ANNOTATIONS = "cars_test_annos_withlabels.mat"
+
+
+@dataclass(frozen=True)
+class StanfordCarsParts:
+    """Stanford Cars (Krause et al., 2013) in two archives, each with a numbering of its own.
+
+    Keys are as in cars_train/00001.jpg and cars_test/00001.jpg; the split is the authors'.
+    """
+
+    files: Files
+
+    def entries(self) -> Iterator[SourceRecord]:
+        for split, (content, origin) in self._annotations().items():
+            cars = np.atleast_1d(read_matlab_variables(content, origin, "annotations")[0])
+            with parse_errors(origin):
+                columns = [cars[name].tolist() for name in ("fname", "class")]
+            for name, label in zip(*columns, strict=True):
+                yield SourceRecord(split, f"cars_{split}/{name}", {"class": int(label)})
+
+    def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
+        for split, archive in CARS_PARTS.items():
+            ends = {key.rpartition("/")[2]: (split, key) for key in wanted_keys(wanted, split)}
+            if ends:
+                yield from read_images_by_path_end(find_file(self.files, archive), ends)
+
+    def _annotations(self) -> dict[str, tuple[Path | bytes, str]]:
+        """Return the content, or the path, of each split's annotations, and where they are."""
+        kit, test = (find_file(self.files, name) for name in (CARS_KIT, CARS_TEST_ANNOTATIONS))
+        member = folder_prefix(open_archive(kit), "devkit") + CARS_TRAIN_ANNOTATIONS
+        return {"train": (read_member(kit, member), f"{kit}: {member}"), "test": (test, str(test))}
+
+
+FOOD_ARCHIVE, FOOD_FOLDER = "food-101.tar.gz", "food-101"
+FOOD_LISTS = {"train": "train.txt", "test": "test.txt"}
+
+
+@dataclass(frozen=True)
+class Food101:
+    """Food-101 (Bossard et al., 2014): class folders, and two lists of them without endings.
+
+    Keys are ``apple_pie/1005649.jpg`` and so on; the split is the authors'.
+    """
+
+    files: Files
+
+    def entries(self) -> Iterator[SourceRecord]:
+        path, top = self._archive_and_top()
+        members = {f"{top}meta/{name}": split for split, name in FOOD_LISTS.items()}
+        for member, content in open_archive(path).read(members):
+            with parse_errors(path, member):
+                keys = content.decode().split()
+            for key in keys:
+                facts = {"class": key.partition("/")[0]}
+                yield SourceRecord(members[member], f"{key}.jpg", facts)
+
+    def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
+        path, top = self._archive_and_top()
+        yield from read_images(path, {f"{top}images/{name[1]}": name for name in wanted})
+
+    def _archive_and_top(self) -> tuple[Path, str]:
+        path = find_file(self.files, FOOD_ARCHIVE)
+        return path, folder_prefix(open_archive(path), FOOD_FOLDER)
+
+
+AIRCRAFT_ARCHIVE, AIRCRAFT_FOLDER = "fgvc-aircraft-2013b.tar.gz", "fgvc-aircraft-2013b"
+AIRCRAFT_LISTS = {"train": "train", "validation": "val", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Aircraft:
+    """FGVC-Aircraft (Maji et al., 2013): numbered images, and lists of their variants.
+
+    Keys are ``0034309.jpg`` and so on; a class is a variant, such as ``707-320``.
+    """
+
+    files: Files
+
+    def entries(self) -> Iterator[SourceRecord]:
+        path, top = self._archive_and_top()
+        members = {f"{top}data/images_variant_{n}.txt": s for s, n in AIRCRAFT_LISTS.items()}
+        for member, content in open_archive(path).read(members):
+            for number, variant in _read_columns(content, f"{path}: {member}").items():
+                yield SourceRecord(members[member], f"{number}.jpg", {"class": variant})
+
+    def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
+        path, top = self._archive_and_top()
+        yield from read_images(path, {f"{top}data/images/{name[1]}": name for name in wanted})
+
+    def _archive_and_top(self) -> tuple[Path, str]:
+        path = find_file(self.files, AIRCRAFT_ARCHIVE)
+        return path, folder_prefix(open_archive(path), AIRCRAFT_FOLDER)

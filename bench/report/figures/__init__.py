@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from bench.papers.study import StudyFigure
     from bench.report.figures.style import RenderedFigure
+    from bench.report.shifts import ShiftTable
 
 THUMBNAIL = "[![{caption}]({name}.png)]({name}.svg)"
 TRUNCATION_NOTE = "\n\nThe picture shows the first {} of {} tables."
@@ -97,6 +98,13 @@ def _figure_specs() -> list[FigureSpec]:
             difference_to_full.draw,
         ),
     ]
+
+
+def draw_shifts(tables: Sequence["ShiftTable"]) -> bytes:
+    """Draw the accuracies on further test sets, as SVG."""
+    from bench.report.figures import shift_curves
+
+    return shift_curves.draw(tables).svg()
 
 
 def draw_study(figure: "StudyFigure", summary: "pd.DataFrame") -> "RenderedFigure | None":

@@ -25,7 +25,10 @@ RECORD_COLUMNS = (
     TableColumn("train (s)", kind="number"),
 )
 NESTED_SETTINGS = ("fields", "rates", "recipe", "input")  # of the settings, each a list of its own
-SHOWN_ELSEWHERE = ("losses", "test_accuracies", "accuracy", "best_epoch_accuracy", "best_epoch")
+SHOWN_ELSEWHERE = (
+    *("losses", "test_accuracies", "accuracy", "best_epoch_accuracy", "best_epoch"),
+    "shifts",
+)
 
 
 @dataclass(frozen=True)
@@ -149,11 +152,13 @@ def _panel_lists(record: Record) -> Iterator[tuple[str, list[tuple[str, str]]]]:
 def _outcome_pairs(outcome: Outcome) -> list[tuple[str, str]]:
     scored = ", ".join(f"{score:.2f} ({at})" for at, score in outcome.test_accuracies.items())
     losses = " → ".join(f"{loss:.4g}" for loss in [*outcome.losses[:1], *outcome.losses[1:][-1:]])
+    shifts = ", ".join(f"{one.score:.2f} ({name})" for name, one in outcome.shifts.items())
     return [
         ("accuracy", f"{outcome.accuracy:.2f}"),
         ("best epoch (oracle)", f"{outcome.best_epoch_accuracy:.2f} ({outcome.best_epoch})"),
         ("test accuracy (epoch)", scored),
         ("training loss", f"{losses} ({len(outcome.losses)} epochs)"),
+        *([("accuracy under shifts", shifts)] if shifts else []),
     ]
 
 
