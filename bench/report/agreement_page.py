@@ -198,7 +198,7 @@ def _pair_row(one: BoardRuns, first: str, second: str) -> list[str]:
     tasks, found = one.tasks(first, second), _pair(one, first, second)
     controls = [_control(one, method, tasks) for method in (first, second)]
     known = [control for control in controls if control]
-    control = agreement.mean_likeness(known) if len(known) == 2 and not found.same_seed else None
+    control = agreement.mean_likeness(known) if len(known) == 2 else None
     agree, overlap, chance, either = _shown(found)
     of_seeds = _shown(control) if control else [format_number(None, 2)] * 4
     count = f"{len(tasks)}{SAME_SEED_MARK if found.same_seed else ''}"
