@@ -5,7 +5,7 @@ With ``counts = [1, 16]`` and ``lists = [0, 1]`` the task ``food101`` becomes ``
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,6 +95,23 @@ def require_drawable(task: "Task") -> None:
             f"task {task.name!r} should name its lists in members.train, with {SHOTS_MARK} and "
             f"{LIST_MARK} where the numbers stand; {shorten(listed)} was given"
         )
+
+
+def shot_problem(task: "Task", labels: Iterable[int]) -> str:
+    """Return which class the training images of a few-shot task are not enough of, as a clause.
+
+    Or too many; empty if each class has as many as the task's shots.
+    """
+    if task.draw is None:
+        return ""
+    found, shots = Counter(labels), task.draw.shots
+    odd = next((number for number in range(task.classes) if found[number] != shots), None)
+    if odd is None:
+        return ""
+    return (
+        f"class {odd} has {found[odd]:,} images; there must be {shots:,} of each class, the shots "
+        f"of {task.name}"
+    )
 
 
 def task_name(dataset: str, shots: int, number: int) -> str:

@@ -1,15 +1,13 @@
-"""Suite cards: tasks, their splits and labels; and the cards of the sources they come from."""
+"""Suite cards: tasks, their splits and labels, and further test sets; sources are in `source`."""
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 from pydantic import ValidationError
 from pydantic.dataclasses import dataclass
 
+from bench.config import shift_rules
 from bench.config.bounds import (
     Classes,
     Count,
@@ -19,21 +17,24 @@ from bench.config.bounds import (
     Name,
     NameOrPath,
     Percent,
-    Plain,
     Real,
     Seed,
     Text,
     Version,
     Whole,
     WholePercent,
-    check_inner_path,
 )
 from bench.config.loading import SUITES_DIR, describe_invalid, load_card
+from bench.config.shift_rules import repeated
 from bench.config.shots import Draw, Shots, dataset_name, expand_task, require_drawable, shots_name
+from bench.config.source import SOURCES_DIR as SOURCES_DIR
+from bench.config.source import Source as Source
+from bench.config.source import SourceFile as SourceFile
+from bench.config.source import card_folder as card_folder
+from bench.config.source import load_source as load_source
 from bench.records.schema import STRICT
 from bench.utils.errors import UserError, unknown_name
 
-T = TypeVar("T", int, str)
 Split = Literal["train", "val", "trainval", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 DISJOINT_SPLITS: tuple[Split, ...] = ("train", "val", "test")  # trainval is the first two
@@ -183,11 +184,6 @@ class Shift:
         )
 
 
-def repeated(values: Iterable[T]) -> list[T]:
-    """Return the values that occur more than once, sorted."""
-    return sorted(value for value, count in Counter(values).items() if count > 1)
-
-
 @dataclass(frozen=True, config=STRICT)
 class Selection:
     """The methods, backbones, seeds and tasks that run by default."""
@@ -223,7 +219,7 @@ class Suite:
     def __post_init__(self) -> None:
         if twice := repeated(task.name for task in self.task):
             raise ValueError(f"the task {twice[0]!r} stands twice")
-        self._check_shifts()
+        shift_rules.check_shifts(self)
         absent = [split for split in ("trainval", "test") if not self.lists.get(split)]
         if absent and not all(task.embedded or task.source for task in self.task):
             raise ValueError(f"lists names no file for {absent[0]}")
@@ -262,18 +258,6 @@ class Suite:
         shifts = {task.name: task for task in self.prepared_tasks()[len(self.task) :]}
         return [shifts[name]] if name in shifts else self.find_all(name)
 
-    def _check_shifts(self) -> None:
-        """Raise `ValueError` for shifts that no task could be scored on."""
-        every = [one.name for shift in self.shift for one in shift.expanded()]
-        if twice := repeated([*every, *{task.name for task in self.task}]):
-            raise ValueError(f"the shift {twice[0]!r} stands twice, or has the name of a task")
-        known = {shift.name: shift for shift in self.shift}
-        for task in self.task:
-            for name in task.shifts:
-                if name not in known:
-                    raise ValueError(str(unknown_name(f"shift of task {task.name!r}", name, known)))
-                _check_shift(task, known[name], self.lists)
-
     def find_all(self, name: str) -> list[Task]:
         """Return a task, or the few-shot tasks of a data set, or those of a number of shots.
 
@@ -295,24 +279,6 @@ class Suite:
         return found
 
 
-def _check_shift(task: Task, shift: Shift, lists: dict[Split, list[InnerPath]]) -> None:
-    """Raise `ValueError` for a shift that does not suit a task that names it."""
-    beyond = [number for number in shift.classes or [] if number >= task.classes]
-    if beyond:
-        raise ValueError(
-            f"the shift {shift.name!r} names class {beyond[0]}; task {task.name!r} has classes 0 "
-            f"to {task.classes - 1}"
-        )
-    if shift.drawn and not task.embedded:
-        raise ValueError(
-            f"the shift {shift.name!r} is drawn, which suits embedded tasks; {task.name!r} is none"
-        )
-    if shift.source and not (shift.label and shift.members):
-        raise ValueError(f"the source of shift {shift.name!r} needs a label and members")
-    if not (shift.drawn or shift.source or lists.get("test")):
-        raise ValueError(f"the shift {shift.name!r} needs drawn, a source, or the suite's lists")
-
-
 def load_suite(name: str) -> Suite:
     """Load a suite by name, or from the card at that path, with the tasks that its shots make."""
     card = load_card(Suite, "suite", name, SUITES_DIR)
@@ -323,62 +289,3 @@ def load_suite(name: str) -> Suite:
         return replace(card, task=tasks, shots=None)
     except ValidationError as error:  # a name that the numbers make too long
         raise UserError(describe_invalid(Suite, f"the shots of suite {name}", error)) from None
-
-
-SOURCES_DIR = SUITES_DIR / "sources"
-
-
-@dataclass(frozen=True, config=STRICT)
-class SourceFile:
-    """One archive or other file, as published."""
-
-    name: NameOrPath  # in archives/<source>/; a folder of that name, extracted, also serves
-    bytes: Count = 0  # 0: unknown
-    sha256: Line = ""
-    md5: Line = ""
-    urls: list[NameOrPath] = field(default_factory=list)  # tried in turn
-    hub: Line = ""  # on the Hugging Face hub: REPOSITORY@REVISION:PATH
-    replaces: NameOrPath = ""  # a file that is not needed if this one is present
-    how: Text = ""  # how to get it by hand, if it cannot be downloaded
-    repacked: Flag = False  # any archive of the same files will do: they are checked by name
-
-
-@dataclass(frozen=True, config=STRICT)
-class Source:
-    """A data set as published."""
-
-    name: Name
-    title: Line
-    format: Line  # its reader: a name of bench.prepare.readers
-    native: Literal["png", "jpeg"]  # storage of its images: published JPEG files, or lossless PNG
-    licence: Line
-    home: Line  # the data set's page, with its terms
-    access: Literal["open", "terms", "login", "dead"]
-    prepared_bytes: Count  # approximate size of the prepared data
-    file: list[SourceFile]
-    options: dict[str, Plain] = field(default_factory=dict)  # of the reader
-    scratch_bytes: Count = 0  # approximate temporary space for unpacking
-    repeats: Flag = False  # its own test images include byte-identical training images
-
-    def __post_init__(self) -> None:
-        names = {file.name for file in self.file}
-        for file in self.file:
-            check_inner_path(file.name)
-            if file.replaces and file.replaces not in names:
-                raise ValueError(f"{file.name} replaces {file.replaces!r}, which is no file here")
-            if not (file.urls or file.hub or file.how):
-                raise ValueError(f"{file.name} needs urls, hub or how")
-            if file.repacked and (file.bytes or file.sha256 or file.md5):
-                raise ValueError(f"{file.name} may be repacked, so it has no bytes and no hash")
-
-
-def load_source(name: str, place: Path = SOURCES_DIR) -> Source:
-    """Load a source by name; ``name.toml`` is a card in the folder `place`."""
-    return load_card(
-        Source, "source", str(place / name) if name.endswith(".toml") else name, SOURCES_DIR
-    )
-
-
-def card_folder(suite: str) -> Path:
-    """Return the folder of the source cards that a suite's card names by file."""
-    return Path(suite).parent if suite.endswith(".toml") else SOURCES_DIR

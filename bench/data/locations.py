@@ -97,7 +97,7 @@ def class_numbers(
     names = sorted(set(suite.lists["trainval"]))
     given = [_parse_label(raw, origin) for _, raw, origin in chosen]
     if not all(name.endswith(".json") for name in names):
-        _require_range(task, given, chosen)
+        _require_range(task.classes, given, chosen)
         return given
     ids = set(_read_class_ids(where, names, read))
     if len(ids) != task.classes:
@@ -109,15 +109,17 @@ def class_numbers(
     return [numbers[label] for label in given]
 
 
-def require_classes(task: Task, entries: Sequence[ListEntry]) -> None:
-    """Raise `UserError` for a label of a list that is no class of the task."""
-    _require_range(task, [_parse_label(raw, origin) for _, raw, origin in entries], entries)
+def parse_classes(classes: int, entries: Sequence[ListEntry]) -> list[int]:
+    """Return the labels of a list; raise `UserError` for one that is none of so many classes."""
+    labels = [_parse_label(raw, origin) for _, raw, origin in entries]
+    _require_range(classes, labels, entries)
+    return labels
 
 
-def _require_range(task: Task, labels: Sequence[int], entries: Sequence[ListEntry]) -> None:
+def _require_range(classes: int, labels: Sequence[int], entries: Sequence[ListEntry]) -> None:
     for label, (_, _, origin) in zip(labels, entries, strict=True):
-        if label >= task.classes:
-            raise UserError(f"{origin}: label {label}; expected 0 to {task.classes - 1}")
+        if label >= classes:
+            raise UserError(f"{origin}: label {label}; expected 0 to {classes - 1}")
 
 
 def _read_class_ids(where: str, names: Iterable[str], read: FileReader) -> Iterator[int]:

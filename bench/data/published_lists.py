@@ -4,22 +4,46 @@ A card names one as ``PACKAGE:PATH``: ``noah:few-shot/food101/annotations/val_me
 """
 
 import tarfile
+from collections.abc import Iterable
 from functools import lru_cache
 
 from bench.config.loading import SUITES_DIR
-from bench.config.suite import Suite
-from bench.data.locations import ListEntry, read_list
+from bench.config.shots import shot_problem
+from bench.config.suite import Task
+from bench.data.locations import ListEntry, parse_classes, read_list
 from bench.utils.errors import UserError, unknown_name
 
 LISTS_DIR = SUITES_DIR / "lists"
+MAX_LISTS = 256  # whose labels are kept
 SUFFIX, TOP = ".tar.xz", "data/"  # of a package's file, and the folder in it
 
 
-def require_known(suite: Suite) -> None:
-    """Raise `UserError` for a published list that a task of a suite names and no package has."""
-    for task in suite.prepared_tasks():
-        for name in filter(is_published, task.members.values()):
-            _content_of(name)
+def require_sound(tasks: Iterable[Task]) -> None:
+    """Raise `UserError` where a published list of a task is not there, or not of its classes.
+
+    Also where the training list of a few-shot task has more or fewer images of a class.
+    """
+    for task in tasks:
+        for split, name in task.members.items():
+            if is_published(name):
+                labels = _labels_by_path(name, task.classes)
+                odd = shot_problem(task, labels.values()) if split == "train" else ""
+                if odd:
+                    raise UserError(f"{name.replace(':', '/')}: {odd}")
+
+
+@lru_cache(maxsize=MAX_LISTS)
+def _labels_by_path(name: str, classes: int) -> dict[str, int]:
+    """Return the label of each image of a list; most lists are those of several tasks."""
+    entries = read_published_list(name)
+    labels = parse_classes(classes, entries)
+    return {path: label for (path, _, _), label in zip(entries, labels, strict=True)}
+
+
+def forget() -> None:
+    """Have packages read again: those of another folder, say."""
+    read_package.cache_clear()
+    _labels_by_path.cache_clear()
 
 
 def is_published(name: str) -> bool:

@@ -34,7 +34,7 @@ def _draw(suite: Suite, task: Task, shift: Shift, root: Path, variant: str | Non
         test = splits.subset(test, kept.nonzero()[:, 0])
     assert test.pixels is not None, "a drawn shift suits embedded tasks alone"
     images = test.pixels.permute(0, 2, 3, 1).numpy()  # (B, H, W, 3)
-    changed = drawn_shifts.change(shift.drawn, shift.strengths[0], images, test.labels.numpy())
+    changed = drawn_shifts.change(shift.drawn, shift.strengths[0], images, test.labels.tolist())
     pixels = torch.from_numpy(changed).permute(0, 3, 1, 2).contiguous()  # (B, 3, H, W)
     return Examples(test.labels, pixels)
 

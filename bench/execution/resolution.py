@@ -13,6 +13,7 @@ from bench.config import search_space
 from bench.config.backbone import canonical_name
 from bench.config.recipe import Recipe
 from bench.config.suite import Suite, Task
+from bench.data import published_lists
 from bench.execution import selection
 from bench.execution.request import FINAL_SPLITS, Request, SearchPoint
 from bench.execution.selection import CheckedData, SplitPair
@@ -243,7 +244,9 @@ def resolve_request(request: Request) -> ResolvedRequest:
     tasks = _select_tasks(suite, selected.tasks)
     source = selection.prompt_source(suite, overrides)
     used = _used_tasks(suite, tasks, source)
-    selection.require_present(suite, [*used, *_shift_tasks(suite, tasks)], request)
+    every = [*used, *_shift_tasks(suite, tasks)]
+    published_lists.require_sound(every)
+    selection.require_present(suite, every, request)
     return ResolvedRequest(
         request=request,
         suite=suite,

@@ -26,7 +26,7 @@ from bench.config.overrides import (
 )
 from bench.config.recipe import Recipe, load_recipe
 from bench.config.suite import Selection, Split, Suite, Task, load_suite
-from bench.data import locations, prepared, published_lists, splits
+from bench.data import locations, prepared, splits
 from bench.execution.request import Request
 from bench.prepare import folder_check, shift_check
 from bench.records.entries import MAX_IMAGES
@@ -40,6 +40,7 @@ from methods.shared.registry import registering_plugin
 
 MODULE_PREFIX = "bench_plugin_"  # of the modules of plug-ins
 MAX_PLUGIN = 2**24  # bytes
+MAX_NAMED = 20  # tasks in a sentence
 NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -88,7 +89,6 @@ def _is_file(path: Path) -> bool:
 def load_cards(request: Request) -> tuple[Suite, Selection, Recipe, dict[str, Any]]:
     """Load a request's suite, selection and recipe; return the methods' overrides, too."""
     suite = load_suite(request.suite or "mini")
-    published_lists.require_known(suite)
     recipe, overrides = _apply_recipe_overrides(
         load_recipe(request.recipe or suite.recipe), request.changes
     )
@@ -247,7 +247,8 @@ def require_present(suite: Suite, tasks: list[Task], request: Request) -> None:
     root, variant = request.root, request.variant
     absent = [task for task in tasks if not locations.is_present(suite, task, root, variant)]
     if absent:
-        names = ", ".join(task.name for task in absent)
+        more = f" and {len(absent) - MAX_NAMED} more" if absent[MAX_NAMED:] else ""
+        names = ", ".join(task.name for task in absent[:MAX_NAMED]) + more
         why = locations.explain_missing(suite, absent[0], root, variant)
         if prepared.available_variants(root, suite.name, absent[0]):
             raise UserError(f"{len(absent)} of {len(tasks)} tasks ({names}) cannot be read: {why}")

@@ -4,12 +4,12 @@ The rules are the same for all commands: ``data prepare``, ``import`` and ``chec
 broken rule, a run those that leave its accuracy without a meaning.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
+from bench.config.shots import shot_problem
 from bench.config.suite import Split, Task
 from bench.data.prepared import SPLIT_PARTS
 from bench.prepare import sampling
@@ -144,17 +144,10 @@ def _count_problems(task: Task, rows: SplitImages) -> Iterator[str]:
 
 
 def _shot_problems(task: Task, rows: SplitImages) -> Iterator[str]:
-    """Yield a sentence for the first class that a few-shot task's training images are not of."""
-    training = next((split for split in ("train", "trainval") if split in rows), None)
-    if task.draw is None or training is None:
-        return
-    found = Counter(row.label for row in rows[training])
-    odd = next((c for c in range(task.classes) if found[c] != task.draw.shots), None)
-    if odd is not None:
-        yield (
-            f"E-SHOTS {task.name}/{training}: class {odd} has {found[odd]:,} images; there must be "
-            f"{task.draw.shots:,} of each class, the shots of the task"
-        )
+    """Yield a sentence if a few-shot task has not its shots of a class to train on."""
+    for split in (s for s in ("train", "trainval") if s in rows):
+        if odd := shot_problem(task, (row.label for row in rows[split])):
+            yield f"E-SHOTS {task.name}/{split}: {odd}"
 
 
 def _overlap_problems(task: Task, rows: SplitImages) -> Iterator[str]:

@@ -49,16 +49,17 @@ class PrepareRequest:
 def plan_jobs(request: PrepareRequest) -> list[PrepareJob]:
     """Plan a job for each source of the requested tasks, with all tasks made from that source."""
     suite, sources = request.suite(), request.sources()
-    published_lists.require_known(suite)
-    known = {task.name: task.source for task in suite.prepared_tasks() if task.source}
+    every = suite.prepared_tasks()
+    known = {task.name: task.source for task in every if task.source}
     if not known:
         raise UserError(f"no task of suite {suite.name!r} is made from a source")
     asked = [task.name for name in request.tasks for task in suite.find_prepared(name)]
     for name in asked:
         if name not in known:
             raise unknown_name(f"task of suite {suite.name!r} with a source", name, known)
+    published_lists.require_sound(task for task in every if not asked or task.name in asked)
     by_source: dict[str, list[Task]] = {}
-    for task in suite.prepared_tasks():
+    for task in every:
         by_source.setdefault(task.source, []).append(task)
     jobs = []
     for source in dict.fromkeys(known[name] for name in asked or known):

@@ -184,7 +184,7 @@ def _read_members(task: Task, file: str, files: Files) -> list[locations.ListEnt
     else:
         raise unknown_name(f"list among the files of the source of {task.name}", file, files)
     if not file.endswith(".json"):
-        locations.require_classes(task, entries)
+        locations.parse_classes(task.classes, entries)
     return entries
 
 

@@ -119,7 +119,6 @@ Point = Annotated[dict[str, Any], Checked(_check_point)]
 Rates = Annotated[dict[str, float], Table({"lr": NotNegative, "weight_decay": NotNegative})]
 
 
-
 def _require_both(draw: dict[str, Any]) -> dict[str, Any]:
     """Check a few-shot task's draw, which has shots and a list's number or is empty."""
     if len(draw) == 1:

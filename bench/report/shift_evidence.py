@@ -60,7 +60,7 @@ def shift_problem(record: Record, name: str, kept: Predictions) -> str:
         if (stated is None) != (classes is None):
             return f"has masked predictions of {name} without a masked accuracy, or the reverse"
         if stated is not None:
-            scored = 100 * float((classes == kept.labels).mean())
+            scored = 100 * float(np.mean(classes == kept.labels))
             if problem := score_problem(stated, scored):
                 return f"on {name} {problem}"
     return ""

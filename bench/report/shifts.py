@@ -1,4 +1,4 @@
-"""The page of further test sets: each method in distribution and under every shift, with its CSV."""
+"""The page of further test sets: methods in distribution and under every shift, with its CSV."""
 
 import re
 from collections import Counter
@@ -183,16 +183,20 @@ def _csv_lines(record: Record) -> Iterator[dict[str, str | int]]:
         return
     named: dict[str, str | int] = {
         **{name: getattr(s, name) for name in CSV_COLUMNS[:3]},
-        **{"recipe": str(s.recipe.get("name")), "task": s.task, "method": s.method},
-        **{"seed": s.seed, "cell": record.cell},
+        "recipe": str(s.recipe.get("name")),
+        "task": s.task,
+        "method": s.method,
+        "seed": s.seed,
+        "cell": record.cell,
     }
-    test = {"images": outcome.test_images, "accuracy": f"{outcome.accuracy:.4f}"}
+    score = f"{outcome.accuracy:.4f}"
+    test: dict[str, str | int] = {"images": outcome.test_images, "accuracy": score}
     yield {**named, "set": "test", "kind": "", "strength": 0, **test}
     for kind, sets in sets_by_kind(outcome.shifts).items():
         for name in sets:
             one = outcome.shifts[name]
             strength = split_name(name)[1] if len(sets) > 1 else 0
-            found = {"images": one.images, "accuracy": f"{one.accuracy:.4f}"}
+            found: dict[str, str | int] = {"images": one.images, "accuracy": f"{one.accuracy:.4f}"}
             if one.masked_accuracy is not None:
                 found["masked_accuracy"] = f"{one.masked_accuracy:.4f}"
             yield {**named, "set": name, "kind": kind, "strength": strength, **found}

@@ -58,7 +58,7 @@ def test_each_package_has_its_licence_beside_it() -> None:
         ),
         (
             "noah:few-shot/food102/annotations/val_meta.list",
-            "no list of noah 'few-shot/food102/annotations/val_meta.list'; did you mean few-shot/food",
+            "no list of noah 'few-shot/food102/annotations/val_meta.list'; did you mean few-",
         ),
     ],
 )

@@ -57,3 +57,16 @@ def test_a_share_is_drawn_by_its_seed_and_lies_within_a_larger_one():
     assert chosen(0.5, 1) == chosen(0.5, 1)
     assert len({frozenset(chosen(0.5, seed)) for seed in range(4)}) > 1
     assert chosen(0.2, 1) < chosen(0.5, 1) < chosen(1.0, 1) == set(range(40))
+
+
+def test_shots_are_so_many_of_each_class_and_fewer_lie_within_more():
+    whole = classes(20, 20, 3)
+
+    def drawn(shots, seed):
+        return splits.draw_shots(whole, shots, seed)
+
+    assert drawn(4, 1).labels.bincount().tolist() == [4, 4, 3]
+    numbers = [drawn(shots, 1).pixels[:, 0, 0, 0].tolist() for shots in (1, 2, 4)]
+    assert set(numbers[0]) < set(numbers[1]) < set(numbers[2])
+    assert all(one == sorted(one) for one in numbers)
+    assert numbers[2] != drawn(4, 2).pixels[:, 0, 0, 0].tolist()

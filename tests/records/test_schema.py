@@ -46,6 +46,7 @@ def sound_text() -> str:
         | {"tuning": {**search, "halving": [[2, 5], [1, 10]]}},
         start_split="5" * 16,
         code="a" * 64 + " plug-in 1.0",
+        few_shot={"shots": 4, "list": 0},
     )
     at = {"point": {**RATES, "prompts": 5}, "epochs": 10, "learnt": "trainval", "scored": "test"}
     whole = replace(
@@ -219,6 +220,14 @@ FORGED: dict[str, Change] = {
     "split no digests": put("settings/split", "mine"),
     "start split no digests": put("settings/start_split", "mine"),
     "code no hash": put("settings/code", "import os"),
+    "shots without a list": put("settings/few_shot", {"shots": 4}),
+    "a list without shots": put("settings/few_shot", {"list": 4}),
+    "no shots": put("settings/few_shot/shots", 0),
+    "shots that are text": put("settings/few_shot/shots", "4"),
+    "shots without end": put("settings/few_shot/shots", 10**9),
+    "a negative list": put("settings/few_shot/list", -1),
+    "shots and more": put("settings/few_shot/ways", 5),
+    "few_shot a number": put("settings/few_shot", 4),
     "cell of another": put("cell", "0" * 16),
     "cell no digest": put("cell", "../x"),
     "cell in capitals": put("cell", "ABCDEF0123456789"),

@@ -91,6 +91,49 @@ def stanfordcars(folder: Path) -> Classes:
     return {("test" if car[6] else "train", car[0]): car[5] for car in cars}
 
 
+def stanfordcars_parts(folder: Path) -> Classes:
+    fields = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname")
+    classes: Classes = {}
+    annotations = {}
+    for split, count in {"train": 6, "test": 4}.items():
+        cars = [(1, 2, 3, 4, i % 2 + 1, f"{i + 1:05d}.jpg") for i in range(count)]
+        table = np.array([cars], dtype=[(name, object) for name in fields])
+        annotations[split] = matlab(annotations=table)
+        keys = {f"cars_{split}/{car[5]}": car[4] for car in cars}
+        tar(folder / f"cars_{split}.tgz", {key: photo(key) for key in keys})
+        classes |= {(split, key): label for key, label in keys.items()}
+    tar(folder / "car_devkit.tgz", {"devkit/cars_train_annos.mat": annotations["train"]})
+    (folder / "cars_test_annos_withlabels.mat").write_bytes(annotations["test"])
+    return classes
+
+
+def food101(folder: Path) -> Classes:
+    names = ("apple_pie", "waffles")
+    lists = {s: [f"{n}/{i}{len(s)}" for n in names for i in range(3)] for s in ("train", "test")}
+    at = "food-101"
+    members = {f"{at}/images/{key}.jpg": photo(f"{key}.jpg") for k in lists.values() for key in k}
+    texts = {f"{at}/meta/{s}.txt": "\n".join(keys).encode() for s, keys in lists.items()}
+    others = {f"{at}/classes.txt": "\n".join(names).encode(), f"{at}/meta/train.json": b"{}"}
+    tar(folder / "food-101.tar.gz", members | others | texts)
+    return {(s, f"{k}.jpg"): k.partition("/")[0] for s, keys in lists.items() for k in keys}
+
+
+def fgvc_aircraft(folder: Path) -> Classes:
+    variants = ("707-320", "An-12", "Boeing 717")
+    at, classes, texts = "fgvc-aircraft-2013b/data", {}, {}
+    for place, (split, name) in enumerate(
+        {"train": "train", "validation": "val", "test": "test"}.items()
+    ):
+        numbers = {f"{place}{i:06d}": variants[i % 3] for i in range(6)}
+        lines = "".join(f"{number} {variant}\n" for number, variant in numbers.items())
+        texts[f"{at}/images_variant_{name}.txt"] = lines.encode()
+        texts[f"{at}/images_family_{name}.txt"] = b"0000000 Boeing\n"
+        classes |= {(split, f"{number}.jpg"): v for number, v in numbers.items()}
+    images = {f"{at}/images/{key}": photo(key) for _, key in classes}
+    tar(folder / "fgvc-aircraft-2013b.tar.gz", texts | images)
+    return classes
+
+
 def inat2018(folder: Path) -> Classes:
     classes: Classes = {}
     for split, (name, count) in {"train": ("train", 5), "validation": ("val", 2)}.items():

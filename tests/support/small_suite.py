@@ -38,7 +38,7 @@ def write(folder: Path, source: str, make: bool = True) -> Path:
         _write_lists(archives, load_source(source))
     tasks = [task for task in TASKS.values() if task.source == source]
     tasks = tasks[:1] if tasks[0].shares else tasks  # the others differ in percentages alone
-    (folder / f"{source}.toml").write_text(_source_card(load_source(source)), encoding="utf-8")
+    (folder / f"{source}.toml").write_text(source_card(load_source(source)), encoding="utf-8")
     backbone = tiny.backbone_card(folder / "small.toml")
     path = folder / "suite.toml"
     path.write_text(
@@ -50,7 +50,7 @@ def write(folder: Path, source: str, make: bool = True) -> Path:
     return path
 
 
-def _source_card(source: Source) -> str:
+def source_card(source: Source) -> str:
     """The real card, of files that have no published size or hash."""
     table = asdict(source)
     files = [_plain(file) for file in table.pop("file")]
@@ -77,6 +77,7 @@ def _plain(file: Mapping[str, object]) -> dict[str, object]:
 
 def _small(task: Task) -> dict[str, object]:
     table = asdict(task) | {"source": f"{task.source}.toml"}
+    del table["draw"]
     for entry in ("counts", "keys", "present"):
         table[entry] = {}
     sources = [ranks["source"] for ranks in table["ranks"].values()]

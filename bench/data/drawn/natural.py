@@ -46,7 +46,7 @@ def glyph(
     for _ in range(2):
         draw.line(rng.integers(128, size=4).tolist(), drawing.vary(rng, ink, 60), 3)
     place = rng.integers(50, 79, size=2).tolist()
-    font = load_font(fonts[rng.integers(len(fonts))], int(rng.integers(*sizes)))
+    font = load_font(fonts[int(rng.integers(len(fonts)))], int(rng.integers(*sizes)))
     draw.text(place, text, ink, font, anchor="mm")
     return drawing.shrink(picture, rng, 15)
 

@@ -155,9 +155,10 @@ class StanfordCarsParts:
 
     def images(self, wanted: Collection[RecordKey]) -> Iterator[tuple[RecordKey, ImageData]]:
         for split, archive in CARS_PARTS.items():
-            ends = {key.rpartition("/")[2]: (split, key) for key in wanted_keys(wanted, split)}
-            if ends:
-                yield from read_images_by_path_end(find_file(self.files, archive), ends)
+            path, keys = find_file(self.files, archive), wanted_keys(wanted, split)
+            top = folder_prefix(open_archive(path), f"cars_{split}")
+            ends = {top + key.rpartition("/")[2]: (split, key) for key in keys}
+            yield from read_images_by_path_end(path, ends)
 
     def _annotations(self) -> dict[str, tuple[Path | bytes, str]]:
         """Return the content, or the path, of each split's annotations, and where they are."""

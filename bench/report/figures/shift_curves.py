@@ -1,13 +1,18 @@
-"""Accuracy under shift: a curve over the strengths of each kind, or over the sets that have none."""
+"""Accuracy under shift: curves over the strengths of each kind, or over sets that have none."""
 
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 import pandas as pd
 
-from bench.report.figures.style import MAX_PANELS, FigurePanel, RenderedFigure, compose_figure
-from bench.report.figures.style import style_context
 from bench.report.figures.study_curves import curve_panel, legend_handles, line_styles
+from bench.report.figures.style import (
+    MAX_PANELS,
+    FigurePanel,
+    RenderedFigure,
+    compose_figure,
+    style_context,
+)
 from bench.report.rows import sample_sd
 from bench.report.shifts import ShiftTable, split_name
 

@@ -21,6 +21,9 @@ SOURCES: dict[str, Callable[[Path], fake_photo_sources.Classes]] = {
     "nabirds": fake_photo_sources.nabirds,
     "stanforddogs": fake_photo_sources.stanforddogs,
     "stanfordcars": fake_photo_sources.stanfordcars,
+    "stanfordcars_parts": fake_photo_sources.stanfordcars_parts,
+    "food101": fake_photo_sources.food101,
+    "fgvc_aircraft": fake_photo_sources.fgvc_aircraft,
     "inat2018": fake_photo_sources.inat2018,
     "imagenet1k": fake_photo_sources.imagenet1k,
     "imagenet1k, folders": fake_photo_sources.imagenet1k_folders,
@@ -31,6 +34,11 @@ TOPS = {
     "nabirds.tar.gz": "nabirds",
     "images.tar": "Images",
     "car_ims.tgz": "car_ims",
+    "cars_train.tgz": "cars_train",
+    "cars_test.tgz": "cars_test",
+    "car_devkit.tgz": "devkit",
+    "food-101.tar.gz": "food-101",
+    "fgvc-aircraft-2013b.tar.gz": "fgvc-aircraft-2013b",
     "train_val2018.tar.gz": "train_val2018",
 }
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from bench.data import builtin_tasks
-from bench.records.schema import SCHEMA_VERSION, Settings
+from bench.records.schema import LEFT_OUT_IF_EMPTY, SCHEMA_VERSION, Settings
 from bench.records.store import Predictions
 from bench.utils.files import REPO_ROOT
 from support import made_up_records, synthetic_records
@@ -141,7 +141,7 @@ def _digest(settings: dict[str, Any]) -> str:
         return _settings.validate_json(to_json(tree_of(settings))).digest()
     except (ValidationError, ValueError, RecursionError):
         pass
-    kept = {k: v for k, v in settings.items() if v or k not in ("start_split", "code")}
+    kept = {k: v for k, v in settings.items() if v or k not in LEFT_OUT_IF_EMPTY}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"), default=_raw)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
