@@ -66,13 +66,10 @@ def _write(args: argparse.Namespace, found: "interpolations.Interpolation") -> I
 def _alphas(text: str) -> tuple[float, ...]:
     """Return numbers with commas between them."""
     found = tuple(map(_number, common.names("alpha")(text)))
-    if len(found) > MAX_ALPHAS:
-        raise argparse.ArgumentTypeError(f"at most {MAX_ALPHAS} alphas were expected")
+    most = interpolations.MAX_POINTS - 2  # beside 0 and 1
+    if len(found) > most:
+        raise argparse.ArgumentTypeError(f"at most {most} alphas were expected, got {len(found)}")
     return found
-
-
-MAX_ALPHAS = 199  # with 0 and 1, as many as a file of scores has
-FARTHEST = 10.0
 
 
 def _number(text: str) -> float:
@@ -80,9 +77,10 @@ def _number(text: str) -> float:
         value = float(text)
     except ValueError:
         value = float("nan")
-    if not isfinite(value) or abs(value) > FARTHEST:
+    most = interpolations.MAX_ALPHA
+    if not isfinite(value) or abs(value) > most:
         raise argparse.ArgumentTypeError(
-            f"numbers from -{FARTHEST:g} to {FARTHEST:g} were expected, got {names.shorten(text)}"
+            f"numbers from -{most:g} to {most:g} were expected, got {names.shorten(text)}"
         )
     return value
 

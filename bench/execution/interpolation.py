@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from bench.config.recipe import LINEAR_PROBE
+from bench.config.suite import Split
 from bench.execution import export, selection
 from bench.execution.request import FINAL_SPLITS, TRIAL_SPLITS, Request, request_from_json
 from bench.models import backbones, compatibility, interpolation, weight_files
@@ -31,7 +32,7 @@ from methods.shared.base import Model
 # Of the images of a set: folding a method into the weights, and another order of sums, round.
 ROUNDING = {"fp32": 0.002, "bf16": 0.01}
 ENDS = {0.0: "the start of its training", 1.0: "the end of its training, or its record"}
-KINDS: dict[str, Kind] = {"val": "validation", "test": "test"}
+KINDS: dict[Split, Kind] = {"val": "validation", "test": "test"}
 OTHER: dict[Along, Along] = {"weights": "scale", "scale": "weights"}
 
 
@@ -173,7 +174,7 @@ def _score(
     found: list[SetScores] = []
     table = [[scorer.accuracy(model, one) for one in scorer.sets] for model in map(path.at, alphas)]
     for one, accuracies in zip(scorer.sets, zip(*table, strict=True), strict=True):
-        kind: Kind = KINDS.get(one.name, "shift")
+        kind: Kind = "shift" if found else KINDS[cell.eval_split]
         found.append(SetScores(one.name, kind, len(one.loader.examples), [*accuracies]))
     for alpha, known in ((0.0, start.accuracies), (1.0, ends)):
         for scores, accuracy in zip(found, known, strict=True):
