@@ -85,6 +85,7 @@ class ParallelAdapterBlock(nn.Module):
     """A block with an adapter parallel to its MLP; the adapter's input is not normalised."""
 
     branch = "adapter"
+    linear_in_scale = True
 
     def __init__(self, block: Block, adapter: nn.Module, scale: float):
         super().__init__()

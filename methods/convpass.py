@@ -50,6 +50,7 @@ class BypassedLayer(nn.Module):
     """``layer(x) + scale * bypass(x)``."""
 
     branch = "bypass"
+    linear_in_scale = True
 
     def __init__(self, layer: nn.Module, bypass: Bypass, scale: float):
         super().__init__()

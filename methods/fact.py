@@ -82,6 +82,8 @@ FORMS: dict[str, tuple[type[MiddleFactors], type[MiddleFactors]]] = {
 class FacTLinear(nn.Module):
     """`linear`, with ``scale * V sigma U`` added to each D × D tile of its weight."""
 
+    linear_in_scale = True
+
     def __init__(
         self,
         linear: nn.Linear,

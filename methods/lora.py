@@ -20,6 +20,8 @@ TARGETS = "qkv", "q_and_v"
 class LowRankUpdate(nn.Module):
     """``scale * B A x`` (equation 3 without the frozen weight); B is initialised to zero."""
 
+    linear_in_scale = True
+
     def __init__(self, inputs: int, outputs: int, rank: int, scale: float, dropout: float):
         super().__init__()
         self.dropout, self.scale = nn.Dropout(dropout), scale
@@ -36,6 +38,8 @@ class LowRankUpdate(nn.Module):
 
 class SharedInputUpdate(nn.Module):
     """``scale * B A x`` with the A of the update `first`, which another layer holds."""
+
+    linear_in_scale = True
 
     def __init__(self, first: LowRankUpdate, outputs: int):
         super().__init__()

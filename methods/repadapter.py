@@ -22,6 +22,8 @@ from methods.shared.registry import register
 class RepLinear(nn.Module):
     """``linear(x + scale * (B dropout(A x + a) + b))``; B is grouped and initialised to zero."""
 
+    linear_in_scale = True
+
     def __init__(self, linear: nn.Linear, rank: int, groups: int, scale: float, dropout: float):
         super().__init__()
         dim = linear.in_features

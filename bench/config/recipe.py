@@ -32,6 +32,8 @@ from bench.utils.text import longest_prefix
 # recorded elsewhere in a cell's settings, or without effect on its numbers
 NON_PROTOCOL_FIELDS = "title", "views", "lr_of", "fields", "grid", "grid_of", "tuning", "precision"
 
+LINEAR_PROBE = "linear_probe"  # a head that is fitted to frozen features before training
+
 MAX_RATE_PAIRS = 5_000  # a record lists the trials that chose its rates
 MAX_POINTS = 100_000  # of a method's grid; trials are drawn from it
 Trials = Annotated[int, whole(0, MAX_RATE_PAIRS)]
@@ -85,7 +87,7 @@ class Recipe:
     warmup_epochs: EpochsOrNone
     min_lr: Rate
     normalisation: Literal["backbone", "imagenet", "none"]
-    head_init: Literal["trunc_normal", "vpt2022"]
+    head_init: Literal["trunc_normal", "vpt2022", "linear_probe"]
     pooled_norm: Literal["pretrained", "fresh"]  # the norm after average pooling (MAE)
     test_evaluations: Epochs  # number of evaluations on test, evenly spaced up to the last epoch
     precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 if the device supports it

@@ -26,7 +26,7 @@ from bench.config.backbone import (
     select_statistics,
 )
 from bench.config.overrides import override_backbone
-from bench.config.recipe import Recipe
+from bench.config.recipe import LINEAR_PROBE, Recipe
 from bench.models import checkpoints, pretrainings, weight_conversion, weight_files, weight_places
 from bench.utils.errors import UserError, first_line, unknown_name
 from methods import Unsupported
@@ -280,7 +280,13 @@ def _init_prior_of_one_percent(head: nn.Linear) -> None:
     nn.init.constant_(head.bias, -log(99))
 
 
+def _init_zero(head: nn.Linear) -> None:
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+
+
 HEAD_INITS: dict[str, Callable[[Any], None]] = {
     "trunc_normal": _init_trunc_normal,
     "vpt2022": _init_prior_of_one_percent,
+    LINEAR_PROBE: _init_zero,  # until it is fitted to the training images
 }

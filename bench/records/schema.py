@@ -106,8 +106,8 @@ class Outcome:
     test_images: entries.Images
     method_params: entries.Parameters  # trainable, without the head
     head_params: entries.Parameters
-    init_seconds: entries.Seconds  # wall-clock of Method.prepare
-    init_images: entries.ImagesOrNone  # how many images prepare looked at
+    init_seconds: entries.Seconds  # of Method.prepare, and of fitting the head before it
+    init_images: entries.ImagesOrNone  # how many images both looked at
     train_seconds: entries.Seconds
     test_seconds: entries.Seconds  # of all the evaluations on test
     peak_memory_mb: entries.Mebibytes  # of the device; of the process, on a CPU

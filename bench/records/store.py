@@ -25,7 +25,15 @@ from bench.utils.names import shorten
 
 RECORDS_DIR, PREDICTIONS_DIR = "records", "predictions"
 # Folders of a results folder, none of which may lead out of it.
-OWN_DIRS = (RECORDS_DIR, PREDICTIONS_DIR, "measures", TRIALS_DIR, ".leases", "tensorboard")
+OWN_DIRS = (
+    RECORDS_DIR,
+    PREDICTIONS_DIR,
+    "measures",
+    "interpolation",
+    TRIALS_DIR,
+    ".leases",
+    "tensorboard",
+)
 
 
 class Store:

@@ -14,6 +14,7 @@ from bench.config.loading import SUITES_DIR, card_names
 from bench.config.suite import Suite, load_suite
 from bench.papers.known import load_known
 from bench.papers.published_orders import published_orders
+from bench.records import interpolations
 from bench.records.measurements import unreadable_measurements
 from bench.records.schema import TRIALS_DIR, Record
 from bench.records.store import RECORDS_DIR, FolderRecords, Store, read_folder, read_valid
@@ -21,6 +22,7 @@ from bench.report import (
     few_shots,
     figures,
     html,
+    interpolation_page,
     known_page,
     ledger_files,
     ledgers,
@@ -104,11 +106,13 @@ def regenerate(results: Path | str) -> RegeneratedFiles:
     """Write all that records give; remove pictures that have nothing to draw.
 
     That is the leaderboard, the statistics, the ledgers, the papers' known results, pictures and a
-    page; of papers' tables and claims, of studies and of tricks, those that are there already.
+    page; of papers' tables and claims, of studies, of tricks and of interpolated scores, those that
+    are there already.
     """
     results = Path(results)
     found = read_folder(Store(results))
-    problems = [*found.problems, *unreadable_measurements(results)]
+    scores = interpolations.unreadable(results)
+    problems = [*found.problems, *unreadable_measurements(results), *scores]
     return RegeneratedFiles(write_files(results, _render_all(found, results)), problems)
 
 
@@ -169,6 +173,7 @@ def _render_all(found: FolderRecords, results: Path) -> FileContents:
         **pictures.files(),
         **_few_shot_files(boards),
         **_shift_files(boards, records),
+        **interpolation_page.render_all(results),
         **_study_files(results, frame),
     }
 

@@ -5,7 +5,6 @@ stages of a training, and how results and failures are written.
 """
 
 import traceback
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -29,10 +28,11 @@ from bench.training.callbacks import Callback, ProgressCallback, TrainingMonitor
 from bench.training.cell import Cell, load_split, load_training_examples, make_loader
 from bench.training.feature_cache import FeatureCache
 from bench.training.scored_sets import predictions_of, score_shifts
+from bench.training.start import InitStats, initialise
 from bench.utils.errors import first_line
 from methods import Unsupported
 from methods.shared.base import Model
-from methods.shared.memory import SpillWarning, is_out_of_memory
+from methods.shared.memory import is_out_of_memory
 from methods.shared.structure import heads_of
 
 SHUFFLE_SEED_OFFSET = 1_000_003  # separates the generator of the batch order from the weights'
@@ -48,15 +48,6 @@ class RunResult:
     outcome: Outcome | None
     failure: Failure | None
     notes: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class InitStats:
-    """Time and data of the method's initialisation."""
-
-    seconds: float
-    images: int  # read by `prepare`
-    spilled: list[str]  # warnings about data that did not fit into memory
 
 
 @dataclass(frozen=True)
@@ -175,7 +166,7 @@ def train(
     init_examples = train_examples
     if cell.prompt_task:
         init_examples = load_split(cell, cell.train_split, cell.prompt_task)
-    init = _init_method(cell, model, init_examples, device)
+    init = initialise(cell, model, train_examples, init_examples, device)
     model.to(device)
     process_group.broadcast_model(model)
     monitor = TrainingMonitor()
@@ -188,22 +179,6 @@ def train(
     return TrainedModel(
         model, tensor_ids, losses, monitor, len(eval_examples), init, seconds, notes
     )
-
-
-def _init_method(cell: Cell, model: Model, examples: Examples, device: torch.device) -> InitStats:
-    """Let the method prepare the model from the examples."""
-    loader = make_loader(cell, examples, cell.views.test, device, cell.settings.seed)
-    devices.synchronise(device)
-    start = perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", SpillWarning)  # in each cell of a process, not in its first
-        cell.method.prepare(model, loader)
-    devices.synchronise(device)
-    seconds = perf_counter() - start
-    for one in caught:
-        warnings.showwarning(one.message, one.category, one.filename, one.lineno)
-    spilled = [str(one.message) for one in caught if issubclass(one.category, SpillWarning)]
-    return InitStats(seconds, loader.images_served, spilled)
 
 
 def _make_batches(

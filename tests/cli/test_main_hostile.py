@@ -72,6 +72,7 @@ Words = Callable[[Path, Path], Iterable[list[str]]]  # results, cards -> lists o
 BAD = list(TEXTS.values())
 # of each command: words that it can do something with
 COMMANDS: dict[str, Words] = {
+    "agreement": lambda r, _: [["--results", str(r)], ["--results", str(r), "--methods", "bias"]],
     "check-method": lambda *_: [["zz_broken"]],
     "claims": lambda r, _: [["--results", str(r)]],
     "compatibility": lambda _, f: [["--out", str(f / "compatibility.md")]],
@@ -88,6 +89,7 @@ COMMANDS: dict[str, Words] = {
         ["--results", str(r), "--format", "latex"],
         ["--results", str(r), "--record", str(Store(r).files()[0]), "--data-root", str(f)],
     ],
+    "interpolate": lambda r, f: [["--results", str(r), "--data-root", str(f), cell(r)]],
     "list": lambda _, f: [
         ["methods"],
         ["suites"],

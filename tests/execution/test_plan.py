@@ -275,6 +275,7 @@ def test_another_label_of_any_split_is_another_cell(folder, split):
         *({"lr": 0.1}, {"weight_decay": 0.1}, {"head_weight_decay": 0.1}, {"batch": 8}),
         *({"epochs": 2}, {"min_lr": 0.001}, {"optimiser": "sgd"}, {"lr_per_batch": 64}),
         *({"normalisation": "imagenet"}, {"head_init": "vpt2022"}, {"pooled_norm": "fresh"}),
+        {"head_init": "linear_probe"},
         *({"train_share": 0.5}, {"precision": "bf16"}, {"test_evaluations": 7}),
         {"views.default.train": "random_crop_flip"},
         {"views.default.test": "squash256_crop"},
