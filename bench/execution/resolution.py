@@ -229,6 +229,16 @@ def resolve_request(request: Request) -> ResolvedRequest:
 
     Raises `UserError` as `plan_cells` does.
     """
+    resolved = resolve_names(request)
+    selection.require_present(resolved.suite, resolved.used_tasks, request)
+    return resolved
+
+
+def resolve_names(request: Request) -> ResolvedRequest:
+    """Read the cards of a request and check its names; the data may be absent.
+
+    Raises `UserError` as `resolve_request` does otherwise.
+    """
     suite, selected, recipe, overrides = selection.load_cards(request)
     selection.require_known_methods(
         [name for named in (recipe.lr_of, recipe.fields) for name in named if name != "all"]
@@ -240,7 +250,6 @@ def resolve_request(request: Request) -> ResolvedRequest:
     selection.require_overrides_used(recipe, overrides, built)
     tasks = _select_tasks(suite, selected.tasks)
     source = selection.prompt_source(suite, overrides)
-    selection.require_present(suite, _used_tasks(suite, tasks, source), request)
     return ResolvedRequest(
         request=request,
         suite=suite,
