@@ -30,7 +30,7 @@ MIN_FREE_BYTES = 10**9
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found: `fail` keeps cells from running, `note` does not."""
+    """The result of a check; one of the level `fail` keeps cells from running."""
 
     level: Literal["ok", "note", "fail"]
     subject: str
