@@ -178,6 +178,6 @@ def names_for_tests(folder: Path) -> set[str]:
 
 def test_a_test_file_is_named_by_a_module_of_its_folder():
     for path in TESTS.glob("*/**/test_*.py"):
-        if path.parent.name not in ("fuzz", "speed"):
+        if path.parent.name not in ("fuzz", "gpu", "speed"):
             names = names_for_tests(path.parent)
             assert any(f"{path.stem}_".startswith(f"test_{name}_") for name in names), path

@@ -54,6 +54,11 @@ class ResolvedRequest:
         return _used_tasks(self.suite, self.tasks, self.prompt_source)
 
     @cached_property
+    def present_tasks(self) -> list[Task]:
+        """The tasks whose data must be there, with the further test sets as tasks."""
+        return self.used_tasks + _shift_tasks(self.suite, self.tasks)
+
+    @cached_property
     def backbones(self) -> dict[str, Backbone]:
         """The backbones by their names in the request; raises `UserError` for missing weights."""
         changes = self.request.changes
@@ -232,6 +237,16 @@ def resolve_request(request: Request) -> ResolvedRequest:
 
     Raises `UserError` as `plan_cells` does.
     """
+    resolved = resolve_names(request)
+    selection.require_present(resolved.suite, resolved.present_tasks, request)
+    return resolved
+
+
+def resolve_names(request: Request) -> ResolvedRequest:
+    """Read the cards of a request and check its names; the data may be absent.
+
+    Raises `UserError` as `resolve_request` does otherwise.
+    """
     suite, selected, recipe, overrides = selection.load_cards(request)
     selection.require_known_methods(
         [name for named in (recipe.lr_of, recipe.fields) for name in named if name != "all"]
@@ -243,10 +258,7 @@ def resolve_request(request: Request) -> ResolvedRequest:
     selection.require_overrides_used(recipe, overrides, built)
     tasks = _select_tasks(suite, selected.tasks)
     source = selection.prompt_source(suite, overrides)
-    used = _used_tasks(suite, tasks, source)
-    every = [*used, *_shift_tasks(suite, tasks)]
-    published_lists.require_sound(every)
-    selection.require_present(suite, every, request)
+    published_lists.require_sound(_used_tasks(suite, tasks, source) + _shift_tasks(suite, tasks))
     return ResolvedRequest(
         request=request,
         suite=suite,

@@ -5,23 +5,20 @@ on the machine affects them alike. Peak memory is measured in a separate process
 methods are built, measured and dropped one by one, so that only one is in memory.
 """
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 
 import torch
-from torch import Tensor
 
 import methods
 from bench.config.recipe import load_recipe
 from bench.config.suite import load_suite
-from bench.models import backbones, compatibility, frozen_trunk, weight_files
-from bench.models.training_mode import set_training_mode
+from bench.models import backbones, weight_files
+from bench.performance import benchmarked_model
+from bench.performance.benchmarked_model import WARM_UP, BenchmarkedModel, time_interleaved
 from bench.performance.measurement import (
     TEST_THROUGHPUT,
     TRAIN_THROUGHPUT,
@@ -29,14 +26,12 @@ from bench.performance.measurement import (
     PerformanceRow,
 )
 from bench.report.ledger_files import read_costs
-from bench.training import devices, trainer
+from bench.training import devices
 from bench.utils.files import write_atomically
 from bench.utils.tables import csv_from_dicts
-from methods import Method, Unsupported
-from methods.shared.base import Model
-from methods.shared.merge import merge_adapters
+from methods import Unsupported
 
-CLASSES, SEED, WARM_UP = 10, 0, 2
+CLASSES = 10
 FILE = "cost.csv"
 THROUGHPUT_SUITE, THROUGHPUT_RECIPE = "vtab1k", "unified"
 
@@ -73,94 +68,31 @@ class Cost:
     peak_memory_mb: float  # above the process's memory before the model was built
 
 
-@dataclass
-class BenchmarkedModel:
-    """A model with its optimiser and one batch."""
-
-    job: CostJob
-    method: Method
-    model: Model
-    backbone_tensor_ids: set[int]
-    images: Tensor  # (B, 3, H, W)
-    labels: Tensor  # (B,)
-    optimiser: torch.optim.Optimizer
-    precision: str
-
-    def train_step(self) -> None:
-        """Run one training step."""
-        set_training_mode(self.model)
-        scores = frozen_trunk.forward_fn(self.model)
-        loss = trainer.loss_fn(self.method, self.model, scores, self.precision)
-        trainer.train_step(loss, self.optimiser, self.images, self.labels)
-
-    @torch.no_grad()
-    def eval_step(self) -> None:
-        """Evaluate one batch."""
-        self.model.eval()
-        with trainer.autocast(self.images.device, self.precision):
-            frozen_trunk.forward_fn(self.model)(self.images)
-
-    def merged(self) -> "BenchmarkedModel | None":
-        """Return a copy whose method is folded into the backbone's weights; None: it cannot be."""
-        twin = replace(self, model=copy.deepcopy(self.model))
-        try:
-            merge_adapters(twin.model)
-        except Unsupported:
-            return None
-        return twin
-
-
 def measure_costs(jobs: Sequence[CostJob], rounds: int) -> Iterator[Cost | str]:
     """Yield the cost of each job, or a sentence if its method does not support the backbone."""
-    models = []
+    models: dict[CostJob, BenchmarkedModel] = {}
     for job in jobs:
         try:
-            models.append(build_model(job))
+            models[job] = build_model(job)
         except Unsupported as error:
             yield f"{job.method}: n/a: {error}"
-    times = time_interleaved([one.train_step for one in models], rounds, jobs[0].device)
-    merged = {one.job.method: twin for one in models if (twin := one.merged())}
-    every = [one.eval_step for one in (*models, *merged.values())]
-    tests = time_interleaved(every, rounds, jobs[0].device)
+    device, own = jobs[0].device, list(models.values())
+    times = time_interleaved([one.train_step for one in own], rounds, device)
+    merged = {job: twin for job, one in models.items() if (twin := one.merged())}
+    every = [one.eval_step for one in (*own, *merged.values())]
+    tests = time_interleaved(every, rounds, device)
     test_merged = dict(zip(merged, tests[len(models) :], strict=True))
-    for one, train_ms, test_ms in zip(models, times, tests[: len(models)], strict=True):
-        found = train_ms, test_ms, test_merged.get(one.job.method)
-        yield _cost_row(one, rounds, found, peak_memory(one.job))
+    for job, train_ms, test_ms in zip(models, times, tests[: len(models)], strict=True):
+        found = train_ms, test_ms, test_merged.get(job)
+        yield _cost_row(job, models[job], rounds, found, peak_memory(job))
 
 
 def build_model(job: CostJob) -> BenchmarkedModel:
     """Build the job's model, its optimiser and one batch of seeded noise."""
-    recipe, device = load_recipe(job.recipe), torch.device(job.device)
-    backbone = backbones.find(job.backbone)
-    torch.manual_seed(SEED)
-    side = backbone.input.size
-    images = torch.randn(job.batch, 3, side, side).to(device)  # (B, 3, H, W)
-    labels = torch.arange(job.batch, device=device) % CLASSES  # (B,)
-    model = backbones.move_to_device(backbones.load(backbone, CLASSES, recipe), device)
-    bare, method = weight_files.tensor_ids(model), methods.create(job.method)
-    compatibility.require_attachable(backbone, method)
-    method.prepare(model, [(images, labels)])
-    model.to(device)
-    rate = recipe.rates(job.method)["lr"]
-    optimiser = trainer.OPTIMISERS[recipe.optimiser](
-        trainer.param_groups(model, method, recipe, rate)
-    )
-    precision = devices.resolve_precision(recipe.precision, device)
-    return BenchmarkedModel(job, method, model, bare, images, labels, optimiser, precision)
-
-
-def time_interleaved(acts: Sequence[Callable[[], None]], rounds: int, device: str) -> list[float]:
-    """Time the calls in alternation; return the median milliseconds of each over the rounds."""
-    taken: list[list[float]] = [[] for _ in acts]
-    for number in range(WARM_UP + rounds):
-        for act, times in zip(acts, taken, strict=True):
-            devices.synchronise(torch.device(device))
-            start = perf_counter()
-            act()
-            devices.synchronise(torch.device(device))
-            if number >= WARM_UP:
-                times.append(1000 * (perf_counter() - start))
-    return [median(times) for times in taken]
+    recipe, method = load_recipe(job.recipe), methods.create(job.method)
+    backbone, lr = backbones.find(job.backbone), recipe.rates(job.method)["lr"]
+    where = torch.device(job.device)
+    return benchmarked_model.build(backbone, method, recipe, lr, CLASSES, job.batch, where)
 
 
 def peak_memory(job: CostJob) -> float:
@@ -182,15 +114,19 @@ def _measure_peak_memory(job: CostJob) -> float:
 
 
 def _cost_row(
-    one: BenchmarkedModel, rounds: int, times: tuple[float, float, float | None], peak_mb: float
+    job: CostJob,
+    one: BenchmarkedModel,
+    rounds: int,
+    times: tuple[float, float, float | None],
+    peak_mb: float,
 ) -> Cost:
     train_ms, test_ms, merged_ms = times
     kept = weight_files.stored_tensors(one.method, one.model, one.backbone_tensor_ids)
     about = devices.describe_environment(one.images.device)
     return Cost(
-        backbone=one.job.backbone,
-        method=one.job.method,
-        batch=one.job.batch,
+        backbone=job.backbone,
+        method=job.method,
+        batch=job.batch,
         precision=one.precision,
         device=about["device_name"],
         threads=about["threads"],

@@ -15,7 +15,7 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 import methods
-from bench.performance import measurement, method_cost
+from bench.performance import benchmarked_model, measurement
 from bench.performance.measurement import (
     ABSOLUTE_DIFFERENCE,
     MEMORY_RATIO,
@@ -46,7 +46,11 @@ def measure_steps(network: str, batch: int, rounds: int, device: str) -> Iterato
         frozen_network(network, device), noise_images(network, batch, device)
     )
     times = dict(
-        zip(acts, method_cost.time_interleaved(list(acts.values()), rounds, device), strict=True)
+        zip(
+            acts,
+            benchmarked_model.time_interleaved(list(acts.values()), rounds, device),
+            strict=True,
+        )
     )
     for count in CONCATENATION_BARS:
         fast, act = times["keys_and_values", count], acts["keys_and_values", count]

@@ -84,6 +84,7 @@ COMMANDS: dict[str, Words] = {
         ["import", str(f), *tiny_words(f)],
     ],
     "diff": lambda r, _: [["--results", str(r), cell(r), cell(r, 1)]],
+    "doctor": lambda r, f: [tiny_words(f, "--results", str(r), "--methods", "zz_broken")],
     "export": lambda r, f: [
         ["--results", str(r), "--format", "csv"],
         ["--results", str(r), "--format", "latex"],

@@ -22,6 +22,7 @@ class Raising(Linear):
     def prepare(self, model, batches):
         kinds = {
             "RuntimeError": RuntimeError,
+            "MemoryError": MemoryError,
             "KeyboardInterrupt": KeyboardInterrupt,
             "Unsupported": Unsupported,
         }
