@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     require_results(args.results)
-    boards, frame = generate.boards_and_frame(args.results)
+    boards, frame = generate.read_boards(args.results)
     found, problems = agreement_page.collect(
         boards, frame["record"], store.Store(args.results), args.methods
     )

@@ -10,7 +10,7 @@ from bench.config import search_space
 from bench.execution import plan, readiness, request, resolution, workload
 from bench.models import backbones
 from bench.performance import first_steps
-from bench.utils import text
+from bench.utils import errors, text
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +77,11 @@ def _steps(
                 is_refusal = cost.startswith(first_steps.NOT_APPLICABLE)
                 yield readiness.Finding("note" if is_refusal else "fail", subject, cost)
                 continue
-            work = workload.workload(resolved, method, is_tuned)
+            try:
+                work = workload.workload(resolved, method, is_tuned)
+            except errors.UserError:  # the check of data has named it
+                yield readiness.Finding("ok", subject, f"{cost}; without data no hours")
+                continue
             seconds = cost.seconds_of(work.train_steps, work.test_batches)
             total += seconds
             runs = f"{work.trials:,} trials and " if is_tuned else ""

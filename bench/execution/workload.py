@@ -60,6 +60,8 @@ def _one_run(
 
 
 def _count_images(resolved: ResolvedRequest, task: Task, split: Split) -> int:
+    if task.draw and task.listed_as(split) == "train":
+        return task.classes * task.draw.shots
     if split in task.counts:
         return task.counts[split][0]
     request = resolved.request

@@ -51,6 +51,18 @@ def test_data_without_a_count_are_counted_from_their_lists(cards: Path) -> None:
     assert workload(found, "linear", is_tuned=False).train_steps == -(-images // 4)
 
 
+def test_few_shots_are_as_many_images_as_shots_and_classes_say() -> None:
+    request = Request(
+        suite="fewshot_mini",
+        methods=["lora"],
+        tasks=["digits_4shot_0"],
+        seeds=[0],
+        changes={"epochs": 1, "warmup_epochs": 0, "batch": 8},
+    )
+    found = resolution.resolve_names(request)
+    assert workload(found, "lora", is_tuned=False).train_steps == 10 * 4 // 8
+
+
 def test_work_adds_up() -> None:
     assert Workload(1, 2, 3, 4) + Workload(1, 1, 1, 1) == Workload(2, 3, 4, 5)
     assert replace(Workload(), trials=2) == Workload(2)
