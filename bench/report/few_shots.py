@@ -41,7 +41,7 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True)
 class ShotResult:
-    """What a method reached with so many shots of a data set, by list and training seed."""
+    """The accuracies of a method with so many shots of a data set, by list and training seed."""
 
     dataset: str
     shots: int
