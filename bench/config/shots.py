@@ -25,7 +25,7 @@ ShotCount = Annotated[int, whole(1, MAX_SHOTS)]
 
 @dataclass(frozen=True, config=STRICT)
 class Draw:
-    """What a few-shot task is trained on: so many images of each class, by one of several lists."""
+    """The shots of a few-shot task: so many images of each class, by one of several lists."""
 
     shots: ShotCount
     list: Seed  # its number; of a built-in task, the seed by which images are drawn
