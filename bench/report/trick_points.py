@@ -1,12 +1,13 @@
 """Scores of each point of a method's grid: on validation data by trials, on test by final runs."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from bench.records.description import describe_search
 from bench.records.schema import RATE_NAMES, TUNING_KEY, Record, Settings
 from bench.report.frame import board_key, canonical_json
 
@@ -28,11 +29,12 @@ class SearchSpace:
 def trial_spaces(frame: "pd.DataFrame") -> list[SearchSpace]:
     """Return the validation accuracies of the trials behind final runs, of full length.
 
-    A trial without an outcome counts as chance. One search a method and task: that of the first
-    of its final runs.
+    A trial without an outcome counts as chance. Searches over different grids, or with different
+    numbers of trials, are spaces of their own.
     """
+    tuned = [record for record in frame["record"] if record.tuned]
     return _spaces(
-        (record.settings, _trial_scores(record)) for record in frame["record"] if record.tuned
+        (r.settings, describe_search(r.settings.recipe), _trial_scores(r)) for r in tuned
     )
 
 
@@ -56,22 +58,31 @@ def final_spaces(frame: "pd.DataFrame") -> list[SearchSpace]:
     for (cell, point), records in of_points.items():
         mean = fmean(record.outcome.accuracy for record in records if record.outcome)
         scored.setdefault(cell, (records[0].settings, {}))[1][point] = mean
-    return _spaces(scored.values())
+    return _spaces((settings, "", scores) for settings, scores in scored.values())
 
 
 def _final_point(s: Settings) -> str:
     return canonical_json({**s.fields, **s.rates})
 
 
-def _spaces(scored: Iterable[tuple[Settings, Scores]]) -> list[SearchSpace]:
-    """Group scores by all that a table's records share; the first of a cell stays."""
+def _spaces(scored: Iterable[tuple[Settings, str, Scores]]) -> list[SearchSpace]:
+    """Group scores by what a table's records share and by search; the first of a cell stays."""
     places: dict[str, dict[str, str]] = {}
-    found: dict[str, dict[tuple[str, str], Scores]] = defaultdict(dict)
-    for settings, scores in scored:
+    found: dict[tuple[str, str], dict[tuple[str, str], Scores]] = defaultdict(dict)
+    for settings, search, scores in scored:
         key = _space_key(settings)
         places.setdefault(key, _place(settings))
-        found[key].setdefault((_method_key(settings), settings.task), scores)
-    return [SearchSpace(key, places[key], found[key]) for key in sorted(found)]
+        found[key, search].setdefault((_method_key(settings), settings.task), scores)
+    searches = Counter(key for key, _ in found)
+    return [
+        SearchSpace(key, _with_search(places[key], search, searches[key]), found[key, search])
+        for key, search in sorted(found)
+    ]
+
+
+def _with_search(place: Mapping[str, str], search: str, count: int) -> Mapping[str, str]:
+    """Return the place of a space, with its search where there are several."""
+    return {**place, "recipe": f"{place['recipe']} [{search}]"} if count > 1 else place
 
 
 def _space_key(s: Settings) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.records.schema import Record, Trial, TuningResult
+from bench.records.schema import TUNING_KEY, Record, Trial, TuningResult
 from bench.report import trick_choices
 from bench.report.frame import record_frame
 from bench.report.trick_effects import Effect
@@ -70,6 +70,28 @@ def test_more_trials_gain_the_expected_best_over_the_mean() -> None:
 def test_more_trials_than_were_run_have_no_effect_to_show() -> None:
     assert list(trick_choices.more_trials(record_frame(tuned(VAL)), 4)) == []
     assert list(trick_choices.more_trials(record_frame(finals(VAL)), 2)) == []
+
+
+def test_searches_of_other_sizes_are_tables_of_their_own() -> None:
+    few = {m: {t: v[:2] for t, v in tasks.items()} for m, tasks in VAL.items()}
+    frame = record_frame([*_with_search(tuned(VAL), 3), *_with_search(tuned(few), 2)])
+    assert [len(e.gains) for e in trick_choices.more_trials(frame, 3)] == [2]
+    places = [e.place["recipe"] for e in trick_choices.more_trials(frame, 2)]
+    assert [place.partition("[")[2].partition(",")[0] for place in places] == [
+        "2 trials",
+        "3 trials",
+    ]
+
+
+def _with_search(records: list[Record], trials: int) -> list[Record]:
+    search = {"trials": trials, "seed": 0, "grid": {"lr": list(RATES)}, "grid_of": {}}
+    return [
+        replace(
+            r,
+            settings=replace(r.settings, recipe={**r.settings.recipe, TUNING_KEY: search}),
+        )
+        for r in records
+    ]
 
 
 def test_a_trial_without_an_outcome_counts_as_chance() -> None:
