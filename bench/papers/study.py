@@ -13,11 +13,12 @@ from typing import Any, Literal
 from pydantic.dataclasses import dataclass
 
 from bench.config import loading
-from bench.config.bounds import Flag, Line, NameOrPath, Plain, RateAbove, Real, Seed, Text
+from bench.config.bounds import Flag, Line, NameOrPath, Plain, RateAbove, Real, Seed, Share, Text
 from bench.config.loading import validate
 from bench.papers import layouts
 from bench.papers.claims import PAPERS_FOLDER
 from bench.papers.layouts import StandIns
+from bench.papers.shares import AXIS, collapse_shares, expand_shares
 from bench.records import measurements
 from bench.records.schema import STRICT
 from bench.utils.errors import UserError, unknown_name
@@ -41,6 +42,7 @@ class Grid:
     tasks: list[Line] = field(default_factory=list)  # empty: all
     vary: dict[Line, list[Plain]] = field(default_factory=dict)  # fields of recipe or methods
     tasks_as: dict[Line, dict[Line, Plain]] = field(default_factory=dict)  # axis -> task -> value
+    shares: list[Share] = field(default_factory=list)  # of the training images: an axis train_share
     quick: dict[Line, Plain] = field(default_factory=dict)  # entries that `--quick` puts instead
 
     def __post_init__(self) -> None:
@@ -52,6 +54,10 @@ class Grid:
                 raise ValueError(f"vary.{name} must have at least one value")
         if prod(map(len, self.vary.values())) > MAX_VARIANTS:
             raise ValueError(f"vary has more than {MAX_VARIANTS:,} combinations of values")
+        if len(set(self.shares)) < len(self.shares):
+            raise ValueError(f"shares needs each once; {shorten(self.shares)} was given")
+        if self.shares and AXIS in self.vary.keys() | self.tasks_as.keys():
+            raise ValueError(f"shares is the axis {AXIS}: leave it out of vary and tasks_as")
         for name in self.quick:
             if name == "quick" or name not in vars(self):
                 raise ValueError(str(unknown_name("entry of a grid", name, [*vars(self)])))
@@ -157,7 +163,8 @@ class Study:
 
     def varied(self) -> list[str]:
         """Return the fields that any grid varies, and the axes that tasks are values of."""
-        return list(dict.fromkeys(n for grid in self.grid for n in (*grid.vary, *grid.tasks_as)))
+        every = [[*g.vary, *g.tasks_as, *([AXIS] if g.shares else [])] for g in self.grid]
+        return list(dict.fromkeys(name for names in every for name in names))
 
     def overrides(self, variant: dict[str, Any]) -> dict[str, Any]:
         """Return all changes of recipe and methods by one combination of varied values."""
@@ -209,7 +216,8 @@ def load_study(name: str) -> NamedStudy:
 
 
 def _read_study(path: Path) -> Study:
-    return loading.load_card(Study, "study", str(path), path.parent)
+    study = loading.load_card(Study, "study", str(path), path.parent)
+    return replace(study, grid=[expand_shares(grid) for grid in study.grid])
 
 
 def _require_table(paper: str, study: Study) -> None:
@@ -255,10 +263,11 @@ def with_stand_ins(name: str, study: Study) -> tuple[Study, list[str]]:
     instead = layouts.load_stand_ins(STAND_IN_SUITE)
     grids, gone = [], list[str]()
     for number, grid in enumerate(study.grid):
-        table, without = _substitute_grid(grid, instead)
+        table, without = _substitute_grid(collapse_shares(grid), instead)
         gone += without
         if table["backbones"]:
-            grids.append(validate(Grid, f"the study {name}, grid {number}, quick", table))
+            quick = validate(Grid, f"the study {name}, grid {number}, quick", table)
+            grids.append(expand_shares(quick))
     if not grids:
         raise UserError(f"nothing stands in for {', '.join(gone)} of the study {name}")
     return replace(study, recipe=instead.recipe, grid=grids), list(dict.fromkeys(gone))
