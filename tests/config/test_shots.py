@@ -84,7 +84,7 @@ BAD_CARDS = {
 
 
 def refusal(path: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """What a run of the card says: one sentence, with exit status 2."""
+    """The one sentence of a run of the card, which ends with exit status 2."""
     assert main(["run", "--suite", path, "--dry-run", "--no-tune"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("bench: ")

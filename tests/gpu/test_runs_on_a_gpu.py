@@ -24,7 +24,7 @@ def run(cards: Path, results: Path, methods: str, device: torch.device, *more: s
 
 
 def numbers(results: Path) -> dict[str, Any]:
-    """What a record's numbers are, but for times and memory, by method."""
+    """The numbers of records by method, without times and memory."""
     names = ("accuracy", "losses", "predictions", "test_accuracies")
     records = run_records.by_method(results)
     return {m: {n: r["outcome"][n] for n in names} for m, r in records.items()}
