@@ -23,9 +23,9 @@ EXPLANATION = (
     "overlap: images that both have wrong, of those that either has (Jaccard); beside it what "
     "independent errors of the same rates would give. Two seeds of one method are the control: "
     "two methods say different things only as far as they agree less than these.\n\n"
-    "Stored predictions are classes without scores, so no scores can be averaged. In the place of "
-    "such an ensemble stand two bounds: an oracle that is right if either of two is, which no "
-    "user has, and the majority of three; where all three differ, each counts a third."
+    "Stored predictions are classes without scores. From them come two bounds of an ensemble: an "
+    "oracle that is right if either of two is, which no user has, and the majority of three; where "
+    "all three differ, each counts a third. `python -m bench ensemble` averages probabilities."
 )
 ONE_SEED = "no method has two seeds with predictions, so there is no control"
 WORDS = frozenset({"method", "first", "second"})

@@ -222,6 +222,12 @@ def _predict(
     return batches.process_group.gather_predictions(predictions)
 
 
+def probabilities(model: Model, batches: BatchSource, precision: str) -> tuple[Tensor, Tensor]:
+    """Return the softmax of each image's logits, (images, classes), and the labels, on the CPU."""
+    found, labels = _predict(model, batches, precision, lambda logits: logits.float().softmax(1))
+    return found.cpu(), labels.cpu()
+
+
 def _evaluation(classes: Tensor, labels: Tensor) -> EvaluationResult:
     lost = int((classes == NO_PREDICTION).sum())
     if lost:

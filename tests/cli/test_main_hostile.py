@@ -85,6 +85,7 @@ COMMANDS: dict[str, Words] = {
     ],
     "diff": lambda r, _: [["--results", str(r), cell(r), cell(r, 1)]],
     "doctor": lambda r, f: [tiny_words(f, "--results", str(r), "--methods", "zz_broken")],
+    "ensemble": lambda r, _: [["--results", str(r), cell(r), cell(r, 1)]],
     "export": lambda r, f: [
         ["--results", str(r), "--format", "csv"],
         ["--results", str(r), "--format", "latex"],
