@@ -72,7 +72,8 @@ def test_three_votes(results):
 
 def test_the_page_says_what_stored_predictions_cannot_give(results):
     agree(results)
-    assert "no scores can be averaged" in page(results)
+    assert "classes without scores" in page(results)
+    assert "`python -m bench ensemble` averages probabilities" in page(results)
 
 
 def test_the_same_records_give_the_same_bytes(results, tmp_path):
