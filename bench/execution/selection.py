@@ -26,7 +26,8 @@ from bench.config.overrides import (
 )
 from bench.config.recipe import Recipe, load_recipe
 from bench.config.suite import Selection, Split, Suite, Task, load_suite
-from bench.data import locations, prepared, splits
+from bench.data import locations, prepared
+from bench.data.splits import checked_digest, load_split
 from bench.execution.request import Request
 from bench.prepare import folder_check, shift_check
 from bench.records.entries import MAX_IMAGES
@@ -267,7 +268,7 @@ def check_data(suite: Suite, task: Task, pair: SplitPair, request: Request) -> C
     place = None if task.embedded else locations.find(suite, task, root, variant)
     if place:
         _require_splits(suite, task, pair, is_prepared=bool(place.variant))
-    train, evaluation = (splits.load_split(suite, task, split, root, variant) for split in pair)
+    train, evaluation = (load_split(suite, task, split, root, variant) for split in pair)
     if len(evaluation) > MAX_IMAGES:
         raise UserError(
             f"the split {pair[1]} of {task.name} has {len(evaluation):,} images; {MAX_IMAGES:,} is "
@@ -279,7 +280,7 @@ def check_data(suite: Suite, task: Task, pair: SplitPair, request: Request) -> C
     read = place.variant if place else recompressed
     mark = f"{read}:" if read else ""
     folder = place.folder if place else None
-    first, second = (splits.checked_digest(part, folder) for part in (train, evaluation))
+    first, second = (checked_digest(part, folder) for part in (train, evaluation))
     digest = f"{mark}{first}-{second}"
     if pair[1] != "test":
         return CheckedData(digest, tuple(warnings))

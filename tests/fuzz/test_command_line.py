@@ -16,6 +16,7 @@ from support.fuzzing.sandbox import Sandbox
 LONG_WORK: dict[str, Any] = {
     "bench.performance.method_cost.measure_costs": [],
     "bench.performance.page.measure_and_write": [],
+    "bench.performance.first_steps.measure": "n/a: left out",
     "bench.performance.parameter_counts.markdown_page": "",
     "bench.performance.compatibility_page.markdown_page": "",
     "bench.models.method_checks.run_checks": [],

@@ -15,7 +15,7 @@ from bench.config.recipe import Recipe, load_recipe
 from bench.config.search_space import trial_protocol, tuned_protocol
 from bench.execution.migration import settings_digest
 from bench.records import entries, schema, store
-from bench.records.schema import Failure, Record, Trial, TuningResult
+from bench.records.schema import Failure, Record, ShiftScore, Trial, TuningResult
 from bench.records.store import Store, read_record
 from bench.utils.errors import UserError
 from support import paths
@@ -47,10 +47,17 @@ def sound_text() -> str:
         start_split="5" * 16,
         code="a" * 64 + " plug-in 1.0",
         few_shot={"shots": 4, "list": 0},
+        shifts={"blur": "6" * 16, "five": f"{'7' * 16}-{'8' * 16}"},
     )
+    assert plain.outcome
+    shifts = {
+        "blur": ShiftScore(40.0, 10, "b" * 64),
+        "five": ShiftScore(30.0, 10, "c" * 64, 50.0, "d" * 64),
+    }
     at = {"point": {**RATES, "prompts": 5}, "epochs": 10, "learnt": "trainval", "scored": "test"}
     whole = replace(
         plain,
+        outcome=replace(plain.outcome, shifts=shifts),
         tuned=TuningResult(0, 9.0, [Trial({**RATES, "prompts": 5}, 10, 50.0, 9.0, "0" * 16)]),
         environment={"commit": "a" * 40, "dirty": False, "threads": 1, "seconds": 13.0}
         | {"device_name": "a CPU, 2 cores", "data_warnings": ["one"], "processes": None},

@@ -195,7 +195,8 @@ def test_a_run_computes_in_the_precision_that_its_record_says(run, method, monke
 def test_the_times_of_start_and_of_scoring_are_told_apart(run, monkeypatch):
     """A clock by which a `prepare` takes 100 seconds, a pass over test 10, and an epoch 1."""
     now = [0.0]
-    monkeypatch.setattr("bench.training.runner.perf_counter", lambda: now[0])
+    for part in ("runner", "start"):
+        monkeypatch.setattr(f"bench.training.{part}.perf_counter", lambda: now[0])
     monkeypatch.setattr(TrainingMonitor, "train_seconds", lambda _: 3.0)
 
     def taking(seconds, act):
