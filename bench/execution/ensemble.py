@@ -11,6 +11,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from bench.execution.rounding import is_beyond_rounding
 from bench.records import schema
 from bench.records.schema import Record
 from bench.training import runner, trainer
@@ -18,7 +19,6 @@ from bench.training.cell import Cell, make_test_loader
 from bench.utils.errors import UserError
 from methods import Unsupported
 
-TOLERANCE = {"fp32": 0.002, "bf16": 0.01}  # share of the test images that rounding may turn
 COLUMNS = (
     *("suite", "task", "backbone", "first", "first_seed", "second", "second_seed", "kind"),
     *("first_accuracy", "second_accuracy", "ensemble", "first_cell", "second_cell"),
@@ -74,9 +74,7 @@ def score(record: Record, cell: Cell, device: torch.device) -> Scores:
         record,
         *trainer.probabilities(trained.model, make_test_loader(cell, device), precision),
     )
-    images = len(found.labels)
-    allowed = max(1.0, TOLERANCE[precision] * images)
-    if abs(found.accuracy - record.outcome.accuracy) * images > 100 * allowed + 1e-6:
+    if is_beyond_rounding(found.accuracy, record.outcome.accuracy, len(found.labels), precision):
         raise UserError(
             f"cell {record.cell}, trained again, scores {found.accuracy:.2f} %; its record has "
             f"{record.outcome.accuracy:.2f} %: nothing was written"

@@ -15,6 +15,7 @@ from bench.config.recipe import LINEAR_PROBE
 from bench.config.suite import Split
 from bench.execution import export, selection
 from bench.execution.request import FINAL_SPLITS, TRIAL_SPLITS, Request, request_from_json
+from bench.execution.rounding import is_beyond_rounding
 from bench.models import backbones, compatibility, interpolation, weight_files
 from bench.models.interpolation import State
 from bench.records import schema
@@ -29,8 +30,6 @@ from bench.utils.errors import UserError
 from methods import Unsupported
 from methods.shared.base import Model
 
-# Of the images of a set: folding a method into the weights, and another order of sums, round.
-ROUNDING = {"fp32": 0.002, "bf16": 0.01}
 ENDS = {0.0: "the start of its training", 1.0: "the end of its training, or its record"}
 KINDS: dict[Split, Kind] = {"val": "validation", "test": "test"}
 OTHER: dict[Along, Along] = {"weights": "scale", "scale": "weights"}
@@ -186,9 +185,8 @@ def _require_equal(
     scores: SetScores, index: int, expected: float, alpha: float, precision: str
 ) -> None:
     """Raise `UserError` where the path's end is not what it should be, up to rounding."""
-    found, images = scores.accuracies[index], scores.images
-    allowed = max(1.0, ROUNDING[precision] * images)
-    if abs(found - expected) * images > 100 * allowed + 1e-6:
+    found = scores.accuracies[index]
+    if is_beyond_rounding(found, expected, scores.images, precision):
         raise UserError(
             f"at alpha = {alpha:g} the model scores {found:.2f} % on {scores.name}; "
             f"{expected:.2f} % was expected, of {ENDS[alpha]}: nothing was written"
