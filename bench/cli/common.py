@@ -170,7 +170,8 @@ def add_data_root(parser: argparse.ArgumentParser) -> None:
         "--data-root",
         type=Path,
         default=Path(os.environ.get("BENCH_DATA") or "data"),
-        help="where the tasks' folders lie (default: $BENCH_DATA, or data)",
+        help="where the tasks' folders lie (default: $BENCH_DATA, or data); synthetic: none, "
+        "images are drawn, to rehearse a job",
     )
 
 

@@ -78,6 +78,13 @@ def _is_argument(value: Any) -> bool:
     return type(value) in (bool, int, float) and 0 <= value <= MAX_SIDE
 
 
+def _check_pixels(sides: list[int]) -> list[int]:
+    """Check the height and width of an image, which a card may leave out."""
+    if len(sides) not in (0, 2):
+        raise ValueError(f"a height and a width were expected; {shorten(sides)} was given")
+    return sides
+
+
 def _named(pattern: re.Pattern[str]) -> AfterValidator:
     """Return the check of a name that paths and tables are made of."""
 
@@ -161,6 +168,7 @@ BatchOrNone = Annotated[int, whole(0, MAX_BATCH)]
 Count = Annotated[int, whole(0, MAX_COUNT)]
 Whole = Annotated[int, whole(-MAX_COUNT, MAX_COUNT)]
 Side = Annotated[int, whole(0, MAX_SIDE)]
+Pixels = Annotated[list[Annotated[int, whole(1, MAX_SIDE)]], AfterValidator(_check_pixels)]
 Argument = Annotated[int | float | list[int | float], BeforeValidator(_check_argument)]
 Percent = Annotated[float, real(0, 100)]
 WholePercent = Annotated[int, whole(0, 100)]

@@ -17,6 +17,7 @@ from bench.config.bounds import (
     Name,
     NameOrPath,
     Percent,
+    Pixels,
     Real,
     Seed,
     Text,
@@ -102,6 +103,7 @@ class Task:
     images: InnerPath = ""  # the sub-folder that paths in the lists are relative to
     counts: dict[Split, list[Count]] = field(default_factory=dict)  # images allowed in each split
     source: InnerPath = ""  # a card in datasets/sources, or a file in the suite card's folder
+    pixels: Pixels = field(default_factory=list)  # height and width of a synthetic image: typical
     label: LabelRule | None = None
     keys: dict[Line, SourceKeys] = field(default_factory=dict)  # by split of the source
     ranks: dict[Split, HashRange] = field(default_factory=dict)  # or members, or shares
@@ -146,6 +148,7 @@ class Shift:
     images: InnerPath = ""
     counts: list[Count] = field(default_factory=list)
     source: InnerPath = ""
+    pixels: Pixels = field(default_factory=list)
     label: LabelRule | None = None
     keys: dict[Line, SourceKeys] = field(default_factory=dict)
     members: InnerPath = ""  # a list file of the source, or a published list
@@ -177,6 +180,7 @@ class Shift:
             images=self.images,
             counts={"test": self.counts} if self.counts else {},
             source=self.source,
+            pixels=self.pixels,
             label=self.label,
             keys=self.keys,
             members={"test": self.members} if self.members else {},

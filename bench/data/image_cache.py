@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import accumulate
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from bench.data import images, splits
 from bench.data.splits import ByteSpan, Examples
+from bench.data.synthetic import Drawing
 from bench.data.transforms import Transform
 from bench.utils import parallel
 from bench.utils.errors import UserError
@@ -139,8 +140,9 @@ def cache_images(examples: Examples, transform: Transform, size: int) -> CachedI
     shapes = tuple(meta.shape for meta in metas)
     if examples.pixels is not None:
         return _pack(shapes, transform.deterministic(examples.pixels, size).flatten())
-    source = examples.files, examples.spans, examples.origins, file_stamps(examples.files)
-    return _decode_all(*source, transform, size, shapes, metas[0].dtype)
+    stamps = file_stamps(examples.files)
+    read = _ReadImages(examples.files, examples.spans, examples.origins, stamps, examples.drawings)
+    return _decode_all(read, transform, size, shapes, metas[0].dtype)
 
 
 def _meta_tensors(examples: Examples, transform: Transform, size: int) -> list[Tensor]:
@@ -160,6 +162,8 @@ def _meta_tensors(examples: Examples, transform: Transform, size: int) -> list[T
 
 def _read_size(examples: Examples, index: int) -> tuple[int, int]:
     """Read height and width without decoding."""
+    if examples.drawings:
+        return examples.drawings[index].height, examples.drawings[index].width
     try:
         return images.size(splits.read_bytes(examples, index))
     except images.DECODE_ERRORS as error:
@@ -181,32 +185,39 @@ class _FlattenedImages(Dataset[Tensor]):
         return self._source[index].flatten()
 
 
+class _ReadImages(NamedTuple):
+    """What images are read from; `stamps` are of the files: changed ones are decoded again."""
+
+    files: tuple[Path, ...]
+    spans: tuple[ByteSpan, ...]
+    origins: tuple[str, ...]
+    stamps: tuple[tuple[int, ...], ...]
+    drawings: tuple[Drawing, ...]
+
+
 # Shared by all cells of a task: prompt initialisation, training and evaluation splits.
 @lru_cache(maxsize=3)
 def _decode_all(
-    files: tuple[Path, ...],
-    spans: tuple[ByteSpan, ...],
-    origins: tuple[str, ...],
-    stamps: tuple[tuple[int, ...], ...],
+    read: _ReadImages,
     transform: Transform,
     size: int,
     shapes: tuple[torch.Size, ...],
     dtype: torch.dtype,
 ) -> CachedImages | None:
-    """Decode the images of files, or return None without enough memory.
+    """Decode images, or return None without enough memory.
 
     None is cached as well, so that memory taken later does not change how other cells read.
-    `stamps` are part of the key: changed files are decoded again.
     """
     if dtype.itemsize * sum(map(prod, shapes)) > FREE_MEMORY_FRACTION * memory.free_memory(
         torch.device("cpu")
     ):
         return None
-    examples = Examples(torch.zeros(len(files)), files=files, spans=spans, origins=origins)
+    count, parts = len(shapes), {k: v for k, v in read._asdict().items() if k != "stamps"}
+    examples = Examples(torch.zeros(count), **parts)
     values, start = torch.empty(sum(map(prod, shapes)), dtype=dtype), 0
-    chunks = torch.arange(len(files)).split(CHUNK_SIZE)
+    chunks = torch.arange(count).split(CHUNK_SIZE)
     loader = PrefetchLoader(
-        _FlattenedImages(LazyImages(examples, transform, size)), len(files), torch.cat
+        _FlattenedImages(LazyImages(examples, transform, size)), count, torch.cat
     )
     for part in loader.batches([chunk.tolist() for chunk in chunks]):
         values[start : start + len(part)] = part

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config.suite import Suite, Task
+from bench.data import synthetic
 from bench.data.prepared import LOSSLESS, available_variants, find_prepared
+from bench.records.schema import SYNTHETIC
 from bench.utils.errors import UserError
 from bench.utils.names import shorten
 from bench.utils.text import decode_utf8
@@ -135,10 +137,15 @@ def _parse_label(raw: str, origin: str) -> int:
 
 @dataclass(frozen=True)
 class DataLocation:
-    """A folder with a task's data: prepared in a variant, or as found."""
+    """A folder with a task's data: prepared in a variant, or as found; or the word `SYNTHETIC`."""
 
     folder: Path
     variant: str = ""  # empty: as found
+
+
+def absolute_root(root: Path) -> Path:
+    """Return a data root as other machines and folders know it."""
+    return root if synthetic.is_synthetic(root) else root.absolute()
 
 
 def candidate_folders(suite: Suite, task: Task, root: Path) -> list[Path]:
@@ -161,6 +168,8 @@ def find(suite: Suite, task: Task, root: Path, variant: str | None = None) -> Da
 
 def explain_missing(suite: Suite, task: Task, root: Path, variant: str | None) -> str:
     """Explain why a task's data are missing: what was searched, or which variant exists."""
+    if synthetic.is_synthetic(root):
+        return synthetic.problem(task) or f"images of --data-root {root} have no variant {variant}"
     others = available_variants(root, suite.name, task)
     if others:
         wanted = variant or LOSSLESS
@@ -177,6 +186,9 @@ def available_locations(
     suite: Suite, task: Task, root: Path, variant: str | None
 ) -> list[DataLocation]:
     """List a task's locations: prepared, then (unless a variant is asked for) as found."""
+    if synthetic.is_synthetic(root):
+        is_drawn = variant is None and not synthetic.problem(task)
+        return [DataLocation(root, SYNTHETIC)] if is_drawn else []
     wanted = variant or LOSSLESS
     folder = find_prepared(root, suite.name, task, wanted)
     prepared = [DataLocation(folder, wanted)] if folder else []

@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 
 from bench.config.suite import Shift, Suite, Task
-from bench.data import splits
+from bench.data import locations, splits
 from bench.data.drawn import shifts as drawn_shifts
 from bench.data.splits import Examples
+from bench.records.schema import SYNTHETIC
 from bench.utils.errors import UserError
 
 
@@ -21,7 +22,10 @@ def load_shift(
     """
     if shift.drawn:
         return _draw(suite, task, shift, root, variant)
-    examples = splits.load_split(suite, shift.as_task(task), "test", root, variant)
+    as_task = shift.as_task(task)
+    if locations.find(suite, as_task, root, variant).variant == SYNTHETIC:
+        return splits.to_be_drawn(as_task, "test", shift.classes or range(task.classes))
+    examples = splits.load_split(suite, as_task, "test", root, variant)
     _require_labels(shift, examples)
     return examples
 

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from bench.config.suite import Split, Suite, Task
-from bench.data import embedded, image_files, images, locations, prepared
+from bench.data import embedded, image_files, images, locations, prepared, synthetic
 from bench.data.prepared import SplitEntry
+from bench.data.synthetic import Drawing
+from bench.records.schema import SYNTHETIC
 from bench.utils.errors import UserError
 from bench.utils.files import open_regular_file, read_regular_file, run_once, sha256_of_files
 
@@ -25,7 +27,7 @@ ByteSpan = tuple[int, int]  # offset and length of an image in a file, in bytes
 
 @dataclass(frozen=True)
 class Examples:
-    """The labels of a split and its images, as pixels or as files."""
+    """The labels of a split and its images, as pixels, as files, or to be drawn."""
 
     labels: Tensor  # (B,)
     pixels: Tensor | None = None  # uint8, (B, 3, H, W)
@@ -34,6 +36,7 @@ class Examples:
     origins: tuple[str, ...] = ()  # list file and line of each image, for messages
     names: tuple[str, ...] = ()  # of each image in its source
     hashes: tuple[str, ...] = ()  # SHA-256 of each image's bytes, from a prepared list
+    drawings: tuple[Drawing, ...] = ()  # of synthetic images
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,7 +54,9 @@ def load_split(
     if task.embedded:
         return _load_builtin(task, listed, variant)
     place = locations.find(suite, task, root, variant)
-    if place.variant:
+    if place.variant == SYNTHETIC:
+        examples = to_be_drawn(task, listed, range(task.classes))
+    elif place.variant:
         require_unchanged(place.folder)
         examples = from_prepared(
             place.folder, prepared.read_entries(place.folder, task.name, listed)
@@ -77,7 +82,8 @@ def subset(examples: Examples, index: Tensor) -> Examples:
     """Return the examples with these indices, (B,)."""
     numbers = index.tolist()
     lists = {
-        name: getattr(examples, name) for name in ("files", "spans", "origins", "names", "hashes")
+        name: getattr(examples, name)
+        for name in ("files", "spans", "origins", "names", "hashes", "drawings")
     }
     return Examples(
         examples.labels[index],
@@ -121,6 +127,19 @@ def from_prepared(folder: Path, rows: Sequence[SplitEntry]) -> Examples:
         origins=tuple(f"{folder}: {row.source}/{row.key}" for row in rows),
         names=tuple(f"{row.source}/{row.key}" for row in rows),
         hashes=tuple(row.sha256 for row in rows),
+    )
+
+
+def to_be_drawn(task: Task, split: Split, classes: Sequence[int]) -> Examples:
+    """Return the synthetic examples of a split, with labels of these classes."""
+    parts = prepared.SPLIT_PARTS.get(split, (split,))
+    rows = tuple(one for part in parts for one in synthetic.drawings(task, part, classes))
+    return Examples(
+        torch.tensor([row.label for row in rows]),
+        origins=tuple(f"{SYNTHETIC} {task.name}/{row.name}" for row in rows),
+        names=tuple(row.name for row in rows),
+        hashes=tuple(row.digest() for row in rows),
+        drawings=rows,
     )
 
 
@@ -229,7 +248,9 @@ def read_bytes(examples: Examples, index: int) -> bytes:
 
 
 def decode(examples: Examples, index: int) -> Tensor:
-    """Decode an image: uint8, (3, H, W). Raises `UserError` if that fails."""
+    """Decode or draw an image: uint8, (3, H, W). Raises `UserError` if that fails."""
+    if examples.drawings:
+        return synthetic.draw(examples.drawings[index])
     try:
         return images.decode(read_bytes(examples, index))
     except images.DECODE_ERRORS as error:

@@ -26,7 +26,7 @@ from bench.config.overrides import (
 )
 from bench.config.recipe import Recipe, load_recipe
 from bench.config.suite import Selection, Split, Suite, Task, load_suite
-from bench.data import locations, prepared
+from bench.data import locations, prepared, synthetic
 from bench.data.splits import checked_digest, load_split
 from bench.execution.request import Request
 from bench.prepare import folder_check, shift_check
@@ -251,6 +251,8 @@ def require_present(suite: Suite, tasks: list[Task], request: Request) -> None:
         more = f" and {len(absent) - MAX_NAMED} more" if absent[MAX_NAMED:] else ""
         names = ", ".join(task.name for task in absent[:MAX_NAMED]) + more
         why = locations.explain_missing(suite, absent[0], root, variant)
+        if synthetic.is_synthetic(root):
+            raise UserError(f"{len(absent)} of {len(tasks)} tasks ({names}) cannot be drawn: {why}")
         if prepared.available_variants(root, suite.name, absent[0]):
             raise UserError(f"{len(absent)} of {len(tasks)} tasks ({names}) cannot be read: {why}")
         raise UserError(

@@ -17,6 +17,7 @@ from bench.data.prepared import SPLIT_PARTS
 from bench.data.splits import Examples, hash_images, read_folder
 from bench.prepare import integrity
 from bench.prepare.integrity import SplitImages
+from bench.records.schema import SYNTHETIC
 from bench.utils.errors import UserError
 
 TOLERATED_CODES = ("E-TWICE",)  # broken rules that a run records as warnings
@@ -47,6 +48,8 @@ def run_warnings(
     if place is None:
         rows = {split: _builtin_images(task, split, examples) for split, examples in read.items()}
         return _require_meaningful(task, rows, rows, repeats=True)
+    if place.variant == SYNTHETIC:
+        return []
     if place.variant:  # it was checked when it was prepared
         return _card_warnings(task, place.folder)
     source = load_source(task.source, card_folder(given or suite.name)) if task.source else None

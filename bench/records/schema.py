@@ -16,6 +16,7 @@ from bench.records.markers import Items
 from bench.utils.text import longest_prefix
 
 SCHEMA_VERSION = 2  # 1 had neither the number of classes nor the hash of a plug-in's code
+SYNTHETIC = "synthetic"  # the variant of images that are drawn in place of a suite's own
 TRIALS_DIR = "trials"  # a store of its own in a results folder
 STRICT = ConfigDict(extra="forbid")
 # STATED: brought in from others, by their word alone: it is listed and never ranks. Empty: a run of
@@ -56,8 +57,15 @@ class Settings:
 
     @property
     def variant(self) -> str:
-        """The variant of prepared data (lossless or jpeg75); empty for any other data."""
-        return self.split.rpartition(":")[0]
+        """The variant of prepared data (lossless or jpeg75), or `SYNTHETIC`; empty for other data."""
+        digests = self.split, self.start_split, *self.shifts.values()
+        found = [digest.rpartition(":")[0] for digest in digests]
+        return SYNTHETIC if SYNTHETIC in found else found[0]
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether images were drawn: its numbers are a rehearsal and say nothing about a method."""
+        return self.variant == SYNTHETIC
 
     @property
     def data_key(self) -> tuple[str, int]:

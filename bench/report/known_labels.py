@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bench.config.suite import Split, Suite, Task, load_suite
 from bench.records.predictions import Predictions
-from bench.records.schema import Record, Settings
+from bench.records.schema import SYNTHETIC, Record, Settings
 from bench.records.store import Store, read_valid
 from bench.utils.errors import UserError
 
@@ -137,14 +137,20 @@ def _split_key(s: Settings) -> tuple[Any, ...]:
     return s.suite, s.suite_version, s.task, *s.data_key
 
 
+def _where(root: Path, variant: str) -> tuple[Path, str | None]:
+    """Return the data root and the variant to read: synthetic images are at hand everywhere."""
+    return (Path(SYNTHETIC), None) if variant == SYNTHETIC else (root, variant or None)
+
+
 def _read_splits(card: Suite, task: Task, root: Path, variant: str) -> CheckedSplit | None:
     """Return a task's data in a variant (empty: built in, or as found), or None if absent."""
     from bench.data import locations, prepared, splits  # import torch
 
-    folder = None
-    if task.embedded:
-        read = variant or None
-        examples = [splits.load_split(card, task, split, root, read) for split in FINAL_SPLITS]
+    folder, (place, read) = None, _where(root, variant)
+    if task.embedded and variant == SYNTHETIC:
+        return None  # built-in images are never drawn
+    if task.embedded or variant == SYNTHETIC:
+        examples = [splits.load_split(card, task, split, place, read) for split in FINAL_SPLITS]
     else:
         places = locations.available_locations(card, task, root, variant or None)
         folder = next((place.folder for place in places if place.variant == variant), None)
@@ -167,13 +173,13 @@ def _read_shifts(card: Suite, task: Task, root: Path, variant: str) -> dict[str,
     """Return the further test sets of a task that are at hand, by their names."""
     from bench.data import locations, shifts, splits  # import torch
 
-    found = {}
+    found, (own_root, read) = {}, _where(root, variant)
     for shift in card.shifts_of(task):
         with suppress(UserError, OSError):
-            examples = shifts.load_shift(card, task, shift, root, variant or None)
+            examples = shifts.load_shift(card, task, shift, own_root, read)
             place = None
             if not shift.drawn:
-                place = locations.find(card, shift.as_task(task), root, variant or None)
+                place = locations.find(card, shift.as_task(task), own_root, read)
             digest = splits.fingerprint(examples, place.folder if place else None)
             marked = f"{variant}:{digest}" if variant else digest
             labels: Labels = examples.labels.numpy().astype(np.int16)

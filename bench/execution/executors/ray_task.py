@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bench.data import locations, synthetic
 from bench.execution.executors import POLL_SECONDS, EpochFinished, JobFinished
 from bench.execution.executors.local import LocalExecutor
 from bench.execution.executors.worker_process import worker_command
@@ -35,7 +36,7 @@ def pack_job(
     job: Job, plugins: Sequence[Path], environment: Mapping[str, str], timeout: float | None
 ) -> RemoteJob:
     """Pack a job for another node."""
-    rooted = replace(job, root=str(Path(job.root).absolute()))
+    rooted = replace(job, root=str(locations.absolute_root(Path(job.root))))
     files = [(path.name, path.read_text(encoding="utf-8")) for path in plugins]
     return RemoteJob(rooted.to_json(), files, str(Path.cwd()), environment, timeout)
 
@@ -94,9 +95,10 @@ def _unpack_plugins(plugins: Sequence[tuple[str, str]], place: Path) -> Iterator
 
 
 def _with_local_data(job: Job) -> Job:
-    """Point the job to this node's data: in `$BENCH_DATA`, unless its own folder exists here."""
-    own = os.environ.get("BENCH_DATA")
-    return replace(job, root=own) if own and not Path(job.root).is_dir() else job
+    """Point the job to this node's data: in `$BENCH_DATA`, unless its own are here, or drawn."""
+    own, root = os.environ.get("BENCH_DATA"), Path(job.root)
+    is_here = root.is_dir() or synthetic.is_synthetic(root)
+    return replace(job, root=own) if own and not is_here else job
 
 
 def _read_files(results: Path) -> dict[str, bytes]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import submitit
 
+from bench.data import locations
 from bench.execution.executors import EpochFinished, Event, JobFinished, JobStarted, Notice
 from bench.execution.executors.slurm_batch import (
     LOG_FIELDS,
@@ -138,7 +139,7 @@ class SlurmExecutor:
             self.submitted.append(SubmittedBatch(batch_dir, self.cluster, handle, jobs))
 
     def _for_cluster(self, job: Job) -> Job:
-        root = str(Path(job.root).absolute())
+        root = str(locations.absolute_root(Path(job.root)))
         commit = environment.git_commit()["commit"]
         return replace(job, device=self.device, commit=commit, root=root)
 
