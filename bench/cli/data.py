@@ -8,8 +8,10 @@ import rich.console
 
 from bench.cli import common
 from bench.cli.common import FAILED, print_error, print_lines
+from bench.data import synthetic
 from bench.prepare import pipeline, status
 from bench.utils import progress_bars
+from bench.utils.errors import UserError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +25,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if synthetic.is_synthetic(args.data_root):
+        raise UserError(
+            f"there are no files of {args.data_root} images, which are drawn as they are read: "
+            "name a folder with --data-root"
+        )
     return int(args.run_own(args))
 
 

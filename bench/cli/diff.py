@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from bench.cli import common
 from bench.cli.common import print_lines
-from bench.records import store
+from bench.records import description, store
 from bench.report import record_diff
 from bench.utils import tables
 
@@ -23,8 +23,9 @@ def run(args: argparse.Namespace) -> int:
 def _lines(records: "store.Store", first: str, second: str) -> Iterator[str]:
     one, other = record_diff.find_record(records, first), record_diff.find_record(records, second)
     for record in (one, other):
+        task = description.describe_task(record.settings)
         ended = f"{record.outcome.accuracy:.2f} %" if record.outcome else "no result"
-        yield f"{record.cell}  {record.settings.method} on {record.settings.task}: {ended}"
+        yield f"{record.cell}  {record.settings.method} on {task}: {ended}"
     rows = record_diff.record_differences(one, other)
     heads = ["", one.cell, other.cell]
     yield from tables.terminal_lines(rows, heads) if rows else ["nothing differs"]

@@ -32,6 +32,8 @@ def _lines(record: "schema.Record", path: Path) -> Iterator[str]:
     how = backbone.describe_input(s.input, s.recipe.get("normalisation", "backbone"))
     yield ""
     yield f"record: {path}"
+    if s.is_synthetic:
+        yield f"images: {schema.SYNTHETIC}, drawn to rehearse a job: the accuracy means nothing"
     yield f"input:  {s.backbone}: {how}"
     yield (
         f"again:  {record_diff.rerun_command(record)}"

@@ -31,7 +31,7 @@ class Drawing(NamedTuple):
 
     task: str
     split: Split
-    index: int  # in the split
+    number: int  # in the split
     label: int
     height: int
     width: int
@@ -39,7 +39,7 @@ class Drawing(NamedTuple):
     @property
     def name(self) -> str:
         """The image's name, for messages."""
-        return f"{self.split}/{self.index}"
+        return f"{self.split}/{self.number}"
 
     def digest(self) -> str:
         """Return what stands for the hash of a file: other pixels have another one."""
@@ -77,14 +77,14 @@ def drawings(task: Task, split: Split, classes: Sequence[int]) -> list[Drawing]:
     count, (height, width) = count_images(task, split), task.pixels
     order = _generator(task.name, split, count).permutation(count) % len(classes)
     return [
-        Drawing(task.name, split, index, classes[number], height, width)
-        for index, number in enumerate(order.tolist())
+        Drawing(task.name, split, number, classes[place], height, width)
+        for number, place in enumerate(order.tolist())
     ]
 
 
 def draw(one: Drawing) -> Tensor:
     """Draw an image: uint8, (3, H, W)."""
-    own = _generator(one.task, one.split, one.index).integers(256, size=(GRID, GRID, 3))
+    own = _generator(one.task, one.split, one.number).integers(256, size=(GRID, GRID, 3))
     mixed = own + SHARED_PERCENT * (_class_grid(one.task, one.label) - own) // 100
     small = Image.fromarray(mixed.astype(np.uint8))
     picture = np.array(small.resize((one.width, one.height), Image.Resampling.BILINEAR))

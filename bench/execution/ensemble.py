@@ -11,6 +11,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from bench.execution import export
 from bench.execution.rounding import is_beyond_rounding
 from bench.records import schema
 from bench.records.schema import Record
@@ -46,6 +47,7 @@ def require_comparable(records: Sequence[Record]) -> None:
     for record in records:
         if schema.is_trial(record.settings) or record.outcome is None:
             raise UserError(f"cell {record.cell} is no final run with a result")
+        export.require_real(record)
     first, *others = (record.settings for record in records)
     for s, record in zip(others, records[1:], strict=True):
         if _test_images(s) != _test_images(first):

@@ -30,6 +30,12 @@ class ExportedFile:
     accuracy: float
 
 
+def require_real(record: Record) -> None:
+    """Raise `UserError` for a rehearsal, whose model says nothing."""
+    if record.settings.is_synthetic:
+        raise UserError(f"cell {record.cell} is of synthetic images; real ones were expected")
+
+
 def cell_of_record(record: Record, root: Path, device: str) -> Cell:
     """Rebuild the cell of a record from its names.
 

@@ -78,6 +78,7 @@ def interpolable_cell(record: Record, along: Along, root: Path, device: str) -> 
         raise UserError(f"cell {record.cell} is a trial; a final run was expected")
     if record.outcome is None:
         raise UserError(f"cell {record.cell} has no result, so no end to interpolate to")
+    export.require_real(record)
     head = record.settings.recipe.get("head_init")
     if head != LINEAR_PROBE:
         raise UserError(

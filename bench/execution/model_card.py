@@ -42,7 +42,8 @@ def create_model_call(cell: Cell, **more: object) -> str:
 
 
 def _title(cell: Cell) -> str:
-    return f"{cell.settings.method} on {cell.task.title or cell.task.name}"
+    images = ", rehearsed on synthetic images" if cell.settings.is_synthetic else ""
+    return f"{cell.settings.method} on {cell.task.title or cell.task.name}{images}"
 
 
 def _front_matter(cell: Cell, library: str) -> list[str]:
@@ -66,7 +67,7 @@ def _facts(cell: Cell, accuracy: float) -> list[tuple[str, Any]]:
         ("their pretraining", card.pretraining or "not stated on the backbone's card"),
         ("their licence", card.licence or NOT_STATED),
         ("method", f"{settings.method} ({_items(settings.fields) or 'as registered'})"),
-        ("task", f"{settings.task} of {settings.suite} {settings.suite_version}"),
+        ("task", f"{settings.task} of {settings.shown_suite} {settings.suite_version}"),
         ("classes", cell.task.classes),
         ("splits", settings.split),
         ("recipe", f"{cell.recipe.name} {cell.recipe.version} ({_items(settings.rates)})"),

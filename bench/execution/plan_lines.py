@@ -8,6 +8,10 @@ from bench.models import scant_training
 from bench.records.description import describe_cell
 from bench.training.cell import Cell
 
+SYNTHETIC_NOTE = (
+    "the images are synthetic, drawn to rehearse the job: its accuracies say nothing about a method"
+)
+
 
 def cell_lines(planned: Plan) -> Iterator[str]:
     """Describe each cell and whether it is done, a line each."""
@@ -18,7 +22,12 @@ def cell_lines(planned: Plan) -> Iterator[str]:
 
 def data_warnings(cells: Iterable[Cell]) -> list[str]:
     """Say what is odd about the data of cells, each oddity once."""
-    return list(dict.fromkeys(f"bench: {text}" for cell in cells for text in cell.data_warnings))
+    said = (
+        text
+        for cell in cells
+        for text in ([SYNTHETIC_NOTE] if cell.settings.is_synthetic else cell.data_warnings)
+    )
+    return list(dict.fromkeys(f"bench: {text}" for text in said))
 
 
 def method_warnings(cells: Iterable[Cell]) -> list[str]:

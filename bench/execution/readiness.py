@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from bench.config.suite import card_folder, load_source
-from bench.data import locations
+from bench.data import locations, synthetic
 from bench.execution import selection
 from bench.execution.resolution import ResolvedRequest
 from bench.execution.selection import SplitPair
@@ -106,9 +106,8 @@ def check_data(resolved: ResolvedRequest, pairs: Sequence[SplitPair]) -> Iterato
             continue
         yield from (Finding("note", f"data of {task.name}", text) for text in warnings)
     if not failed:
-        yield Finding(
-            "ok", "data", f"the images of all {len(tasks)} tasks of {suite.name} can be read"
-        )
+        how = "are synthetic" if synthetic.is_synthetic(request.root) else "can be read"
+        yield Finding("ok", "data", f"the images of all {len(tasks)} tasks of {suite.name} {how}")
 
 
 def _terms(resolved: ResolvedRequest) -> Iterator[Finding]:

@@ -187,7 +187,7 @@ def write_csv(states: Iterable[SearchState], results: Path) -> Path:
     lines: list[list[object]] = [[*about, *RATE_NAMES, "fields", "epochs", "val_accuracy"]]
     for cell, trial in _finished_trials(states):
         s = cell.settings
-        named = [s.suite, s.backbone, s.recipe["name"], s.task, s.method, s.seed]
+        named = [s.shown_suite, s.backbone, s.recipe["name"], s.task, s.method, s.seed]
         rates = [trial.point[axis] for axis in RATE_NAMES]
         own = json.dumps(method_fields(trial.point))
         lines.append([*named, *rates, own, trial.epochs, f"{_accuracy(trial):.2f}"])

@@ -46,11 +46,16 @@ def describe_cell(one: Describable) -> str:
     s = one.settings
     source = s.fields.get(PROMPTS_FROM)
     prompts = f" with prompts from {source}" if source else ""
-    where = f"{s.method}{prompts} on {s.backbone}, {s.task}"
+    where = f"{s.method}{prompts} on {s.backbone}, {describe_task(s)}"
     if not schema.is_trial(s):
         return f"{where}, seed {s.seed}"
     at = one.request["at"]
     return f"trial of {where}, {format_point(at['point'])}, epochs {at['epochs']}"
+
+
+def describe_task(settings: Settings) -> str:
+    """Return a task's name, and whether its images were drawn."""
+    return f"{schema.SYNTHETIC} {settings.task}" if settings.is_synthetic else settings.task
 
 
 def describe_outcome(record: Record) -> str:

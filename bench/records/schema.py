@@ -57,7 +57,7 @@ class Settings:
 
     @property
     def variant(self) -> str:
-        """The variant of prepared data (lossless or jpeg75), or `SYNTHETIC`; empty for other data."""
+        """The variant of prepared data (lossless or jpeg75), or `SYNTHETIC`; empty for others."""
         digests = self.split, self.start_split, *self.shifts.values()
         found = [digest.rpartition(":")[0] for digest in digests]
         return SYNTHETIC if SYNTHETIC in found else found[0]
@@ -66,6 +66,11 @@ class Settings:
     def is_synthetic(self) -> bool:
         """Whether images were drawn: its numbers are a rehearsal and say nothing about a method."""
         return self.variant == SYNTHETIC
+
+    @property
+    def shown_suite(self) -> str:
+        """The suite as tables name it, so that no table, row or mean is of both kinds of images."""
+        return f"{self.suite} ({SYNTHETIC})" if self.is_synthetic else self.suite
 
     @property
     def data_key(self) -> tuple[str, int]:

@@ -55,17 +55,21 @@ def collect(
 ) -> tuple[list[BoardRuns], list[str]]:
     """Read the predictions of the named methods, or of those with two seeds, on each board.
 
-    Returns them with a sentence for each file that is not what its record says. Raises `UserError`
-    for a name that no record has.
+    Those of synthetic images do not count. Returns them with a sentence for each file that is not
+    what its record says. Raises `UserError` for a name that no record has.
     """
-    every = list(records)
+    every = [record for record in records if not record.settings.is_synthetic]
     known = {record.settings.method for record in every}
     for name in names:
         if name not in known:
             raise unknown_name("method with a record", name, known)
     by_cell = {record.cell: record for record in every}
     problems: list[str] = []
-    found = [_collect_board(board, by_cell, store, names, problems) for board in boards]
+    found = [
+        _collect_board(board, by_cell, store, names, problems)
+        for board in boards
+        if not board.is_synthetic
+    ]
     return [one for one in found if one.runs], problems
 
 

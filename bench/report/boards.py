@@ -131,6 +131,11 @@ class Board:
         return [task for tasks in self.groups.values() for task in tasks]
 
     @property
+    def is_synthetic(self) -> bool:
+        """Whether its images were drawn: a rehearsal, compared with nothing."""
+        return self.variant == schema.SYNTHETIC
+
+    @property
     def recipe_name(self) -> str:
         """The recipe and its version, and what else tells the board from others with these."""
         changed = f" [{self.distinguishing_settings}]" if self.distinguishing_settings else ""
@@ -147,8 +152,9 @@ def build_boards(
 ) -> list[Board]:
     """Return the boards of the records of `frame`, a `frame.record_frame`.
 
-    The board of most complete cells comes first. A suite without a card of the records' version
-    has its tasks in alphabetical order. `costs` are lines of `ledger_files.read_costs`.
+    The board of most complete cells comes first, those of synthetic images last. A suite without a
+    card of the records' version has its tasks in alphabetical order. `costs` are lines of
+    `ledger_files.read_costs`.
     """
     parts = sorted(split_comparable(_mark_ambiguous_tasks(frame)), key=_board_order)
     boards = []
@@ -158,7 +164,11 @@ def build_boards(
         for part, changed in zip(same, changes, strict=True):
             board = _build_board(part, _suite_card(_first_settings(part), suites), changed)
             boards.append(replace(board, costs=costs_on(board.backbone, costs)))
-    return sorted(boards, key=lambda board: -len(board.rows) * len(board.tasks))
+    return sorted(boards, key=lambda board: (board.is_synthetic, -_complete_cells(board)))
+
+
+def _complete_cells(board: Board) -> int:
+    return len(board.rows) * len(board.tasks)
 
 
 def split_comparable(frame: "pd.DataFrame") -> list["pd.DataFrame"]:
@@ -196,7 +206,7 @@ def versioned_recipe(recipe: Mapping[str, Any]) -> str:
 def _board_order(part: "pd.DataFrame") -> tuple[tuple[str, int, str, str], str]:
     """Return the names of a part's board, and what tells it from boards of the same names."""
     s = _first_settings(part)
-    names = s.suite, s.suite_version, s.backbone, versioned_recipe(s.recipe)
+    names = s.shown_suite, s.suite_version, s.backbone, versioned_recipe(s.recipe)
     return names, canonical_json(_board_settings(s))
 
 
@@ -243,9 +253,9 @@ def _build_board(part: "pd.DataFrame", card: Suite | None, changed: str) -> Boar
     run = set(part["task"])
     draws = {r.settings.task: r.settings.few_shot for r in part["record"] if r.settings.few_shot}
     return Board(
-        suite=settings.suite,
+        suite=settings.shown_suite,
         suite_version=settings.suite_version,
-        title=card.title if card else settings.suite,
+        title=card.title if card else settings.shown_suite,
         backbone=settings.backbone,
         weights=settings.weights,
         input=settings.input,

@@ -38,7 +38,7 @@ def record_frame(records: Iterable[Record]) -> "pd.DataFrame":
 def _frame_row(record: Record) -> tuple[Any, ...]:
     s, outcome = record.settings, record.outcome
     return (
-        *(record, record.cell, record.ok, s.suite, s.suite_version, s.backbone, s.task),
+        *(record, record.cell, record.ok, s.shown_suite, s.suite_version, s.backbone, s.task),
         *(record.group, s.method, s.seed, _data_name(s), s.classes, s.variant, s.code),
         *(str(s.recipe.get("name")), str(s.recipe.get("version"))),
         *(board_key(s), canonical_json([s.weights, s.input, s.recipe.get("precision")])),

@@ -25,6 +25,10 @@ from bench.report.stated import render_stated
 from bench.utils.escaping import for_markdown
 from bench.utils.tables import csv_from_dicts
 
+SYNTHETIC_NOTE = (
+    "Synthetic images, drawn to rehearse a job: the accuracies say nothing about a method, and are "
+    "compared with no published number."
+)
 LEADERBOARD_NOTICE = "<!-- made by `python -m bench report` from results/records; do not edit -->"
 MOST_TASK_COLUMNS = 5  # beside the means in one table
 NO_RECORDS = "There is no record yet; `python -m bench run` makes some."
@@ -88,12 +92,13 @@ def cell_text(cell: TaskResult, count: bool = False) -> str:
 
 
 def _section(board: Board, published: Orders) -> str:
-    parts = [f"## {for_markdown(board.name)}"]
+    parts = [f"## {for_markdown(board.name)}", *([SYNTHETIC_NOTE] if board.is_synthetic else [])]
     if board.rows:
         parts += _complete_tables(board)
     if board.incomplete:
         parts += ["### Incomplete", table_from_dicts(_incomplete_lines(board))]
-    worth = for_markdown(agreement_sentence(board.rows, published))
+    orders = NO_ORDERS if board.is_synthetic else published
+    worth = for_markdown(agreement_sentence(board.rows, orders))
     return "\n\n".join([*parts, _footer(board), *filter(None, [worth]), _row_settings(board)])
 
 
@@ -243,6 +248,7 @@ def _csv_line(record: Record) -> dict[str, Any]:
     return {
         **vars(settings),
         **measured,
+        "suite": settings.shown_suite,
         "group": record.group,
         "weights": settings.weights[:SHA_DIGITS],
         "fields": canonical_json(settings.fields),

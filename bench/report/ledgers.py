@@ -266,5 +266,5 @@ def _share_row(record: Record, backbone: str) -> tuple[Any, ...]:
     s = record.settings
     assert record.outcome is not None  # of those shown
     prompts = canonical_json(s.fields.get("prompts"))
-    place = s.suite, backbone, s.task, s.method, prompts, machine_of(record)
+    place = s.shown_suite, backbone, s.task, s.method, prompts, machine_of(record)
     return *place, s.fields["share"], record.outcome.init_seconds

@@ -182,7 +182,9 @@ def _csv_lines(record: Record) -> Iterator[dict[str, str | int]]:
     if outcome is None or not outcome.shifts:
         return
     named: dict[str, str | int] = {
-        **{name: getattr(s, name) for name in CSV_COLUMNS[:3]},
+        "suite": s.shown_suite,
+        "suite_version": s.suite_version,
+        "backbone": s.backbone,
         "recipe": str(s.recipe.get("name")),
         "task": s.task,
         "method": s.method,

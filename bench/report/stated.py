@@ -27,7 +27,7 @@ def stated_rows(records: Iterable[Record]) -> list[dict[str, str]]:
 def _row(record: Record) -> dict[str, str]:
     s = record.settings
     return {
-        "suite": f"{s.suite} v{s.suite_version}",
+        "suite": f"{s.shown_suite} v{s.suite_version}",
         "backbone": s.backbone,
         "recipe": f"{s.recipe.get('name')} v{s.recipe.get('version')}",
         "task": s.task,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bench.records.schema import SYNTHETIC
 from bench.report import trick_boards, trick_choices
 from bench.report.boards import Board
 from bench.report.markdown import table_from_dicts
@@ -157,8 +158,9 @@ TRICKS = (
 def render_tricks(folders: Sequence[tuple[Sequence[Board], "pd.DataFrame"]]) -> str:
     """Return the page of all tricks, with the commands for those that no record shows yet.
 
-    `folders` are the boards and the records of each results folder.
+    `folders` are the boards and the records of each results folder; synthetic images do not count.
     """
+    folders = [_without_synthetic(*folder) for folder in folders]
     found = [
         (trick, [shown for boards, frame in folders for shown in trick.effects(boards, frame)])
         for trick in TRICKS
@@ -167,6 +169,12 @@ def render_tricks(folders: Sequence[tuple[Sequence[Board], "pd.DataFrame"]]) -> 
     for trick, effects in found:
         parts += [f"## {trick.name}", trick.note, _table(trick, effects)]
     return "\n\n".join(parts) + "\n"
+
+
+def _without_synthetic(
+    boards: Sequence[Board], frame: "pd.DataFrame"
+) -> tuple[list[Board], "pd.DataFrame"]:
+    return [b for b in boards if not b.is_synthetic], frame[frame["variant"] != SYNTHETIC]
 
 
 def summary(found: Sequence[tuple[Trick, Sequence[Effect]]]) -> list[str]:

@@ -104,8 +104,8 @@ def _page_record(record: Record, standing: LeaderboardRow | None) -> PageRecord:
     if standing:
         return PageRecord(record, standing.place, standing.row.label, standing.anchor)
     settings = record.settings
-    suite, recipe = f"{settings.suite} v{settings.suite_version}", versioned_recipe(settings.recipe)
-    place = suite, settings.backbone, recipe
+    suite = f"{settings.shown_suite} v{settings.suite_version}"
+    place = suite, settings.backbone, versioned_recipe(settings.recipe)
     return PageRecord(record, place, settings.method, "")
 
 
