@@ -1,6 +1,5 @@
 """Whether this machine can run a request: versions, device, disk, weights, licences, data."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -11,7 +10,7 @@ import torch
 
 from bench.config.suite import card_folder, load_source
 from bench.data import locations, synthetic
-from bench.execution import selection
+from bench.execution import room, selection
 from bench.execution.resolution import ResolvedRequest
 from bench.execution.selection import SplitPair
 from bench.models import backbones
@@ -23,9 +22,6 @@ from bench.training import devices
 from bench.utils.environment import package_versions
 from bench.utils.errors import UserError
 from methods.shared.memory import free_memory
-
-BYTES_PER_RUN = 100_000  # of a record and its predictions, of the largest test splits
-MIN_FREE_BYTES = 10**9
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ def check_results(results: Path, runs: int) -> Iterator[Finding]:
     store = Store(results)
     store.require_current_schema()
     store.require_writable()
-    free, need = shutil.disk_usage(results).free, MIN_FREE_BYTES + runs * BYTES_PER_RUN
+    free, need = room.free_disk(results), room.needed_disk(runs)
     text = f"{results}: can be written, {format_bytes(free)} of disk free"
     if free < need:
         text += f"; {runs:,} runs may need {format_bytes(need)}"

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from time import time
 
-from bench.execution import plan_lines, study_plan, tuning
+from bench.execution import plan_lines, room, study_plan, tuning
 from bench.execution.executors import Executor, factory
 from bench.execution.finished_cells import FinishedCells
 from bench.execution.jobs import DEFAULT_OPTIONS
@@ -241,6 +241,9 @@ class _Session:
             if not cells:
                 break
             if not tried:
+                finals = sum(len(one.resolved.seeds) for one in searches)
+                left = state.num_trials - len(state.trials.done)
+                room.require_disk(store.root, left + finals)
                 firsts = [one.first_trial() for one in searches]
                 self._announce(plan_lines.method_warnings(firsts))
                 self._announce(plan_lines.backbone_lines(firsts))
@@ -256,6 +259,8 @@ class _Session:
         self._announce(plan_lines.data_warnings(planned.cells))
         self.finished.add_done(planned, self.finals)
         cells = select_cells(planned, self.finals, self.options, tried)
+        if cells:
+            room.require_disk(self.results, len(cells))
         self._announce(plan_lines.method_warnings(cells))
         counts = f"{len(cells)} {kind} to run, {len(planned.done)} done before"
         self._announce([*plan_lines.backbone_lines(cells), f"{counts}, on {planned.device}"])

@@ -1,5 +1,6 @@
 """The store of a results folder: one JSON file a record, and each cell's predicted classes."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -163,11 +164,18 @@ class Store:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
                 pass
+            self._require_own_dirs_writable()
         except OSError as error:
             raise UserError(
                 f"the results folder {self.root} cannot be written to ({error.strerror}); "
                 "choose another with --results"
             ) from None
+
+    def _require_own_dirs_writable(self) -> None:
+        """Raise `OSError` for a folder of this one that is there and takes no files."""
+        for folder in (self.root / name for name in OWN_DIRS):
+            if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, f"{folder.name}: {os.strerror(errno.EACCES)}")
 
 
 MAX_RECORD_BYTES = 2**23  # losses and accuracies of `MAX_EPOCHS` take 5.4 MB

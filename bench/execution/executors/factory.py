@@ -1,15 +1,15 @@
 """Executor factory: builds the executor of a run's options, with its GPUs and threads."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
+from bench.execution import room
 from bench.execution.executors import Executor, in_process, local, worker_process
 from bench.execution.request import RunOptions
-from bench.models import backbones
 from bench.training.cell import Cell
 from bench.utils import parallel
 from bench.utils.errors import UserError
@@ -38,24 +38,21 @@ def make_executor(
 def _make_local(results: Path, device: str, options: RunOptions, cells: Sequence[Cell]) -> Executor:
     gpus = visible_gpus() if device == "cuda" else []
     require_gpus(options.processes, device, len(gpus))
+    groups = gpu_groups(gpus, options.processes)
+    parameters = {} if groups else room.count_parameters(cell.backbone for cell in cells)
+    if device == "cpu":  # a GPU asked for its free memory would lose some for as long as the run
+        room.require_memory(parameters)
     if options.workers == 0:
         if options.timeout:
             raise UserError("--timeout needs a process to stop: --workers from 1 was expected")
         return in_process.InProcessExecutor(results)
-    groups = gpu_groups(gpus, options.processes)
-    small = bool(groups) or has_small_backbones(cells)
+    small = all(count <= SMALL_BACKBONE for count in parameters.values())
     count = options.workers or len(groups) * options.per_gpu
     if not count:  # one cell of large backbones, or of many processes, has all cores
         count = workers_on_cpu(len(cells)) if small and options.processes == 1 else 1
     argv = worker_process.worker_command(results, options.plugins)
     environments = list(worker_environments(count, groups, passive=not small))
     return local.LocalExecutor(argv, environments, options.timeout)
-
-
-def has_small_backbones(cells: Iterable[Cell]) -> bool:
-    """Return whether all backbones of the cells are small."""
-    distinct = {id(cell.backbone): cell.backbone for cell in cells}.values()
-    return all(backbones.num_parameters(one) <= SMALL_BACKBONE for one in distinct)
 
 
 def workers_on_cpu(cells: int) -> int:
