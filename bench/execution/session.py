@@ -243,7 +243,7 @@ class _Session:
             if not tried:
                 finals = sum(len(one.resolved.seeds) for one in searches)
                 left = state.num_trials - len(state.trials.done)
-                room.require_disk(store.root, left + finals)
+                room.require_disk(self.results, left + finals)
                 firsts = [one.first_trial() for one in searches]
                 self._announce(plan_lines.method_warnings(firsts))
                 self._announce(plan_lines.backbone_lines(firsts))

@@ -7,11 +7,13 @@ from typing import Any, cast
 
 import pytest
 
+from bench.execution import room
 from bench.execution.executors import factory, in_process, local
 from bench.execution.request import RunOptions
 from bench.models import backbones
 from bench.training.cell import Cell
 from bench.utils import parallel
+from bench.utils.errors import UserError
 from support import tiny
 
 SMALL, LARGE = "vit_mini_sup", "large.toml"  # whose card is written
@@ -28,7 +30,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPat
     for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(parallel, "available_cores", lambda: 8)
-    monkeypatch.setattr(factory, "free_memory", lambda device: PLENTY)
+    for module in (factory, room):
+        monkeypatch.setattr(module, "free_memory", lambda device: PLENTY)
     return monkeypatch
 
 
@@ -124,3 +127,12 @@ def test_processes_that_train_a_cell_together_are_not_multiplied(machine):
 
 def test_parameters_are_those_of_the_backbone_without_its_head():
     assert backbones.num_parameters(backbones.find(LARGE)) == VIT_B_PARAMETERS
+
+
+def test_weights_larger_than_the_memory_are_refused_on_a_cpu_alone(machine):
+    machine.setattr(room, "free_memory", lambda device: 4 * VIT_B_PARAMETERS - 1)
+    cells = cells_with(SMALL, LARGE)
+    with pytest.raises(UserError, match="the weights of large take 343"):
+        environments(cells, machine)
+    assert environments(cells[:1], machine)
+    assert environments(cells, machine, "cuda:1")  # to ask a GPU would take some of its memory
