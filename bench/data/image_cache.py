@@ -186,7 +186,7 @@ class _FlattenedImages(Dataset[Tensor]):
 
 
 class _ReadImages(NamedTuple):
-    """What images are read from; `stamps` are of the files: changed ones are decoded again."""
+    """The sources of images; `stamps` are of the files: changed ones are decoded again."""
 
     files: tuple[Path, ...]
     spans: tuple[ByteSpan, ...]

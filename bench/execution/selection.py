@@ -246,6 +246,11 @@ class CheckedData:
 def require_present(suite: Suite, tasks: list[Task], request: Request) -> None:
     """Raise `UserError` naming all tasks whose data are absent, and where they were looked for."""
     root, variant = request.root, request.variant
+    if synthetic.is_synthetic(root) and root.is_dir():
+        raise UserError(
+            f"--data-root {root} means drawn images, and there is a folder of that name: name it by "
+            "its full path, or rename it"
+        )
     absent = [task for task in tasks if not locations.is_present(suite, task, root, variant)]
     if absent:
         more = f" and {len(absent) - MAX_NAMED} more" if absent[MAX_NAMED:] else ""

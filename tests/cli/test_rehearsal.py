@@ -139,3 +139,11 @@ def test_a_card_without_pixels_is_refused_before_any_compute(tmp_path: Path, cap
     said = run_records.one_sentence(capsys)
     assert "1 of 1 tasks (svhn) cannot be drawn: the card of svhn does not say the pixels" in said
     assert not list((tmp_path / "results").rglob("*.json"))
+
+
+def test_a_folder_of_that_name_is_no_guess(tmp_path: Path, capsys, monkeypatch) -> None:
+    suite = small_vtab1k(tmp_path, ["svhn"])
+    (tmp_path / "synthetic").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(words("run", suite, tmp_path / "results")) == 2
+    assert "name it by its full path, or rename it" in run_records.one_sentence(capsys)
