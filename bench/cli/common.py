@@ -286,6 +286,12 @@ def _add_executor(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="that train a cell together, on a GPU each (default: 1)",
     )
+    add(
+        "--deterministic",
+        action="store_true",
+        help="use deterministic algorithms alone: slower on a GPU, and a cell whose operator has "
+        "none fails, with its name",
+    )
     add("--tensorboard", action="store_true", help="write the course of each cell, to be watched")
     add("--address", metavar="HOST:PORT", help="of a Ray cluster (default: $RAY_ADDRESS, or none)")
     add(
@@ -336,6 +342,7 @@ def run_options_of(args: argparse.Namespace) -> "request.RunOptions":
         force=args.force,
         only=args.only,
         limit_cells=args.limit_cells,
+        deterministic=args.deterministic,
         tensorboard=args.tensorboard,
         address=args.address,
         slurm=dict(args.slurm),
