@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import timm.layers
 import torch
 from torch.backends import cuda, cudnn
 
@@ -98,7 +97,9 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 def _attention_kernels(device: torch.device) -> str:
     """Name the attention kernels that PyTorch may choose from, or timm's explicit products."""
-    if not timm.layers.use_fused_attn():
+    from timm.layers import use_fused_attn  # slow to import
+
+    if not use_fused_attn():
         return "matmul and softmax"
     enabled = {
         "flash": cuda.flash_sdp_enabled(),
