@@ -16,6 +16,18 @@ from methods.shared import registry
 from support import tiny
 from support.scripted_server import Server, serving
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the tests marked long, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes long: tox -e long, or --long"))
+
+
 torch.set_num_threads(1)  # more only wait for each other where several tests run at once
 
 SHARED = Path(os.environ.get("BENCH_SHARED", Path(__file__).parents[2] / "shared"))

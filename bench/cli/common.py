@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -50,6 +51,11 @@ def print_result(lines: Iterable[object]) -> None:
         streams.silence(sys.stdout)
 
 
+def output_width() -> int | None:
+    """Return the width of the terminal that standard output is; None: it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def print_refused(refused: Sequence[str]) -> int:
     """Print on standard error what was refused, and why; return the status."""
     for problem in refused:
@@ -64,12 +70,12 @@ def require_results(results: Path) -> None:
     store.Store(results).require_current_schema()
 
 
-def write_tables(results: Path) -> list[Path]:
+def write_tables(results: Path) -> "generate.RegeneratedFiles":
     """Regenerate the tables, and print on standard error which records were skipped."""
     files = generate.regenerate(results)
     for problem in files.problems:
         print_error(f"skipped: {problem}", FAILED)
-    return files.written
+    return files
 
 
 VARIANTS = ("lossless", "jpeg75")  # as `data.prepared` has them, which takes long to import
@@ -287,6 +293,12 @@ def _add_executor(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="that train a cell together, on a GPU each (default: 1)",
     )
+    add(
+        "--deterministic",
+        action="store_true",
+        help="use deterministic algorithms alone: slower on a GPU, and a cell whose operator has "
+        "none fails, with its name",
+    )
     add("--tensorboard", action="store_true", help="write the course of each cell, to be watched")
     add("--address", metavar="HOST:PORT", help="of a Ray cluster (default: $RAY_ADDRESS, or none)")
     add(
@@ -337,6 +349,7 @@ def run_options_of(args: argparse.Namespace) -> "request.RunOptions":
         force=args.force,
         only=args.only,
         limit_cells=args.limit_cells,
+        deterministic=args.deterministic,
         tensorboard=args.tensorboard,
         address=args.address,
         slurm=dict(args.slurm),

@@ -16,7 +16,20 @@ from typing import Any, NoReturn
 from bench.cli import streams
 from bench.utils.errors import UserError
 
+OWN_PACKAGES = ("bench", "methods")
 EAGER = (*sys.stdlib_module_names, "bench.cli")  # packages that `lazy_imports` leaves alone
+START = """\
+Compare PEFT methods for Vision Transformers under one protocol.
+
+A first result, on a CPU and without downloads (minutes):
+  python -m bench run --results demo
+
+What there is to compare, and what this machine lacks for it:
+  python -m bench list methods
+  python -m bench doctor --suite vtab1k --methods lora,vpt_deep
+
+Your own data: docs/data.md. All commands: python -m bench --help
+"""
 NOT_COMMANDS = {"__init__", "common", "main", "streams"}  # of the files of this folder
 
 
@@ -75,7 +88,7 @@ def _forget_in_parent(name: str, module: ModuleType) -> None:
 
 
 with lazy_imports():
-    from bench.cli.common import BAD_INPUT, FAILED, INTERRUPTED, add_debug, print_error
+    from bench.cli.common import BAD_INPUT, FAILED, INTERRUPTED, add_debug, print_error, print_lines
     from bench.execution import selection
 
 
@@ -92,6 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if odd := [word for word in words if not _is_text(word)]:
         return print_error(f"the argument {odd[0]} is not UTF-8: no record can name it", BAD_INPUT)
+    if not words:
+        return print_lines(START.splitlines())
     files = command_files()
     chosen = next((word for word in words if not word.startswith("-")), "")
     command = load_command(files[chosen]) if chosen in files else None
@@ -116,6 +131,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, UnicodeEncodeError):
             return print_error(_describe_unencodable(error), BAD_INPUT)
         return print_error(str(error), FAILED)  # a full disk, say
+    except ModuleNotFoundError as error:
+        if args.debug or not error.name or error.name.partition(".")[0] in OWN_PACKAGES:
+            raise
+        package = error.name.partition(".")[0]
+        return print_error(f"{package} is not installed: pip install -e .", BAD_INPUT)
 
 
 def _is_text(word: str) -> bool:

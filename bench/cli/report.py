@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.papers and (args.suite or args.recipe or args.against):
         raise UserError("--suite, --recipe and --against say how to fill a table of --paper")
     _require_fillable(args.suite, args.recipe, args.against)
-    print_lines(write_tables(args.results))
+    print_lines(write_tables(args.results).written)
     if not args.papers:
         return 0
     return print_lines(_paper_lines(args.results, papers, args.suite, args.recipe, args.against))

@@ -1,8 +1,8 @@
 """Run cells and regenerate the leaderboard."""
 
 import argparse
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import rich.console
@@ -11,7 +11,7 @@ from bench.cli import common, tune
 from bench.cli.common import FAILED, print_error, print_lines, print_result, write_tables
 from bench.execution import plan_lines, progress, session
 from bench.records import store
-from bench.report import study_page
+from bench.report import boards, generate, study_page, terminal
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,16 +25,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     request, how, results = common.request_of(args), common.run_options_of(args), args.results
-    write_pages = partial(_write_pages, results, args.study, args.quick)
-    reporter = progress.Reporter(rich.console.Console(stderr=True), write_pages)
+    pages = Pages(results, args.study, args.quick)
+    reporter = progress.Reporter(rich.console.Console(stderr=True), pages.write)
     if args.dry_run:
         return _print_plan(session.plan(request, results, how), results, how, reporter)
     ended = session.run(request, results, how, reporter)
     if not ended.has_run_finals:
         write_tables(results)
         return print_error(f"{ended.num_failed_trials} trials failed; no final was run", FAILED)
-    page = _page(results, args.study, args.quick).read_text(encoding="utf-8")
-    print_result(page.split("\n"))
+    if ended.num_run:
+        print_result(pages.lines(ended.cells, common.output_width()))
     if ended.num_failed:
         print_error(f"{ended.num_failed} of {ended.num_cells} cells have no result", FAILED)
     if ended.tuning:
@@ -42,18 +42,34 @@ def run(args: argparse.Namespace) -> int:
     return FAILED if ended.num_failed or ended.num_failed_trials else 0
 
 
-def _write_pages(results: Path, study: str | None, is_quick: bool) -> None:
-    """Write the tables, and the page of the study that was run."""
-    if study:
-        study_page.write_study_by_name(study, is_quick, results)
-    write_tables(results)
+@dataclass
+class Pages:
+    """The tables of a results folder, written at the end of a run, and what is shown of them."""
 
+    results: Path
+    study: str | None
+    is_quick: bool
+    boards: "Sequence[boards.Board]" = ()
 
-def _page(results: Path, study: str | None, is_quick: bool) -> Path:
-    """The page that is shown at the end of a run."""
-    if study:
-        return study_page.study_path_by_name(study, is_quick, results)
-    return results / "leaderboard.md"
+    def write(self) -> None:
+        """Write the tables, and the page of the study that was run, unless they are current."""
+        if not self.study and generate.is_current(self.results):
+            return
+        if self.study:
+            study_page.write_study_by_name(self.study, self.is_quick, self.results)
+        self.boards = write_tables(self.results).boards
+
+    def lines(self, cells: Collection[str], width: int | None) -> Iterator[str]:
+        """Yield the boards of these cells, and the paths of what was written."""
+        for board in terminal.boards_of(self.boards, cells):
+            yield from terminal.board_lines(board, width)
+            yield ""
+        if self.study:
+            page = study_page.study_path_by_name(self.study, self.is_quick, self.results)
+            yield f"study        {page}"
+        yield f"leaderboard  {self.results / generate.LEADERBOARD_FILE}"
+        yield f"web page     {self.results / generate.PAGE_FILE}"
+        yield f"records      {self.results / store.RECORDS_DIR}"
 
 
 def _print_unfinished(state: "session.TuningState", failed: int) -> None:

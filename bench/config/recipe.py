@@ -90,7 +90,7 @@ class Recipe:
     head_init: Literal["trunc_normal", "vpt2022", "linear_probe"]
     pooled_norm: Literal["pretrained", "fresh"]  # the norm after average pooling (MAE)
     test_evaluations: Epochs  # number of evaluations on test, evenly spaced up to the last epoch
-    precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 if the device supports it
+    precision: Literal["auto", "fp32", "tf32", "bf16"]  # auto: bf16 if the device has it, or fp32
     views: dict[Name, Views]  # by suite, or "default"
     lr_per_batch: BatchOrNone = 0  # lr scales linearly from this batch size; 0: it does not scale
     train_share: Share = 1.0  # fraction of each class's training images used

@@ -36,6 +36,7 @@ class Job:
     attempt: int = 1
     tuned: dict[str, Any] | None = None  # the trials behind the cell's rates, for its record
     processes: int = 1  # that train it together
+    deterministic: bool = False  # use deterministic algorithms alone
     tensorboard: bool = False  # write training curves for TensorBoard
     observed: list[str] = field(default_factory=list)  # measurements to take
     commit: str = ""  # of the requesting checkout; empty: the worker shares it, or none is known
@@ -62,6 +63,7 @@ def job_for(
         attempt=attempt,
         tuned=asdict(cell.tuned) if cell.tuned else None,
         processes=options.processes,
+        deterministic=options.deterministic,
         tensorboard=options.tensorboard,
         observed=list(cell.measurements),
     )

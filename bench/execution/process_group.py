@@ -27,7 +27,7 @@ from bench.execution import jobs, selection
 from bench.execution.jobs import Job
 from bench.records.schema import Failure
 from bench.records.store import Store
-from bench.training import runner
+from bench.training import numerics, runner
 from bench.training.callbacks import ProgressCallback
 from bench.training.runner import RunResult
 from bench.utils import interrupts
@@ -245,9 +245,12 @@ def _run_rank(rank: int, spec: RankSpec, pipe: Connection) -> runner.MeasuredOut
     job = spec.job
     device = torch.device(job.device, rank) if job.device == "cuda" else torch.device(job.device)
     _use_loopback()
-    with distributed.init_process_group(
-        rank, job.processes, device, spec.rendezvous_file, spec.deadline
-    ) as group:
+    with (
+        numerics.deterministic_algorithms(job.deterministic),
+        distributed.init_process_group(
+            rank, job.processes, device, spec.rendezvous_file, spec.deadline
+        ) as group,
+    ):
         pipe.send(RankReady())
         work = _run_other_rank if rank else partial(_run_rank_0, spec.results, pipe)
         return work(job, device, group)

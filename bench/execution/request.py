@@ -83,6 +83,7 @@ class RunOptions:
     force: bool = False  # run cells that have a record, too
     only: Literal["failed"] | None = None  # of the cells, those whose record is a failure
     limit_cells: Annotated[int, whole(1, 10**9)] | None = None  # run so many at most
+    deterministic: bool = False  # use deterministic algorithms alone
     tensorboard: bool = False  # write each cell's training curves for TensorBoard
     address: Line | None = None  # of a Ray cluster
     slurm: Mapping[str, str] = field(default_factory=dict)  # options of sbatch

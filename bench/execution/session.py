@@ -60,13 +60,19 @@ class SessionPlan:
 
 @dataclass(frozen=True)
 class SessionResult:
-    """The result of a session: the number of its cells, and of those without a result."""
+    """The result of a session: its cells, and how many of them have no result."""
 
-    num_cells: int = 0  # final cells
-    num_failed: int = 0
+    cells: frozenset[str] = frozenset()  # digests of the final cells
+    num_run: int = 0  # of trials and final cells, those that were run now
+    num_failed: int = 0  # final cells
     tuning: TuningState | None = None  # None: no trials came first
     num_failed_trials: int = 0
     has_run_finals: bool = True  # False: failed trials kept them from being run
+
+    @property
+    def num_cells(self) -> int:
+        """The number of final cells."""
+        return len(self.cells)
 
 
 def plan(
@@ -213,7 +219,7 @@ class _Session:
         """Run the cells of a request without trials."""
         self._open(self.finals)
         planned = plan_untuned(request, self.results, self.options)
-        return SessionResult(len(planned.cells), self.run_finals(planned, "cells"))
+        return self.run_finals(planned, "cells")
 
     def run_tuned(self, requests: Sequence[Request]) -> SessionResult:
         """Run all trials, then the final cells of the searches whose trials are over."""
@@ -223,12 +229,15 @@ class _Session:
         failed, tried = self.run_trials(searches)
         state = tuning_state(searches, self.results)
         if failed and self.options.fail_fast:
-            return SessionResult(tuning=state, num_failed_trials=failed, has_run_finals=False)
+            return SessionResult(
+                num_run=len(tried), tuning=state, num_failed_trials=failed, has_run_finals=False
+            )
         for search in searches if tried else ():
             search.resolved.forget_data()
         planned = plan_finals(state, self.results)
-        failed_finals = self.run_finals(planned, "final runs", tried)
-        return SessionResult(len(planned.cells), failed_finals, state, failed)
+        ended = self.run_finals(planned, "final runs", tried)
+        num_run = ended.num_run + len(tried)
+        return replace(ended, num_run=num_run, tuning=state, num_failed_trials=failed)
 
     def run_trials(self, searches: Sequence[Search]) -> tuple[int, set[str]]:
         """Run trials, one rung after another; return how many failed, and the digests of all."""
@@ -254,16 +263,13 @@ class _Session:
             failed += self._run_cells(cells, store, state.trials.device)
         return failed, tried
 
-    def run_finals(self, planned: Plan, kind: str, tried: Collection[str] = ()) -> int:
-        """Run the final cells that are to be run now; return how many of them failed."""
-        self._announce(plan_lines.data_warnings(planned.cells))
+    def run_finals(self, planned: Plan, kind: str, tried: Collection[str] = ()) -> SessionResult:
+        """Run the final cells that are to be run now; return their result."""
         self.finished.add_done(planned, self.finals)
         cells = select_cells(planned, self.finals, self.options, tried)
         if cells:
             room.require_disk(self.results, len(cells))
-        self._announce(plan_lines.method_warnings(cells))
-        counts = f"{len(cells)} {kind} to run, {len(planned.done)} done before"
-        self._announce([*plan_lines.backbone_lines(cells), f"{counts}, on {planned.device}"])
+        self._announce(self._lines_before(planned, cells, kind))
         try:
             failed = self._run_cells(cells, self.finals, planned.device)
             self._announce(self.finished.lost_lines())
@@ -273,7 +279,19 @@ class _Session:
                 self._write_tables()
             raise  # this says more
         self._write_tables()
-        return failed
+        digests = frozenset(cell.digest for cell in planned.cells)
+        return SessionResult(digests, len(cells), failed)
+
+    def _lines_before(self, planned: Plan, cells: Sequence[Cell], kind: str) -> Iterator[str]:
+        """Yield what is to be known before cells run; one line where there are none to run."""
+        if not cells and len(planned.done) == len(planned.cells):
+            yield f"nothing to run: all {len(planned.cells)} {kind} have a result in {self.results}"
+            return
+        yield from plan_lines.data_warnings(planned.cells)
+        yield from plan_lines.method_warnings(cells)
+        yield from plan_lines.backbone_lines(cells)
+        counts = f"{len(cells)} {kind} to run, {len(planned.done)} done before"
+        yield f"{counts}, on {planned.device}"
 
     def _open(self, store: Store) -> None:
         """Make the folder of a store; from now on it is to stay."""

@@ -23,7 +23,7 @@ from bench.execution import jobs, process_group, selection
 from bench.execution.jobs import Job
 from bench.records.schema import Failure, Record
 from bench.records.store import Store
-from bench.training import callbacks, devices, runner
+from bench.training import callbacks, devices, numerics, runner
 from bench.training.callbacks import ProgressCallback
 from bench.training.cell import Cell
 from bench.utils import environment
@@ -47,7 +47,10 @@ def run_job(
         return Failure("failed", "UserError", str(error))
     store = Store(results)
     store.pin()
-    with callbacks.open_tracker(job.tensorboard, cell.settings, store) as tracker:
+    with (
+        numerics.deterministic_algorithms(job.deterministic),
+        callbacks.open_tracker(job.tensorboard, cell.settings, store) as tracker,
+    ):
 
         def progress(epoch: int, loss: float, accuracy: float | None) -> None:
             tracker.log_epoch(epoch, loss, accuracy)

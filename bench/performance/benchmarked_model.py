@@ -13,7 +13,7 @@ from bench.config.recipe import Recipe
 from bench.models import backbones, compatibility, frozen_trunk, weight_files
 from bench.models.backbones import Backbone
 from bench.models.training_mode import set_training_mode
-from bench.training import devices, trainer
+from bench.training import devices, numerics, trainer
 from methods import Method, Unsupported
 from methods.shared.base import Model
 from methods.shared.merge import merge_adapters
@@ -38,13 +38,15 @@ class BenchmarkedModel:
         set_training_mode(self.model)
         scores = frozen_trunk.forward_fn(self.model)
         loss = trainer.loss_fn(self.method, self.model, scores, self.precision)
-        trainer.train_step(loss, self.optimiser, self.images, self.labels)
+        with numerics.arithmetic(self.precision):
+            trainer.train_step(loss, self.optimiser, self.images, self.labels)
 
     @torch.no_grad()
     def eval_step(self) -> None:
         """Evaluate one batch."""
         self.model.eval()
-        with trainer.autocast(self.images.device, self.precision):
+        device = self.images.device
+        with numerics.arithmetic(self.precision), trainer.autocast(device, self.precision):
             frozen_trunk.forward_fn(self.model)(self.images)
 
     def merged(self) -> "BenchmarkedModel | None":

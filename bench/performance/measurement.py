@@ -30,6 +30,7 @@ TIME_RATIO, SPEEDUP, EPOCH_SHARE = "of the time", "times as fast", "of an epoch"
 MEMORY_RATIO, MIB, ABSOLUTE_DIFFERENCE = "of the memory", "MiB", "apart"
 TRAIN_THROUGHPUT, TEST_THROUGHPUT = "training images/s", "test images/s"
 VTAB_HOURS = "hours of VTAB-1k"
+PEAK_MEMORY = "MiB allocated at most"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from bench.models import backbones, weight_files
 from bench.performance import benchmarked_model
 from bench.performance.benchmarked_model import WARM_UP, BenchmarkedModel, time_interleaved
 from bench.performance.measurement import (
+    PEAK_MEMORY,
     TEST_THROUGHPUT,
     TRAIN_THROUGHPUT,
     VTAB_HOURS,
@@ -168,6 +169,7 @@ def measure_throughput(
 
 def method_throughput(job: CostJob, rounds: int) -> Iterator[PerformanceRow]:
     """Measure images per second in training and evaluation; project the hours of both."""
+    devices.reset_peak_memory(torch.device(job.device))
     one = build_model(job)
     times = time_interleaved((one.train_step, one.eval_step), rounds, job.device)
     seconds = [ms / 1000 for ms in times]
@@ -179,6 +181,9 @@ def method_throughput(job: CostJob, rounds: int) -> Iterator[PerformanceRow]:
         sum(n * taken for n, taken in zip(image_counts(), seconds, strict=True)) / job.batch / 3600
     )
     yield PerformanceRow(job.method, hours, n=rounds, unit=VTAB_HOURS, note=note)
+    if one.images.device.type == "cuda":  # a CPU's resident memory keeps what went before
+        peak = devices.peak_memory_mb(one.images.device)
+        yield PerformanceRow(job.method, peak, n=rounds, unit=PEAK_MEMORY, note=note)
 
 
 def image_counts() -> tuple[int, int]:

@@ -5,9 +5,8 @@ again keep their earlier results.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,10 +16,10 @@ from bench.performance import (
     measurement,
     method_cost,
     scaling,
+    step_settings,
     training_step,
 )
 from bench.performance.epochs import Workload
-from bench.performance.initialisation import CUB_IMAGES
 from bench.performance.measurement import (
     CSV_FILE,
     MET,
@@ -32,6 +31,7 @@ from bench.performance.measurement import (
     group_by,
     this_machine,
 )
+from bench.performance.work_sizes import SIZES, WorkSizes
 from bench.report.markdown import MISSING, describe_machine, table_from_rows
 from bench.utils.errors import unknown_name
 from bench.utils.escaping import for_markdown
@@ -102,42 +102,6 @@ def _format_short(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-BASE_NETWORK, MINI_BACKBONE = "vit_base_patch16_224", "vit_mini_mae"
-
-
-@dataclass(frozen=True)
-class WorkSizes:
-    """The amount of work on a kind of device."""
-
-    batch: int  # with `base`
-    initialisation_images: int  # images that prompts are initialised from
-    clustering_images: int  # images whose tokens are clustered
-    throughput_backbone: str
-    base: str = BASE_NETWORK
-    mini: str = MINI_BACKBONE
-    large: str = f"{BASE_NETWORK}@random"
-    cache_work: tuple[int, int] = (1000, 100)  # images and epochs on cached features
-    rounds: int = 9
-    shallow: dict[str, Any] = field(default_factory=lambda: initialisation.SHALLOW_NETWORK)
-    plans: dict[str, scaling.ScalingPlan] = field(default_factory=lambda: scaling.PLANS)
-
-
-SIZES = {
-    "cpu": WorkSizes(
-        batch=8,
-        initialisation_images=512,
-        clustering_images=CUB_IMAGES,
-        throughput_backbone=MINI_BACKBONE,
-    ),
-    "cuda": WorkSizes(
-        batch=32,
-        initialisation_images=CUB_IMAGES,
-        clustering_images=CUB_IMAGES,
-        throughput_backbone=f"{BASE_NETWORK}@random",
-    ),
-}
-
-
 @dataclass(frozen=True)
 class PageSection:
     """A section of the page: its text, its measurement and the layout of its table."""
@@ -179,6 +143,11 @@ def _growth(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
     yield from scaling.measure_scaling(sizes.plans, device)
 
 
+def _settings(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
+    backbone = sizes.throughput_backbone
+    yield from step_settings.measure_settings(backbone, sizes.settings, sizes.rounds, device)
+
+
 def _throughput(sizes: WorkSizes, device: str) -> Iterator[PerformanceRow]:
     yield from method_cost.measure_throughput(sizes.throughput_backbone, 32, 3, device)
 
@@ -218,12 +187,23 @@ SECTIONS = {
         _growth,
         scaling_table,
     ),
+    "settings": PageSection(
+        "Batch size and precision",
+        "A training step of some methods by batch size and precision, on ViT-B/16 with random "
+        "weights on a GPU and on the small network that comes with the project on a CPU. On a "
+        "GPU also the most memory that PyTorch allocated (CUDA's context, about half a GiB, comes "
+        "on top), and the share of a step in which a kernel runs.",
+        _settings,
+        methods_table,
+    ),
     "throughput": PageSection(
         "Throughput",
         "Images a second of every method, on images: what is kept of frozen networks comes on "
         "top. On a CPU the network is the small one that comes with the project, whose hours say "
         "nothing of ViT-B/16's. Hours are projected from them for one seed of VTAB-1k: 19 tasks "
-        "of 1,000 images for 100 epochs, and 387,904 test images once.",
+        "of 1,000 images for 100 epochs, and 387,904 test images once. On a GPU the memory is the "
+        "most that PyTorch allocated in a training step: the smallest GPU that a method needs has "
+        "this and about half a GiB for CUDA's context.",
         _throughput,
         methods_table,
     ),

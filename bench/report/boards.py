@@ -65,14 +65,22 @@ class Comparison:
         """Return the interval of the i-th row's mean less the first row's, over the same tasks."""
         return statistics.bootstrap_interval(self.table[:, [i]] - self.table[:, [0]])
 
+    def num_significant(self) -> int:
+        """Return how many pairs have a corrected p below the level."""
+        return int((self.p < SIGNIFICANCE_LEVEL).sum() // 2)
+
+    def smallest_p(self) -> float:
+        """Return the smallest corrected p that a pair could have over so many tasks."""
+        tasks, methods = self.table.shape
+        return min(1.0, methods * (methods - 1) // 2 * statistics.smallest_p(tasks))
+
     def summary(self) -> str:
         """Return which differences these tasks could show, in a sentence or two."""
         if len(self.rows) < 2:
             return ""
         tasks, methods = self.table.shape
         pairs = methods * (methods - 1) // 2
-        found = int((self.p < SIGNIFICANCE_LEVEL).sum() // 2)
-        least = min(1.0, pairs * statistics.smallest_p(tasks))
+        found, least = self.num_significant(), self.smallest_p()
         units = "data sets" if self.clusters else "tasks"
         cannot = f"; over {tasks} {units} the smallest that could be is {least:.2g}"
         return (

@@ -91,7 +91,7 @@ EXPORT_FORMATS: dict[str, tuple[str, Callable[[Sequence[Record], Sequence[Board]
     "latex": ("tex", as_latex),
 }
 
-PAGE_FILE, CLAIMS_FILE = "index.html", "claims.md"
+LEADERBOARD_FILE, PAGE_FILE, CLAIMS_FILE = "leaderboard.md", "index.html", "claims.md"
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,7 @@ class RegeneratedFiles:
 
     written: list[Path]
     problems: list[str]
+    boards: list[Board]
 
 
 def regenerate(results: Path | str) -> RegeneratedFiles:
@@ -113,14 +114,31 @@ def regenerate(results: Path | str) -> RegeneratedFiles:
     found = read_folder(Store(results))
     scores = interpolations.unreadable(results)
     problems = [*found.problems, *unreadable_measurements(results), *scores]
-    return RegeneratedFiles(write_files(results, _render_all(found, results)), problems)
+    boards, frame = _boards_and_frame(found.records, results)
+    files = _render_all(found, results, boards, frame)
+    return RegeneratedFiles(write_files(results, files), problems, boards)
+
+
+def is_current(results: Path) -> bool:
+    """Return whether leaderboard and page were written after the last record came or went."""
+    files = [results / name for name in (LEADERBOARD_FILE, PAGE_FILE)]
+    folders = [
+        results / RECORDS_DIR,
+        *(p for p in (results / RECORDS_DIR).rglob("*") if p.is_dir()),
+    ]
+    try:
+        written = min(path.stat().st_mtime_ns for path in files)
+        return all(folder.stat().st_mtime_ns < written for folder in folders)
+    except OSError:
+        return False
 
 
 def refresh_page(results: Path) -> None:
     """Rewrite the page, if there is one: it has claims as soon as the folder has a claims page."""
     if (results / PAGE_FILE).is_file():
         found = read_folder(Store(results))
-        write_files(results, {PAGE_FILE: _render_all(found, results)[PAGE_FILE]})
+        files = _render_all(found, results, *_boards_and_frame(found.records, results))
+        write_files(results, {PAGE_FILE: files[PAGE_FILE]})
 
 
 def stale_files(results: Path) -> list[Path]:
@@ -130,7 +148,8 @@ def stale_files(results: Path) -> list[Path]:
     page, which is large, may be missing.
     """
     found = read_folder(Store(results))
-    due = {results / name: content for name, content in _render_all(found, results).items()}
+    files = _render_all(found, results, *_boards_and_frame(found.records, results))
+    due = {results / name: content for name, content in files.items()}
     may_miss = results / PAGE_FILE
     return [
         path
@@ -139,16 +158,17 @@ def stale_files(results: Path) -> list[Path]:
     ]
 
 
-def _render_all(found: FolderRecords, results: Path) -> FileContents:
+def _render_all(
+    found: FolderRecords, results: Path, boards: Sequence[Board], frame: "pd.DataFrame"
+) -> FileContents:
     records = found.records
-    boards, frame = _boards_and_frame(records, results)
     pictures = figures.draw_all(boards)
     shows_claims = (results / CLAIMS_FILE).is_file()
     checks = paper_values.check_papers(frame) if shows_claims else []
     known = load_known()
     known_rows = known_page.known_rows(known, boards)
     texts = {
-        "leaderboard.md": render_leaderboard(
+        LEADERBOARD_FILE: render_leaderboard(
             boards, pictures.markdown(), found.stated, published_orders(known)
         ),
         "leaderboard.csv": records_csv(records),

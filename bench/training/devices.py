@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from bench.training import numerics
 from bench.utils.environment import git_commit, package_versions
 from bench.utils.errors import UserError, first_line
 
@@ -35,6 +36,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "device": device.type,
         "device_name": _device_name(device.type),
         "threads": torch.get_num_threads(),
+        **numerics.describe(device),
         "platform": platform.platform(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -43,8 +45,13 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 def resolve_precision(precision: str, device: torch.device) -> str:
     """Return the precision to use on a device: for ``auto``, bf16 if the device has it natively.
 
-    Raises `UserError` for ``auto`` on a GPU if this machine has none to query.
+    Raises `UserError` for ``auto`` on a GPU if this machine has none to query, for ``tf32`` on a
+    device without it, and if NVIDIA's own variable would change the precision.
     """
+    if precision == "tf32":
+        numerics.require_tf32(device)
+    if device.type == "cuda":
+        numerics.require_no_override(precision)
     if precision != "auto":
         return precision
     if device.type == "cuda":

@@ -23,7 +23,7 @@ from bench.models import backbones, compatibility, compilation, weight_files
 from bench.records import serialising
 from bench.records.schema import Failure, Outcome, Record
 from bench.records.store import Store
-from bench.training import callbacks, devices, trainer
+from bench.training import callbacks, devices, numerics, trainer
 from bench.training.callbacks import Callback, ProgressCallback, TrainingMonitor
 from bench.training.cell import Cell, load_split, load_training_examples, make_loader
 from bench.training.feature_cache import FeatureCache
@@ -156,6 +156,17 @@ def train(
     Every process of the group calls this, and ends with the same model. Raises `Unsupported`,
     before any compute, if the method does not support the backbone.
     """
+    with numerics.arithmetic(cell.settings.recipe["precision"]):
+        return _train(cell, device, progress, process_group, callback)
+
+
+def _train(
+    cell: Cell,
+    device: torch.device,
+    progress: ProgressCallback,
+    process_group: ProcessGroup,
+    callback: Callback | None,
+) -> TrainedModel:
     compatibility.require_attachable(cell.backbone, cell.method)
     train_examples = load_training_examples(cell, cell.train_split)
     eval_examples = load_split(cell, cell.eval_split)

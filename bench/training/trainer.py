@@ -12,6 +12,7 @@ from torch import Tensor
 from bench.config.recipe import Recipe
 from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
 from bench.models.training_mode import moving_statistics, set_training_mode
+from bench.training import numerics
 from methods import Method
 from methods.shared.base import Forward, Model
 from methods.shared.modes import eval_mode
@@ -217,7 +218,7 @@ def _predict(
     """Return what `choose` makes of each image's logits, (images, ...), and the labels."""
     with eval_mode(model):
         forward = batches.forward_fn(model)
-        with autocast(batches.device, precision):
+        with numerics.arithmetic(precision), autocast(batches.device, precision):
             predictions = [(choose(forward(inputs)), labels) for inputs, labels in batches]
     return batches.process_group.gather_predictions(predictions)
 

@@ -107,8 +107,28 @@ def test_the_variants_that_options_offer_are_those_of_prepared_data():
     assert common.VARIANTS == prepared.VARIANTS
 
 
-def test_a_command_is_needed(capsys):
+def test_the_program_alone_shows_the_way_to_a_first_result(capsys):
+    assert main.main([]) == 0
+    out, err = capsys.readouterr()
+    assert "python -m bench run --results demo" in out
+    assert err == ""
+    commands = [line.split()[3] for line in out.splitlines() if line.startswith("  python -m")]
+    assert set(commands) <= main.command_files().keys()
+
+
+def test_a_command_is_needed_beside_options(capsys):
     with pytest.raises(SystemExit) as end:
-        main.main([])
+        main.main(["--results"])
     assert end.value.code == 2
-    assert "required: COMMAND" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["torch", "timm"])
+def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs_it(package):
+    code = f"import sys; sys.modules[{package!r}] = None; from bench.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}", "list", "methods"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == f"bench: {package} is not installed: pip install -e .\n"

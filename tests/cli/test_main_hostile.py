@@ -133,7 +133,8 @@ def leave_out_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all methods' ledger, count nothing and merge the broken ones alone: it takes minutes."""
     merges = method_traits.merges_exactly
     broken = run_records.Raising
-    monkeypatch.setattr(parameter_counts, "count_parameters", lambda *_: 0)
+    for name in ("count_parameters", "stored_bytes", "mean_millions"):
+        monkeypatch.setattr(parameter_counts, name, lambda *_: 0)
     monkeypatch.setattr(
         method_traits, "merges_exactly", lambda one: isinstance(one, broken) and merges(one)
     )

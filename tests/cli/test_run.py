@@ -1,5 +1,7 @@
 """`run`: its results folder, dry runs, and errors in one sentence before any compute."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from support import tiny
 from support.run_records import Raising, by_method, one_sentence, record_path, register
 
 pytestmark = pytest.mark.usefixtures("no_figures")
+LAST_COLUMNS = ["mean", "seeds", "train", "(s)"]
 
 
 def test_a_run_writes_records_predictions_and_the_leaderboard(run, tmp_path, capsys):
@@ -27,9 +30,58 @@ def test_a_run_writes_records_predictions_and_the_leaderboard(run, tmp_path, cap
     with np.load(results / "predictions" / f"{digest}.npz", allow_pickle=False) as file:
         right = (file["classes"] == np.arange(16) % 2).mean()
     assert 100 * right == pytest.approx(outcome["accuracy"])
-    board = (results / "leaderboard.md").read_text(encoding="utf-8")
-    assert "bias" in board
-    assert board.strip() in capsys.readouterr().out
+    assert "| bias " in (results / "leaderboard.md").read_text(encoding="utf-8")
+
+
+def test_a_run_ends_with_a_plain_table_and_the_paths_of_what_it_wrote(run, tmp_path, capsys):
+    assert run("linear,bias") == 0
+    out, results = capsys.readouterr().out.splitlines(), tmp_path / "results"
+    assert out[0] == "tiny v1, small, quick v1"
+    assert out[1].split() == ["rank", "method", "params", "(M)", "tasks", "light", *LAST_COLUMNS]
+    assert {out[3].split()[1], out[4].split()[1]} == {"linear", "bias"}
+    assert out[5].startswith("No two methods can be told apart")
+    assert out[-3:] == [
+        f"leaderboard  {results / 'leaderboard.md'}",
+        f"web page     {results / 'index.html'}",
+        f"records      {results / 'records'}",
+    ]
+    assert not [line for line in out if line.startswith(("|", "#", "<"))]
+
+
+def test_a_run_shows_the_boards_of_its_own_cells_alone(run, capsys):
+    assert run("linear") == 0
+    capsys.readouterr()
+    assert run("linear", "--set", "epochs=2") == 0
+    out = capsys.readouterr().out
+    assert "epochs=2" in out
+    assert "epochs=1" not in out
+
+
+def test_a_run_with_nothing_to_do_says_so_in_one_line(run, tmp_path, monkeypatch, capsys):
+    assert run("linear,bias") == 0
+    capsys.readouterr()
+    monkeypatch.setattr("bench.report.generate.regenerate", None)  # the tables are as they were
+    assert run("linear,bias") == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == f"nothing to run: all 2 cells have a result in {tmp_path / 'results'}\n"
+
+
+@pytest.mark.parametrize("lost", ["leaderboard.md", "index.html"])
+def test_tables_that_are_gone_are_written_though_nothing_is_run(run, tmp_path, lost):
+    assert run("linear") == 0
+    (tmp_path / "results" / lost).unlink()
+    assert run("linear") == 0
+    assert (tmp_path / "results" / lost).is_file()
+
+
+def test_tables_that_a_kill_left_behind_are_written_though_nothing_is_run(run, tmp_path):
+    assert run("linear") == 0
+    board = tmp_path / "results" / "leaderboard.md"
+    board.write_text("as before the last record", encoding="utf-8")
+    os.utime(board, (0, 0))
+    assert run("linear") == 0
+    assert "| linear " in board.read_text(encoding="utf-8")
 
 
 def test_ctrl_c_keeps_the_finished_cells(run, tmp_path, monkeypatch, capsys):

@@ -207,6 +207,7 @@ def wait_for(happened: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_a_run_killed_at_random_times_loses_nothing_and_runs_no_cell_twice(
     cards: Path, tmp_path: Path
 ) -> None:

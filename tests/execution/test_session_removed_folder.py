@@ -89,6 +89,7 @@ def test_a_run_whose_folder_goes_ends_with_what_is_kept(
         assert not list(Leases(results).folder.glob("*.json"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["removed", "records removed"])
 def test_bundles_end_as_well_where_the_folder_goes(how: str, cards: Path, tmp_path: Path) -> None:
     pytest.importorskip("submitit", reason="needs the extra slurm")

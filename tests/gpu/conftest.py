@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from bench.training import numerics
+
 DEVICE = os.environ.get("GPU_TESTS_DEVICE", "cuda")
 
 
@@ -19,7 +21,5 @@ def device() -> torch.device:
 @pytest.fixture(autouse=True)
 def _fp32_means_fp32() -> Iterator[None]:
     """No TF32: cuDNN's convolutions use it by default."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    yield
-    torch.backends.cudnn.allow_tf32 = before
+    with numerics.arithmetic("fp32"):
+        yield

@@ -15,7 +15,9 @@ from bench.performance.measurement import (
     VTAB_HOURS,
     PerformanceRow,
 )
-from bench.performance.page import SECTIONS, WorkSizes
+from bench.performance.page import SECTIONS
+from bench.performance.step_settings import StepSettings
+from bench.performance.work_sizes import WorkSizes
 from support import hostile
 from support.performance_lines import MACHINE, lines
 
@@ -36,7 +38,9 @@ def tiny(monkeypatch):
     sizes = WorkSizes(
         2, 4, 8, "vit_mini_mae", base="test_vit", large="vit_mini_mae", cache_work=(40, 2), rounds=1
     )
-    monkeypatch.setitem(page.SIZES, "cpu", replace(sizes, shallow=TINY, plans=PLANS))
+    settings = StepSettings((2,), ("fp32", "bf16"))
+    sizes = replace(sizes, shallow=TINY, plans=PLANS, settings=settings)
+    monkeypatch.setitem(page.SIZES, "cpu", sizes)
     monkeypatch.setattr(methods, "names", lambda: NAMES)
     monkeypatch.setattr(measurement, "run_in_subprocess", lambda act, *words: act(*words))
     monkeypatch.setattr(measurement, "profile_operators", lambda *_: "aten::addmm 90%")

@@ -39,6 +39,7 @@ def probed(card, shared, tmp_path):
     return linear_probe.probe(found, load_recipe("quick"), suite, suite.find("cifar10"), root)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_simple_classifiers_read_far_more_from_it_than_from_random_weights(name, shared, tmp_path):
     card = load_backbone(name)

@@ -176,5 +176,6 @@ def _require_recorded_accuracy(record: Record, accuracy: float, device: torch.de
 
 def _is_same_environment(record: Record, device: torch.device) -> bool:
     now = describe_environment(device)
-    recorded = {name: record.environment.get(name) for name in now if name != "started"}
-    return not now["dirty"] and recorded == {name: now[name] for name in recorded}
+    shared = [name for name in now if name in record.environment and name != "started"]
+    is_same = all(record.environment[name] == now[name] for name in shared)
+    return is_same and not now["dirty"]

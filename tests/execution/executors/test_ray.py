@@ -63,6 +63,7 @@ def test_what_no_node_offers_is_refused_and_not_waited_for(
     assert "no node of the Ray cluster offers one: they have CPU 1, GPU 0" in done.stderr
 
 
+@pytest.mark.long
 def test_a_cell_of_a_node_that_is_lost_runs_once_more_elsewhere(
     cards: Path, cluster: tuple[str, subprocess.Popen[str]], tmp_path: Path
 ) -> None:
@@ -80,6 +81,7 @@ def test_a_cell_of_a_node_that_is_lost_runs_once_more_elsewhere(
     assert len(list((tmp_path / "traces").iterdir())) == 3
 
 
+@pytest.mark.long
 def test_a_cluster_of_the_run_s_own_listens_to_this_machine_alone(
     cards: Path, tmp_path: Path
 ) -> None:
@@ -98,6 +100,7 @@ def test_a_cluster_of_the_run_s_own_listens_to_this_machine_alone(
     assert all(ip.removeprefix("::ffff:").startswith("127.") or ip == "::1" for ip in found), found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("lost", "why"),
     [

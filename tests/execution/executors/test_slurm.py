@@ -91,7 +91,7 @@ def test_a_requeued_batch_goes_on_with_what_is_left(
     assert begun == [work(name).cell for name in ("linear", "slow", "slow", "bias")]
 
 
-@pytest.mark.parametrize("way", ["terminate", "kill"])
+@pytest.mark.parametrize("way", ["terminate", pytest.param("kill", marks=pytest.mark.long)])
 def test_the_cells_of_a_batch_that_dies_fail_with_its_cause(
     work: Callable[..., Job], executor: SlurmExecutor, way: str
 ) -> None:
@@ -106,6 +106,7 @@ def test_the_cells_of_a_batch_that_dies_fail_with_its_cause(
     assert not dict(executor.leases.active())
 
 
+@pytest.mark.long
 def test_a_batch_that_is_killed_before_any_cell_began_is_submitted_again(
     work: Callable[..., Job], executor: SlurmExecutor
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_line_of_a_log_that_is_no_message_is_skipped(line: bytes, tmp_path: Pa
     assert offset == (tmp_path / "log.jsonl").stat().st_size
 
 
+@pytest.mark.long
 def test_a_second_run_waits_for_the_batches_of_the_first(
     work: Callable[..., Job], executor: SlurmExecutor
 ) -> None:
@@ -185,6 +187,7 @@ def test_a_second_run_waits_for_the_batches_of_the_first(
     assert _executor(executor.results).submitted == []
 
 
+@pytest.mark.long
 def test_a_cell_that_another_run_has_is_not_run_twice(
     work: Callable[..., Job], executor: SlurmExecutor
 ) -> None:
@@ -198,6 +201,7 @@ def test_a_cell_that_another_run_has_is_not_run_twice(
     assert _until(executor, _is_end_of(work("linear")))[-1] == JobFinished(work("linear"))
 
 
+@pytest.mark.long
 def test_a_cell_that_is_cancelled_is_left_out(
     work: Callable[..., Job], executor: SlurmExecutor
 ) -> None:
