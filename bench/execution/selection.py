@@ -248,8 +248,8 @@ def require_present(suite: Suite, tasks: list[Task], request: Request) -> None:
     root, variant = request.root, request.variant
     if synthetic.is_synthetic(root) and root.is_dir():
         raise UserError(
-            f"--data-root {root} means drawn images, and there is a folder of that name: name it by "
-            "its full path, or rename it"
+            f"--data-root {root} means drawn images, and there is a folder of that name: name it "
+            "by its full path, or rename it"
         )
     absent = [task for task in tasks if not locations.is_present(suite, task, root, variant)]
     if absent:
