@@ -1,24 +1,30 @@
-"""Write how far methods agree, and err alike, beside two seeds of one method."""
+"""Compare the predictions of methods with those of two seeds of one method."""
 
 import argparse
 
-from bench.cli import common
+from bench.cli import options, parsing
 from bench.cli.common import FAILED, print_error, print_lines, require_results
+from bench.cli.parsing import Parser
 from bench.records import store
 from bench.report import agreement_page, generate
 from bench.utils import files
 from bench.utils.errors import UserError
 
+EXAMPLES = (
+    "agreement",
+    "agreement --methods lora,vpt_deep --results results",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+
+def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--methods",
-        type=common.names("method"),
+        type=parsing.names("method"),
         default=[],
         metavar="A,B",
-        help="default: those of which two seeds have predictions",
+        help="compare these methods (default: those with predictions of two seeds or more)",
     )
-    common.add_results(parser)
+    options.add_results(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,17 +1,23 @@
-"""Hold a method to the contract, on a small model."""
+"""Run the contract tests of a method on a small model."""
 
 import argparse
 
 import methods
-from bench.cli import common
+from bench.cli import options
 from bench.cli.common import FAILED, print_lines
+from bench.cli.parsing import Parser
 from bench.execution import selection
 from bench.models import method_checks
 
+EXAMPLES = (
+    "check-method lora",
+    "check-method scale --plugin my_method.py",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="a registered method's name")
-    common.add_plugins(parser)
+
+def add_options(parser: Parser) -> None:
+    parser.add_argument("name", help="the name of a registered method")
+    options.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,12 +1,13 @@
-"""Set the papers' claims beside what was measured."""
+"""Compare the claims of papers with the measured results."""
 
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import methods
-from bench.cli import common
+from bench.cli import options, parsing
 from bench.cli.common import print_lines, require_results
+from bench.cli.parsing import Parser
 from bench.cli.report import select_papers
 from bench.config import recipe
 from bench.papers import claims
@@ -14,13 +15,26 @@ from bench.records import store
 from bench.report import frame, generate, paper_tables, paper_values
 from bench.utils import files
 
+EXAMPLES = (
+    "claims",
+    "claims --paper spt2024",
+    "claims --recipe unified --results results_gpu",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_results(parser)
+
+def add_options(parser: Parser) -> None:
+    options.add_results(parser)
     add = parser.add_argument
-    add("--paper", type=common.names("paper"), default=[], dest="papers", metavar="A,B")
-    add("--recipe", help="compare with records under this recipe (default: the papers')")
-    common.add_plugins(parser)
+    add(
+        "--paper",
+        type=parsing.names("paper"),
+        default=[],
+        dest="papers",
+        metavar="A,B",
+        help="check only the claims of these papers (default: all)",
+    )
+    add("--recipe", help="check against records of this recipe (default: each paper's own)")
+    options.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,20 +1,26 @@
-"""Write the page of methods and backbones: what works, and why the rest does not."""
+"""Write the table of which methods work on which backbones, and why others do not."""
 
 import argparse
 from pathlib import Path
 
-from bench.cli import common
+from bench.cli import options
 from bench.cli.common import print_lines
+from bench.cli.parsing import Parser
 from bench.performance import compatibility_page
 from bench.utils import files
 
 PAGE = Path("docs/compatibility.md")
 
+EXAMPLES = (
+    "compatibility",
+    "compatibility --plugin my_method.py --out compatibility.md",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+
+def add_options(parser: Parser) -> None:
     add = parser.add_argument
-    add("--out", type=Path, default=PAGE, help=f"the file to write (default: {PAGE})")
-    common.add_plugins(parser)
+    add("--out", type=Path, default=PAGE, help=f"write this file (default: {PAGE})")
+    options.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

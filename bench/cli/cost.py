@@ -1,4 +1,4 @@
-"""Measure what methods cost on the same work."""
+"""Measure the step time, memory and stored bytes of methods on the same batch."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
-from bench.cli import common
+from bench.cli import options, parsing
 from bench.cli.common import print_lines
+from bench.cli.parsing import Parser
 from bench.config import backbone, recipe
 from bench.execution import selection
 from bench.models import backbones
@@ -16,22 +17,48 @@ from bench.records import store
 from bench.report import ledger_files
 from bench.training import devices
 
+EXAMPLES = (
+    "cost --methods linear,lora,vpt_deep",
+    "cost --methods lora --backbones vit_base_patch16_224@random --batch 64 --device cuda",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_results(parser)
-    add, names = parser.add_argument, common.names
-    add("--methods", type=names("method"), required=True, metavar="A,B")
-    add("--backbones", type=names("backbone"), default=["vit_mini_mae"], metavar="A,B")
-    add("--recipe", default="quick", help="whose optimiser and precision (default: quick)")
-    add("--batch", type=common.whole(1, 1_000_000), default=32, help="images (default: 32)")
+
+def add_options(parser: Parser) -> None:
+    options.add_results(parser)
+    add, names = parser.add_argument, parsing.names
+    add(
+        "--methods",
+        type=names("method"),
+        required=True,
+        metavar="A,B",
+        help="measure these methods",
+    )
+    add(
+        "--backbones",
+        type=names("backbone"),
+        default=["vit_mini_mae"],
+        metavar="A,B",
+        help="measure on these backbones (default: vit_mini_mae)",
+    )
+    add(
+        "--recipe",
+        default="quick",
+        help="use the optimiser and the precision of this recipe (default: quick)",
+    )
+    add(
+        "--batch",
+        type=parsing.whole(1, 1_000_000),
+        default=32,
+        help="images per batch (default: 32)",
+    )
     add(
         "--rounds",
-        type=common.whole(1, 100_000),
+        type=parsing.whole(1, 100_000),
         default=10,
-        help="turns that each method takes (default: 10)",
+        help="measure each method this many times, in alternation (default: 10)",
     )
-    add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
-    common.add_plugins(parser)
+    add("--device", help="compute on cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    options.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Prepare data from their sources, bring in copies, check them."""
+"""Prepare, import and check data sets."""
 
 import argparse
 from collections.abc import Callable, Iterable
@@ -6,21 +6,28 @@ from pathlib import Path
 
 import rich.console
 
-from bench.cli import common
+from bench.cli import options, parsing
 from bench.cli.common import FAILED, print_error, print_lines
+from bench.cli.parsing import Parser
 from bench.data import synthetic
 from bench.prepare import pipeline, status
 from bench.utils import progress_bars
 from bench.utils.errors import UserError
 
+EXAMPLES = (
+    "data status --suite vtab1k",
+    "data prepare --suite vtab1k --tasks svhn,dtd",
+    "data import vtab-1k.zip --data-root /data",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+
+def add_options(parser: Parser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (sentence, add_own_options, run_own) in SUBCOMMANDS.items():
         command = commands.add_parser(name, help=sentence, description=sentence)
         add_own_options(command)
-        common.add_data_root(command)
-        common.add_debug(command)
+        options.add_data_root(command)
+        options.add_debug(command)
         command.set_defaults(run_own=run_own)
 
 
@@ -33,14 +40,14 @@ def run(args: argparse.Namespace) -> int:
     return int(args.run_own(args))
 
 
-def _add_status_options(parser: argparse.ArgumentParser) -> None:
+def _add_status_options(parser: Parser) -> None:
     parser.add_argument(
         "--suite",
-        type=common.names("suite"),
+        type=parsing.names("suite"),
         default=["vtab1k", "fgvc"],
         dest="suites",
         metavar="A,B",
-        help="names or cards (default: vtab1k,fgvc)",
+        help="check these suites: names or cards (default: vtab1k,fgvc)",
     )
 
 
@@ -48,18 +55,18 @@ def _run_status(args: argparse.Namespace) -> int:
     return print_lines(status.status_lines(args.suites, args.data_root))
 
 
-def _add_prepare_options(parser: argparse.ArgumentParser) -> None:
-    _add_tasks(parser, "default: all")
+def _add_prepare_options(parser: Parser) -> None:
+    _add_tasks(parser, "all of the suite")
     parser.add_argument(
         "--accept-license",
-        type=common.names("source"),
+        type=parsing.names("source"),
         action="extend",
         default=[],
         metavar="A,B",
-        help="sources whose terms you have read and accept",
+        help="accept the terms of these sources, which you have read",
     )
     parser.add_argument(
-        "--force", action="store_true", help="prepare anew what is prepared already"
+        "--force", action="store_true", help="prepare again what is already prepared"
     )
 
 
@@ -71,13 +78,18 @@ def _run_prepare(args: argparse.Namespace) -> int:
     )
 
 
-def _add_import_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=Path, metavar="PATH", help="vtab-1k.zip, say, or a folder")
-    _add_tasks(parser, "default: all it holds")
+def _add_import_options(parser: Parser) -> None:
+    parser.add_argument(
+        "path",
+        type=Path,
+        metavar="PATH",
+        help="the copy to import: an archive such as vtab-1k.zip, or a folder",
+    )
+    _add_tasks(parser, "all that the copy holds")
     parser.add_argument(
         "--variant",
-        choices=common.VARIANTS,
-        help="what its images are (default: as their files show)",
+        choices=options.VARIANTS,
+        help="the variant of its images (default: recognised from the files)",
     )
 
 
@@ -88,12 +100,12 @@ def _run_import(args: argparse.Namespace) -> int:
     )
 
 
-def _add_check_options(parser: argparse.ArgumentParser) -> None:
+def _add_check_options(parser: Parser) -> None:
     _add_tasks(parser, "default: all there are")
     parser.add_argument(
-        "--deep", action="store_true", help="hash every byte and decode every image"
+        "--deep", action="store_true", help="also hash every byte and decode every image"
     )
-    common.add_variant(parser)
+    options.add_variant(parser)
 
 
 def _run_check(args: argparse.Namespace) -> int:
@@ -101,10 +113,18 @@ def _run_check(args: argparse.Namespace) -> int:
     return _print_progress(lambda _, failed: pipeline.check_tasks(request, args.deep, failed))
 
 
-def _add_tasks(parser: argparse.ArgumentParser, default: str) -> None:
+def _add_tasks(parser: Parser, default: str) -> None:
     add = parser.add_argument
-    add("--suite", default="vtab1k", help="name or card.toml (default: vtab1k)")
-    add("--tasks", type=common.names("task"), default=[], metavar="A,B", help=default)
+    add(
+        "--suite", default="vtab1k", help="take this suite: a name or a card.toml (default: vtab1k)"
+    )
+    add(
+        "--tasks",
+        type=parsing.names("task"),
+        default=[],
+        metavar="A,B",
+        help=f"take only these tasks (default: {default})",
+    )
 
 
 def _print_progress(

@@ -1,19 +1,27 @@
-"""Say which settings and versions differ between two cells."""
+"""Show which settings and versions differ between two cells."""
 
 import argparse
 from collections.abc import Iterator
 
-from bench.cli import common
+from bench.cli import options
 from bench.cli.common import print_lines
+from bench.cli.parsing import Parser
 from bench.records import description, store
 from bench.report import record_diff
 from bench.utils import tables
 
+EXAMPLES = (
+    "diff 3f2a 91bc",
+    "diff 3f2a results_gpu/records/mini/vit_mini_mae/digits/lora-seed0-3f2a.json",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_results(parser)
+
+def add_options(parser: Parser) -> None:
+    options.add_results(parser)
     for name in ("first", "second"):
-        parser.add_argument(name, help="the first digits of a cell's name, or its record's file")
+        parser.add_argument(
+            name, help="a cell: the first digits of its ID, or the file of its record"
+        )
 
 
 def run(args: argparse.Namespace) -> int:

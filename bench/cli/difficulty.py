@@ -1,19 +1,27 @@
-"""Write how hard a built-in suite is: chance, neighbours on pixels, and the baselines' records."""
+"""Write how hard the tasks of a built-in suite are: chance, nearest neighbour, baselines."""
 
 import argparse
 
-from bench.cli import common
+from bench.cli import common, options
 from bench.cli.common import print_lines
+from bench.cli.parsing import Parser
 from bench.config import suite
 from bench.data import difficulty, embedded
 from bench.report import difficulty_page, generate
 from bench.utils import files
 from bench.utils.errors import UserError
 
+EXAMPLES = (
+    "difficulty",
+    "difficulty --suite mini --results results",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--suite", default="vtab_mini", help="a built-in one (default: vtab_mini)")
-    common.add_results(parser)
+
+def add_options(parser: Parser) -> None:
+    parser.add_argument(
+        "--suite", default="vtab_mini", help="take this built-in suite (default: vtab_mini)"
+    )
+    options.add_results(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,27 +4,36 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.cli import common
+from bench.cli import options
 from bench.cli.common import BAD_INPUT, print_error, print_lines
+from bench.cli.parsing import Parser
 from bench.config import search_space
 from bench.execution import plan, readiness, request, resolution, workload
 from bench.models import backbones
 from bench.performance import first_steps
 from bench.utils import errors, text
 
+EXAMPLES = (
+    "doctor",
+    "doctor --suite vtab1k --tasks svhn,dtd --methods lora,vpt_deep",
+    "doctor --suite my.toml --data-root /data --no-steps",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_selection(parser)
-    common.add_results(parser)
-    common.add_tuning(parser)
-    common.add_plugins(parser)
+
+def add_options(parser: Parser) -> None:
+    options.add_selection(parser)
+    options.add_results(parser)
+    options.add_tuning(parser)
+    options.add_plugins(parser)
     parser.add_argument(
-        "--no-steps", action="store_true", help="leave out the training steps and the hours"
+        "--no-steps",
+        action="store_true",
+        help="skip the training steps, and with them the estimate of hours",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    asked = common.request_of(args)
+    asked = options.request_of(args)
     resolved = resolution.resolve_names(asked)
     is_tuned = plan.wants_tuning(asked)
     failed: list[str] = []

@@ -1,11 +1,12 @@
-"""Score the averaged probabilities of two cells, of two methods or of two seeds of one."""
+"""Score the averaged predictions of two cells or more."""
 
 import argparse
 
 import torch
 
-from bench.cli import common
+from bench.cli import options
 from bench.cli.common import print_lines
+from bench.cli.parsing import Parser
 from bench.execution import ensemble, export
 from bench.records import store
 from bench.report import record_diff
@@ -16,14 +17,22 @@ FOLDER = "ensembles"
 SHOWN = ("kind", "first", "first_seed", "second", "second_seed",
          "first_accuracy", "second_accuracy", "ensemble")  # fmt: skip
 
+EXAMPLES = (
+    "ensemble 3f2a 91bc",
+    "ensemble 3f2a 91bc 77d0 --results results --device cuda",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_results(parser)
+
+def add_options(parser: Parser) -> None:
+    options.add_results(parser)
     parser.add_argument(
-        "cells", nargs="+", metavar="CELL", help="the first digits of their names, or files"
+        "cells",
+        nargs="+",
+        metavar="CELL",
+        help="two cells or more: the first digits of their IDs, or the files of their records",
     )
-    common.add_computing(parser)
-    common.add_plugins(parser)
+    options.add_computing(parser)
+    options.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Write what a cell trains, a plain model with it folded in, or all results."""
+"""Export the trained weights of a cell, or all results in one file."""
 
 import argparse
 from collections.abc import Iterator
@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 import methods
-from bench.cli import common
+from bench.cli import options
 from bench.cli.common import print_lines
+from bench.cli.parsing import Parser
 from bench.execution import export, peft_export
 from bench.records import store
 from bench.report import boards, frame, generate
@@ -19,18 +20,30 @@ from bench.utils.errors import UserError, unknown_name
 
 NO_ADAPTER = "cannot leave as PEFT's adapter"
 
+EXAMPLES = (
+    "export --format csv",
+    "export --record RECORD.json --out lora.safetensors",
+    "export --record RECORD.json --merged model.safetensors",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_results(parser)
+
+def add_options(parser: Parser) -> None:
+    options.add_results(parser)
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--record", type=Path, help="a cell, by its record: write what it trains")
-    what.add_argument("--format", help="write all results, as csv, parquet or latex")
-    add("--out", type=Path, help="the file to write (default: named after the cell or the format)")
-    add("--merged", type=Path, help="also a checkpoint of timm's with the method folded in")
-    add("--peft", type=Path, help="also a folder with PEFT's own adapter, of a peft_... method")
-    common.add_computing(parser)
-    common.add_plugins(parser)
+    what.add_argument(
+        "--record", type=Path, help="train the cell of this record, and write what it trains"
+    )
+    what.add_argument("--format", help="write all results in this format: csv, parquet or latex")
+    add("--out", type=Path, help="write this file (default: named after the cell or the format)")
+    add(
+        "--merged",
+        type=Path,
+        help="also write a timm checkpoint with the method folded into its weights",
+    )
+    add("--peft", type=Path, help="also write a folder with PEFT's own adapter (methods peft_...)")
+    options.add_computing(parser)
+    options.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Score the models between a cell's start and its end."""
+"""Score the models on the path from a cell's start to its end."""
 
 import argparse
 from collections.abc import Iterator
@@ -6,8 +6,9 @@ from math import isfinite
 
 import torch
 
-from bench.cli import common
+from bench.cli import options, parsing
 from bench.cli.common import print_lines
+from bench.cli.parsing import Parser
 from bench.execution import interpolation
 from bench.records import interpolations, store
 from bench.report import interpolation_page, record_diff
@@ -17,17 +18,24 @@ from bench.utils.errors import UserError
 
 TENTHS = tuple(i / 10 for i in range(11))
 
+EXAMPLES = (
+    "interpolate 3f2a",
+    "interpolate 3f2a --alphas 0.25,0.5,0.75",
+    "interpolate 3f2a --along scale --data-root /data",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_results(parser)
+
+def add_options(parser: Parser) -> None:
+    options.add_results(parser)
     add = parser.add_argument
-    add("cell", help="the first digits of its name, or its record's file")
+    add("cell", help="a cell: the first digits of its ID, or the file of its record")
     add(
         "--alphas",
         type=_alphas,
         default=TENTHS,
         metavar="0,0.5,1",
-        help="0: the start, 1: the adapted model; both are always scored (default: in tenths)",
+        help="score these points between 0, the start, and 1, the adapted model, "
+        "beside both ends (default: in tenths)",
     )
     add("--extrapolate", action="store_true", help="allow alphas below 0 and above 1")
     add(
@@ -36,8 +44,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="weights",
         help="mix the merged weights, or scale the method's updates (default: weights)",
     )
-    common.add_computing(parser)
-    common.add_plugins(parser)
+    options.add_computing(parser)
+    options.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,7 +73,7 @@ def _write(args: argparse.Namespace, found: "interpolations.Interpolation") -> I
 
 def _alphas(text: str) -> tuple[float, ...]:
     """Return numbers with commas between them."""
-    found = tuple(map(_number, common.names("alpha")(text)))
+    found = tuple(map(_number, parsing.names("alpha")(text)))
     most = interpolations.MAX_POINTS - 2  # beside 0 and 1
     if len(found) > most:
         raise argparse.ArgumentTypeError(f"at most {most} alphas were expected, got {len(found)}")

@@ -1,19 +1,26 @@
-"""List what there is by name."""
+"""List methods, backbones, suites, tasks, recipes or studies."""
 
 import argparse
 from collections.abc import Iterator
 
 import methods
-from bench.cli import common
+from bench.cli import options
 from bench.cli.common import print_lines
+from bench.cli.parsing import Parser
 from bench.config import backbone, loading, recipe, suite
 from bench.papers import study
 
+EXAMPLES = (
+    "list methods",
+    "list tasks --suite vtab1k",
+    "list methods --plugin my_method.py",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=list(LISTS))
-    parser.add_argument("--suite", help="list the tasks of this suite alone")
-    common.add_plugins(parser)
+
+def add_options(parser: Parser) -> None:
+    parser.add_argument("what", choices=list(LISTS), help="list these by name")
+    parser.add_argument("--suite", help="list only the tasks of this suite")
+    options.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from threading import current_thread, main_thread
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 from bench.cli import streams
 from bench.utils.errors import UserError
@@ -30,7 +30,14 @@ What there is to compare, and what this machine lacks for it:
 
 Your own data: docs/data.md. All commands: python -m bench --help
 """
-NOT_COMMANDS = {"__init__", "common", "main", "streams"}  # of the files of this folder
+NOT_COMMANDS = {
+    "__init__",
+    "common",
+    "main",
+    "options",
+    "parsing",
+    "streams",
+}
 
 
 class _LazyModule(ModuleType):
@@ -88,16 +95,10 @@ def _forget_in_parent(name: str, module: ModuleType) -> None:
 
 
 with lazy_imports():
-    from bench.cli.common import BAD_INPUT, FAILED, INTERRUPTED, add_debug, print_error, print_lines
+    from bench.cli.common import BAD_INPUT, FAILED, INTERRUPTED, print_error, print_lines
+    from bench.cli.options import add_debug
+    from bench.cli.parsing import Parser
     from bench.execution import selection
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that complains in one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        print_error(f"{message}; see {self.prog} --help", BAD_INPUT)
-        self.exit(BAD_INPUT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -182,17 +183,30 @@ def _parser(
 ) -> argparse.ArgumentParser:
     """Build the parser of all commands, with the options of the chosen one."""
     parser = Parser(
-        prog="python -m bench", description="Compare PEFT methods for Vision Transformers."
+        prog="python -m bench",
+        description="Compare PEFT methods for Vision Transformers.",
+        epilog="The options of a command: python -m bench COMMAND --help",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, path in files.items():
         line = help_line(path)
-        own = commands.add_parser(name, help=line, description=line)
+        own = commands.add_parser(
+            name,
+            help=line,
+            description=f"{line[0].upper()}{line[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         if command and name == chosen:
+            own.epilog = _examples(command)
             command.add_options(own)
             if not hasattr(command, "SUBCOMMANDS"):  # which have it
                 add_debug(own)
     return parser
+
+
+def _examples(command: ModuleType) -> str:
+    """Return a command's examples as the end of its help."""
+    return "\n".join(["examples:", *(f"  python -m bench {line}" for line in command.EXAMPLES)])
 
 
 def _load_plugins(files: Sequence[Path]) -> None:

@@ -1,26 +1,32 @@
-"""Bring others' records in."""
+"""Merge the records of others into a results folder."""
 
 import argparse
 import shlex
 from pathlib import Path
 
-from bench.cli import common
+from bench.cli import options
 from bench.cli.common import FAILED, print_error, print_refused, print_result, write_tables
+from bench.cli.parsing import Parser
 from bench.records import store
 from bench.report import known_labels, merging, verdicts
 from bench.utils.errors import UserError
 
+EXAMPLES = (
+    "merge THEIRS",
+    "merge THEIRS --accept-stated --results results",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_results(parser)
-    common.add_data_root(parser)
+
+def add_options(parser: Parser) -> None:
+    options.add_results(parser)
+    options.add_data_root(parser)
     parser.add_argument(
         "--accept-stated",
         action="store_true",
-        help="bring in what cannot be recomputed, too: it is listed, and never ranks",
+        help="also take records that cannot be recomputed: they are listed, and never ranked",
     )
     parser.add_argument(
-        "paths", type=Path, nargs="+", metavar="PATH", help="others' results folders or records"
+        "paths", type=Path, nargs="+", metavar="PATH", help="results folders or records of others"
     )
 
 

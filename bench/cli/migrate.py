@@ -1,16 +1,22 @@
-"""Bring records of an earlier version over, with their numbers."""
+"""Convert records of an earlier version; their numbers stay as they are."""
 
 import argparse
 
-from bench.cli import common
+from bench.cli import options
 from bench.cli.common import print_lines, print_refused
+from bench.cli.parsing import Parser
 from bench.execution import migration
 from bench.utils.errors import UserError
 
+EXAMPLES = (
+    "migrate",
+    "migrate --results results_old",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_results(parser)
-    common.add_plugins(parser)
+
+def add_options(parser: Parser) -> None:
+    options.add_results(parser)
+    options.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

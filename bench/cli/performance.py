@@ -1,24 +1,30 @@
-"""Measure what is meant to be fast, in pairs that take turns."""
+"""Measure the speed and the memory of the harness itself."""
 
 import argparse
 
-from bench.cli import common
+from bench.cli import options, parsing
 from bench.cli.common import print_lines
+from bench.cli.parsing import Parser
 from bench.performance import page
 from bench.records import store
 from bench.training import devices
 
+EXAMPLES = (
+    "performance",
+    "performance --only initialisation,steps --device cuda",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_results(parser)
+
+def add_options(parser: Parser) -> None:
+    options.add_results(parser)
     add = parser.add_argument
-    add("--device", help="cpu, cuda ... (default: a GPU if there is one)")
+    add("--device", help="measure on cpu, cuda, ... (default: a GPU if there is one)")
     add(
         "--only",
-        type=common.names("section"),
+        type=parsing.names("section"),
         default=[],
         metavar="A,B",
-        help="sections of the page; the others stay as they are (default: all)",
+        help="measure only these sections; the others keep their numbers (default: all)",
     )
 
 

@@ -3,20 +3,49 @@
 import argparse
 from pathlib import Path
 
-from bench.cli import common
+from bench.cli import parsing
 from bench.cli.common import print_lines
+from bench.cli.parsing import Parser
 from bench.training import pretraining
 from bench.utils.errors import UserError
 
+EXAMPLES = (
+    "pretrain mae --images photos --out vit_mini_mae.safetensors",
+    "pretrain supervised --size micro --images photos --out vit_micro.safetensors",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+
+def add_options(parser: Parser) -> None:
     add = parser.add_argument
-    add("objective", choices=["mae", "supervised"])
-    add("--size", choices=["micro", "mini"], default="mini", help="of the backbone (mini)")
-    add("--images", type=Path, required=True, help="a folder with a sub-folder of images a class")
-    add("--out", type=Path, required=True, help="the safetensors file to write")
-    add("--epochs", type=common.whole(1, 100_000), help="default: the objective's")
-    add("--seed", type=common.whole(0, 2**32 - 1), default=0)
+    add(
+        "objective",
+        choices=["mae", "supervised"],
+        help="pretrain as a masked autoencoder, or on the labels",
+    )
+    add(
+        "--size",
+        choices=["micro", "mini"],
+        default="mini",
+        help="the size of the backbone (default: mini)",
+    )
+    add(
+        "--images",
+        type=Path,
+        required=True,
+        help="read images from this folder, one sub-folder per class",
+    )
+    add("--out", type=Path, required=True, help="write this safetensors file")
+    add(
+        "--epochs",
+        type=parsing.whole(1, 100_000),
+        help="train for this many epochs (default: as the objective needs)",
+    )
+    add(
+        "--seed",
+        type=parsing.whole(0, 2**32 - 1),
+        default=0,
+        help="draw with this seed (default: 0)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

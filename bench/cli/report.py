@@ -1,11 +1,12 @@
-"""Regenerate the tables from the records; with --paper, a paper's own."""
+"""Regenerate the tables from the records; with --paper, a paper's own tables, too."""
 
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.cli import common
+from bench.cli import options, parsing
 from bench.cli.common import print_lines, require_results, write_tables
+from bench.cli.parsing import Parser
 from bench.config import recipe
 from bench.papers import claims, layouts
 from bench.records import store
@@ -15,21 +16,30 @@ from bench.utils.errors import UserError, unknown_name
 
 ALL = "all"
 
+EXAMPLES = (
+    "report",
+    "report --paper spt2024 --against",
+    "report --paper vpt2022 --suite mini --results results",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_results(parser)
+
+def add_options(parser: Parser) -> None:
+    options.add_results(parser)
     add = parser.add_argument
     add(
         "--paper",
-        type=common.names("paper"),
+        type=parsing.names("paper"),
         default=[],
         dest="papers",
         metavar="A,B",
-        help="write the tables of these papers, too; all of them: all",
+        help="also write the tables of these papers, or of all",
     )
-    add("--suite", help="fill them from a suite that stands in for the papers' own: mini")
-    add("--against", action="store_true", help="set the papers' claims beside the figures")
-    add("--recipe", help="fill them from records under this recipe (default: the paper's)")
+    add(
+        "--suite",
+        help="fill them with results on this suite, which stands in for the paper's data: mini",
+    )
+    add("--against", action="store_true", help="add the published numbers beside the measured ones")
+    add("--recipe", help="fill them from records of this recipe (default: the paper's)")
 
 
 def run(args: argparse.Namespace) -> int:

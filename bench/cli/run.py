@@ -1,4 +1,4 @@
-"""Run cells and regenerate the leaderboard."""
+"""Train and evaluate the selected cells, and write the leaderboard."""
 
 import argparse
 from collections.abc import Collection, Iterator, Sequence
@@ -7,24 +7,31 @@ from pathlib import Path
 
 import rich.console
 
-from bench.cli import common, tune
+from bench.cli import common, options, tune
 from bench.cli.common import FAILED, print_error, print_lines, print_result, write_tables
+from bench.cli.parsing import Parser
 from bench.execution import plan_lines, progress, session
 from bench.records import store
 from bench.report import boards, generate, study_page, terminal
 
+EXAMPLES = (
+    "run --results demo",
+    "run --suite vtab1k --methods vpt_deep,spt_deep --data-root /data",
+    "run --suite mini --methods lora --set lr=0.01 --seeds 0,1,2 --workers 4",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_selection(parser)
-    common.add_study(parser)
-    common.add_results(parser)
-    common.add_tuning(parser)
-    common.add_run_options(parser)
-    common.add_plugins(parser)
+
+def add_options(parser: Parser) -> None:
+    options.add_selection(parser)
+    options.add_study(parser)
+    options.add_results(parser)
+    options.add_tuning(parser)
+    options.add_run_options(parser)
+    options.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    request, how, results = common.request_of(args), common.run_options_of(args), args.results
+    request, how, results = options.request_of(args), options.run_options_of(args), args.results
     pages = Pages(results, args.study, args.quick)
     reporter = progress.Reporter(rich.console.Console(stderr=True), pages.write)
     if args.dry_run:

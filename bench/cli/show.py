@@ -4,17 +4,25 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.cli import common
+from bench.cli import options
 from bench.cli.common import print_lines
+from bench.cli.parsing import Parser
 from bench.config import backbone
 from bench.records import description, schema, store
 from bench.report import record_diff
 from bench.utils import tables
 
+EXAMPLES = (
+    "show 3f2a",
+    "show 3f2a --results results_gpu",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_results(parser)
-    parser.add_argument("cell", help="the first digits of its name, or its record's file")
+
+def add_options(parser: Parser) -> None:
+    options.add_results(parser)
+    parser.add_argument(
+        "cell", help="a cell: the first digits of its ID, or the file of its record"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

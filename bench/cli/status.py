@@ -1,29 +1,38 @@
-"""Count the cells done, running, failed and left; what runs, and where."""
+"""Show how many cells are done, running, failed and left."""
 
 import argparse
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from bench.cli import common
+from bench.cli import options
 from bench.cli.common import print_lines
+from bench.cli.parsing import Parser
 from bench.execution import progress, session, tuning
 from bench.records import store
 
+EXAMPLES = (
+    "status --suite vtab1k --methods vpt_deep",
+    "status --study spt2024/fig2 --quick",
+    "status --suite vtab1k --watch --results results_gpu",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_selection(parser)
-    common.add_study(parser)
-    common.add_results(parser)
-    common.add_tuning(parser)
+
+def add_options(parser: Parser) -> None:
+    options.add_selection(parser)
+    options.add_study(parser)
+    options.add_results(parser)
+    options.add_tuning(parser)
     parser.add_argument(
-        "--watch", action="store_true", help="say it again whenever it changes, until all is over"
+        "--watch",
+        action="store_true",
+        help="print the status again whenever it changes, until all cells are done",
     )
-    common.add_plugins(parser)
+    options.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    request, results = common.request_of(args), args.results
+    request, results = options.request_of(args), args.results
     records, last = store.Store(results), None if args.watch else 1
     records.require_current_schema()
     requests = session.tuned_requests(request)

@@ -1,15 +1,21 @@
-"""Write what each trick of protocols is worth on the records."""
+"""Write what each protocol trick is worth, from the records."""
 
 import argparse
 
-from bench.cli import common
+from bench.cli import options
 from bench.cli.common import print_lines, require_results
+from bench.cli.parsing import Parser
 from bench.report import generate, tricks
 from bench.utils import files
 
+EXAMPLES = (
+    "tricks",
+    "tricks --results results_gpu",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_results(parser)
+
+def add_options(parser: Parser) -> None:
+    options.add_results(parser)
 
 
 def run(args: argparse.Namespace) -> int:

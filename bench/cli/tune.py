@@ -1,4 +1,4 @@
-"""The trials of `run --tune` alone, and a table of them."""
+"""Run only the tuning trials of `run --tune`, and write a table of them."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -6,22 +6,29 @@ from pathlib import Path
 
 import rich.console
 
-from bench.cli import common
+from bench.cli import options
 from bench.cli.common import FAILED, print_error, print_lines, print_result
+from bench.cli.parsing import Parser
 from bench.execution import plan_lines, progress, session, tuning
 from bench.training import cell
 
+EXAMPLES = (
+    "tune --suite mini --methods lora",
+    "tune --suite vtab1k --tasks svhn --methods vpt_deep --data-root /data",
+    "tune --suite mini --methods lora --halving --dry-run",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_selection(parser)
-    common.add_results(parser)
-    common.add_halving(parser)
-    common.add_run_options(parser)
-    common.add_plugins(parser)
+
+def add_options(parser: Parser) -> None:
+    options.add_selection(parser)
+    options.add_results(parser)
+    options.add_halving(parser)
+    options.add_run_options(parser)
+    options.add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    request, how, results = common.request_of(args), common.run_options_of(args), args.results
+    request, how, results = options.request_of(args), options.run_options_of(args), args.results
     if args.dry_run:
         state = session.tuning_state(session.plan_trials(request, results), results)
         return print_lines(trial_lines(state, results, how))

@@ -1,22 +1,33 @@
-"""Check the records, and the tables against them; or others' records."""
+"""Check records and tables, your own or those of others."""
 
 import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cli import common
+from bench.cli import options
 from bench.cli.common import FAILED, print_error, print_refused, print_result, require_results
+from bench.cli.parsing import Parser
 from bench.records import measurements, store
 from bench.report import generate, known_labels, verdicts
 from bench.utils.errors import UserError
 
+EXAMPLES = (
+    "verify",
+    "verify THEIRS",
+    "verify --results results_gpu",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    common.add_results(parser)
-    common.add_data_root(parser)
+
+def add_options(parser: Parser) -> None:
+    options.add_results(parser)
+    options.add_data_root(parser)
     parser.add_argument(
-        "paths", type=Path, nargs="*", metavar="PATH", help="others' records: files or folders"
+        "paths",
+        type=Path,
+        nargs="*",
+        metavar="PATH",
+        help="records of others: files or folders (default: those in --results)",
     )
 
 

@@ -1,26 +1,36 @@
-"""Say which weights are here, fetch others, and check them."""
+"""Show, download and check the weights of backbones."""
 
 import argparse
 
 import rich.console
 
-from bench.cli import common
+from bench.cli import options, parsing
 from bench.cli.common import FAILED, print_error, print_lines
+from bench.cli.parsing import Parser
 from bench.prepare import weights
 from bench.utils import progress_bars
 
+EXAMPLES = (
+    "weights status",
+    "weights fetch vit_base_patch16_224.mae",
+    "weights check vit_base_patch16_224.orig_in21k@ViT-B_16.npz",
+)
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+
+def add_options(parser: Parser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (sentence, count, run_own) in SUBCOMMANDS.items():
         command = commands.add_parser(name, help=sentence, description=sentence)
         default = "" if count == "+" else " (default: the project's own cards)"
         command.add_argument(
-            "names", nargs=count, metavar="NAME", help=f"backbones, as in --backbones{default}"
+            "names",
+            nargs=count,
+            metavar="NAME",
+            help=f"backbones, named as for run --backbones{default}",
         )
         if name == "fetch":
             _add_licences(command)
-        common.add_debug(command)
+        options.add_debug(command)
         command.set_defaults(run_own=run_own)
 
 
@@ -28,14 +38,15 @@ def run(args: argparse.Namespace) -> int:
     return int(args.run_own(args))
 
 
-def _add_licences(parser: argparse.ArgumentParser) -> None:
+def _add_licences(parser: Parser) -> None:
     parser.add_argument(
         "--accept-license",
-        type=common.names("licence"),
+        type=parsing.names("licence"),
         action="extend",
         default=[],
         metavar="A,B",
-        help="licences whose terms you have read and accept: cc-by-nc-4.0, dinov3-license",
+        help="accept the terms of these licences, which you have read: cc-by-nc-4.0, "
+        "dinov3-license",
     )
 
 
@@ -58,8 +69,8 @@ def _run_check(args: argparse.Namespace) -> int:
 
 
 SUBCOMMANDS = {
-    "status": ("say of each backbone whether its weights are here, or how to get them", "*",
+    "status": ("show for each backbone whether its weights are here, or how to get them", "*",
                _run_status),
     "fetch": ("download weights, resumed and checked", "+", _run_fetch),
-    "check": ("load weights, and hold them to their cards", "*", _run_check),
+    "check": ("load weights and compare them with their cards", "*", _run_check),
 }  # fmt: skip

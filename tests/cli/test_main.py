@@ -1,12 +1,16 @@
 """The command line as a whole: imports of each command, help texts and missing commands."""
 
+import argparse
+import re
+import shlex
 import subprocess
 import sys
 from importlib import import_module
 
 import pytest
 
-from bench.cli import common, main
+from bench.cli import main, options
+from bench.cli.parsing import Parser
 from bench.data import prepared
 from support import paths
 
@@ -79,6 +83,43 @@ def test_a_command_s_file_has_a_line_of_help_options_and_a_call(path):
     assert callable(command.run)
 
 
+def actions(parser):
+    """Every option of a parser and of its subcommands, with the subcommand's name."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for own in action.choices.values():
+                yield from actions(own)
+        elif action.dest != "help":
+            yield action
+
+
+@pytest.mark.parametrize("name", main.command_files())
+def test_the_help_of_every_option_is_a_phrase_and_that_of_a_command_has_examples(name):
+    command = main.load_command(main.command_files()[name])
+    parser = Parser(prog=name)
+    command.add_options(parser)
+    for action in actions(parser):
+        assert action.help, action.dest
+        assert len(action.help.split()) >= 2, action.help
+        assert not re.match(r"(default|that|whose|which|of|to) ?:?", action.help), action.help
+    assert command.EXAMPLES
+    for line in command.EXAMPLES:
+        first, *words = shlex.split(line)
+        assert first == name
+        parser.parse_args(words)  # ends the process with a sentence if it does not fit
+
+
+def test_the_help_of_run_is_in_groups():
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "run", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    titles = re.findall(r"^([a-z][a-z ]+):$", done.stdout, re.MULTILINE)
+    assert titles == [
+        *("options", "what is compared", "data", "how cells are run", "results"),
+        *("which cells are run", "examples"),
+    ]
+
+
 def test_a_module_that_was_imported_lazily_leaves_nothing_behind():
     code = """
 import sys
@@ -104,7 +145,7 @@ else:
 
 
 def test_the_variants_that_options_offer_are_those_of_prepared_data():
-    assert common.VARIANTS == prepared.VARIANTS
+    assert options.VARIANTS == prepared.VARIANTS
 
 
 def test_the_program_alone_shows_the_way_to_a_first_result(capsys):

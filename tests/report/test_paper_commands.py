@@ -1,13 +1,13 @@
 """The commands of the papers' tables: they run what fills them, and no more."""
 
-import argparse
 import shlex
 from collections.abc import Iterator
 from itertools import product
 
 import pytest
 
-from bench.cli import common
+from bench.cli import options
+from bench.cli.parsing import Parser
 from bench.cli.run import add_options
 from bench.execution.request import Request
 from bench.papers.claims import PaperEntry, cached_suite, canonical_fields, load_claims, paper_names
@@ -18,12 +18,12 @@ Cell = tuple[str, str, str, str, str]  # suite, task, fields, backbone, method
 
 
 def request(command: str) -> Request:
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     add_options(parser)
     start = ["python", "-m", "bench", "run"]
     words = shlex.split(command)
     assert words[: len(start)] == start
-    return common.request_of(parser.parse_args(words[len(start) :]))
+    return options.request_of(parser.parse_args(words[len(start) :]))
 
 
 def cells_of_command(command: str) -> Iterator[Cell]:

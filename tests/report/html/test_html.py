@@ -1,6 +1,5 @@
 """The HTML page: the records' values, in one self-contained file."""
 
-import argparse
 import random
 import re
 import shlex
@@ -14,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from bench.cli import common
+from bench.cli import options
+from bench.cli.parsing import Parser
 from bench.records.schema import Failure, Record
 from bench.report import html
 from bench.report.html import inline_svg
@@ -237,9 +237,9 @@ def test_the_command_is_read_back_as_it_was_asked() -> None:
     request = {**REQUEST, "recipe": "my recipe.toml", "changes": CHANGES}
     words = shlex.split(rerun_command(replace(make("bias", "digits"), request=request)))
     assert words[:4] == ["python", "-m", "bench", "run"]
-    parser = argparse.ArgumentParser()
-    common.add_selection(parser)
-    common.add_results(parser)
+    parser = Parser()
+    options.add_selection(parser)
+    options.add_results(parser)
     asked = parser.parse_args(words[4:])
     assert dict(asked.changes) == CHANGES
     assert asked.recipe == "my recipe.toml"
