@@ -12,7 +12,7 @@ from bench.prepare.downloads.checksums import format_bytes
 from bench.utils.errors import UserError
 from methods.shared.memory import free_memory
 
-BYTES_PER_RUN = 100_000  # of a record and its predictions, of the largest test splits
+BYTES_PER_RUN = 200_000  # of a record and its predictions, of the largest test splits
 SPARE_BYTES = 10**8  # for tables, pictures, and what others write meanwhile
 BYTES_PER_WEIGHT = 4  # float32
 
