@@ -1,4 +1,4 @@
-"""Progress of steps and of work of any length: on a terminal alone, and no text taken for markup."""
+"""Progress of steps, and of work of unknown length: on a terminal alone; no text is markup."""
 
 import io
 
