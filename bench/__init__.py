@@ -13,19 +13,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bench.execution.fitting import FittedModel, fit
     from bench.execution.progress import Reporter
     from bench.execution.request import Request, RunOptions
     from bench.execution.session import SessionPlan, SessionResult, plan, run, tune
     from bench.records.store import load_records
+    from bench.report.data_frames import claims, leaderboard, load_results
     from bench.report.generate import regenerate as write_report
 
 __all__ = [
+    "FittedModel",
     "Reporter",
     "Request",
     "RunOptions",
     "SessionPlan",
     "SessionResult",
+    "claims",
+    "fit",
+    "leaderboard",
     "load_records",
+    "load_results",
     "plan",
     "run",
     "tune",
@@ -33,12 +40,17 @@ __all__ = [
 ]
 
 _SOURCES = {  # name -> its module, and its name there
+    "FittedModel": ("bench.execution.fitting", "FittedModel"),
     "Reporter": ("bench.execution.progress", "Reporter"),
     "Request": ("bench.execution.request", "Request"),
     "RunOptions": ("bench.execution.request", "RunOptions"),
     "SessionPlan": ("bench.execution.session", "SessionPlan"),
     "SessionResult": ("bench.execution.session", "SessionResult"),
+    "claims": ("bench.report.data_frames", "claims"),
+    "fit": ("bench.execution.fitting", "fit"),
+    "leaderboard": ("bench.report.data_frames", "leaderboard"),
     "load_records": ("bench.records.store", "load_records"),
+    "load_results": ("bench.report.data_frames", "load_results"),
     "plan": ("bench.execution.session", "plan"),
     "run": ("bench.execution.session", "run"),
     "tune": ("bench.execution.session", "tune"),

@@ -89,5 +89,5 @@ def test_importing_the_package_imports_neither_torch_nor_pandas():
 def test_every_name_of_the_api_is_there_and_no_other():
     assert all(getattr(bench, name) for name in bench.__all__)
     assert set(bench.__all__) == set(bench._SOURCES) <= set(dir(bench))
-    with pytest.raises(AttributeError, match="no attribute 'leaderboard'"):
-        bench.__getattr__("leaderboard")
+    with pytest.raises(AttributeError, match="no attribute 'leader_board'"):
+        bench.__getattr__("leader_board")

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import rich.console
+
 from bench.cli import streams
 from bench.records import store
 from bench.report import generate
-from bench.utils import escaping
+from bench.utils import escaping, progress_bars
 from bench.utils.errors import UserError
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -65,7 +67,8 @@ def require_results(results: Path) -> None:
 
 def write_tables(results: Path) -> "generate.RegeneratedFiles":
     """Regenerate the tables, and print on standard error which records were skipped."""
-    files = generate.regenerate(results)
+    with progress_bars.working(rich.console.Console(stderr=True), "writing the tables"):
+        files = generate.regenerate(results)
     for problem in files.problems:
         print_error(f"skipped: {problem}", FAILED)
     return files

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import rich.console
 import torch
 
 from bench.cli import options, parsing
@@ -16,6 +17,7 @@ from bench.performance import method_cost
 from bench.records import store
 from bench.report import ledger_files
 from bench.training import devices
+from bench.utils import progress_bars
 
 EXAMPLES = (
     "cost --methods linear,lora,vpt_deep",
@@ -85,8 +87,12 @@ def _measure(
 ) -> Iterator[str]:
     """Measure the jobs of each backbone in turns, and write them as CSV."""
     costs = []
+    console = rich.console.Console(stderr=True)
     for own in jobs:
-        for line in method_cost.measure_costs(own, rounds):
+        title, total = f"methods on {own[0].backbone}", method_cost.num_rounds(rounds)
+        with progress_bars.step_bar(console, title, total) as advance:
+            found = list(method_cost.measure_costs(own, rounds, advance))
+        for line in found:
             if isinstance(line, str):
                 yield line
                 continue

@@ -7,6 +7,7 @@ from bench.cli import parsing
 from bench.cli.common import print_lines
 from bench.cli.parsing import Parser
 from bench.training import pretraining
+from bench.utils import text
 from bench.utils.errors import UserError
 
 EXAMPLES = (
@@ -55,5 +56,7 @@ def run(args: argparse.Namespace) -> int:
         args.objective, args.size, args.images, args.out, args.epochs, args.seed
     )
     return print_lines(
-        f"epoch {epoch.number}: loss {epoch.loss:.4f}, {epoch.seconds:.0f} s" for epoch in epochs
+        f"epoch {one.number} of {one.total}: loss {one.loss:.4f}, {one.seconds:.0f} s, "
+        f"about {text.format_duration(one.seconds * (one.total - one.number))} left"
+        for one in epochs
     )

@@ -88,7 +88,12 @@ def build(
     return BenchmarkedModel(method, model, bare, images, labels, optimiser, precision)
 
 
-def time_interleaved(acts: Sequence[Callable[[], None]], rounds: int, device: str) -> list[float]:
+def time_interleaved(
+    acts: Sequence[Callable[[], None]],
+    rounds: int,
+    device: str,
+    after_round: Callable[[], None] = lambda: None,
+) -> list[float]:
     """Time the calls in alternation; return the median milliseconds of each over the rounds."""
     taken: list[list[float]] = [[] for _ in acts]
     for number in range(WARM_UP + rounds):
@@ -99,4 +104,5 @@ def time_interleaved(acts: Sequence[Callable[[], None]], rounds: int, device: st
             devices.synchronise(torch.device(device))
             if number >= WARM_UP:
                 times.append(1000 * (perf_counter() - start))
+        after_round()
     return [median(times) for times in taken]

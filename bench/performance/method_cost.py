@@ -5,7 +5,7 @@ on the machine affects them alike. Peak memory is measured in a separate process
 methods are built, measured and dropped one by one, so that only one is in memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from multiprocessing import get_context
@@ -69,8 +69,18 @@ class Cost:
     peak_memory_mb: float  # above the process's memory before the model was built
 
 
-def measure_costs(jobs: Sequence[CostJob], rounds: int) -> Iterator[Cost | str]:
-    """Yield the cost of each job, or a sentence if its method does not support the backbone."""
+def num_rounds(rounds: int) -> int:
+    """Return how often `measure_costs` calls its `after_round`."""
+    return 2 * (WARM_UP + rounds)
+
+
+def measure_costs(
+    jobs: Sequence[CostJob], rounds: int, after_round: Callable[[], None] = lambda: None
+) -> Iterator[Cost | str]:
+    """Yield the cost of each job, or a sentence if its method does not support the backbone.
+
+    `after_round` is called after each round of training steps, and then of test batches.
+    """
     models: dict[CostJob, BenchmarkedModel] = {}
     for job in jobs:
         try:
@@ -78,10 +88,10 @@ def measure_costs(jobs: Sequence[CostJob], rounds: int) -> Iterator[Cost | str]:
         except Unsupported as error:
             yield f"{job.method}: n/a: {error}"
     device, own = jobs[0].device, list(models.values())
-    times = time_interleaved([one.train_step for one in own], rounds, device)
+    times = time_interleaved([one.train_step for one in own], rounds, device, after_round)
     merged = {job: twin for job, one in models.items() if (twin := one.merged())}
     every = [one.eval_step for one in (*own, *merged.values())]
-    tests = time_interleaved(every, rounds, device)
+    tests = time_interleaved(every, rounds, device, after_round)
     test_merged = dict(zip(merged, tests[len(models) :], strict=True))
     for job, train_ms, test_ms in zip(models, times, tests[: len(models)], strict=True):
         found = train_ms, test_ms, test_merged.get(job)

@@ -231,7 +231,9 @@ def measure_and_write(results: Path, device: str, only: Sequence[str] = ()) -> I
     here = this_machine(device)
     if here.device not in SIZES:
         raise unknown_name("kind of device to measure on", here.device, SIZES)
-    for name in (name for name in SECTIONS if not only or name in only):
+    chosen = [name for name in SECTIONS if not only or name in only]
+    for number, name in enumerate(chosen, start=1):
+        yield f"section {number} of {len(chosen)}: {name}"
         now, found = this_machine(device), []
         for row in SECTIONS[name].measure(SIZES[here.device], device):
             found.append(PerformanceLine(name, row, now))

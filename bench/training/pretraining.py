@@ -64,6 +64,7 @@ class PretrainingEpoch:
     """Loss and time of one epoch of pretraining."""
 
     number: int
+    total: int
     loss: float
     seconds: float
 
@@ -207,7 +208,7 @@ def pretrain(
         start = perf_counter()
         loss = _train_epoch(model, images, labels, optimiser, config, next_lr)
         save_encoder(model.encoder, out)
-        yield PretrainingEpoch(epoch, loss, perf_counter() - start)
+        yield PretrainingEpoch(epoch, total, loss, perf_counter() - start)
 
 
 def lr_schedule(peak: float, warmup: int, epochs: int, steps: int) -> Callable[[], float]:

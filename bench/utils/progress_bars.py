@@ -1,4 +1,4 @@
-"""Progress bars of transfers: downloads and images being written."""
+"""Progress on a terminal: of transfers, such as downloads, of steps, and of work of any length."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,11 +8,13 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
+    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from bench.utils.escaping import for_terminal
 
@@ -23,6 +25,30 @@ TransferCallback = Callable[[str, int, int], None]
 def print_line(console: Console, text: str) -> None:
     """Print a text on one line, in which nothing is rich's markup."""
     console.print(for_terminal(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+@contextmanager
+def step_bar(console: Console, title: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar with the time left on a terminal; the function yielded advances it by a step."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        task = bars.add_task(for_terminal(title), total=total)
+        yield partial(bars.advance, task)
+
+
+@contextmanager
+def working(console: Console, title: str) -> Iterator[None]:
+    """Show on a terminal that something is under way whose length is not known."""
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(Text(for_terminal(title))):
+        yield
 
 
 class TransferProgress:

@@ -101,6 +101,7 @@ COMMANDS: dict[str, Words] = {
     ],
     "merge": lambda r, f: [["--results", str(f / "merged"), str(r)]],
     "migrate": lambda r, _: [["--results", str(r)]],
+    "new-method": lambda _, f: [["scaled", "--out", str(f / "new")]],
     "parameters": lambda r, _: [["--results", str(r)]],
     "performance": lambda r, _: [["--results", str(r), "--only", BAD[0]]],
     "pretrain": lambda _, f: [["mae", "--images", str(f / "none"), "--out", str(f / "o")]],
