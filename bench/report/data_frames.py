@@ -26,7 +26,7 @@ RESULT_COLUMNS: Mapping[str, str] = {
     "task": "name of the task",
     "classes": "number of classes",
     "shots": "images per class of a few-shot task; missing otherwise",
-    "variant": "variant of prepared data; empty if built in, or read as found",
+    "variant": "variant of prepared data, or synthetic; empty if built in, or read as found",
     "backbone": "name of the backbone",
     "weights": "sha256 of the backbone's weights",
     "method": "name of the method",
@@ -74,6 +74,7 @@ def _result_row(record: Record) -> dict[str, Any]:
     return {
         **{name: getattr(s, name, None) for name in RESULT_COLUMNS},
         "cell": record.cell,
+        "suite": s.shown_suite,
         "group": record.group,
         "shots": (s.few_shot or {}).get("shots", math.nan),
         "fields": canonical_json(s.fields),

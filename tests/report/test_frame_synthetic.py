@@ -15,7 +15,7 @@ from bench.papers.known import load_known
 from bench.records import schema
 from bench.records.predictions import Predictions
 from bench.records.schema import Record, Settings
-from bench.report import known_page, paper_tables, paper_values, study_data, tricks
+from bench.report import data_frames, known_page, paper_tables, paper_values, study_data, tricks
 from bench.report.agreement_page import CSV as AGREEMENT_CSV
 from bench.report.agreement_page import PAGE as AGREEMENT_PAGE
 from bench.report.boards import build_boards
@@ -205,6 +205,12 @@ def test_what_others_stated_and_exports_say_it() -> None:
     assert all("(synthetic)" in line for line in records_csv(made).splitlines()[1:])
     tables = as_latex(made, boards(made)).decode().split("\n\n")
     assert all("(synthetic)" in table.partition("\n")[0] for table in tables)
+
+
+def test_data_frames_say_it(tmp_path: Path) -> None:
+    write(tmp_path, rehearsed(forty()))
+    for found in (data_frames.load_results(tmp_path), data_frames.leaderboard(tmp_path)):
+        assert set(found["suite"]) == {"mini (synthetic)"}
 
 
 def test_trials_of_a_rehearsal_are_no_regret_of_real_runs(tmp_path: Path) -> None:
