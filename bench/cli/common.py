@@ -133,8 +133,14 @@ def _sbatch_option(text: str) -> tuple[str, str]:
 
 
 def _seconds(text: str) -> float:
+    if found := _seconds_or_0(text):
+        return found
+    raise argparse.ArgumentTypeError(f"more than 0 seconds were expected, got {text}")
+
+
+def _seconds_or_0(text: str) -> float:
     with suppress(ValueError):
-        if text.isascii() and 0 < float(text) < float("inf"):
+        if text.isascii() and 0 <= float(text) < float("inf"):
             return float(text)
     raise argparse.ArgumentTypeError(
         f"a number of seconds was expected, got {limits.shorten(text)}"
@@ -250,6 +256,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     _add_executor(parser)
     add = parser.add_argument
     add("--timeout", type=_seconds, metavar="SECONDS", help="that a cell may take")
+    add(
+        "--checkpoint-every",
+        type=_seconds_or_0,
+        default=300.0,
+        metavar="SECONDS",
+        help="of a cell's training, from which it goes on after a kill (default: 300)",
+    )
     add("--retry", type=whole(0), default=0, metavar="N", help="further attempts at a failed cell")
     add("--fail-fast", action="store_true", help="start no other cell after one has failed")
 
@@ -331,6 +344,7 @@ def run_options_of(args: argparse.Namespace) -> "request.RunOptions":
         per_gpu=args.per_gpu,
         processes=args.processes,
         timeout=args.timeout,
+        checkpoint_every=args.checkpoint_every,
         retries=args.retry,
         fail_fast=args.fail_fast,
         force=args.force,

@@ -38,6 +38,7 @@ class Job:
     processes: int = 1  # that train it together
     tensorboard: bool = False  # write training curves for TensorBoard
     observed: list[str] = field(default_factory=list)  # measurements to take
+    checkpoint_every: float | None = None  # seconds; None: no checkpoints
     commit: str = ""  # of the requesting checkout; empty: the worker shares it, or none is known
 
     def describe(self) -> str:
@@ -64,6 +65,7 @@ def job_for(
         processes=options.processes,
         tensorboard=options.tensorboard,
         observed=list(cell.measurements),
+        checkpoint_every=options.checkpoint_every,
     )
 
 
