@@ -6,15 +6,16 @@ code, versions, device, threads and processes. Anything else starts it anew, wit
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
 from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
-from bench.models.training_tensors import DoesNotFit, trainable_names
+from bench.models.training_tensors import DoesNotFit, TrainingTensors, trainable_names
 from bench.records import parsing
 from bench.records.store import Store
 from bench.training import checkpoint_file, devices, generators
@@ -66,6 +67,12 @@ class Saved:
 _saved_adapter: TypeAdapter[Saved] = TypeAdapter(Saved)
 
 
+class Begin(Protocol):
+    """Makes a training before its first epoch."""
+
+    def __call__(self, load: Callable[[TrainingTensors], None]) -> OngoingTraining: ...
+
+
 @dataclass
 class Checkpoints:
     """The checkpoint of one cell: read before its training, and written at the ends of epochs.
@@ -88,16 +95,17 @@ class Checkpoints:
         self.start_time = self.last_time = perf_counter()
         self.environment = _environment(self.device, self.group)
 
-    def resume(self, attach: Callable[[], OngoingTraining]) -> OngoingTraining | None:
+    def resume(self, begin: Begin) -> OngoingTraining | None:
         """Return the training as it was at the checkpoint; None where there is none to go on from.
 
-        `attach` makes a training before its first epoch, without the method's initialisation.
+        `begin` makes a training before its first epoch, of a model with the tensors that the
+        function it is given loads.
         """
         there = self.path.is_symlink() or self.path.exists()
         training = None
         if self.group.all_true(there):
             try:
-                training = self._restore(attach)
+                training = self._restore(begin)
             except Exception as error:  # whatever a strange file makes fail
                 why = f"{self.path} is not used: {_reason(error)}; the cell starts anew"
                 self.problems.append(why)
@@ -160,13 +168,12 @@ class Checkpoints:
             generator_states=states,
         )
 
-    def _restore(self, attach: Callable[[], OngoingTraining]) -> OngoingTraining:
+    def _restore(self, begin: Begin) -> OngoingTraining:
         folders.require_inside(self.store.root, self.path)
         tensors, content = checkpoint_file.read(self.path)
         saved = parsing.validate_json(_saved_adapter, content)
         self._require_same(saved)
-        training = attach()
-        training.tensors.load(tensors)
+        training = begin(load=partial(TrainingTensors.load, stored=tensors))
         _require_alike(training, saved)
         _load_state(training.state, saved, tensors)
         _load_monitor(training.monitor, saved, tensors)

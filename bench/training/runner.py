@@ -31,7 +31,7 @@ from bench.training.checkpoints import Checkpoints
 from bench.training.feature_cache import FeatureCache
 from bench.training.ongoing import OngoingTraining, SplitBatches
 from bench.training.scored_sets import predictions_of, score_shifts
-from bench.training.start import InitStats, initialise
+from bench.training.start import NOT_TAKEN, InitStats, initialise
 from bench.training.trainer import TrainingState
 from bench.utils.errors import first_line
 from methods import Unsupported
@@ -171,8 +171,7 @@ def train(
     train_examples = load_training_examples(cell, cell.train_split)
     eval_examples = load_split(cell, cell.eval_split)
     begin = partial(_begin, cell, train_examples, eval_examples, device, process_group)
-    training = checkpoints.resume(partial(begin, _attach)) if checkpoints else None
-    training = training or begin(initialise)
+    training = (checkpoints.resume(begin) if checkpoints else None) or begin()
     model, monitor = training.model, training.monitor
     after_epoch = callbacks.epoch_end_callback(model, device, monitor, progress, callback)
     for epoch, loss in enumerate(training.state.losses, start=1):
@@ -198,28 +197,29 @@ def _begin(
     eval_examples: Examples,
     device: torch.device,
     process_group: ProcessGroup,
-    prepare: Callable[[Cell, Model, Examples, torch.device], InitStats],
+    load: Callable[[TrainingTensors], None] | None = None,
 ) -> OngoingTraining:
-    """Build the model, its batches and its optimiser, as they are before the first epoch."""
+    """Build the model, its batches and its optimiser, as they are before the first epoch.
+
+    With `load`, which puts a checkpoint's tensors into it, the model is not initialised from data.
+    """
     torch.manual_seed(cell.settings.seed)
     model = backbones.load(cell.backbone, cell.task.classes, cell.recipe)
     backbones.move_to_device(model, device)
     tensor_ids = weight_files.tensor_ids(model)
-    init = prepare(cell, model, train_examples, device)
+    if load:
+        cell.method.attach(model)
+    init = NOT_TAKEN if load else initialise(cell, model, train_examples, device)
     model.to(device)
     process_group.broadcast_model(model)
     tensors = TrainingTensors.of_untrained(cell.method, model, tensor_ids)
+    if load:
+        load(tensors)
     monitor = TrainingMonitor()
     batches = _make_batches(cell, train_examples, eval_examples, device, process_group)
     rate, steps = cell.settings.rates["lr"], len(batches.train)
     state = TrainingState.at_start(model, cell.method, cell.recipe, rate, steps)
     return OngoingTraining(model, tensors, init, batches, state, monitor)
-
-
-def _attach(cell: Cell, model: Model, _: Examples, __: torch.device) -> InitStats:
-    """Attach the method alone: a checkpoint brings what its initialisation found."""
-    cell.method.attach(model)
-    return InitStats(0.0, 0, [])
 
 
 def _make_batches(

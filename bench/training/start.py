@@ -39,6 +39,9 @@ class InitStats:
     spilled: list[str]  # warnings about data that did not fit into memory
 
 
+NOT_TAKEN = InitStats(0.0, 0, [])  # where a checkpoint brings what an initialisation found
+
+
 def initialise(
     cell: Cell, model: Model, train_examples: Examples, device: torch.device
 ) -> InitStats:

@@ -52,7 +52,9 @@ def run_remote_job(packed: RemoteJob) -> Iterator[dict[str, Any]]:
         argv = worker_command(results, list(_unpack_plugins(packed.plugins, Path(place))))
         worker = LocalExecutor(argv, [packed.environment], packed.timeout)
         try:
-            job = replace(parse_job(packed.job_json), checkpoint_every=None)  # nothing would keep it
+            job = replace(
+                parse_job(packed.job_json), checkpoint_every=None
+            )  # nothing would keep it
             worker.submit(_with_local_data(job))
             for message in _poll_messages(worker):
                 yield message if "epoch" in message else message | {"files": _read_files(results)}
