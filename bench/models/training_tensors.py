@@ -104,7 +104,7 @@ def tensor_sha256(tensor: Tensor) -> str:
     """Hash a tensor's type, shape and values."""
     values = tensor.detach().cpu().contiguous()
     found = hashlib.sha256(f"{values.dtype} {tuple(values.shape)} ".encode())
-    found.update(memoryview(values.flatten().view(torch.uint8).numpy()))
+    found.update(values.flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

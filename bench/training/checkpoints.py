@@ -12,11 +12,13 @@ from typing import Any, Protocol
 
 import torch
 from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
 from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
 from bench.models.training_tensors import DoesNotFit, TrainingTensors, trainable_names
 from bench.records import parsing
+from bench.records.schema import STRICT
 from bench.records.store import Store
 from bench.training import checkpoint_file, devices, generators
 from bench.training.callbacks import TrainingMonitor
@@ -35,7 +37,7 @@ UNCOMPARED = {"commit", "dirty", "started", "platform"}  # the sources are, in p
 OPTIMISER, CLASSES, LABELS = "optimiser.", "classes.", "labels"  # names of tensors
 
 
-@dataclass(frozen=True)
+@checked_dataclass(frozen=True, config=STRICT)
 class Spent:
     """What the parts of a cell's run before this one took."""
 
@@ -44,7 +46,7 @@ class Spent:
     resumed_after: tuple[int, ...] = ()  # the epochs after which it was resumed
 
 
-@dataclass(frozen=True)
+@checked_dataclass(frozen=True, config=STRICT)
 class Saved:
     """The part of a checkpoint that is JSON."""
 
@@ -246,6 +248,7 @@ def _load_state(state: TrainingState, saved: Saved, tensors: Mapping[str, Tensor
         if full_name.startswith(OPTIMISER):
             number, _, name = full_name.removeprefix(OPTIMISER).partition(".")
             entries.setdefault(int(number), {})[name] = value
+    _require_moments(state.optimiser, entries)
     groups = state.optimiser.state_dict()["param_groups"]
     state.optimiser.load_state_dict({"state": entries, "param_groups": groups})
     for group, rate in zip(state.optimiser.param_groups, saved.rates, strict=True):
@@ -253,6 +256,19 @@ def _load_state(state: TrainingState, saved: Saved, tensors: Mapping[str, Tensor
     unchanged = {"lr_lambdas": [None] * len(groups)}
     state.scheduler.load_state_dict(saved.schedule | unchanged)
     state.losses.extend(saved.losses)
+
+
+def _require_moments(
+    optimiser: torch.optim.Optimizer, entries: Mapping[int, Mapping[str, Tensor]]
+) -> None:
+    """Raise `BadCheckpoint` where the optimiser's entries are not of its parameters."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    for number, of_one in entries.items():
+        shapes = {value.shape for value in of_one.values()}
+        if not shapes <= {parameters[number].shape, torch.Size()}:
+            raise BadCheckpoint("the optimiser's tensors have other shapes than what learns")
+    if len({frozenset(of_one) for of_one in entries.values()}) > 1:
+        raise BadCheckpoint("the optimiser lacks tensors")
 
 
 def _load_monitor(monitor: TrainingMonitor, saved: Saved, tensors: Mapping[str, Tensor]) -> None:

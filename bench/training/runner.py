@@ -98,7 +98,7 @@ def checkpoints_of(
     every: float | None,
     process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Checkpoints | None:
-    """Return the checkpoints of a cell that writes one `every` so many seconds; None: it has none."""
+    """Return the checkpoints of a cell, one `every` so many seconds; None: it has none."""
     return None if every is None else Checkpoints(cell, store, device, every, process_group)
 
 

@@ -71,6 +71,7 @@ def resume(cell: Cell, folder: Path, checkpoint: Path) -> tuple[TrainedModel, Ch
     """Go on from a checkpoint, as another process would; the generators are elsewhere by then."""
     torch.manual_seed(99)
     checkpoints = checkpoints_of(cell, folder)
+    checkpoints.path.parent.mkdir(exist_ok=True)
     shutil.copy(checkpoint, checkpoints.path)
     return train(cell, checkpoints), checkpoints
 
@@ -87,5 +88,5 @@ def assert_equal(whole: TrainedModel, resumed: TrainedModel) -> None:
     assert list(tensors) == list(others)
     different = [name for name, value in tensors.items() if not torch.equal(value, others[name])]
     assert not different
-    assert resumed.init == whole.init
+    assert resumed.init.images == whole.init.images
     assert resumed.loading_notes == whole.loading_notes
