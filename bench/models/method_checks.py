@@ -243,11 +243,10 @@ def check_resuming(method: Method, bare: Model) -> None:
         torch.manual_seed(1)
         train_briefly(of_method, one)
         states.append({**named_tensors(one), **of_method.training_state(one)})
-    same = states[0].keys() == states[1].keys()
-    changed = [
-        n for n, value in states[0].items() if not torch.equal(value, states[1].get(n, ~value))
-    ]
-    assert same and not changed, f"trained on, these differ: {changed[:3]}"
+    trained, again = states
+    assert trained.keys() == again.keys(), f"one lacks {trained.keys() ^ again.keys()}"
+    changed = [name for name, value in trained.items() if not torch.equal(value, again[name])]
+    assert not changed, f"trained on, these differ: {changed[:3]}"
 
 
 def check_serialisable(method: Method, bare: Model) -> None:

@@ -61,7 +61,7 @@ def test_a_changed_byte_anywhere_is_noticed(written):
 def test_a_cut_anywhere_is_noticed(written):
     path, _ = written
     content = path.read_bytes()
-    for size in [*range(0, 40), *range(40, len(content), 97), len(content) - 1]:
+    for size in [*range(40), *range(40, len(content), 97), len(content) - 1]:
         path.write_bytes(content[:size])
         with pytest.raises(BadCheckpoint):
             checkpoint_file.read(path)
