@@ -135,7 +135,8 @@ def _sbatch_option(text: str) -> tuple[str, str]:
 def _seconds(text: str) -> float:
     if found := _seconds_or_0(text):
         return found
-    raise argparse.ArgumentTypeError(f"more than 0 seconds were expected, got {text}")
+    shown = limits.shorten(text)
+    raise argparse.ArgumentTypeError(f"more than 0 seconds were expected, got {shown}")
 
 
 def _seconds_or_0(text: str) -> float:

@@ -99,6 +99,7 @@ def test_who_reads_a_results_folder_is_not_troubled_by_a_checkpoint(
     where = ("--tasks", "light", "--methods", "vpt_deep", "--results", str(results))
     assert main.main(["status", *chosen, *where, *changes, *LONG]) == 0
     assert "0 done, 0 running, 0 failed, 1 left" in capsys.readouterr().out.replace("\n", ", ")
+    assert main.main(words(results, "linear")) == 0
     assert main.main(["merge", str(results), "--results", str(tmp_path / "ours")]) == 0
     assert not (tmp_path / "ours" / ".checkpoints").exists()
     assert len(checkpoints(results)) == 1
@@ -142,17 +143,3 @@ def test_a_further_attempt_goes_on_and_a_cell_that_fails_for_good_leaves_no_chec
     assert main.main(words(tmp_path, "failing", "--retry", "1", "--set", "epochs=5")) == status
     assert by_method(tmp_path)["failing"]["environment"].get("resumed_after_epochs") == after
     assert not checkpoints(tmp_path)
-
-
-def test_processes_of_a_killed_cell_go_on_with_their_own_random_numbers(cards, tmp_path):
-    def command(results: Path) -> list[str]:
-        more = (*LONG, *EACH_EPOCH, "--processes", "2", "--set", "dropout=0.5")
-        return tiny.command("run", cards, results, "lora", *more)
-
-    kill_in_a_cell(command(tmp_path / "killed"), tmp_path / "killed")
-    assert main.main(command(tmp_path / "killed")) == 0
-    assert main.main(command(tmp_path / "whole")) == 0
-    assert measured_values(tmp_path / "killed") == measured_values(tmp_path / "whole")
-    environment = by_method(tmp_path / "killed")["lora"]["environment"]
-    assert environment["resumed_after_epochs"]
-    assert environment["processes"] == 2
