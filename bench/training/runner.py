@@ -217,8 +217,8 @@ def _begin(
         load(tensors)
     monitor = TrainingMonitor()
     batches = _make_batches(cell, train_examples, eval_examples, device, process_group)
-    rate, steps = cell.settings.rates["lr"], len(batches.train)
-    state = TrainingState.at_start(model, cell.method, cell.recipe, rate, steps)
+    lr = cell.settings.rates["lr"]
+    state = TrainingState.at_start(model, cell.method, cell.recipe, lr, len(batches.train))
     return OngoingTraining(model, tensors, init, batches, state, monitor)
 
 
