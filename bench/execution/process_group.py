@@ -28,6 +28,7 @@ from bench.records.schema import Failure
 from bench.records.store import Store
 from bench.training import runner
 from bench.training.callbacks import ProgressCallback
+from bench.training.checkpoints import checkpoints_of
 from bench.training.runner import RunResult
 from bench.utils import interrupts
 from bench.utils.errors import first_line
@@ -250,7 +251,7 @@ def _run_rank(rank: int, spec: RankSpec, pipe: Connection) -> runner.MeasuredOut
         pipe.send(RankReady())
         cell, store = jobs.resolve_cell(job), Store(spec.results)
         store.pin()
-        checkpoints = runner.checkpoints_of(cell, store, device, job.checkpoint_every, group)
+        checkpoints = checkpoints_of(cell, store, device, job.checkpoint_every, group)
         if rank:
             runner.train(cell, device, lambda *_: None, group, checkpoints=checkpoints)
             return None, {}

@@ -69,10 +69,7 @@ class TrainingTensors:
         """Hash the names and values of all tensors that `stored` leaves out."""
         changing = self._changing()
         rest = {n: t for n, t in named_tensors(self.model).items() if n not in changing}
-        with ThreadPoolExecutor(parallel.available_cores()) as pool:  # hashing frees the GIL
-            digests = list(pool.map(tensor_sha256, rest.values()))
-        lines = (f"{name} {digest}" for name, digest in zip(rest, digests, strict=True))
-        return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+        return tensors_sha256(rest)
 
     def load(self, stored: Mapping[str, Tensor]) -> None:
         """Put tensors that `stored` returned into the model; raises `DoesNotFit`."""
@@ -98,6 +95,14 @@ class TrainingTensors:
             or id(tensor) not in self.backbone_ids - moved
             or _version(tensor) != self.versions.get(name)
         }
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """Hash tensors with their names, in any order, and a text."""
+    with ThreadPoolExecutor(parallel.available_cores()) as pool:  # hashing frees the GIL
+        digests = list(pool.map(tensor_sha256, tensors.values()))
+    lines = sorted(f"{name} {digest}" for name, digest in zip(tensors, digests, strict=True))
+    return hashlib.sha256("\n".join([text, *lines]).encode()).hexdigest()
 
 
 def tensor_sha256(tensor: Tensor) -> str:

@@ -3,7 +3,6 @@
 What was cut short, changed or written by something else is refused: it never gives a number.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.models.training_tensors import tensor_sha256
+from bench.models.training_tensors import tensors_sha256
 from bench.utils import strict_json
 from bench.utils.errors import reason
 from bench.utils.files import open_regular_file
@@ -38,7 +37,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         part.unlink(missing_ok=True)
-        save_file(whole, part, {STATE: text, HASH: _hash(whole, text)})
+        save_file(whole, part, {STATE: text, HASH: tensors_sha256(whole, text)})
         _flush(part)
         os.replace(part, path)
     except SafetensorError as error:
@@ -57,7 +56,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], bytes]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         text = metadata[STATE]
-        if metadata[HASH] != _hash(tensors, text):
+        if metadata[HASH] != tensors_sha256(tensors, text):
             raise BadCheckpoint("its content is not what was written")
         strict_json.parse(text)
         return tensors, text.encode()
@@ -90,13 +89,6 @@ def _with_own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         seen.add(memory.data_ptr())
         found[name] = value
     return found
-
-
-def _hash(tensors: Mapping[str, Tensor], text: str) -> str:
-    found = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        found.update(f"\n{name} {tensor_sha256(tensors[name])}".encode())
-    return found.hexdigest()
 
 
 def _flush(path: Path) -> None:

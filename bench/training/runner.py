@@ -27,7 +27,7 @@ from bench.records.store import Store
 from bench.training import callbacks, checkpoint_file, devices, trainer
 from bench.training.callbacks import Callback, ProgressCallback, TrainingMonitor
 from bench.training.cell import Cell, load_split, load_training_examples, make_loader
-from bench.training.checkpoints import Checkpoints
+from bench.training.checkpoints import Checkpoints, checkpoints_of
 from bench.training.feature_cache import FeatureCache
 from bench.training.ongoing import OngoingTraining, SplitBatches
 from bench.training.scored_sets import predictions_of, score_shifts
@@ -89,17 +89,6 @@ def run(
     result = catch_failures(partial(work, callback=callback))
     environment |= described(result, perf_counter() - start)
     return write_record(cell, store, result.outcome, result.failure, environment)
-
-
-def checkpoints_of(
-    cell: Cell,
-    store: Store,
-    device: torch.device,
-    every: float | None,
-    process_group: ProcessGroup = SINGLE_PROCESS,
-) -> Checkpoints | None:
-    """Return the checkpoints of a cell, one `every` so many seconds; None: it has none."""
-    return None if every is None else Checkpoints(cell, store, device, every, process_group)
 
 
 def described(result: RunResult, seconds: float) -> dict[str, Any]:

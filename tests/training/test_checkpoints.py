@@ -74,6 +74,27 @@ def test_one_is_written_at_the_end_of_an_epoch_if_so_many_seconds_have_passed(
     assert wrote == [3, 6]
 
 
+@pytest.mark.parametrize(("every", "expected"), [(10.0, [1, 5]), (0.0, [1, 2, 3, 4, 5, 6])])
+def test_the_longer_writing_takes_the_more_seldom_it_is_done(
+    every, expected, cards, tmp_path, monkeypatch
+):
+    cell, now, wrote = cell_of(cards, "linear", 6), [0.0], list[int]()
+    monkeypatch.setattr(checkpoints, "perf_counter", lambda: now[0])
+
+    def write(path: Path, tensors: Any, state: dict[str, Any]) -> None:
+        wrote.append(len(state["losses"]))
+        now[0] += 4.0  # of 200 seconds, 2 %
+
+    monkeypatch.setattr(checkpoint_file, "write", write)
+    ours = Checkpoints(cell, Store(tmp_path), CPU, every=every)
+
+    def pass_time(_epoch: int) -> None:
+        now[0] += 50.0
+
+    train(cell, ours, pass_time)
+    assert wrote == expected
+
+
 def test_a_short_cell_writes_none(cell, tmp_path):
     train(cell, Checkpoints(cell, Store(tmp_path), CPU, every=300.0))
     assert not list(tmp_path.iterdir())
