@@ -20,8 +20,8 @@ class SplitBatches:
     def loading_notes(self) -> dict[str, str]:
         """Return how images and features of each split were loaded."""
         return {
-            "read_in_training": self.train.note,
-            "read_in_testing": self.test.note,
+            "read_in_training": (self.train.decision or self.train).note,
+            "read_in_testing": (self.test.decision or self.test).note,
             "images_in_training": self.train.batches.note,
             "images_in_testing": self.test.batches.note,
         }
