@@ -1,4 +1,4 @@
-"""What a training changes in a model, to be put back into one that is built anew.
+"""Tensors that training changes, stored so that another process can put them into the same model.
 
 A frozen tensor of the backbone is not stored: the backbone's weights and `Method.attach` give it
 again. Their common hash tells whether they did.

@@ -1,7 +1,7 @@
 """Checkpoints of a cell in training, from which it goes on after a kill as if there had been none.
 
 A cell goes on only where the numbers are bit for bit those of an uninterrupted run: with the same
-code, versions, device, threads and processes. Anything else starts it anew, with a sentence.
+code, versions, device, threads and processes. Anything else makes it start over, with a sentence.
 """
 
 from collections.abc import Callable
@@ -75,7 +75,7 @@ class Checkpoints:
             try:
                 training = self._restore(begin)
             except Exception as error:  # whatever a strange file makes fail
-                why = f"{self.path} is not used: {_reason(error)}; the cell starts anew"
+                why = f"{self.path} is not used: {_reason(error)}; the cell starts over"
                 self.problems.append(why)
         return training if self.group.all_true(training is not None) else None
 
@@ -103,7 +103,8 @@ class Checkpoints:
 
     def peak_memory_mb(self) -> float:
         """Return the peak memory of all parts so far, in MiB."""
-        return max(self.spent.peak_memory_mb, devices.peak_memory_mb(self.device))
+        now = devices.peak_memory_mb(self.device)
+        return max(self.spent.peak_memory_mb, now) if self.spent.resumed_after else now
 
     def _write(self, training: OngoingTraining, states: list[generators.States]) -> None:
         seconds = self.spent.seconds + perf_counter() - self.start_time

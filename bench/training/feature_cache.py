@@ -73,7 +73,7 @@ class FeatureCache:
 
     @property
     def decision(self) -> CacheDecision | None:
-        """What was decided in the passes so far; of a checkpoint before, if there were none."""
+        """The decision of the passes so far; of a checkpoint before, if there were none."""
         if self.note == NOT_READ:
             return self.earlier
         return CacheDecision(self._features is not None, self.note)

@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a training beside its model, and how it is put back."""
+"""The state of a training beside its model, as a checkpoint holds it, and putting it back."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ OPTIMISER, CLASSES, LABELS = "optimiser.", "classes.", "labels"  # names of tens
 
 @dataclass(frozen=True, config=STRICT)
 class Spent:
-    """What the parts of a cell's run before this one took."""
+    """Time and memory of the parts of a run before this one."""
 
     seconds: float = 0.0  # from its start to the checkpoint
     peak_memory_mb: float = 0.0

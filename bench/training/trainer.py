@@ -51,7 +51,7 @@ class EvaluationResult:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What training changes beside the model: optimiser, schedule, mean loss of each epoch."""
+    """State of a training beside the model: optimiser, schedule, mean loss of each epoch."""
 
     optimiser: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LambdaLR

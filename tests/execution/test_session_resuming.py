@@ -108,7 +108,7 @@ def test_who_reads_a_results_folder_is_not_troubled_by_a_checkpoint(
     assert len(checkpoints(results)) == 1
 
 
-def test_a_damaged_checkpoint_is_named_and_its_cell_starts_anew(
+def test_a_damaged_checkpoint_is_named_and_its_cell_starts_over(
     killed, whole, words, tmp_path, capsys
 ):
     results = shutil.copytree(killed, tmp_path / "results")
@@ -118,7 +118,7 @@ def test_a_damaged_checkpoint_is_named_and_its_cell_starts_anew(
     assert f"bench: {path} is not used: " in capsys.readouterr().err.replace("\n", " ")
     assert measured_values(results) == whole
     (said,) = by_method(results)["vpt_deep"]["environment"]["checkpoint_problems"]
-    assert said.endswith("the cell starts anew")
+    assert said.endswith("the cell starts over")
     assert not checkpoints(results)
 
 

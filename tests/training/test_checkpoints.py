@@ -33,7 +33,7 @@ def whole(cell, tmp_path_factory):
 
 @pytest.fixture
 def refused(cell, whole, tmp_path) -> Callable[[], str]:
-    """Train with what is in the place of a checkpoint: the cell starts anew; why, in a sentence."""
+    """Train with what is in the place of a checkpoint: the cell starts over; why, in a sentence."""
 
     def act() -> str:
         ours = Checkpoints(cell, Store(tmp_path), CPU, every=1e6)
@@ -42,7 +42,7 @@ def refused(cell, whole, tmp_path) -> Callable[[], str]:
         assert "resumed_after_epochs" not in ours.notes()
         (why,) = ours.problems
         assert why.startswith(f"{ours.path} is not used: ")
-        assert why.endswith("; the cell starts anew")
+        assert why.endswith("; the cell starts over")
         assert "\n" not in why
         return why
 
