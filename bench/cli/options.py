@@ -237,6 +237,14 @@ def _add_attempts(parser: Parser) -> None:
         help="stop a cell that takes longer than this, and record it as failed",
     )
     add(
+        "--checkpoint-every",
+        type=parsing.seconds_or_0,
+        default=300.0,
+        metavar="SECONDS",
+        help="write a checkpoint of a cell in training this often, from which it resumes after a "
+        "kill; 0: after every epoch (default: 300)",
+    )
+    add(
         "--retry",
         type=whole(0),
         default=0,
@@ -296,6 +304,7 @@ def run_options_of(args: argparse.Namespace) -> "request.RunOptions":
         per_gpu=args.per_gpu,
         processes=args.processes,
         timeout=args.timeout,
+        checkpoint_every=args.checkpoint_every,
         retries=args.retry,
         fail_fast=args.fail_fast,
         force=args.force,

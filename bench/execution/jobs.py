@@ -39,6 +39,7 @@ class Job:
     deterministic: bool = False  # use deterministic algorithms alone
     tensorboard: bool = False  # write training curves for TensorBoard
     observed: list[str] = field(default_factory=list)  # measurements to take
+    checkpoint_every: float | None = None  # seconds; None: no checkpoints
     commit: str = ""  # of the requesting checkout; empty: the worker shares it, or none is known
 
     def describe(self) -> str:
@@ -66,6 +67,7 @@ def job_for(
         deterministic=options.deterministic,
         tensorboard=options.tensorboard,
         observed=list(cell.measurements),
+        checkpoint_every=options.checkpoint_every,
     )
 
 

@@ -82,6 +82,7 @@ class RunOptions:
     fail_fast: bool = False  # start no other cell after one has failed
     force: bool = False  # run cells that have a record, too
     only: Literal["failed"] | None = None  # of the cells, those whose record is a failure
+    checkpoint_every: Annotated[float, real(0, 1e8)] = 300.0  # seconds; 0: after each epoch
     limit_cells: Annotated[int, whole(1, 10**9)] | None = None  # run so many at most
     deterministic: bool = False  # use deterministic algorithms alone
     tensorboard: bool = False  # write each cell's training curves for TensorBoard

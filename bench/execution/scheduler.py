@@ -24,6 +24,7 @@ from bench.records.description import describe_cell
 from bench.records.leases import Leases
 from bench.records.schema import Failure, Record
 from bench.records.store import Store
+from bench.training import checkpoint_file
 from bench.training.cell import Cell
 
 
@@ -133,8 +134,10 @@ class Scheduler:
     def _count_finished(self, digest: str, record: Record) -> None:
         """Count a cell that has ended."""
         self.finished.add(self.store, record.settings)
+        checkpoint_file.remove(self.store.checkpoint_path(record.settings))
         self.leases.release(digest)
         self.run_progress.finish(record)
+        self.run_progress.warn(record.environment.get("checkpoint_problems", ()))
         if not is_done(record):
             self.failed += 1
             if self.options.fail_fast:

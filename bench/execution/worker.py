@@ -70,8 +70,11 @@ def _with_own_method(cell: Cell) -> Cell:
 
 
 def _run_in_process(job: Job, cell: Cell, store: Store, progress: ProgressCallback) -> Record:
-    run_cell = _measured_run() if cell.measurements else runner.run
-    return run_cell(cell, store, torch.device(job.device), progress, _job_notes(job))
+    device, notes = torch.device(job.device), _job_notes(job)
+    if cell.measurements:
+        return _measured_run()(cell, store, device, progress, notes)
+    every = job.checkpoint_every
+    return runner.run(cell, store, device, progress, notes, checkpoint_every=every)
 
 
 def _run_in_group(job: Job, cell: Cell, store: Store, progress: ProgressCallback) -> Record:
@@ -79,7 +82,7 @@ def _run_in_group(job: Job, cell: Cell, store: Store, progress: ProgressCallback
     about = devices.describe_environment(torch.device(job.device)) | _job_notes(job) | threads
     start = perf_counter()
     result = process_group.run_distributed(job, store.root, progress)
-    about |= {**result.notes, "seconds": perf_counter() - start}
+    about |= runner.described(result, perf_counter() - start)
     return runner.write_record(cell, store, result.outcome, result.failure, about)
 
 

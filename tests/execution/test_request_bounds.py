@@ -74,6 +74,7 @@ def test_options_of_a_run_are_held_to_their_bounds(field: str, values: list[Any]
         ("--workers", ["-1", "٣", "1.0", LONG, "1e3", "", "1000000000"]),
         ("--limit-cells", ["0", LONG, "٣"]),
         ("--timeout", ["0", "-1", "nan", "1e400", "1e300", "٣", LONG, ""]),
+        ("--checkpoint-every", ["-1", "nan", "inf", "1e300", "٣", LONG, "", "x"]),
         ("--per-gpu", ["0", "1000000", LONG]),
         ("--processes", ["0", "1000000", LONG]),
         ("--retry", ["-1", LONG, "1000000000"]),
