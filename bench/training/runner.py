@@ -51,6 +51,17 @@ class RunResult:
 
 
 @dataclass(frozen=True)
+class StartedModel:
+    """A model before its first epoch, and the images that it is trained and evaluated on."""
+
+    model: Model
+    backbone_tensor_ids: set[int]  # of the tensors that came with the backbone
+    init: InitStats
+    train_examples: Examples
+    eval_examples: Examples
+
+
+@dataclass(frozen=True)
 class SplitBatches:
     """The batches of training and of evaluation, each with its feature cache."""
 
@@ -113,6 +124,17 @@ def train_and_evaluate(
     """Train the cell's model and measure its outcome; writes the predictions to the store."""
     devices.reset_peak_memory(device)
     trained = train(cell, device, progress, process_group, callback)
+    return measure(cell, trained, store, device, process_group)
+
+
+def measure(
+    cell: Cell,
+    trained: TrainedModel,
+    store: Store,
+    device: torch.device,
+    process_group: ProcessGroup = SINGLE_PROCESS,
+) -> MeasuredOutcome:
+    """Measure the outcome of a trained model; writes its predictions to the store."""
     evaluations, best = trained.monitor.evaluations, trained.monitor.best_epoch()
     last = evaluations[cell.recipe.epochs]
     head_params = sum(p.numel() for p in heads_of(trained.model).parameters())
@@ -156,6 +178,23 @@ def train(
     Every process of the group calls this, and ends with the same model. Raises `Unsupported`,
     before any compute, if the method does not support the backbone.
     """
+    started = start_model(cell, device)
+    model, init, tensor_ids = started.model, started.init, started.backbone_tensor_ids
+    process_group.broadcast_model(model)
+    monitor = TrainingMonitor()
+    after_epoch = callbacks.epoch_end_callback(model, device, monitor, progress, callback)
+    with compilation.compiled_blocks(model) if cell.recipe.compile else nullcontext():
+        batches = make_batches(cell, started, device, process_group)
+        losses = _fit(cell, model, batches, monitor, after_epoch)
+    devices.synchronise(device)
+    seconds, notes = monitor.train_seconds(), batches.loading_notes()
+    return TrainedModel(
+        model, tensor_ids, losses, monitor, len(started.eval_examples), init, seconds, notes
+    )
+
+
+def start_model(cell: Cell, device: torch.device) -> StartedModel:
+    """Load the cell's data and its model, and initialise the method; raises as `train` does."""
     compatibility.require_attachable(cell.backbone, cell.method)
     train_examples = load_training_examples(cell, cell.train_split)
     eval_examples = load_split(cell, cell.eval_split)
@@ -168,26 +207,17 @@ def train(
         init_examples = load_split(cell, cell.train_split, cell.prompt_task)
     init = initialise(cell, model, train_examples, init_examples, device)
     model.to(device)
-    process_group.broadcast_model(model)
-    monitor = TrainingMonitor()
-    after_epoch = callbacks.epoch_end_callback(model, device, monitor, progress, callback)
-    with compilation.compiled_blocks(model) if cell.recipe.compile else nullcontext():
-        batches = _make_batches(cell, train_examples, eval_examples, device, process_group)
-        losses = _fit(cell, model, batches, monitor, after_epoch)
-    devices.synchronise(device)
-    seconds, notes = monitor.train_seconds(), batches.loading_notes()
-    return TrainedModel(
-        model, tensor_ids, losses, monitor, len(eval_examples), init, seconds, notes
-    )
+    return StartedModel(model, tensor_ids, init, train_examples, eval_examples)
 
 
-def _make_batches(
+def make_batches(
     cell: Cell,
-    train_examples: Examples,
-    eval_examples: Examples,
+    started: StartedModel,
     device: torch.device,
-    process_group: ProcessGroup,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> SplitBatches:
+    """Make the batches of the cell's training and of its evaluations."""
+    train_examples, eval_examples = started.train_examples, started.eval_examples
     recipe, precision = cell.recipe, cell.settings.recipe["precision"]
     test = make_loader(cell, eval_examples, cell.views.test, device, None, process_group)
     seed = cell.settings.seed + SHUFFLE_SEED_OFFSET
@@ -207,17 +237,30 @@ def _fit(
 ) -> list[float]:
     """Train the model, evaluating it into `monitor`; return the mean loss of each epoch."""
     recipe, precision = cell.recipe, cell.settings.recipe["precision"]
-    evaluated = evaluation_epochs(recipe)
+    after_epoch = evaluate_after(cell, model, batches.test, monitor, progress)
+    lr = cell.settings.rates["lr"]
+    return trainer.fit(model, cell.method, batches.train, recipe, lr, precision, after_epoch)
+
+
+def evaluate_after(
+    cell: Cell,
+    model: Model,
+    test: FeatureCache,
+    monitor: TrainingMonitor,
+    progress: ProgressCallback,
+) -> Callable[[int, float], None]:
+    """Return the function that evaluates the model after an epoch, where it is due, and reports."""
+    evaluated = evaluation_epochs(cell.recipe)
 
     def after_epoch(epoch: int, loss: float) -> None:
         if epoch in evaluated:
             start = perf_counter()
-            monitor.evaluations[epoch] = trainer.evaluate(model, batches.test, precision)
+            precision = cell.settings.recipe["precision"]
+            monitor.evaluations[epoch] = trainer.evaluate(model, test, precision)
             monitor.test_seconds += perf_counter() - start
         progress(epoch, loss, monitor.accuracy(epoch))
 
-    lr = cell.settings.rates["lr"]
-    return trainer.fit(model, cell.method, batches.train, recipe, lr, precision, after_epoch)
+    return after_epoch
 
 
 def evaluation_epochs(recipe: Recipe) -> set[int]:

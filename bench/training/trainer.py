@@ -63,10 +63,8 @@ def fit(
     `lr` is the peak learning rate before scaling by batch size. `after_epoch` gets the epoch, from
     1, and its loss. Raises `Diverged` with the step if the loss is not finite.
     """
-    peak, group = _scale_lr(lr, recipe), batches.process_group
-    optimiser = OPTIMISERS[recipe.optimiser](param_groups(model, method, recipe, peak))
-    factor = lr_schedule(recipe, peak, len(batches))
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, [factor] * len(optimiser.param_groups))
+    group = batches.process_group
+    optimiser, scheduler = make_optimiser(model, method, recipe, lr, len(batches))
     losses: list[float] = []
     for epoch in range(1, recipe.epochs + 1):
         set_training_mode(model)
@@ -75,11 +73,21 @@ def fit(
         for inputs, labels in batches:
             step_losses.append(train_step(loss, optimiser, inputs, labels, group))
             scheduler.step()
-        losses.append(_mean_loss(step_losses, (epoch - 1) * len(batches)))
+        losses.append(mean_loss(step_losses, (epoch - 1) * len(batches)))
         method.after_epoch(model, epoch)
         group.broadcast(_trained_tensors(model))
         after_epoch(epoch, losses[-1])
     return losses
+
+
+def make_optimiser(
+    model: Model, method: Method, recipe: Recipe, lr: float, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Return the optimiser and its schedule, with `steps` an epoch; `lr` is that of `fit`."""
+    peak = _scale_lr(lr, recipe)
+    optimiser = OPTIMISERS[recipe.optimiser](param_groups(model, method, recipe, peak))
+    factors = [lr_schedule(recipe, peak, steps)] * len(optimiser.param_groups)
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factors)
 
 
 def _trained_tensors(model: Model) -> Iterator[Tensor]:
@@ -176,7 +184,7 @@ def _scale_lr(lr: float, recipe: Recipe) -> float:
     return lr * recipe.batch / recipe.lr_per_batch if recipe.lr_per_batch else lr
 
 
-def _mean_loss(step_losses: Sequence[Tensor], before: int) -> float:
+def mean_loss(step_losses: Sequence[Tensor], before: int) -> float:
     """Return the mean loss of an epoch; `before` counts the steps of the earlier epochs."""
     losses = torch.stack(list(step_losses))
     nonfinite = (~losses.isfinite()).nonzero()
