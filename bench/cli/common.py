@@ -286,6 +286,14 @@ def _add_executor(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="that train a cell together, on a GPU each (default: 1)",
     )
+    add(
+        "--trials-per-pass",
+        type=whole(1),
+        default=1,
+        metavar="K",
+        help="trials of a method on one task that differ only in rates, trained at once on one "
+        "copy of the frozen weights (default: 1)",
+    )
     add("--tensorboard", action="store_true", help="write the course of each cell, to be watched")
     add("--address", metavar="HOST:PORT", help="of a Ray cluster (default: $RAY_ADDRESS, or none)")
     add(
@@ -330,6 +338,7 @@ def run_options_of(args: argparse.Namespace) -> "request.RunOptions":
         workers=args.workers,
         per_gpu=args.per_gpu,
         processes=args.processes,
+        trials_per_pass=args.trials_per_pass,
         timeout=args.timeout,
         retries=args.retry,
         fail_fast=args.fail_fast,
