@@ -25,7 +25,7 @@ from methods.shared.base import Model
 from methods.shared.memory import is_out_of_memory
 
 NOISE = 0.02  # deviation of what is added to the trained tensors, as of a layer's initial weights
-TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}  # relative to the largest entry of a tensor
+TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}  # of the largest entry of a tensor, by precision
 FLOOR = 1e-2  # of the largest gradient: that of a smaller tensor is rounding
 
 LossOf = Callable[[Model], LossFunction]
@@ -60,12 +60,13 @@ def check_stack(
     loss_of: LossOf,
     inputs: Tensor,
     labels: Tensor,
-    precision: str,
+    tolerance: float,
 ) -> StepEffects:
     """Compare the stacked gradients of `probes` with the plain ones of `references` on a batch.
 
     The i-th probe is a copy of the i-th reference; both are changed, and of no use afterwards.
-    Raises `NotStackable` where they differ by more than rounding, or where torch refuses.
+    Raises `NotStackable` where they differ by more than the tolerance of a tensor's largest entry,
+    or where torch refuses.
     """
     for i, (reference, probe) in enumerate(zip(references, probes, strict=True)):
         _move_away(reference, probe, seed=i)
@@ -87,7 +88,7 @@ def check_stack(
     for i, step in enumerate(steps):
         found = {name: stacked[i] for name, stacked in gradients.items()}
         changed = {name: stacked[i] for name, stacked in stack.carried.items()}
-        _require_equal(found, changed, losses[i], step, TOLERANCE[precision])
+        _require_equal(found, changed, losses[i], step, tolerance)
     return effects
 
 

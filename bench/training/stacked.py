@@ -15,7 +15,7 @@ from bench.models.training_mode import set_training_mode
 from bench.training import trainer
 from bench.training.feature_cache import FeatureCache
 from bench.training.random_state import random_state, same_state, set_random_state
-from bench.training.stack_check import NO_EFFECTS, StepEffects, check_stack
+from bench.training.stack_check import NO_EFFECTS, TOLERANCE, StepEffects, check_stack
 from bench.training.stacking import NotStackable, copy_model, stack_models
 from bench.training.trainer import LossFunction
 from methods import Method
@@ -155,7 +155,8 @@ class StackedTraining:
             forward = self.batches.forward_fn_of_copy(model)
             return trainer.loss_fn(method, model, forward, self.precision)
 
-        self._effects = check_stack(references, probes, loss_of, inputs, labels, self.precision)
+        tolerance = TOLERANCE[self.precision]
+        self._effects = check_stack(references, probes, loss_of, inputs, labels, tolerance)
 
     def _shared_versions(self) -> list[int]:
         """Return how often each tensor that the models share has been changed in place."""

@@ -1,0 +1,91 @@
+"""A small ViT with a method, in double precision, and batches of noise to train it on."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import timm
+import torch
+from torch import Tensor
+
+import methods
+from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
+from bench.models import backbones, frozen_trunk
+from bench.models.training_mode import set_training_mode
+from bench.training.stacking import copy_model
+from bench.training.trainer import LossFunction
+from methods import Method
+from methods.shared.base import Model
+
+SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 2}
+CLASSES, BATCH = 5, 8  # 8 images have more tokens than any method has prompts
+SINGLE = {"peft_adamss"}  # part of it computes in float32 whatever the model does
+
+
+def dtype_of(name: str) -> torch.dtype:
+    return torch.float32 if name in SINGLE else torch.float64
+
+
+def noise(seed: int, count: int = BATCH) -> tuple[Tensor, Tensor]:
+    """Images, (B, 3, 32, 32), and labels, (B,)."""
+    images = torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+    return images, torch.arange(count) % CLASSES
+
+
+def adapted(name: str) -> tuple[Method, Model]:
+    """A method, and a model that it is attached to, in training mode."""
+    torch.manual_seed(0)
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=CLASSES, **SMALL)
+    model.requires_grad_(False).get_classifier().requires_grad_(True)
+    backbones.use_plain_attention(model)
+    method = methods.create(name)
+    method.prepare(model, [noise(1)])
+    set_training_mode(model.to(dtype_of(name)))
+    return method, model
+
+
+def shared_ids(model: Model) -> set[int]:
+    """The identities of the parameters that do not learn."""
+    return {id(p) for p in model.parameters() if not p.requires_grad}
+
+
+def copies(model: Model, count: int) -> list[Model]:
+    return [copy_model(model, shared_ids(model)) for _ in range(count)]
+
+
+def loss_of(method: Method) -> Callable[[Model], LossFunction]:
+    """The function from a model to its loss of images, in its own precision."""
+    return lambda model: partial(method.loss, model, frozen_trunk.forward_fn(model))
+
+
+def scattered(models: list[Model]) -> list[Model]:
+    """The models, each with noise of its own on what it trains."""
+    generator = torch.Generator().manual_seed(3)
+    for model in models:
+        for p in model.parameters():
+            if p.requires_grad:
+                p.data.add_(0.05 * torch.randn(p.shape, generator=generator, dtype=p.dtype))
+    return models
+
+
+@dataclass
+class NoiseBatches:
+    """Batches of noise, the same in each epoch; the last one is smaller."""
+
+    dtype: torch.dtype
+    sizes: tuple[int, ...] = (BATCH, BATCH - 3)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    process_group: ProcessGroup = SINGLE_PROCESS
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for i, size in enumerate(self.sizes):
+            images, labels = noise(10 + i, size)
+            yield images.to(self.device, self.dtype), labels.to(self.device)
+
+    def forward_fn(self, model: Model) -> Callable[[Tensor], Tensor]:
+        return frozen_trunk.forward_fn(model)
+
+    forward_fn_of_copy = forward_fn
