@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from time import perf_counter, process_time
 
 import timm
 import torch
@@ -12,13 +13,15 @@ import methods
 from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
 from bench.models import backbones, frozen_trunk
 from bench.models.training_mode import set_training_mode
-from bench.training.stacking import copy_model
+from bench.training import devices, trainer
+from bench.training.stacking import copy_model, stack_models
 from bench.training.trainer import LossFunction
 from methods import Method
 from methods.shared.base import Model
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 2}
 CLASSES, BATCH = 5, 8  # 8 images have more tokens than any method has prompts
+CALLS = 6  # of a step that is timed; the first one warms up
 SINGLE = {"peft_adamss"}  # part of it computes in float32 whatever the model does
 
 
@@ -89,3 +92,39 @@ class NoiseBatches:
         return frozen_trunk.forward_fn(model)
 
     forward_fn_of_copy = forward_fn
+
+
+def step_times(name: str, trials: int, batch: int, device: torch.device) -> dict[str, float]:
+    """Seconds of a training step of all trials, at best, in float32: alone and in one pass."""
+    method, model = adapted(name)
+    models = copies(model.float().to(device), trials)
+    images, labels = (x.to(device) for x in noise(2, batch))
+    optimisers = [
+        torch.optim.AdamW([p for p in one.parameters() if p.requires_grad]) for one in models
+    ]
+    losses = [loss_of(method)(one) for one in models]
+    stack = stack_models(models)
+
+    def alone() -> None:
+        for loss, optimiser in zip(losses, optimisers, strict=True):
+            trainer.train_step(loss, optimiser, images, labels)
+
+    def together() -> None:
+        for parameter, gradient in stack.gradients(losses[0], images, labels)[0].items():
+            stack.set_gradients(parameter, gradient)
+        for optimiser in optimisers:
+            optimiser.step()
+
+    return {"alone": _best_seconds(alone, device), "together": _best_seconds(together, device)}
+
+
+def _best_seconds(step: Callable[[], None], device: torch.device) -> float:
+    """The least seconds of some calls: the processor's on a CPU, else those of the clock."""
+    clock, seconds = process_time if device.type == "cpu" else perf_counter, []
+    for _ in range(CALLS):
+        devices.synchronise(device)
+        start = clock()
+        step()
+        devices.synchronise(device)
+        seconds.append(clock() - start)
+    return min(seconds)
