@@ -33,7 +33,7 @@ LossOf = Callable[[Model], LossFunction]
 
 @dataclass(frozen=True)
 class StepEffects:
-    """What the step of one model showed beside its gradients."""
+    """The effects of one model's step on other than what is trained, and gradients that lack."""
 
     written: frozenset[str]  # names of tensors that are not trained, and changed in place
     unused: frozenset[str]  # names of trained tensors without a gradient

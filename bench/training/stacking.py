@@ -7,16 +7,19 @@ is stored once. The models stay usable one by one: their tensors are views of th
 
 import copy
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import grad_and_value, vmap
 
 from bench.training.trainer import LossFunction
 from methods.shared.base import Model
 
-PREFIX = "model."  # of a model's tensors in `_ModelLoss`
+Place = tuple[dict[str, Any], str]
+"""A module's dictionary of parameters or of buffers, and a key in it."""
 
 
 class NotStackable(Exception):
@@ -31,6 +34,7 @@ class ModelStack:
     trained: dict[str, Tensor]
     carried: dict[str, Tensor]  # not trained: those that differ, and those that a step changes
     parameters: dict[str, list[nn.Parameter]]  # of each model, the views of `trained`
+    places: dict[str, list[Place]]  # of the first model's tensors
 
     def gradients(
         self, loss: LossFunction, inputs: Tensor, labels: Tensor
@@ -40,33 +44,36 @@ class ModelStack:
         `loss` is that of the first model. What it draws at random is the same for all models, as
         it is for models that are trained one by one from the same seed.
         """
-        module = _ModelLoss(self.models[0], loss)
 
         def loss_of_one(trained: dict[str, Tensor], carried: dict[str, Tensor]) -> Tensor:
-            tensors = {PREFIX + name: t for name, t in {**trained, **carried}.items()}
-            found: Tensor = functional_call(module, tensors, (inputs, labels))
-            return found
+            with self._replaced({**trained, **carried}):
+                return loss(inputs, labels)
 
         gradients, losses = vmap(grad_and_value(loss_of_one), randomness="same")(
             self.trained, self.carried
         )
         return gradients, losses
 
+    @contextmanager
+    def _replaced(self, tensors: dict[str, Tensor]) -> Iterator[None]:
+        """Put these tensors into the places of the first model's, for a while.
+
+        Unlike `torch.func.functional_call`, which does not restore modules that have two names.
+        """
+        before = [(place, key, place[key]) for name in tensors for place, key in self.places[name]]
+        for name, tensor in tensors.items():
+            for place, key in self.places[name]:
+                place[key] = tensor
+        try:
+            yield
+        finally:
+            for place, key, tensor in before:
+                place[key] = tensor
+
     def set_gradients(self, name: str, stacked: Tensor) -> None:
         """Give the models' parameters of a name their gradients, (K, ...)."""
         for parameter, gradient in zip(self.parameters[name], stacked.unbind(), strict=True):
             parameter.grad = gradient
-
-
-class _ModelLoss(nn.Module):
-    """A module whose forward pass is a method's loss of a model."""
-
-    def __init__(self, model: Model, loss: LossFunction):
-        super().__init__()
-        self.model, self.loss = model, loss
-
-    def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        return self.loss(inputs, labels)
 
 
 def stack_models(models: Sequence[Model], written: Collection[str] = ()) -> ModelStack:
@@ -90,6 +97,7 @@ def stack_models(models: Sequence[Model], written: Collection[str] = ()) -> Mode
         {name: _bind(tensors) for name, tensors in parameters.items()},
         {name: _bind(tensors) for name, tensors in carried.items()},
         parameters,
+        _places(models[0]),
     )
 
 
@@ -102,6 +110,17 @@ def other_tensors(model: Model) -> dict[str, Tensor]:
     """Return the frozen parameters and the buffers, by name."""
     frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
     return {**frozen, **dict(model.named_buffers())}
+
+
+def _places(model: Model) -> dict[str, list[Place]]:
+    """Return the places of each tensor by its name: several where modules share it."""
+    by_id: dict[int, list[Place]] = {}
+    for module in model.modules():
+        for place in (module._parameters, module._buffers):
+            for key, tensor in place.items():
+                by_id.setdefault(id(tensor), []).append((place, key))
+    tensors = {**trained_tensors(model), **other_tensors(model)}
+    return {name: by_id[id(tensor)] for name, tensor in tensors.items()}
 
 
 def copy_model(model: Model, shared_ids: Collection[int]) -> Model:

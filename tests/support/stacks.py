@@ -22,7 +22,8 @@ from methods.shared.base import Model
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 2}
 CLASSES, BATCH = 5, 8  # 8 images have more tokens than any method has prompts
 CALLS = 6  # of a step that is timed; the first one warms up
-SINGLE = {"peft_adamss"}  # part of it computes in float32 whatever the model does
+# what keeps tensors in float32 that are no part of the model's state, whatever the model does
+SINGLE = {"peft_adamss", "da_vpt", "da_vpt_plus"}
 
 
 def dtype_of(name: str) -> torch.dtype:
