@@ -58,7 +58,7 @@ def test_choices_and_tables_are_those_of_trials_one_by_one(cards: Path, tmp_path
     one, many = tmp_path / "one", tmp_path / "many"
     more = ("--set", "epochs=2", "--set", "batch=12")
     for results, how in ((one, ()), (many, TOGETHER)):
-        assert main.main(words("run", cards, results, "lora,bi_lora", *more, *how)) == 0
+        assert main.main(words("run", cards, results, "linear,bi_lora", *more, *how)) == 0
     assert choices(one) == choices(many)
     assert table(one) == table(many)
     together, alone = run_records.records(many / "trials"), run_records.records(one / "trials")
@@ -68,6 +68,9 @@ def test_choices_and_tables_are_those_of_trials_one_by_one(cards: Path, tmp_path
         assert record["outcome"]["losses"] == pytest.approx(expected["losses"], rel=1e-4)
         for number in ("predictions", "method_params", "head_params", "stored_bytes"):
             assert record["outcome"][number] == expected[number]
+        read = [one[name]["environment"]["read_in_training"] for one in (together, alone)]
+        assert read[0] == read[1]
+        assert read[0].startswith("features") == name.startswith("linear")
 
 
 def test_a_record_says_which_way_its_trial_was_trained(cards: Path, tmp_path: Path) -> None:
