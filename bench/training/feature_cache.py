@@ -91,6 +91,14 @@ class FeatureCache:
             self.earlier = None
         return split.logits if split and self._features is not None else forward_fn(model)
 
+    def forward_fn_of_copy(self, model: Model) -> Callable[[Tensor], Tensor]:
+        """Return the function from this pass's inputs to logits for another model.
+
+        Its frozen tensors must be those of the model of this pass.
+        """
+        split = split_at_first_trainable(model) if self._features is not None else None
+        return split.logits if split else forward_fn(model)
+
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         if self._features is None:
             yield from self.batches

@@ -35,5 +35,6 @@ class OngoingTraining:
     tensors: TrainingTensors
     init: InitStats
     batches: SplitBatches
+    eval_images: int
     state: TrainingState
     monitor: TrainingMonitor

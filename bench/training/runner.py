@@ -55,6 +55,17 @@ class RunResult:
 
 
 @dataclass(frozen=True)
+class StartedModel:
+    """A model before its first epoch, and the images that it is trained and evaluated on."""
+
+    model: Model
+    backbone_tensor_ids: set[int]  # of the tensors that came with the backbone
+    init: InitStats
+    train_examples: Examples
+    eval_examples: Examples
+
+
+@dataclass(frozen=True)
 class TrainedModel:
     """A model after its last epoch, and the course of its training."""
 
@@ -108,6 +119,18 @@ def train_and_evaluate(
     """Train the cell's model and measure its outcome; writes the predictions to the store."""
     devices.reset_peak_memory(device)
     trained = train(cell, device, progress, process_group, callback, checkpoints)
+    return measure(cell, trained, store, device, process_group, checkpoints)
+
+
+def measure(
+    cell: Cell,
+    trained: TrainedModel,
+    store: Store,
+    device: torch.device,
+    process_group: ProcessGroup = SINGLE_PROCESS,
+    checkpoints: Checkpoints | None = None,
+) -> MeasuredOutcome:
+    """Measure the outcome of a trained model; writes its predictions to the store."""
     evaluations, best = trained.monitor.evaluations, trained.monitor.best_epoch()
     last = evaluations[cell.recipe.epochs]
     head_params = sum(p.numel() for p in heads_of(trained.model).parameters())
@@ -168,10 +191,7 @@ def _train(
     callback: Callback | None,
     checkpoints: Checkpoints | None,
 ) -> TrainedModel:
-    compatibility.require_attachable(cell.backbone, cell.method)
-    train_examples = load_training_examples(cell, cell.train_split)
-    eval_examples = load_split(cell, cell.eval_split)
-    begin = partial(_begin, cell, train_examples, eval_examples, device, process_group)
+    begin = partial(_begin, cell, device, process_group)
     training = (checkpoints.resume(begin) if checkpoints else None) or begin()
     model, monitor = training.model, training.monitor
     after_epoch = callbacks.epoch_end_callback(model, device, monitor, progress, callback)
@@ -185,7 +205,7 @@ def _train(
         training.tensors.backbone_ids,
         losses,
         monitor,
-        len(eval_examples),
+        training.eval_images,
         training.init,
         monitor.train_seconds(),
         training.batches.loading_notes(),
@@ -194,8 +214,6 @@ def _train(
 
 def _begin(
     cell: Cell,
-    train_examples: Examples,
-    eval_examples: Examples,
     device: torch.device,
     process_group: ProcessGroup,
     load: Callable[[TrainingTensors], None] | None = None,
@@ -204,32 +222,53 @@ def _begin(
 
     With `load`, which puts a checkpoint's tensors into it, the model is not initialised from data.
     """
+    started = start_model(cell, device, is_loaded=load is not None)
+    model = started.model
+    process_group.broadcast_model(model)
+    tensors = TrainingTensors.of_untrained(cell.method, model, started.backbone_tensor_ids)
+    if load:
+        load(tensors)
+    batches = make_batches(cell, started, device, process_group)
+    lr = cell.settings.rates["lr"]
+    state = TrainingState.at_start(model, cell.method, cell.recipe, lr, len(batches.train))
+    return OngoingTraining(
+        model,
+        tensors,
+        started.init,
+        batches,
+        len(started.eval_examples),
+        state,
+        TrainingMonitor(),
+    )
+
+
+def start_model(cell: Cell, device: torch.device, is_loaded: bool = False) -> StartedModel:
+    """Load the cell's data and its model, and initialise the method; raises as `train` does.
+
+    A model whose tensors are `loaded` from a checkpoint next is not initialised from data.
+    """
+    compatibility.require_attachable(cell.backbone, cell.method)
+    train_examples = load_training_examples(cell, cell.train_split)
+    eval_examples = load_split(cell, cell.eval_split)
     torch.manual_seed(cell.settings.seed)
     model = backbones.load(cell.backbone, cell.task.classes, cell.recipe)
     backbones.move_to_device(model, device)
     tensor_ids = weight_files.tensor_ids(model)
-    if load:
+    if is_loaded:
         cell.method.attach(model)
-    init = NOT_TAKEN if load else initialise(cell, model, train_examples, device)
+    init = NOT_TAKEN if is_loaded else initialise(cell, model, train_examples, device)
     model.to(device)
-    process_group.broadcast_model(model)
-    tensors = TrainingTensors.of_untrained(cell.method, model, tensor_ids)
-    if load:
-        load(tensors)
-    monitor = TrainingMonitor()
-    batches = _make_batches(cell, train_examples, eval_examples, device, process_group)
-    lr = cell.settings.rates["lr"]
-    state = TrainingState.at_start(model, cell.method, cell.recipe, lr, len(batches.train))
-    return OngoingTraining(model, tensors, init, batches, state, monitor)
+    return StartedModel(model, tensor_ids, init, train_examples, eval_examples)
 
 
-def _make_batches(
+def make_batches(
     cell: Cell,
-    train_examples: Examples,
-    eval_examples: Examples,
+    started: StartedModel,
     device: torch.device,
-    process_group: ProcessGroup,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> SplitBatches:
+    """Make the batches of the cell's training and of its evaluations."""
+    train_examples, eval_examples = started.train_examples, started.eval_examples
     recipe, precision = cell.recipe, cell.settings.recipe["precision"]
     test = make_loader(cell, eval_examples, cell.views.test, device, None, process_group)
     seed = cell.settings.seed + SHUFFLE_SEED_OFFSET
@@ -247,23 +286,37 @@ def _fit(
     checkpoints: Checkpoints | None,
 ) -> list[float]:
     """Train the model, evaluating it into the monitor; return the mean loss of each epoch."""
-    recipe, precision = cell.recipe, cell.settings.recipe["precision"]
-    model, batches, monitor = training.model, training.batches, training.monitor
-    evaluated = evaluation_epochs(recipe)
+    model, batches = training.model, training.batches
+    evaluate = evaluate_after(cell, model, batches.test, training.monitor, progress)
+
+    def after_epoch(epoch: int, loss: float) -> None:
+        evaluate(epoch, loss)
+        if checkpoints:
+            checkpoints.write_if_due(training)
+
+    lr, precision = cell.settings.rates["lr"], cell.settings.recipe["precision"]
+    parts = batches.train, cell.recipe, lr, precision
+    return trainer.fit(model, cell.method, *parts, after_epoch, training.state)
+
+
+def evaluate_after(
+    cell: Cell,
+    model: Model,
+    test: FeatureCache,
+    monitor: TrainingMonitor,
+    progress: ProgressCallback,
+) -> Callable[[int, float], None]:
+    """Return the function that evaluates the model after an epoch, where it is due, and reports."""
+    evaluated, precision = evaluation_epochs(cell.recipe), cell.settings.recipe["precision"]
 
     def after_epoch(epoch: int, loss: float) -> None:
         if epoch in evaluated:
             start = perf_counter()
-            monitor.evaluations[epoch] = trainer.evaluate(model, batches.test, precision)
+            monitor.evaluations[epoch] = trainer.evaluate(model, test, precision)
             monitor.test_seconds += perf_counter() - start
         progress(epoch, loss, monitor.accuracy(epoch))
-        if checkpoints:
-            checkpoints.write_if_due(training)
 
-    rates, state = cell.settings.rates, training.state
-    return trainer.fit(
-        model, cell.method, batches.train, recipe, rates["lr"], precision, after_epoch, state
-    )
+    return after_epoch
 
 
 def evaluation_epochs(recipe: Recipe) -> set[int]:

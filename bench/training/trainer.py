@@ -98,7 +98,7 @@ def fit(
         for inputs, labels in batches:
             step_losses.append(train_step(loss, optimiser, inputs, labels, group))
             scheduler.step()
-        losses.append(_mean_loss(step_losses, (epoch - 1) * len(batches)))
+        losses.append(mean_loss(step_losses, (epoch - 1) * len(batches)))
         method.after_epoch(model, epoch)
         group.broadcast(_trained_tensors(model))
         after_epoch(epoch, losses[-1])
@@ -199,7 +199,7 @@ def _scale_lr(lr: float, recipe: Recipe) -> float:
     return lr * recipe.batch / recipe.lr_per_batch if recipe.lr_per_batch else lr
 
 
-def _mean_loss(step_losses: Sequence[Tensor], before: int) -> float:
+def mean_loss(step_losses: Sequence[Tensor], before: int) -> float:
     """Return the mean loss of an epoch; `before` counts the steps of the earlier epochs."""
     losses = torch.stack(list(step_losses))
     nonfinite = (~losses.isfinite()).nonzero()
