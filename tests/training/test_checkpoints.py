@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 
 from bench.records.store import Store
-from bench.training import checkpoint_file, checkpoints
+from bench.training import checkpoint_file, checkpoints, runner
 from bench.training.callbacks import TrainingMonitor
 from bench.training.checkpoints import Checkpoints
 from support.resumed_cells import CPU, assert_equal, cell_of, resume, train, train_whole
@@ -318,3 +318,16 @@ def test_a_method_that_fails_to_save_its_state_ends_no_training(cell, whole, tmp
     ours = Checkpoints(cell, Store(tmp_path), CPU, every=0.0)
     assert_equal(whole[0], train(cell, ours))
     assert ours.problems == [f"{ours.path} could not be written: no state"]
+
+
+def test_with_the_record_the_checkpoint_goes(cell, tmp_path):
+    store, seen = Store(tmp_path), list[bool]()
+    path = store.checkpoint_path(cell.settings)
+
+    def look(epoch: int, *_: Any) -> None:
+        seen.append(path.exists())
+
+    record = runner.run(cell, store, CPU, look, checkpoint_every=0.0)
+    assert record.outcome
+    assert seen == [False, True]
+    assert not path.exists()
