@@ -112,6 +112,24 @@ class PeftLibrary(Method):
         for tuner in getattr(model, "peft_tuners", ()):
             tuner.update_and_allocate(epoch)
 
+    def training_state(self, model: VisionTransformer) -> dict[str, Tensor]:
+        return {
+            f"{table}.{name}": torch.as_tensor(value)
+            for tuner in getattr(model, "peft_tuners", ())
+            for table, entries in _allocation_tables(tuner).items()
+            for name, value in entries.items()
+        }
+
+    def load_training_state(self, model: VisionTransformer, state: dict[str, Tensor]) -> None:
+        for tuner in getattr(model, "peft_tuners", ()):
+            tables = {table: dict[str, Any]() for table in _allocation_tables(tuner)}
+            for full_name, value in state.items():
+                table, _, name = full_name.partition(".")
+                tables[table][name] = value
+            kept = {name: value.tolist() for name, value in tables.pop("rank_pattern").items()}
+            tuner.peft_config["default"].rank_pattern = kept or None
+            vars(tuner.rankallocator).update(tables)
+
     def _fitted_options(self, model: VisionTransformer) -> dict[str, Any]:
         """Return the options as they fit the backbone's width and the names of its modules."""
         options = dict(self.options)
@@ -121,6 +139,13 @@ class PeftLibrary(Method):
         for name in PATTERN_OPTIONS & options.keys():
             options[name] = _exact_pattern(_require_modules(model, options[name]))
         return options
+
+
+def _allocation_tables(tuner: Any) -> dict[str, dict[str, Any]]:
+    """Return what AdaLoRA remembers from one epoch to the next: importances, and kept ranks."""
+    allocator = tuner.rankallocator
+    tables = {name: getattr(allocator, name) for name in ("ipt", "exp_avg_ipt", "exp_avg_unc")}
+    return {**tables, "rank_pattern": tuner.peft_config["default"].rank_pattern or {}}
 
 
 def _exact_pattern(names: Iterable[str]) -> str:

@@ -220,6 +220,14 @@ def _add_executor(parser: Parser) -> None:
         help="train each cell with this many processes, on a GPU each (default: 1)",
     )
     add(
+        "--trials-per-pass",
+        type=whole(1),
+        default=1,
+        metavar="K",
+        help="train up to this many tuning trials of a method on a task at once, on one copy of "
+        "the frozen weights (default: 1)",
+    )
+    add(
         "--deterministic",
         action="store_true",
         help="use only deterministic algorithms: slower on a GPU; a cell whose operator has none "
@@ -235,6 +243,14 @@ def _add_attempts(parser: Parser) -> None:
         type=parsing.seconds,
         metavar="SECONDS",
         help="stop a cell that takes longer than this, and record it as failed",
+    )
+    add(
+        "--checkpoint-every",
+        type=parsing.seconds_or_0,
+        default=300.0,
+        metavar="SECONDS",
+        help="write a checkpoint of a cell in training this often, from which it resumes after a "
+        "kill; 0: after every epoch (default: 300)",
     )
     add(
         "--retry",
@@ -295,7 +311,9 @@ def run_options_of(args: argparse.Namespace) -> "request.RunOptions":
         workers=args.workers,
         per_gpu=args.per_gpu,
         processes=args.processes,
+        trials_per_pass=args.trials_per_pass,
         timeout=args.timeout,
+        checkpoint_every=args.checkpoint_every,
         retries=args.retry,
         fail_fast=args.fail_fast,
         force=args.force,

@@ -87,8 +87,15 @@ def sbatch_option(text: str) -> tuple[str, str]:
 
 
 def seconds(text: str) -> float:
+    if found := seconds_or_0(text):
+        return found
+    shown = limits.shorten(text)
+    raise argparse.ArgumentTypeError(f"more than 0 seconds were expected, got {shown}")
+
+
+def seconds_or_0(text: str) -> float:
     with suppress(ValueError):
-        if text.isascii() and 0 < float(text) < float("inf"):
+        if text.isascii() and 0 <= float(text) < float("inf"):
             return float(text)
     raise argparse.ArgumentTypeError(
         f"a number of seconds was expected, got {limits.shorten(text)}"

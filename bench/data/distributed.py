@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
@@ -26,6 +26,11 @@ BatchPredictions = Sequence[tuple[Tensor, Tensor]]
 
 class ProcessGroup(Protocol):
     """The processes that train a cell, as one of them uses them."""
+
+    @property
+    def rank(self) -> int:
+        """This process's number, from 0."""
+        ...
 
     @property
     def world_size(self) -> int:
@@ -69,6 +74,10 @@ class ProcessGroup(Protocol):
         """All-gather `values` in place; each rank has filled its own block of rows."""
         ...
 
+    def gather(self, value: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return every rank's value, by rank."""
+        ...
+
     def all_true(self, holds: bool) -> bool:
         """Return whether `holds` is true on every rank."""
         ...
@@ -82,6 +91,7 @@ class ProcessGroup(Protocol):
 class SingleProcess:
     """A single process."""
 
+    rank: int = 0
     world_size: int = 1
     loss_reduction: str = "mean"
 
@@ -109,6 +119,9 @@ class SingleProcess:
 
     def all_gather(self, values: Tensor) -> None:
         """Do nothing."""
+
+    def gather(self, value: dict[str, Any]) -> list[dict[str, Any]]:
+        return [value]
 
     def all_true(self, holds: bool) -> bool:
         return holds
@@ -173,6 +186,11 @@ class MultiProcess:
     def all_gather(self, values: Tensor) -> None:
         for owner, block in enumerate(values.tensor_split(self.world_size)):
             dist.broadcast(_as_bytes(block), owner)
+
+    def gather(self, value: dict[str, Any]) -> list[dict[str, Any]]:
+        every: list[dict[str, Any]] = [{}] * self.world_size
+        dist.all_gather_object(every, value)
+        return every
 
     def all_true(self, holds: bool) -> bool:
         found = torch.tensor([holds], dtype=torch.uint8)

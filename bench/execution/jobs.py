@@ -7,6 +7,7 @@ nothing.
 import json
 import platform
 import signal
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,10 @@ _tuning_adapter: TypeAdapter[TuningResult | None] = TypeAdapter(TuningResult | N
 
 @dataclass(frozen=True)
 class Job:
-    """One cell to run on a device, by names alone: it travels as a line of JSON."""
+    """One cell to run on a device, by names alone: it travels as a line of JSON.
+
+    With `partners`, it is a pass of trials, of which the cell is the first.
+    """
 
     cell: str  # digest; the cell that a worker rebuilds from the names must have it
     request: dict[str, Any]  # the names
@@ -39,12 +43,19 @@ class Job:
     deterministic: bool = False  # use deterministic algorithms alone
     tensorboard: bool = False  # write training curves for TensorBoard
     observed: list[str] = field(default_factory=list)  # measurements to take
+    checkpoint_every: float | None = None  # seconds; None: no checkpoints
+    partners: list[dict[str, Any]] = field(default_factory=list)  # `cell` and `request` of each
     commit: str = ""  # of the requesting checkout; empty: the worker shares it, or none is known
 
     def describe(self) -> str:
         """Describe the cell in words."""
         names = self.request
         return f"{names['method']} on {names['backbone']}, {names['task']}, seed {names['seed']}"
+
+    def single_jobs(self) -> list["Job"]:
+        """Return the jobs of the single cells."""
+        alone = replace(self, partners=[])
+        return [alone, *(replace(alone, **partner) for partner in self.partners)]
 
     def to_json(self) -> str:
         """Return the job as one line of JSON."""
@@ -66,7 +77,14 @@ def job_for(
         deterministic=options.deterministic,
         tensorboard=options.tensorboard,
         observed=list(cell.measurements),
+        checkpoint_every=options.checkpoint_every,
     )
+
+
+def job_for_pass(cells: Sequence["Cell"], device: str, attempt: int, options: RunOptions) -> Job:
+    """Return the job that trains cells in one pass, or the only one alone."""
+    first, *others = (job_for(cell, device, attempt, options) for cell in cells)
+    return replace(first, partners=[{"cell": o.cell, "request": o.request} for o in others])
 
 
 def parse_job(text: str) -> Job:

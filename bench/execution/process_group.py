@@ -22,13 +22,13 @@ from time import monotonic, sleep
 import torch
 
 from bench.data import distributed
-from bench.data.distributed import ProcessGroup
 from bench.execution import jobs, selection
 from bench.execution.jobs import Job
 from bench.records.schema import Failure
 from bench.records.store import Store
 from bench.training import numerics, runner
 from bench.training.callbacks import ProgressCallback
+from bench.training.checkpoints import checkpoints_of
 from bench.training.runner import RunResult
 from bench.utils import interrupts
 from bench.utils.errors import first_line
@@ -252,22 +252,16 @@ def _run_rank(rank: int, spec: RankSpec, pipe: Connection) -> runner.MeasuredOut
         ) as group,
     ):
         pipe.send(RankReady())
-        work = _run_other_rank if rank else partial(_run_rank_0, spec.results, pipe)
-        return work(job, device, group)
-
-
-def _run_rank_0(
-    results: Path, pipe: Connection, job: Job, device: torch.device, group: ProcessGroup
-) -> runner.MeasuredOutcome:
-    progress = partial(_send_epoch, pipe)
-    cell, store = jobs.resolve_cell(job), Store(results)
-    store.pin()
-    return runner.train_and_evaluate(cell, store, device, progress, group)
-
-
-def _run_other_rank(job: Job, device: torch.device, group: ProcessGroup) -> runner.MeasuredOutcome:
-    runner.train(jobs.resolve_cell(job), device, lambda *_: None, group)
-    return None, {}
+        cell, store = jobs.resolve_cell(job), Store(spec.results)
+        store.pin()
+        checkpoints = checkpoints_of(cell, store, device, job.checkpoint_every, group)
+        if rank:
+            runner.train(cell, device, lambda *_: None, group, checkpoints=checkpoints)
+            return None, {}
+        progress = partial(_send_epoch, pipe)
+        return runner.train_and_evaluate(
+            cell, store, device, progress, group, checkpoints=checkpoints
+        )
 
 
 def _send_epoch(pipe: Connection, epoch: int, loss: float, accuracy: float | None) -> None:

@@ -69,6 +69,13 @@ class RunProgress:
         self._remove(record)
         self._print(f"{describe_cell(record)}: {describe_outcome(record)}; it is tried again")
 
+    def split(self, cells: Sequence[Cell], why: str) -> None:
+        """Print that trials of a pass have failed together, and are tried one by one."""
+        for cell in cells:
+            self._remove(cell)
+        names = f"{len(cells)} trials of one pass, such as {describe_cell(cells[0])}"
+        self._print(f"{names}: {why}; they are trained one by one")
+
     def finish(self, record: Record) -> None:
         """Print how a cell has ended, and how long the others may take."""
         self._remove(record)
@@ -88,7 +95,7 @@ class RunProgress:
         for text in texts:
             self._print(f"bench: {text}")
 
-    def _remove(self, record: Record) -> None:
+    def _remove(self, record: Describable) -> None:
         cell = record.settings.digest()  # its title may be another's, too: of a varied field, say
         if cell in self.cell_tasks:  # not where another run had it
             self.bars.remove_task(self.cell_tasks.pop(cell))

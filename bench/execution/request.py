@@ -77,11 +77,13 @@ class RunOptions:
     workers: Annotated[int, whole(0, 10_000)] | None = None  # None: as suits the device; 0: here
     per_gpu: Annotated[int, whole(1, 64)] = 1  # workers that share a GPU
     processes: Annotated[int, whole(1, 1_024)] = 1  # that train a cell together
+    trials_per_pass: Annotated[int, whole(1, 256)] = 1  # that a worker trains together, at most
     timeout: Annotated[float, real(0, 1e8, is_above=True)] | None = None  # seconds for a cell
     retries: Annotated[int, whole(0, 1_000)] = 0  # further attempts at a failed cell
     fail_fast: bool = False  # start no other cell after one has failed
     force: bool = False  # run cells that have a record, too
     only: Literal["failed"] | None = None  # of the cells, those whose record is a failure
+    checkpoint_every: Annotated[float, real(0, 1e8)] = 300.0  # seconds; 0: after each epoch
     limit_cells: Annotated[int, whole(1, 10**9)] | None = None  # run so many at most
     deterministic: bool = False  # use deterministic algorithms alone
     tensorboard: bool = False  # write each cell's training curves for TensorBoard

@@ -9,8 +9,10 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -23,7 +25,7 @@ from bench.execution import jobs, process_group, selection
 from bench.execution.jobs import Job
 from bench.records.schema import Failure, Record
 from bench.records.store import Store
-from bench.training import callbacks, devices, numerics, runner
+from bench.training import callbacks, devices, numerics, runner, trial_pass
 from bench.training.callbacks import ProgressCallback
 from bench.training.cell import Cell
 from bench.utils import environment
@@ -31,6 +33,16 @@ from bench.utils.errors import UserError, first_line
 from bench.utils.escaping import for_terminal
 
 EpochCallback = Callable[[int, float], None]
+PassEpochCallback = Callable[[int, float, str], None]
+
+
+def run_any(
+    job: Job, results: Path, on_epoch: PassEpochCallback, cell: Cell | None = None
+) -> Failure | None:
+    """Run a job of one cell or of a pass, as `run_job` and `run_pass` do."""
+    if job.partners:
+        return run_pass(job, results, on_epoch)
+    return run_job(job, results, lambda number, loss: on_epoch(number, loss, job.cell), cell)
 
 
 def run_job(
@@ -64,14 +76,48 @@ def run_job(
     return None
 
 
+def run_pass(job: Job, results: Path, on_epoch: PassEpochCallback) -> Failure | None:
+    """Run the trials of a job in one pass; returns and raises as `run_job` does.
+
+    `on_epoch` gets the digest of a trial, too.
+    """
+    try:
+        cells = [jobs.resolve_cell(one) for one in job.single_jobs()]
+    except UserError as error:
+        return Failure("failed", "UserError", str(error))
+    store = Store(results)
+    store.pin()
+    with ExitStack() as stack:
+        stack.enter_context(numerics.deterministic_algorithms(job.deterministic))
+        trackers = {
+            cell.digest: stack.enter_context(
+                callbacks.open_tracker(job.tensorboard, cell.settings, store)
+            )
+            for cell in cells
+        }
+
+        def report(digest: str, epoch: int, loss: float, accuracy: float | None) -> None:
+            trackers[digest].log_epoch(epoch, loss, accuracy)
+            on_epoch(epoch, loss, digest)
+
+        progress = {digest: partial(report, digest) for digest in trackers}
+        about = (store, torch.device(job.device), progress, _job_notes(job))
+        for record in trial_pass.run_trials(cells, *about):
+            trackers[record.settings.digest()].log_result(record)
+    return None
+
+
 def _with_own_method(cell: Cell) -> Cell:
     """Return the cell with a copy of its method, which it shares with others of the plan."""
     return replace(cell, method=deepcopy(cell.method))  # a plug-in's may keep state
 
 
 def _run_in_process(job: Job, cell: Cell, store: Store, progress: ProgressCallback) -> Record:
-    run_cell = _measured_run() if cell.measurements else runner.run
-    return run_cell(cell, store, torch.device(job.device), progress, _job_notes(job))
+    device, notes = torch.device(job.device), _job_notes(job)
+    if cell.measurements:
+        return _measured_run()(cell, store, device, progress, notes)
+    every = job.checkpoint_every
+    return runner.run(cell, store, device, progress, notes, checkpoint_every=every)
 
 
 def _run_in_group(job: Job, cell: Cell, store: Store, progress: ProgressCallback) -> Record:
@@ -79,7 +125,7 @@ def _run_in_group(job: Job, cell: Cell, store: Store, progress: ProgressCallback
     about = devices.describe_environment(torch.device(job.device)) | _job_notes(job) | threads
     start = perf_counter()
     result = process_group.run_distributed(job, store.root, progress)
-    about |= {**result.notes, "seconds": perf_counter() - start}
+    about |= runner.described(result, perf_counter() - start)
     return runner.write_record(cell, store, result.outcome, result.failure, about)
 
 
@@ -118,8 +164,9 @@ def serve(results: Path, plugins: Sequence[Path], requests: TextIO, replies: Tex
     for line in lines:
         send(begun=True)
         try:
-            failure = run_job(
-                jobs.parse_job(line), results, lambda n, loss: send(epoch=n, loss=loss)
+            job = jobs.parse_job(line)
+            failure = run_any(
+                job, results, lambda n, loss, cell: send(epoch=n, loss=loss, cell=cell)
             )
         except OSError as error:
             send(stopped=first_line(error))

@@ -25,6 +25,7 @@ from bench.models.small_models import (
     small_backbone,
     train_briefly,
 )
+from bench.models.training_tensors import TrainingTensors, named_tensors
 from methods import Method
 from methods.shared.base import NOT_COUNTED, Model
 from methods.shared.structure import heads_of
@@ -224,6 +225,28 @@ def check_preparation(method: Method, bare: Model) -> None:
 
 def _own_tensors(model: Model) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def check_resuming(method: Method, bare: Model) -> None:
+    """Training goes on from a checkpoint: its state is in tensors, or in `training_state`."""
+    model, resumed = copy.deepcopy(bare), copy.deepcopy(bare)
+    ids = weight_files.tensor_ids(model), weight_files.tensor_ids(resumed)
+    method.prepare(model, FakeBatches(dtype_of(model)))
+    tensors = TrainingTensors.of_untrained(method, model, ids[0])
+    train_briefly(method, model, steps=2)
+    stored = {name: value.clone() for name, value in tensors.stored().items()}
+    own = copy.deepcopy(method)
+    own.attach(resumed)
+    TrainingTensors.of_untrained(own, resumed, ids[1]).load(stored)
+    states = []
+    for one, of_method in ((model, method), (resumed, own)):
+        torch.manual_seed(1)
+        train_briefly(of_method, one, steps=1)
+        states.append({**named_tensors(one), **of_method.training_state(one)})
+    trained, again = states
+    assert trained.keys() == again.keys(), f"one lacks {trained.keys() ^ again.keys()}"
+    changed = [name for name, value in trained.items() if not torch.equal(value, again[name])]
+    assert not changed, f"trained on, these differ: {changed[:3]}"
 
 
 def check_serialisable(method: Method, bare: Model) -> None:

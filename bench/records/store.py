@@ -24,7 +24,7 @@ from bench.utils.errors import UserError, first_line
 from bench.utils.files import read_regular_file, write_atomically
 from bench.utils.names import shorten
 
-RECORDS_DIR, PREDICTIONS_DIR = "records", "predictions"
+RECORDS_DIR, PREDICTIONS_DIR, CHECKPOINTS_DIR = "records", "predictions", ".checkpoints"
 # Folders of a results folder, none of which may lead out of it.
 OWN_DIRS = (
     RECORDS_DIR,
@@ -33,6 +33,7 @@ OWN_DIRS = (
     "interpolation",
     TRIALS_DIR,
     ".leases",
+    CHECKPOINTS_DIR,
     "tensorboard",
 )
 
@@ -55,6 +56,10 @@ class Store:
         """Return the path of the cell's predicted classes of test, or of a further test set."""
         name = f"{settings.digest()}-{_safe_path_part(shift)}" if shift else settings.digest()
         return self.root / PREDICTIONS_DIR / f"{name}.npz"
+
+    def checkpoint_path(self, settings: Settings) -> Path:
+        """Return the path of the checkpoint of a cell in training."""
+        return self.root / CHECKPOINTS_DIR / f"{settings.digest()}.safetensors"
 
     def find(self, settings: Settings) -> Record | None:
         """Return the cell's record, or None if there is no valid one.

@@ -31,6 +31,7 @@ class TrainingMonitor:
     test_seconds: float = 0.0
     callback_seconds: float = 0.0
     start_time: float = field(default_factory=perf_counter)
+    earlier_seconds: float = 0.0  # of training and tests, before the checkpoint it goes on from
 
     def accuracy(self, epoch: int) -> float | None:
         """Return the accuracy after an epoch in percent; None if it was not evaluated."""
@@ -42,7 +43,8 @@ class TrainingMonitor:
 
     def train_seconds(self) -> float:
         """Return the seconds of training until now."""
-        return perf_counter() - self.start_time - self.test_seconds - self.callback_seconds
+        others = self.test_seconds + self.callback_seconds
+        return self.earlier_seconds + perf_counter() - self.start_time - others
 
 
 @dataclass(frozen=True)

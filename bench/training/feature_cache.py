@@ -27,8 +27,17 @@ from methods.shared import memory
 from methods.shared.base import Model
 from methods.shared.modes import eval_mode
 
+NOT_READ = "not read"
 FREE_MEMORY_FRACTION = 1 / 3  # of the free memory, for the features of one split
 LOGIT_TOLERANCE = {"fp32": 1e-4, "tf32": 2e-3, "bf16": 2e-2}  # relative to the largest logit
+
+
+@dataclass(frozen=True)
+class CacheDecision:
+    """Whether features were cached, and the note that says so, or why not."""
+
+    uses_features: bool
+    note: str
 
 
 @dataclass
@@ -36,15 +45,18 @@ class FeatureCache:
     """Batches of cached features where possible, otherwise of images, for `passes` over a split.
 
     The features are computed in the first pass, and again if the frozen tensors change between two
-    passes. `note` says what was cached or, if nothing was, why.
+    passes. `note` says what was cached or, if nothing was, why. After a checkpoint the first pass
+    keeps to the `earlier` decision, as features and images round differently; features that do not
+    fit into memory any more are not cached.
     """
 
     batches: BatchLoader
     precision: str
     passes: int
+    earlier: CacheDecision | None = None
 
     def __post_init__(self) -> None:
-        self.note = "not read"
+        self.note = NOT_READ
         self._features: Tensor | None = None  # (images, ...)
         self._fingerprint: tuple[object, ...] | None = None
 
@@ -59,6 +71,13 @@ class FeatureCache:
     def process_group(self) -> ProcessGroup:
         return self.batches.process_group
 
+    @property
+    def decision(self) -> CacheDecision | None:
+        """The decision of the passes so far; of a checkpoint before, if there were none."""
+        if self.note == NOT_READ:
+            return self.earlier
+        return CacheDecision(self._features is not None, self.note)
+
     def forward_fn(self, model: Model) -> Callable[[Tensor], Tensor]:
         """Return the function from the next pass's inputs to logits: for features, the layers left.
 
@@ -69,7 +88,16 @@ class FeatureCache:
         if not self.process_group.all_true(fingerprint == self._fingerprint):
             self._features, self._fingerprint = None, fingerprint
             self._features = self._compute_features(model, split) if split else None
+            self.earlier = None
         return split.logits if split and self._features is not None else forward_fn(model)
+
+    def forward_fn_of_copy(self, model: Model) -> Callable[[Tensor], Tensor]:
+        """Return the function from this pass's inputs to logits for another model.
+
+        Its frozen tensors must be those of the model of this pass.
+        """
+        split = split_at_first_trainable(model) if self._features is not None else None
+        return split.logits if split else forward_fn(model)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         if self._features is None:
@@ -79,6 +107,9 @@ class FeatureCache:
                 yield self._features[rows], labels  # (B, ...), (B,)
 
     def _split_model(self, model: Model) -> SplitModel | None:
+        if self.earlier and not self.earlier.uses_features:
+            self.note = self.earlier.note
+            return None
         reasons = {"read once": self.passes == 1, "views vary": self.batches.transform.is_random}
         split = None if any(reasons.values()) else split_at_first_trainable(model)
         if split is None:
@@ -98,7 +129,7 @@ class FeatureCache:
             features[first_rows] = first
             for rows, others in batches:
                 features[rows] = split.features(others)
-            if not self.process_group.all_true(
+            if not self.earlier and not self.process_group.all_true(
                 self._matches_full_model(model, split, images, features[first_rows])
             ):
                 return None

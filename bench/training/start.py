@@ -19,7 +19,7 @@ from bench.config.recipe import LINEAR_PROBE
 from bench.data.loader import BatchLoader
 from bench.data.splits import Examples
 from bench.training import devices, trainer
-from bench.training.cell import Cell, make_loader
+from bench.training.cell import Cell, load_split, make_loader
 from methods.shared.base import Model
 from methods.shared.memory import SpillWarning
 from methods.shared.modes import eval_mode
@@ -39,17 +39,19 @@ class InitStats:
     spilled: list[str]  # warnings about data that did not fit into memory
 
 
+NOT_TAKEN = InitStats(0.0, 0, [])  # where a checkpoint brings what an initialisation found
+
+
 def initialise(
-    cell: Cell,
-    model: Model,
-    train_examples: Examples,
-    init_examples: Examples,
-    device: torch.device,
+    cell: Cell, model: Model, train_examples: Examples, device: torch.device
 ) -> InitStats:
     """Fit the head to the training examples, where the recipe says so, and prepare the method.
 
-    The method sees the `init_examples`.
+    The method sees the training examples, or those of the cell's `prompt_task`.
     """
+    init_examples = train_examples
+    if cell.prompt_task:
+        init_examples = load_split(cell, cell.train_split, cell.prompt_task)
     devices.synchronise(device)
     start = perf_counter()
     probed = _probe(cell, model, train_examples, device)

@@ -1,7 +1,7 @@
 """The training loop and the evaluation, the same for every method."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import cos, pi
 from typing import Any, Protocol
@@ -50,6 +50,28 @@ class EvaluationResult:
     accuracy: float
 
 
+@dataclass(frozen=True)
+class TrainingState:
+    """State of a training beside the model: optimiser, schedule, mean loss of each epoch."""
+
+    optimiser: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LambdaLR
+    losses: list[float] = field(default_factory=list)
+
+    @classmethod
+    def at_start(
+        cls, model: Model, method: Method, recipe: Recipe, lr: float, steps: int
+    ) -> "TrainingState":
+        """Return the state before the first epoch; an epoch has so many `steps`.
+
+        `lr` is the peak learning rate before scaling by batch size.
+        """
+        peak = _scale_lr(lr, recipe)
+        optimiser = OPTIMISERS[recipe.optimiser](param_groups(model, method, recipe, peak))
+        factors = [lr_schedule(recipe, peak, steps)] * len(optimiser.param_groups)
+        return cls(optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factors))
+
+
 def fit(
     model: Model,
     method: Method,
@@ -58,25 +80,25 @@ def fit(
     lr: float,
     precision: str,
     after_epoch: Callable[[int, float], None],
+    state: TrainingState | None = None,
 ) -> list[float]:
     """Train the parameters with ``requires_grad``; return the mean loss of each epoch.
 
     `lr` is the peak learning rate before scaling by batch size. `after_epoch` gets the epoch, from
-    1, and its loss. Raises `Diverged` with the step if the loss is not finite.
+    1, and its loss. Training goes on from a `state` after any number of epochs, where one is given.
+    Raises `Diverged` with the step if the loss is not finite.
     """
-    peak, group = _scale_lr(lr, recipe), batches.process_group
-    optimiser = OPTIMISERS[recipe.optimiser](param_groups(model, method, recipe, peak))
-    factor = lr_schedule(recipe, peak, len(batches))
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, [factor] * len(optimiser.param_groups))
-    losses: list[float] = []
-    for epoch in range(1, recipe.epochs + 1):
+    state = state or TrainingState.at_start(model, method, recipe, lr, len(batches))
+    optimiser, scheduler, losses = state.optimiser, state.scheduler, state.losses
+    group = batches.process_group
+    for epoch in range(len(losses) + 1, recipe.epochs + 1):
         set_training_mode(model)
         loss = loss_fn(method, model, batches.forward_fn(model), precision, group)
         step_losses = []
         for inputs, labels in batches:
             step_losses.append(train_step(loss, optimiser, inputs, labels, group))
             scheduler.step()
-        losses.append(_mean_loss(step_losses, (epoch - 1) * len(batches)))
+        losses.append(mean_loss(step_losses, (epoch - 1) * len(batches)))
         method.after_epoch(model, epoch)
         group.broadcast(_trained_tensors(model))
         after_epoch(epoch, losses[-1])
@@ -177,7 +199,7 @@ def _scale_lr(lr: float, recipe: Recipe) -> float:
     return lr * recipe.batch / recipe.lr_per_batch if recipe.lr_per_batch else lr
 
 
-def _mean_loss(step_losses: Sequence[Tensor], before: int) -> float:
+def mean_loss(step_losses: Sequence[Tensor], before: int) -> float:
     """Return the mean loss of an epoch; `before` counts the steps of the earlier epochs."""
     losses = torch.stack(list(step_losses))
     nonfinite = (~losses.isfinite()).nonzero()

@@ -1,5 +1,6 @@
 """Provenance: the commit of this checkout and the versions of the packages it runs with."""
 
+import hashlib
 import platform
 import subprocess
 from contextlib import suppress
@@ -30,6 +31,17 @@ def _git(*words: str) -> str:
         ["git", *words], cwd=REPO_ROOT, capture_output=True, encoding="utf-8", check=True
     )
     return done.stdout.strip()
+
+
+@cache
+def source_sha256() -> str:
+    """Hash this checkout's own code, as it is when first asked for: with uncommitted changes."""
+    found = hashlib.sha256()
+    for folder in ("bench", "methods"):
+        for path in sorted((REPO_ROOT / folder).rglob("*.py")):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            found.update(f"{path.relative_to(REPO_ROOT).as_posix()} {content}\n".encode())
+    return found.hexdigest()
 
 
 @cache

@@ -101,3 +101,13 @@ class Method(ABC):
 
     def after_epoch(self, model: Model, epoch: int) -> None:  # noqa: B027
         """Called after each epoch; `epoch` counts from 1."""
+
+    def training_state(self, model: Model) -> dict[str, Tensor]:
+        """Return what training changes beside the model's parameters and buffers, by name.
+
+        For a checkpoint, from which training goes on after `attach` and `load_training_state`.
+        """
+        return {}
+
+    def load_training_state(self, model: Model, state: dict[str, Tensor]) -> None:  # noqa: B027
+        """Take over what `training_state` returned; `model` is attached, and on its device."""

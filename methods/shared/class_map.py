@@ -10,13 +10,14 @@ ITERATIONS, TOLERANCE = 20, 1e-4
 class ClassMap(nn.Module):
     """Which of `prompts` each class belongs to, and the mean features of the classes seen since.
 
-    Nothing of it is stored: it has no part in a score. Before the first `renew`, class c belongs to
-    prompt c mod `prompts`.
+    No weights file holds any of it: it has no part in a score. Before the first `renew`, class c
+    belongs to prompt c mod `prompts`.
     """
 
     prompt_of: Tensor  # (C,)
     sums: Tensor  # (C, D)
     counts: Tensor  # (C,)
+    centres: Tensor | None  # (P, D)
 
     def __init__(self, classes: int, prompts: int, width: int):
         super().__init__()
@@ -28,7 +29,7 @@ class ClassMap(nn.Module):
         }
         for name, value in start.items():
             self.register_buffer(name, value, persistent=False)
-        self.centres: Tensor | None = None  # (P, D)
+        self.register_buffer("centres", None, persistent=False)
 
     def observe(self, features: Tensor, labels: Tensor) -> None:
         """Take features, (B, D), of images with these labels, (B,), into the means."""

@@ -207,7 +207,7 @@ def test_the_times_of_start_and_of_scoring_are_told_apart(run, monkeypatch):
         return slow
 
     monkeypatch.setattr("methods.linear.Linear.attach", taking(100.0, lambda self, model: None))
-    for name, seconds in (("evaluate", 10.0), ("_mean_loss", 1.0)):
+    for name, seconds in (("evaluate", 10.0), ("mean_loss", 1.0)):
         slow = taking(seconds, getattr(runner.trainer, name))
         monkeypatch.setattr(f"bench.training.trainer.{name}", slow)
     outcome = run("linear", *THREE)["outcome"]

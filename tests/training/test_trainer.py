@@ -256,7 +256,7 @@ def test_one_image_without_finite_scores_is_enough():
 
 def test_a_step_counts_over_all_epochs():
     with pytest.raises(trainer.Diverged, match=r"the loss was inf at step 23$"):
-        trainer._mean_loss(list(torch.tensor([1.0, 2.0, float("inf"), float("nan")])), before=20)
+        trainer.mean_loss(list(torch.tensor([1.0, 2.0, float("inf"), float("nan")])), before=20)
 
 
 def test_the_step_of_a_loss_that_is_no_number_is_counted_from_the_first_epoch():

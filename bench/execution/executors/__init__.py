@@ -26,11 +26,12 @@ class JobStarted:
 
 @dataclass(frozen=True)
 class EpochFinished:
-    """A job has trained another epoch."""
+    """A job has trained another epoch, of its first cell unless it names another."""
 
     job: Job
     number: int
     loss: float
+    cell: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,11 @@ def make_executor(
 
     Raises `UserError` where it cannot be had, or not with such options.
     """
+    if options.trials_per_pass > 1 and options.executor != "local":
+        raise UserError(
+            f"--trials-per-pass {options.trials_per_pass} is for --executor local, not "
+            f"{options.executor}"
+        )
     for option, value, prefix in (
         ("--address", options.address, "ray"),
         ("--slurm", options.slurm, "slurm"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.execution.executors import EpochFinished, Event, JobFinished
 from bench.execution.jobs import Job
-from bench.execution.worker import run_job
+from bench.execution.worker import run_any
 from bench.training.cell import Cell
 
 
@@ -29,10 +29,10 @@ class InProcessExecutor:
             return []
         (job, cell), events = self.waiting.pop(), list[Event]()
 
-        def on_epoch(number: int, loss: float) -> None:
-            events.append(EpochFinished(job, number, loss))
+        def on_epoch(number: int, loss: float, digest: str) -> None:
+            events.append(EpochFinished(job, number, loss, digest))
 
-        failure = run_job(job, self.results, on_epoch, cell)
+        failure = run_any(job, self.results, on_epoch, cell)
         return [*events, JobFinished(job, failure)]
 
     def cancel(self, job: Job) -> None:

@@ -145,15 +145,19 @@ class LocalExecutor:
                 slot.is_ready, slot.deadline = True, NEVER
             case Begun():
                 slot.has_begun, slot.failed_starts = True, 0
-                slot.deadline = monotonic() + self.timeout if self.timeout else NEVER
+                slot.deadline = monotonic() + self._seconds_of(slot.job)
             case Epoch() if slot.job:
-                yield EpochFinished(slot.job, message.epoch, message.loss)
+                yield EpochFinished(slot.job, message.epoch, message.loss, message.cell)
             case Ended() if slot.job:
                 failure = Failure(**message.failure) if message.failure else None
                 yield JobFinished(slot.job, failure)
                 slot.free()
             case Stopped():
                 self.stopped = message.stopped
+
+    def _seconds_of(self, job: Job | None) -> float:
+        """Return the seconds that a job may take: those of all its cells."""
+        return self.timeout * (1 + len(job.partners)) if self.timeout and job else NEVER
 
     def _on_death(self, slot: WorkerSlot) -> Iterator[Event]:
         assert slot.process

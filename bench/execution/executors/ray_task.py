@@ -53,7 +53,8 @@ def run_remote_job(packed: RemoteJob) -> Iterator[dict[str, Any]]:
         argv = worker_command(results, list(_unpack_plugins(packed.plugins, Path(place))))
         worker = LocalExecutor(argv, [packed.environment], packed.timeout)
         try:
-            worker.submit(_with_local_data(parse_job(packed.job_json)))
+            job = _with_local_data(parse_job(packed.job_json))
+            worker.submit(replace(job, checkpoint_every=None))  # nothing would keep them
             for message in _poll_messages(worker):
                 yield message if "epoch" in message else message | {"files": _read_files(results)}
         finally:

@@ -40,10 +40,11 @@ class Begun:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Its job has trained another epoch."""
+    """Its job has trained another epoch, of its first cell unless it names another."""
 
     epoch: int
     loss: float
+    cell: str = ""
 
 
 @dataclass(frozen=True)
