@@ -121,7 +121,8 @@ class Counting(Linear):
 def test_a_method_s_own_state_goes_with_the_checkpoint(cards, tmp_path):
     cell = replace(cell_of(cards, "linear", 3), method=Counting())
     whole, kept = train_whole(cell, tmp_path)
-    resumed, _ = resume(cell, tmp_path, kept[1])
+    resumed, checkpoints = resume(cell, tmp_path, kept[1])
+    assert checkpoints.spent.resumed_after == (1,)
     assert_equal(whole, resumed)
 
 
@@ -137,6 +138,7 @@ def test_a_resumed_cell_is_not_initialised_again(cards, tmp_path, monkeypatch):
         raise Unprepared
 
     monkeypatch.setattr(type(cell.method), "prepare", refuse)
-    resumed, _ = resume(cell, tmp_path, kept[1])
+    resumed, checkpoints = resume(cell, tmp_path, kept[1])
+    assert checkpoints.spent.resumed_after == (1,)
     assert_equal(whole, resumed)
     assert resumed.init == whole.init
