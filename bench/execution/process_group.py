@@ -26,10 +26,10 @@ from bench.execution import jobs, selection
 from bench.execution.jobs import Job
 from bench.records.schema import Failure
 from bench.records.store import Store
-from bench.training import numerics, runner
+from bench.training import numerics, results, runner
 from bench.training.callbacks import ProgressCallback
 from bench.training.checkpoints import checkpoints_of
-from bench.training.runner import RunResult
+from bench.training.results import RunResult
 from bench.utils import interrupts
 from bench.utils.errors import first_line
 
@@ -235,13 +235,13 @@ def _rank_main(rank: int, spec: RankSpec, pipe: Connection) -> None:
     Thread(target=_exit_with_parent, args=(pipe,), daemon=True).start()
     torch.set_num_threads(spec.threads)
     selection.load_plugins(spec.plugins)
-    result = runner.catch_failures(partial(_run_rank, rank, spec, pipe))
+    result = results.catch_failures(partial(_run_rank, rank, spec, pipe))
     pipe.send(result)
     if result.failure:
         os._exit(1)  # an orderly exit may wait for the others
 
 
-def _run_rank(rank: int, spec: RankSpec, pipe: Connection) -> runner.MeasuredOutcome:
+def _run_rank(rank: int, spec: RankSpec, pipe: Connection) -> results.MeasuredOutcome:
     job = spec.job
     device = torch.device(job.device, rank) if job.device == "cuda" else torch.device(job.device)
     _use_loopback()

@@ -25,7 +25,7 @@ from bench.execution import jobs, process_group, selection
 from bench.execution.jobs import Job
 from bench.records.schema import Failure, Record
 from bench.records.store import Store
-from bench.training import callbacks, devices, numerics, runner, trial_pass
+from bench.training import callbacks, devices, numerics, results, runner, trial_pass
 from bench.training.callbacks import ProgressCallback
 from bench.training.cell import Cell
 from bench.utils import environment
@@ -125,8 +125,8 @@ def _run_in_group(job: Job, cell: Cell, store: Store, progress: ProgressCallback
     about = devices.describe_environment(torch.device(job.device)) | _job_notes(job) | threads
     start = perf_counter()
     result = process_group.run_distributed(job, store.root, progress)
-    about |= runner.described(result, perf_counter() - start)
-    return runner.write_record(cell, store, result.outcome, result.failure, about)
+    about |= results.described(result, perf_counter() - start)
+    return results.write_record(cell, store, result.outcome, result.failure, about)
 
 
 def _job_notes(job: Job) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def _measured_run() -> Callable[..., Record]:
 def write_failure(job: Job, cell: Cell, store: Store, failure: Failure, executor: str) -> Record:
     """Write the record of a cell whose worker could not write it."""
     about = {**environment.git_commit(), "executor": executor, "attempt": job.attempt}
-    return runner.write_record(cell, store, None, failure, about)
+    return results.write_record(cell, store, None, failure, about)
 
 
 def serve(results: Path, plugins: Sequence[Path], requests: TextIO, replies: TextIO) -> None:

@@ -1,13 +1,12 @@
 """Run one cell: train and evaluate its model, and write the result as a record.
 
-In the order of the calls: `run` (a Cell becomes a Record), `train_and_evaluate`, `train`, the two
-stages of a training, and how results and failures are written.
+In the order of the calls: `run` (a Cell becomes a Record), `train_and_evaluate`, `train`, and the
+stages of a training.
 """
 
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from types import MappingProxyType
@@ -15,43 +14,28 @@ from typing import Any
 
 import torch
 
-import methods
 from bench.config.recipe import Recipe
 from bench.data.distributed import SINGLE_PROCESS, ProcessGroup
 from bench.data.splits import Examples
 from bench.models import backbones, compatibility, compilation, weight_files
 from bench.models.training_tensors import TrainingTensors
 from bench.records import serialising
-from bench.records.schema import Failure, Outcome, Record
+from bench.records.schema import Outcome, Record
 from bench.records.store import Store
-from bench.training import callbacks, checkpoint_file, devices, numerics, trainer
+from bench.training import callbacks, devices, numerics, results, trainer
 from bench.training.callbacks import Callback, ProgressCallback, TrainingMonitor
 from bench.training.cell import Cell, load_split, load_training_examples, make_loader
 from bench.training.checkpoints import Checkpoints, checkpoints_of
 from bench.training.feature_cache import FeatureCache
 from bench.training.ongoing import OngoingTraining, SplitBatches
+from bench.training.results import MeasuredOutcome
 from bench.training.scored_sets import predictions_of, score_shifts
 from bench.training.start import NOT_TAKEN, InitStats, initialise
 from bench.training.trainer import TrainingState
-from bench.utils.errors import first_line
-from methods import Unsupported
 from methods.shared.base import Model
-from methods.shared.memory import is_out_of_memory
 from methods.shared.structure import heads_of
 
 SHUFFLE_SEED_OFFSET = 1_000_003  # separates the generator of the batch order from the weights'
-
-MeasuredOutcome = tuple[Outcome | None, dict[str, Any]]
-"""The outcome, None except on rank 0; and extra data to store in the record's environment."""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """The outcome or the failure of a cell, and extra data for the record's environment."""
-
-    outcome: Outcome | None
-    failure: Failure | None
-    notes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,14 +81,9 @@ def run(
     environment, start = devices.describe_environment(device) | dict(notes), perf_counter()
     checkpoints = checkpoints_of(cell, store, device, checkpoint_every)
     work = partial(train_and_evaluate, cell, store, device, progress, checkpoints=checkpoints)
-    result = catch_failures(partial(work, callback=callback))
-    environment |= described(result, perf_counter() - start)
-    return write_record(cell, store, result.outcome, result.failure, environment)
-
-
-def described(result: RunResult, seconds: float) -> dict[str, Any]:
-    """Return a result's notes, and the seconds of its cell: of this run, and before it resumed."""
-    return {**result.notes, "seconds": seconds + result.notes.get("seconds_before_resuming", 0.0)}
+    result = results.catch_failures(partial(work, callback=callback))
+    environment |= results.described(result, perf_counter() - start)
+    return results.write_record(cell, store, result.outcome, result.failure, environment)
 
 
 def train_and_evaluate(
@@ -323,48 +302,3 @@ def evaluation_epochs(recipe: Recipe) -> set[int]:
     """Return the epochs after which the model is evaluated: evenly spaced, including the last."""
     count = min(recipe.test_evaluations, recipe.epochs)
     return {round(recipe.epochs * (i + 1) / count) for i in range(count)}
-
-
-def catch_failures(work: Callable[[], MeasuredOutcome]) -> RunResult:
-    """Return the result of the work, whatever it raises."""
-    try:
-        outcome, notes = work()
-        return RunResult(outcome, None, notes)
-    except Unsupported as error:
-        return RunResult(None, _unsupported_failure(error))
-    except SystemExit as error:
-        message = f"the cell ended its process, with status {error.code}"
-        return RunResult(None, Failure("failed", "SystemExit", message, traceback.format_exc()))
-    except Exception as error:
-        name = "OutOfMemory" if is_out_of_memory(error) else type(error).__name__
-        return RunResult(None, Failure("failed", name, first_line(error), traceback.format_exc()))
-
-
-def _unsupported_failure(error: Unsupported) -> Failure:
-    """Return the failure with the method's message, or with the traceback of what it raised."""
-    kind = type(error.__cause__ or error).__name__
-    trace = traceback.format_exc() if error.__cause__ else ""
-    return Failure("unsupported", kind, str(error), trace)
-
-
-def write_record(
-    cell: Cell,
-    store: Store,
-    outcome: Outcome | None,
-    failure: Failure | None,
-    environment: dict[str, Any],
-) -> Record:
-    """Build the cell's record and write it to the store; with an outcome, no checkpoint is left.
-
-    If a cell cannot be measured, an earlier record with an outcome is kept.
-    """
-    remark = methods.remark(cell.settings.method)
-    environment = environment | {"data_warnings": list(cell.data_warnings)}
-    parts = (cell.settings, cell.task.group, outcome, failure, environment, cell.request, remark)
-    record = Record(*parts, tuned=cell.tuned)
-    former = store.find(cell.settings) if cell.measurements and failure else None
-    if former is None or not former.ok:
-        store.write(record)
-    if record.ok:
-        checkpoint_file.remove(store.checkpoint_path(cell.settings))
-    return record

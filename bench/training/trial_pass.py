@@ -14,12 +14,13 @@ import torch
 
 from bench.records.schema import Record
 from bench.records.store import Store
-from bench.training import devices, numerics, runner
+from bench.training import devices, numerics, results, runner
 from bench.training.callbacks import ProgressCallback, TrainingMonitor
 from bench.training.cell import Cell
 from bench.training.feature_cache import FeatureCache
 from bench.training.ongoing import SplitBatches
-from bench.training.runner import MeasuredOutcome, StartedModel, TrainedModel
+from bench.training.results import MeasuredOutcome
+from bench.training.runner import StartedModel, TrainedModel
 from bench.training.stacked import StackedTraining, StackedTrial
 from bench.training.stacking import copy_model
 from bench.utils.errors import first_line
@@ -99,10 +100,10 @@ def _run_pass(
         devices.synchronise(device)
         trial, tested = by_stacked[id(stacked)], sum(one.monitor.test_seconds for one in trials)
         seconds = (perf_counter() - begun - tested) / len(cells)
-        result = runner.catch_failures(partial(_measure, trial, started, store, device, seconds))
+        result = results.catch_failures(partial(_measure, trial, started, store, device, seconds))
         spent = {"seconds": (perf_counter() - start) / len(cells)}
         environment = about | result.notes | spent
-        yield runner.write_record(trial.cell, store, result.outcome, result.failure, environment)
+        yield results.write_record(trial.cell, store, result.outcome, result.failure, environment)
 
 
 def _make_trial(

@@ -18,7 +18,7 @@ from bench.execution.plan import Request
 from bench.execution.process_group import RankNotStarted, RankProcess
 from bench.execution.request import RunOptions
 from bench.records.schema import Failure
-from bench.training.runner import RunResult
+from bench.training.results import RunResult
 from bench.utils.errors import UserError
 from support import distributed_workers, paths, process_endings, tiny
 

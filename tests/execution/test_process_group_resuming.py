@@ -7,7 +7,7 @@ from bench.execution import jobs, plan, process_group
 from bench.execution.plan import Request
 from bench.execution.request import RunOptions
 from bench.records.store import Store
-from bench.training.runner import RunResult
+from bench.training.results import RunResult
 
 CHANGES = {"epochs": 6, "warmup_epochs": 1, "test_evaluations": 3, "precision": "fp32"}
 
