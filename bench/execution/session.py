@@ -285,7 +285,8 @@ class _Session:
     def _lines_before(self, planned: Plan, cells: Sequence[Cell], kind: str) -> Iterator[str]:
         """Yield what is to be known before cells run; one line where there are none to run."""
         if not cells and len(planned.done) == len(planned.cells):
-            yield f"nothing to run: all {len(planned.cells)} {kind} have a result in {self.results}"
+            count = len(planned.cells)
+            yield f"nothing to run: {count} of {count} {kind} have a result in {self.results}"
             return
         yield from plan_lines.data_warnings(planned.cells)
         yield from plan_lines.method_warnings(cells)

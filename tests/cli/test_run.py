@@ -64,7 +64,7 @@ def test_a_run_with_nothing_to_do_says_so_in_one_line(run, tmp_path, monkeypatch
     assert run("linear,bias") == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == f"nothing to run: all 2 cells have a result in {tmp_path / 'results'}\n"
+    assert err == f"nothing to run: 2 of 2 cells have a result in {tmp_path / 'results'}\n"
 
 
 @pytest.mark.parametrize("lost", ["leaderboard.md", "index.html"])

@@ -466,7 +466,7 @@ def test_a_second_run_trains_nothing_and_another_seed_only_its_final(
     assert "trials to run" not in said
     assert "2 final runs to run, 4 done before" in said
     assert run(cards, tmp_path / "results", *words, "--seeds", "0,1,2") == 0
-    assert "0 final runs to run, 6 done before" in capsys.readouterr().err
+    assert "nothing to run: 6 of 6 final runs have a result" in capsys.readouterr().err
 
 
 def test_progress_and_the_dry_run_tell_trials_from_finals(

@@ -8,6 +8,7 @@ from functools import cache
 from hypothesis import strategies as st
 
 from bench.cli import main
+from bench.cli.parsing import Parser
 from support.fuzzing import odd
 
 NOT_FUZZED = {"worker"}  # it speaks with `run` by standard input alone
@@ -90,7 +91,7 @@ STRAY = ("--", "-", "--unknown", "-x", "@file.txt", "--help", "-h", "=", "--=", 
 def actions(command: str) -> list[argparse.Action]:
     """The options and positional arguments of a command, or of one of its own: ``data check``."""
     name, _, below = command.partition(" ")
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     main.load_command(main.command_files()[name]).add_options(parser)
     if below:
         [group] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
