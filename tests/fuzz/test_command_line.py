@@ -21,6 +21,7 @@ LONG_WORK: dict[str, Any] = {
     "bench.performance.compatibility_page.markdown_page": "",
     "bench.models.method_checks.run_checks": [],
     "bench.training.pretraining.pretrain": [],
+    "bench.data.difficulty.chance_and_neighbour": (0.0, 0.0),
 }
 PLUGINS = {
     "good": "x = 1",
