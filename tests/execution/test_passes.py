@@ -153,6 +153,7 @@ def test_a_pass_may_take_the_time_of_its_trials(cards: Path, tmp_path: Path) -> 
     assert trials(tmp_path)[1e-1]["failure"]["error"] == "Timeout"
 
 
+@pytest.mark.long
 def test_a_killed_run_loses_no_trial_and_runs_none_twice(cards: Path, tmp_path: Path) -> None:
     results = tmp_path / "killed"
     more = ("--workers", "1", "--plugin", str(paths.FAULTY_METHODS), "--set", "seconds=0.4")

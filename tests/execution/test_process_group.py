@@ -86,7 +86,13 @@ def outcomes(endings: list[RunResult]) -> list:
     return [ending.outcome for ending in endings]
 
 
-@pytest.mark.parametrize("request_number", [0, 1], ids=["uneven batches", "varying views"])
+@pytest.mark.parametrize(
+    "request_number",
+    [
+        pytest.param(0, id="uneven batches"),
+        pytest.param(1, id="varying views", marks=pytest.mark.long),
+    ],
+)
 def test_two_processes_give_the_numbers_of_one(
     alone: list[list[RunResult]], both: list[list[list[RunResult]]], request_number: int
 ) -> None:

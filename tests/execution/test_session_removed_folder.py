@@ -179,7 +179,12 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests under nohup would hand dow
 
 
 @pytest.mark.parametrize(
-    ("sent", "seconds"), [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.5), (signal.SIGHUP, 0.0)]
+    ("sent", "seconds"),
+    [
+        (signal.SIGTERM, 0.5),
+        pytest.param(signal.SIGINT, 0.0, marks=pytest.mark.long),
+        pytest.param(signal.SIGHUP, 0.0, marks=pytest.mark.long),
+    ],
 )
 def test_an_interrupt_while_workers_start_leaves_nothing_behind(
     sent: signal.Signals, seconds: float, cards: Path, tmp_path: Path
@@ -203,6 +208,7 @@ def test_an_interrupt_while_workers_start_leaves_nothing_behind(
     assert not list(Leases(results).folder.glob("*.json"))
 
 
+@pytest.mark.long
 def test_a_hangup_that_is_ignored_stays_ignored(cards: Path, tmp_path: Path) -> None:
     words = executor_runs.words(cards, tmp_path / "results", "linear", "--workers", "1")[3:]
     given = ["nohup", sys.executable, "-c", WITHOUT_FIGURES, *words]
