@@ -169,7 +169,7 @@ def _become_pytest(job: Job, copy: Path) -> NoReturn:
         assert found.is_relative_to(copy), f"the faults would not be seen: bench is {found}"
         pytest = import_module("pytest")
         named = [f"tests/{name}" for name in job.tests]
-        code = int(pytest.main(["-x", "-q", "--tb=line", *QUIET, *named]))
+        code = int(pytest.main(["-x", "-q", "--tb=line", "--long", *QUIET, *named]))
     except BaseException:
         traceback.print_exc()
     finally:
