@@ -68,7 +68,9 @@ def test_no_page_table_or_figure_takes_a_text_for_more(
     records: list[Record], tmp_path: Path
 ) -> None:
     write_csv_files(tmp_path)
-    made = generate._render_all(FolderRecords(records, records[:3], []), tmp_path)
+    boards, frame = generate._boards_and_frame(records, tmp_path)
+    found = FolderRecords(records, records[:3], [])
+    made = generate._render_all(found, tmp_path, boards, frame)
     assert {Path(name).suffix for name, content in made.items() if content} >= {
         *(".md", ".csv", ".html", ".svg", ".png")
     }
