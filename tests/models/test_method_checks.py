@@ -10,6 +10,7 @@ import torch
 import methods
 from bench.models import method_checks, small_models
 from support import paths
+from support.variants import first_of_each_class
 
 # a strict table: a check that starts to pass must leave it
 EXPECTED_FAILURES: dict[tuple[str, str], str] = {
@@ -21,9 +22,14 @@ EXPECTED_FAILURES: dict[tuple[str, str], str] = {
 GOLDEN = json.loads((paths.GOLDEN / "trainable.json").read_text(encoding="utf-8"))
 
 
+FIRST = first_of_each_class()
+
+
 def marks(name, check):
     why = EXPECTED_FAILURES.get((name, check))
-    return [pytest.mark.xfail(reason=why, strict=True, raises=AssertionError)] if why else []
+    fails = [pytest.mark.xfail(reason=why, strict=True, raises=AssertionError)] if why else []
+    is_long = check == "compiled" and name not in FIRST
+    return [*fails, *([pytest.mark.long] if is_long else [])]
 
 
 def compiles_for_long(name, check):

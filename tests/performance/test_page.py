@@ -7,7 +7,7 @@ import torch
 
 import methods
 from bench.cli import main
-from bench.performance import measurement, method_cost, page, scaling
+from bench.performance import measurement, method_cost, page, scaling, step_settings
 from bench.performance.measurement import (
     MIB,
     TEST_THROUGHPUT,
@@ -38,10 +38,11 @@ def tiny(monkeypatch):
     sizes = WorkSizes(
         2, 4, 8, "vit_mini_mae", base="test_vit", large="vit_mini_mae", cache_work=(40, 2), rounds=1
     )
-    settings = StepSettings((2,), ("fp32", "bf16"))
+    settings = StepSettings((2,), ("fp32",))
     sizes = replace(sizes, shallow=TINY, plans=PLANS, settings=settings)
     monkeypatch.setitem(page.SIZES, "cpu", sizes)
     monkeypatch.setattr(methods, "names", lambda: NAMES)
+    monkeypatch.setattr(step_settings, "METHODS", {name: (name, {}) for name in NAMES[:2]})
     monkeypatch.setattr(measurement, "run_in_subprocess", lambda act, *words: act(*words))
     monkeypatch.setattr(measurement, "profile_operators", lambda *_: "aten::addmm 90%")
 
