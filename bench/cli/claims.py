@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import methods
-from bench.cli import options, parsing
+from bench.cli import options
 from bench.cli.common import print_lines, require_results
 from bench.cli.parsing import Parser
 from bench.cli.report import select_papers
@@ -25,14 +25,7 @@ EXAMPLES = (
 def add_options(parser: Parser) -> None:
     options.add_results(parser)
     add = parser.add_argument
-    add(
-        "--paper",
-        type=parsing.names("paper"),
-        default=[],
-        dest="papers",
-        metavar="A,B",
-        help="check only the claims of these papers (default: all)",
-    )
+    options.add_papers(parser, "check only the claims of these papers (default: all)")
     add("--recipe", help="check against records of this recipe (default: each paper's own)")
     options.add_plugins(parser)
 

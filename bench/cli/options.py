@@ -59,6 +59,13 @@ def add_data_root(parser: Parser) -> None:
     )
 
 
+def add_papers(parser: Parser, purpose: str) -> None:
+    """Add the option that names papers; `purpose` is its help."""
+    parser.add_argument(
+        "--paper", type=names("paper"), default=[], dest="papers", metavar="A,B", help=purpose
+    )
+
+
 def add_variant(parser: Parser) -> None:
     """Add the option of which variant of prepared data to read."""
     parser.group(DATA).add_argument(

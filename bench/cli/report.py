@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.cli import options, parsing
+from bench.cli import options
 from bench.cli.common import print_lines, require_results, write_tables
 from bench.cli.parsing import Parser
 from bench.config import recipe
@@ -26,14 +26,7 @@ EXAMPLES = (
 def add_options(parser: Parser) -> None:
     options.add_results(parser)
     add = parser.add_argument
-    add(
-        "--paper",
-        type=parsing.names("paper"),
-        default=[],
-        dest="papers",
-        metavar="A,B",
-        help="also write the tables of these papers, or of all",
-    )
+    options.add_papers(parser, "also write the tables of these papers, or of all")
     add(
         "--suite",
         help="fill them with results on this suite, which stands in for the paper's data: mini",

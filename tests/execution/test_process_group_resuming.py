@@ -13,7 +13,7 @@ CHANGES = {"epochs": 6, "warmup_epochs": 1, "test_evaluations": 3, "precision": 
 
 
 def measured(result: RunResult) -> tuple:
-    """What a result must have in common with that of a whole run."""
+    """The values that a result shares with that of a whole run."""
     assert result.outcome, result.failure
     found = result.outcome
     return found.losses, found.test_accuracies, found.predictions, found.init_images

@@ -1,4 +1,4 @@
-"""What training changes in a model, told from what stays as it was."""
+"""The tensors of a model that training changes, apart from those that stay as they were."""
 
 from copy import deepcopy
 

@@ -52,7 +52,7 @@ def watching(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(params=[(False, True), (True, False)], ids=["as torch starts", "by the user"])
 def elsewhere(request: pytest.FixtureRequest) -> Iterator[tuple[bool, bool]]:
-    """What the process is set to outside of cells."""
+    """The settings of the process outside of cells."""
     before = allowed()
     cuda.matmul.allow_tf32, cudnn.allow_tf32 = request.param
     yield request.param
