@@ -14,9 +14,9 @@ from bench.data.distributed import IGNORE_INDEX, SINGLE_PROCESS, ProcessGroup
 from bench.execution import plan
 from bench.execution.plan import Request
 from bench.records.store import Store
-from bench.training import results, runner
+from bench.training import runner
 from bench.training.cell import Cell
-from bench.training.results import RunResult
+from bench.training.results import MeasuredOutcome, RunResult, catch_failures
 from methods.linear import Linear
 
 CPU = torch.device("cpu")
@@ -53,7 +53,7 @@ def trained(request: Request, results: Path, who: ProcessGroup = SINGLE_PROCESS)
         partial(runner.train_and_evaluate, cell, store, CPU, lambda *_: None, who)
         for cell in cells(request)
     ]
-    return [results.catch_failures(work) for work in works]
+    return [catch_failures(work) for work in works]
 
 
 def train(
@@ -69,8 +69,8 @@ def train(
 def miss(meeting: Path, line: Connection) -> None:
     """Wait a second for another process that never comes."""
 
-    def meet() -> results.MeasuredOutcome:
+    def meet() -> MeasuredOutcome:
         with distributed.init_process_group(0, 2, CPU, meeting, 1.0):
             return None, {}
 
-    line.send(results.catch_failures(meet))
+    line.send(catch_failures(meet))

@@ -13,10 +13,11 @@ from bench.records import measurements
 from bench.records.schema import Record
 from bench.records.store import Store
 from bench.report.study_numbers import epochs_to_overtake, first_epoch_reaching
-from bench.training import callbacks, results, runner
+from bench.training import callbacks, runner
 from bench.training.cell import Cell
 from bench.training.measures import measured_run
 from bench.training.measures.measured_run import MeasurementCallback
+from bench.training.results import write_record
 from bench.utils.errors import UserError
 from support import tiny
 
@@ -167,7 +168,7 @@ def test_a_failure_to_observe_leaves_the_record(cell: Cell, tmp_path: Path) -> N
     store = Store(tmp_path)
     runner.run(cell, store, CPU, quiet)
     failure = runner.Failure("failed", "UserError", "it cannot be observed")
-    results.write_record(observed(cell, "nmi"), store, None, failure, {})
+    write_record(observed(cell, "nmi"), store, None, failure, {})
     assert store.find(cell.settings).ok
 
 
