@@ -10,7 +10,7 @@ import torch
 from bench.execution import plan
 from bench.execution.plan import Request
 from bench.records import measurements
-from bench.records.schema import Record
+from bench.records.schema import Failure, Record
 from bench.records.store import Store
 from bench.report.study_numbers import epochs_to_overtake, first_epoch_reaching
 from bench.training import callbacks, runner
@@ -167,7 +167,7 @@ def test_what_other_versions_recorded_may_differ_and_both_accuracies_stand(
 def test_a_failure_to_observe_leaves_the_record(cell: Cell, tmp_path: Path) -> None:
     store = Store(tmp_path)
     runner.run(cell, store, CPU, quiet)
-    failure = runner.Failure("failed", "UserError", "it cannot be observed")
+    failure = Failure("failed", "UserError", "it cannot be observed")
     write_record(observed(cell, "nmi"), store, None, failure, {})
     assert store.find(cell.settings).ok
 
