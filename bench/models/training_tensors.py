@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.models.training_mode import moving_statistics
 from bench.utils import parallel
@@ -33,9 +33,9 @@ def named_tensors(model: Model) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def trainable_names(model: Model) -> list[str]:
-    """Return the names of the parameters that learn."""
-    return [name for name, p in model.named_parameters() if p.requires_grad]
+def trained_tensors(model: Model) -> dict[str, nn.Parameter]:
+    """Return the parameters that learn, by name."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 @dataclass(frozen=True)

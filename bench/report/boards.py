@@ -65,28 +65,34 @@ class Comparison:
         """Return the interval of the i-th row's mean less the first row's, over the same tasks."""
         return statistics.bootstrap_interval(self.table[:, [i]] - self.table[:, [0]])
 
+    @property
+    def num_pairs(self) -> int:
+        """The number of pairs of rows."""
+        return len(self.rows) * (len(self.rows) - 1) // 2
+
+    @property
+    def units(self) -> str:
+        """The word for what is compared over: tasks, or data sets of few-shot tasks."""
+        return "data sets" if self.clusters else "tasks"
+
     def num_significant(self) -> int:
         """Return how many pairs have a corrected p below the level."""
         return int((self.p < SIGNIFICANCE_LEVEL).sum() // 2)
 
     def smallest_p(self) -> float:
         """Return the smallest corrected p that a pair could have over so many tasks."""
-        tasks, methods = self.table.shape
-        return min(1.0, methods * (methods - 1) // 2 * statistics.smallest_p(tasks))
+        return min(1.0, self.num_pairs * statistics.smallest_p(len(self.table)))
 
     def summary(self) -> str:
         """Return which differences these tasks could show, in a sentence or two."""
         if len(self.rows) < 2:
             return ""
-        tasks, methods = self.table.shape
-        pairs = methods * (methods - 1) // 2
-        found, least = self.num_significant(), self.smallest_p()
-        units = "data sets" if self.clusters else "tasks"
-        cannot = f"; over {tasks} {units} the smallest that could be is {least:.2g}"
+        found, least, units = self.num_significant(), self.smallest_p(), self.units
+        cannot = f"; over {len(self.table)} {units} the smallest that could be is {least:.2g}"
         return (
             "Ranks are shared where a difference is not significant "
             f"(Wilcoxon over {units}, Holm): "
-            f"{found} of {pairs} pairs have a corrected p below {SIGNIFICANCE_LEVEL}"
+            f"{found} of {self.num_pairs} pairs have a corrected p below {SIGNIFICANCE_LEVEL}"
             f"{cannot if least >= SIGNIFICANCE_LEVEL else ''}.{self._power()}"
         )
 

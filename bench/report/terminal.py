@@ -48,17 +48,15 @@ def board_lines(board: Board, width: int | None = None) -> Iterator[str]:
 
 def verdict(found: Comparison) -> str:
     """Say how many pairs of methods can be told apart; empty for fewer than two complete rows."""
-    count = len(found.rows)
-    if count < 2:
+    if len(found.rows) < 2:
         return ""
-    test = f"Wilcoxon over tasks, Holm-corrected, p < {SIGNIFICANCE_LEVEL}"
-    pairs, apart = count * (count - 1) // 2, found.num_significant()
-    if apart:
+    test = f"Wilcoxon over {found.units}, Holm-corrected, p < {SIGNIFICANCE_LEVEL}"
+    if apart := found.num_significant():
         noun = "pair of methods differs" if apart == 1 else "pairs of methods differ"
-        return f"{apart} of {pairs} {noun} significantly ({test})."
+        return f"{apart} of {found.num_pairs} {noun} significantly ({test})."
     least = found.smallest_p()
     tasks = len(found.table)
-    noun = "task" if tasks == 1 else "tasks"
+    noun = found.units.removesuffix("s") if tasks == 1 else found.units
     cannot = f"; with {tasks} {noun} no p can be below {least:.2g}"
     return (
         f"No two methods can be told apart ({test}{cannot if least >= SIGNIFICANCE_LEVEL else ''})."

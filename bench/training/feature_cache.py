@@ -22,6 +22,7 @@ from bench.data.distributed import ProcessGroup
 from bench.data.loader import BatchLoader
 from bench.models.frozen_trunk import SplitModel, forward_fn, split_at_first_trainable
 from bench.models.training_mode import keeps_statistics
+from bench.training.random_state import random_state, same_state
 from bench.training.trainer import autocast
 from methods.shared import memory
 from methods.shared.base import Model
@@ -158,21 +159,16 @@ class FeatureCache:
             logits = split.logits(features.flip(0))
         except Exception:  # a module that needs what a skipped one saw may raise any kind
             return False
-        fingerprint, rng_state = split.fingerprint(), _rng_state(self.device)
+        fingerprint, rng_state = split.fingerprint(), random_state(self.device)
         for module in (module for step in split.frozen for module in step.modules()):
             module.training = not keeps_statistics(module)
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             expected = model(images.flip(0))
-            drawn = not torch.equal(rng_state, _rng_state(self.device))
+            drawn = not same_state(rng_state, random_state(self.device))
         if drawn or fingerprint != split.fingerprint():
             return False
         atol = LOGIT_TOLERANCE[self.precision] * expected.abs().max().item()
         return torch.allclose(logits, expected, rtol=0, atol=atol)
-
-
-def _rng_state(device: torch.device) -> Tensor:
-    """Return the state of the device's generator, which changes when numbers are drawn."""
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 def _mib(size: float) -> str:

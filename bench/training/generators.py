@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.training.random_state import random_state, set_random_state
+
 States = dict[str, Any]
 
 
@@ -17,10 +19,8 @@ def read_states(device: torch.device, batch_order: torch.Generator | None) -> St
     states: States = {
         "python": random.getstate(),
         "numpy": [name, np.asarray(keys).tolist(), *rest],
-        "torch": _to_text(torch.get_rng_state()),
+        "torch": [_to_text(state) for state in random_state(device)],
     }
-    if device.type == "cuda":
-        states["cuda"] = _to_text(torch.cuda.get_rng_state(device))
     if batch_order is not None:
         states["batch_order"] = _to_text(batch_order.get_state())
     return states
@@ -32,9 +32,7 @@ def set_states(states: States, device: torch.device, batch_order: torch.Generato
     random.setstate((version, tuple(words), gauss))
     name, keys, *rest = states["numpy"]
     np.random.set_state((name, np.array(keys, np.uint32), *rest))
-    torch.set_rng_state(_from_text(states["torch"]))
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(_from_text(states["cuda"]), device)
+    set_random_state(device, tuple(map(_from_text, states["torch"])))
     if batch_order is not None:
         batch_order.set_state(_from_text(states["batch_order"]))
 

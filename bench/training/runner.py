@@ -224,7 +224,7 @@ def _begin(
 def start_model(cell: Cell, device: torch.device, is_loaded: bool = False) -> StartedModel:
     """Load the cell's data and its model, and initialise the method; raises as `train` does.
 
-    A model whose tensors are `loaded` from a checkpoint next is not initialised from data.
+    A model that `is_loaded` from a checkpoint next is not initialised from data.
     """
     compatibility.require_attachable(cell.backbone, cell.method)
     train_examples = load_training_examples(cell, cell.train_split)

@@ -7,7 +7,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from bench.models.training_tensors import trainable_names
+from bench.models.training_tensors import trained_tensors
 from bench.records.schema import STRICT
 from bench.training import generators
 from bench.training.callbacks import TrainingMonitor
@@ -63,7 +63,7 @@ def save(
         cell=cell,
         environment=environment,
         frozen_sha256=training.tensors.frozen_sha256(),
-        trainable=trainable_names(training.model),
+        trainable=list(trained_tensors(training.model)),
         losses=state.losses,
         rates=[float(group["lr"]) for group in state.optimiser.param_groups],
         schedule=_schedule(state),
@@ -111,7 +111,7 @@ def _schedule(state: TrainingState) -> dict[str, Any]:
 
 def _require_alike(training: OngoingTraining, saved: Saved) -> None:
     """Raise `BadCheckpoint` where the model is not the one whose training was saved."""
-    if trainable_names(training.model) != saved.trainable:
+    if list(trained_tensors(training.model)) != saved.trainable:
         raise BadCheckpoint("other parameters learnt when it was written")
     if training.tensors.frozen_sha256() != saved.frozen_sha256:
         raise BadCheckpoint("what is frozen had other values when it was written")

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.models.training_tensors import trained_tensors
 from bench.training.random_state import RandomState, random_state, same_state, set_random_state
 from bench.training.stacking import (
     ModelStack,
     NotStackable,
     other_tensors,
     stack_models,
-    trained_tensors,
 )
 from bench.training.trainer import LossFunction
 from bench.utils.errors import first_line
@@ -25,7 +25,11 @@ from methods.shared.base import Model
 from methods.shared.memory import is_out_of_memory
 
 NOISE = 0.02  # deviation of what is added to the trained tensors, as of a layer's initial weights
-TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}  # of the largest entry of a tensor, by precision
+TOLERANCE = {
+    "fp32": 1e-3,
+    "tf32": 1e-2,
+    "bf16": 0.1,
+}  # of the largest entry of a tensor, by precision
 FLOOR = 1e-2  # of the largest gradient: that of a smaller tensor is rounding
 
 LossOf = Callable[[Model], LossFunction]

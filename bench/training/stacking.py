@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 
+from bench.models.training_tensors import trained_tensors
 from bench.training.trainer import LossFunction
 from methods.shared.base import Model
 
@@ -99,11 +100,6 @@ def stack_models(models: Sequence[Model], written: Collection[str] = ()) -> Mode
         parameters,
         _places(models[0]),
     )
-
-
-def trained_tensors(model: Model) -> dict[str, nn.Parameter]:
-    """Return the parameters that learn, by name."""
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def other_tensors(model: Model) -> dict[str, Tensor]:
