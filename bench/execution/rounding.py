@@ -1,7 +1,7 @@
 """The rounding by which the score of a cell that is trained again may differ from the recorded."""
 
 # Of the images of a set: folding a method into the weights, and another order of sums, round.
-ROUNDING = {"fp32": 0.002, "bf16": 0.01}
+ROUNDING = {"fp32": 0.002, "tf32": 0.005, "bf16": 0.01}
 
 
 def is_beyond_rounding(found: float, expected: float, images: int, precision: str) -> bool:
