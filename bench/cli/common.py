@@ -24,6 +24,13 @@ def print_error(sentence: str, status: int) -> int:
     return status
 
 
+def print_note(sentence: str) -> int:
+    """Print on standard error what is no error, on one line; return the status of success."""
+    with suppress(OSError, ValueError):  # nobody reads it
+        print(escaping.for_terminal(sentence), file=sys.stderr, flush=True)
+    return 0
+
+
 def print_lines(lines: Iterable[object]) -> int:
     """Print lines as they come, each on one line; return the status of success."""
     for line in lines:

@@ -8,9 +8,16 @@ from pathlib import Path
 import rich.console
 
 from bench.cli import common, options, tune
-from bench.cli.common import FAILED, print_error, print_lines, print_result, write_tables
+from bench.cli.common import (
+    FAILED,
+    print_error,
+    print_lines,
+    print_note,
+    print_result,
+    write_tables,
+)
 from bench.cli.parsing import Parser
-from bench.execution import plan_lines, progress, session
+from bench.execution import completed_runs, plan_lines, progress, session
 from bench.records import store
 from bench.report import boards, generate, study_page, terminal
 
@@ -31,6 +38,9 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    completed = completed_runs.CompletedRun(args.results, vars(args))
+    if sentence := completed.sentence():
+        return print_note(sentence)
     request, how, results = options.request_of(args), options.run_options_of(args), args.results
     pages = Pages(results, args.study, args.quick)
     reporter = progress.Reporter(rich.console.Console(stderr=True), pages.write)
@@ -42,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
         return print_error(f"{ended.num_failed_trials} trials failed; no final was run", FAILED)
     if ended.num_run:
         print_result(pages.lines(ended.cells, common.output_width()))
+    if ended.is_complete and ended.rests_on_package_alone:
+        completed.keep(ended.nothing_left(results), (*ended.records, *pages.tables()))
     if ended.num_failed:
         print_error(f"{ended.num_failed} of {ended.num_cells} cells have no result", FAILED)
     if ended.tuning:
@@ -65,6 +77,10 @@ class Pages:
         if self.study:
             study_page.write_study_by_name(self.study, self.is_quick, self.results)
         self.boards = write_tables(self.results).boards
+
+    def tables(self) -> Iterator[Path]:
+        """Yield the files that are current at the end of a run."""
+        yield from (self.results / generate.LEADERBOARD_FILE, self.results / generate.PAGE_FILE)
 
     def lines(self, cells: Collection[str], width: int | None) -> Iterator[str]:
         """Yield the boards of these cells, and the paths of what was written."""

@@ -1,6 +1,7 @@
 """Lines about a plan: its cells, their data and their backbones."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from bench.config import backbone
 from bench.execution.plan import Plan
@@ -18,6 +19,11 @@ def cell_lines(planned: Plan) -> Iterator[str]:
     for cell in planned.cells:
         state = "done" if planned.is_done(cell) else "to run"
         yield f"{state:7} {describe_cell(cell)}"
+
+
+def nothing_to_run(count: int, kind: str, results: Path) -> str:
+    """Say that all cells of a run have a result."""
+    return f"nothing to run: {count} of {count} {kind} have a result in {results}"
 
 
 def data_warnings(cells: Iterable[Cell]) -> list[str]:

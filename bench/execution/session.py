@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from time import time
 
-from bench.execution import plan_lines, room, study_plan, tuning
+from bench.execution import completed_runs, plan_lines, room, study_plan, tuning
 from bench.execution.executors import Executor, factory
 from bench.execution.finished_cells import FinishedCells
 from bench.execution.jobs import DEFAULT_OPTIONS
@@ -68,11 +68,25 @@ class SessionResult:
     tuning: TuningState | None = None  # None: no trials came first
     num_failed_trials: int = 0
     has_run_finals: bool = True  # False: failed trials kept them from being run
+    records: frozenset[Path] = frozenset()  # of trials and final cells, that have ended
+    rests_on_package_alone: bool = False  # data and weights come with the project
 
     @property
     def num_cells(self) -> int:
         """The number of final cells."""
         return len(self.cells)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every cell has a result, those of the trials among them."""
+        is_tuned = self.tuning is None or not self.tuning.num_unfinished
+        has_failed = self.num_failed or self.num_failed_trials or not self.has_run_finals
+        return is_tuned and not has_failed
+
+    def nothing_left(self, results: Path) -> str:
+        """Say that a complete session has nothing to run, when it is asked for again."""
+        kind = "final runs" if self.tuning else "cells"
+        return plan_lines.nothing_to_run(self.num_cells, kind, results)
 
 
 def plan(
@@ -280,13 +294,18 @@ class _Session:
             raise  # this says more
         self._write_tables()
         digests = frozenset(cell.digest for cell in planned.cells)
-        return SessionResult(digests, len(cells), failed)
+        return SessionResult(
+            digests,
+            len(cells),
+            failed,
+            records=frozenset(self.finished.paths),
+            rests_on_package_alone=completed_runs.rests_on_package_alone(planned.cells),
+        )
 
     def _lines_before(self, planned: Plan, cells: Sequence[Cell], kind: str) -> Iterator[str]:
         """Yield what is to be known before cells run; one line where there are none to run."""
         if not cells and len(planned.done) == len(planned.cells):
-            count = len(planned.cells)
-            yield f"nothing to run: {count} of {count} {kind} have a result in {self.results}"
+            yield plan_lines.nothing_to_run(len(planned.cells), kind, self.results)
             return
         yield from plan_lines.data_warnings(planned.cells)
         yield from plan_lines.method_warnings(cells)

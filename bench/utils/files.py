@@ -166,14 +166,15 @@ def file_stamps(files: Iterable[Path]) -> tuple[tuple[int, ...], ...]:
 
 def run_once(check: str, content: str, work: Callable[[], None]) -> None:
     """Run a check of content with this hash, unless it has already passed."""
-    place = _cache_dir() / check / content
+    place = cache_dir() / check / content
     if not os.path.exists(place):  # False also where the cache cannot be looked into
         work()
         with suppress(OSError):
             write_atomically(place, b"")
 
 
-def _cache_dir() -> Path:
+def cache_dir() -> Path:
+    """Return the project's folder in the user's cache; whatever is in it may be removed."""
     return platformdirs.user_cache_path("vit-peft-bench")
 
 
@@ -193,7 +194,7 @@ def _wait_for_clock_tick(stamps: Iterable[FileStamp]) -> None:
 def _hash_cache_file(folder: Path) -> Path:
     """Return the file that caches the hashes of a folder's files."""
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
-    return _cache_dir() / f"sha256-{HASH_CACHE_FORMAT}" / f"{name}.json"
+    return cache_dir() / f"sha256-{HASH_CACHE_FORMAT}" / f"{name}.json"
 
 
 def _read_hash_cache(folder: Path) -> dict[str, tuple[FileStamp, str]]:

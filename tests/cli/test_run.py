@@ -67,6 +67,22 @@ def test_a_run_with_nothing_to_do_says_so_in_one_line(run, tmp_path, monkeypatch
     assert err == f"nothing to run: 2 of 2 cells have a result in {tmp_path / 'results'}\n"
 
 
+def test_a_run_on_built_in_data_is_known_to_be_complete_without_planning_it(
+    tmp_path, monkeypatch, capsys
+):
+    results = tmp_path / "results"
+    words = ["run", "--methods", "linear", "--tasks", "digits", "--backbones", "vit_micro_sup"]
+    words += ["--seeds", "0", "--set", "epochs=1", "--set", "warmup_epochs=0"]
+    words += ["--results", str(results)]
+    assert main.main(words) == 0
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.execution.session.run", None)
+        assert main.main(words) == 0
+    said = f"nothing to run: 1 of 1 cells have a result in {results}\n"
+    assert capsys.readouterr() == ("", said)
+
+
 @pytest.mark.parametrize("lost", ["leaderboard.md", "index.html"])
 def test_tables_that_are_gone_are_written_though_nothing_is_run(run, tmp_path, lost):
     assert run("linear") == 0
