@@ -1,9 +1,6 @@
-"""The command line: a file per command, with its options, its call and what it prints.
+"""The command line: one file per command, with its options, its `run` and its output.
 
-A command's file has a docstring, whose first line is the command's help, `add_options(parser)`, and
-`run(args)`, which returns the exit status. It imports at its top what it needs. So that `--help`
-takes no time, `bench.cli.main` imports it within `lazy_imports`: it is given stand-ins, each of
-which imports its module when something of it is first used. The file therefore names modules
-(``from bench.records import store``), not what is in them; excepted are the standard library,
-`bench.cli` and `bench.utils.errors`, which `bench.cli.main` has imported before.
+The first line of a command file's docstring is the command's help. The file defines
+`add_options(parser)`, and `run(args)`, which returns the exit status. It imports what it needs at
+the top; `bench.cli.main` makes these imports lazy, so that `--help` is fast.
 """

@@ -25,7 +25,7 @@ def print_error(sentence: str, status: int) -> int:
 
 
 def print_note(sentence: str) -> int:
-    """Print on standard error what is no error, on one line; return the status of success."""
+    """Print a message that is not an error on standard error; return the status of success."""
     with suppress(OSError, ValueError):  # nobody reads it
         print(escaping.for_terminal(sentence), file=sys.stderr, flush=True)
     return 0

@@ -91,7 +91,7 @@ def _export_cell(args: argparse.Namespace, device: str) -> Iterator[str]:
 def _require_writable(merged: Path | None, adapter: Path | None) -> None:
     """Raise `UserError` for names that timm or PEFT would not take."""
     if merged and merged.suffix != ".safetensors":
-        raise UserError(f"--merged writes a file called ....safetensors; {merged} was given")
+        raise UserError(f"--merged needs a file name that ends in .safetensors; {merged} was given")
     if adapter and adapter.exists() and not adapter.is_dir():
         raise UserError(f"--peft writes a folder; {adapter} is a file")
 

@@ -105,7 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status."""
     words = sys.argv[1:] if argv is None else argv
     if odd := [word for word in words if not _is_text(word)]:
-        return print_error(f"the argument {odd[0]} is not UTF-8: no record can name it", BAD_INPUT)
+        return print_error(
+            f"the argument {odd[0]} is not UTF-8, so no record can store it", BAD_INPUT
+        )
     if not words:
         return print_lines(START.splitlines())
     files = command_files()

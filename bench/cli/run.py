@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
     ended = session.run(request, results, how, reporter)
     if not ended.has_run_finals:
         write_tables(results)
-        return print_error(f"{ended.num_failed_trials} trials failed; no final was run", FAILED)
+        return print_error(
+            f"{ended.num_failed_trials} trials failed; the final runs were not started", FAILED
+        )
     if ended.num_run:
         print_result(pages.lines(ended.cells, common.output_width()))
     if ended.is_complete and ended.rests_on_package_alone:
@@ -100,7 +102,7 @@ def _print_unfinished(state: "session.TuningState", failed: int) -> None:
     if state.num_unfinished:
         why = f"{failed} trials failed" if failed else "not all of their trials were run"
         counts = f"{state.num_unfinished} of {len(state.searches)} searches"
-        print_error(f"{counts} came to no final run: {why}", FAILED)
+        print_error(f"{counts} have no final run: {why}", FAILED)
 
 
 def _print_plan(

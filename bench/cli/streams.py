@@ -1,4 +1,4 @@
-"""Standard output and standard error: what a terminal cannot show, and what becomes of them."""
+"""Standard output and error: text that a terminal cannot show, and readers that have gone."""
 
 import os
 import sys
@@ -33,7 +33,7 @@ def run_program(main: Callable[[], int]) -> int:
 
 
 def silence(stream: TextIO) -> None:
-    """Let a stream write to nothing, so that what it still holds fails no more."""
+    """Redirect a stream to the null device, so that flushing what it still buffers cannot fail."""
     with suppress(OSError, ValueError):
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, stream.fileno())

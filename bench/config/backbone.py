@@ -32,17 +32,19 @@ def current_timm_name(name: str) -> str:
     known = get_deprecated_models()
     plain, dot, tag = name.partition(".")
     if dot and known.get(plain):
-        raise UserError(f"timm calls {plain} {known[plain]} now: name that, and no tag {tag}")
+        raise UserError(
+            f"timm has renamed {plain} to {known[plain]}: use that name, without the tag {tag}"
+        )
     if name not in known:
         return name
     if known[name] is None:
-        raise UserError(f"timm has removed {name}, and names nothing in its place")
+        raise UserError(f"timm has removed {name} without a replacement")
     return str(known[name])
 
 
 def rename_note(old: str, new: str) -> str:
     """Describe a change of a model's name; empty if it has not changed."""
-    return f"timm calls {old} {new} now" if old != new else ""
+    return f"timm has renamed {old} to {new}" if old != new else ""
 
 
 DEPTHS = "depth", "depths", "layers"  # as timm's constructors call the number of blocks

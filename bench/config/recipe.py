@@ -118,7 +118,7 @@ class Recipe:
         for name, values in axes:
             if not values or len(set(map(_hashable, values))) < len(values):
                 given = shorten(values)
-                raise ValueError(f"the grid's {name} needs values, each once; {given} was given")
+                raise ValueError(f"the grid's {name} needs distinct values; {given} was given")
         self._require_rates()
         self._require_small_grid()
         if self.tuning.by_default and not self.grid:
@@ -148,11 +148,15 @@ class Recipe:
         """Raise `ValueError` if the grid has more points than could be listed or recorded."""
         pairs = self.num_rate_pairs()
         if pairs > MAX_RATE_PAIRS:
-            raise ValueError(f"the grid has {pairs:,} pairs of rates; {MAX_RATE_PAIRS:,} may be")
+            raise ValueError(
+                f"the grid has {pairs:,} pairs of rates; at most {MAX_RATE_PAIRS:,} are allowed"
+            )
         for name in self.grid_of:
             count = self._count_points(name)
             if count > MAX_POINTS:
-                raise ValueError(f"the grid of {name} has {count:,} points; {MAX_POINTS:,} may be")
+                raise ValueError(
+                    f"the grid of {name} has {count:,} points; at most {MAX_POINTS:,} are allowed"
+                )
 
     def num_rate_pairs(self) -> int:
         """Return the number of pairs of a learning rate and a weight decay in the grid."""
@@ -167,7 +171,7 @@ class Recipe:
         return prod(map(len, self.grid_for(method).values()))
 
     def grid_for(self, method: str) -> dict[str, Sequence[Any]]:
-        """Return the grid of a method: that of all methods, with axes of its own."""
+        """Return a method's grid: the grid of all methods, with the method's own axes in place."""
         own = self.grid_of.get(longest_prefix(method, self.grid_of), {})
         shared: dict[str, Sequence[Any]] = dict(self.grid.items())
         return {**shared, **own}

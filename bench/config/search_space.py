@@ -152,7 +152,7 @@ def tuned_protocol(recipe: Recipe, suite: str, precision: str) -> dict[str, Any]
 
 
 def trial_protocol(recipe: Recipe, suite: str, precision: str, scored: str) -> dict[str, Any]:
-    """Return the protocol of a trial: what can change its number besides its rates and fields.
+    """Return the protocol of a trial: everything but rates and fields that affects its accuracy.
 
     The number of other trials is left out, so that a search over a larger grid reuses trials.
     """

@@ -21,7 +21,7 @@ def check_shifts(suite: "Suite") -> None:
     """Raise `ValueError` for shifts that no task could be scored on, or that none names."""
     every = [one.name for shift in suite.shift for one in shift.expanded()]
     if twice := repeated([*every, *{task.name for task in suite.task}]):
-        raise ValueError(f"the shift {twice[0]!r} stands twice, or has the name of a task")
+        raise ValueError(f"the shift {twice[0]!r} is listed twice, or has the name of a task")
     known = {shift.name: shift for shift in suite.shift}
     for task in suite.task:
         if twice := repeated(task.shifts):

@@ -52,7 +52,7 @@ def _require_distinct(name: str, numbers: Sequence[int]) -> None:
     repeated = [number for number, times in Counter(numbers).items() if times > 1]
     if repeated or not numbers:
         given = shorten(numbers)
-        raise ValueError(f"{name} needs whole numbers, each once; {given} was given")
+        raise ValueError(f"{name} needs distinct whole numbers; {given} was given")
 
 
 def expand_task(task: "Task", shots: Shots) -> list["Task"]:

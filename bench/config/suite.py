@@ -222,7 +222,7 @@ class Suite:
 
     def __post_init__(self) -> None:
         if twice := repeated(task.name for task in self.task):
-            raise ValueError(f"the task {twice[0]!r} stands twice")
+            raise ValueError(f"the task {twice[0]!r} is listed twice")
         shift_rules.check_shifts(self)
         absent = [split for split in ("trainval", "test") if not self.lists.get(split)]
         if absent and not all(task.embedded or task.source for task in self.task):

@@ -157,7 +157,7 @@ def require_unchanged(folder: Path) -> None:
 
 
 def hash_images(folder: Path, files: Sequence[Path]) -> list[str]:
-    """Return the SHA-256 of each image file; raise `UserError` for what is none."""
+    """Return the SHA-256 of each image file; raise `UserError` for a file that is not an image."""
     return hash_files(folder, files, image_files.MAX_BYTES)
 
 

@@ -42,7 +42,7 @@ class Drawing(NamedTuple):
         return f"{self.split}/{self.number}"
 
     def digest(self) -> str:
-        """Return what stands for the hash of a file: other pixels have another one."""
+        """Return a digest of the drawing parameters, in place of file hashes."""
         return hashlib.sha256(f"{DRAWING} {tuple(self)}".encode()).hexdigest()
 
 

@@ -68,7 +68,7 @@ class CompletedRun:
         return None
 
     def keep(self, sentence: str, watched: Iterable[Path]) -> None:
-        """Keep what is to be said of it, as long as the `watched` files do not change."""
+        """Remember `sentence` for this run, until one of the `watched` files changes."""
         if not self.is_kept:
             return
         with suppress(OSError, metadata.PackageNotFoundError):

@@ -43,7 +43,7 @@ class Scores:
 def require_comparable(records: Sequence[Record]) -> None:
     """Raise `UserError` unless the records are two or more results on the same test images."""
     if len({record.cell for record in records}) < 2:
-        raise UserError("an ensemble needs two cells or more, each once")
+        raise UserError("an ensemble needs at least two distinct cells")
     for record in records:
         if schema.is_trial(record.settings) or record.outcome is None:
             raise UserError(f"cell {record.cell} is no final run with a result")
@@ -62,9 +62,9 @@ def _test_images(s: schema.Settings) -> tuple[str, str, str, int]:
 
 
 def score(record: Record, cell: Cell, device: torch.device) -> Scores:
-    """Train the cell of a record again and score its test images.
+    """Train a record's cell again and score its test images.
 
-    Raises `UserError` where it scores otherwise than its record, up to rounding.
+    Raises `UserError` if the accuracy differs from the record's by more than rounding.
     """
     assert record.outcome is not None
     precision = cell.settings.recipe["precision"]

@@ -1,8 +1,8 @@
-"""Scores of models between a cell's start and its end, which is trained again to have both.
+"""Scores of models interpolated between the start and the end of a cell, which is trained again.
 
-The models that are scored on test are those of the cell: trained on all training images. Those
-scored on validation data, by which alpha is chosen, were trained on the training split alone, as
-for any other choice: the final run has learnt the validation images.
+Test scores come from the cell's own training, on all training images. Validation scores, which
+choose alpha, come from models trained on the training split alone, as for any other choice: the
+final run has seen the validation images.
 """
 
 from collections.abc import Callable, Sequence

@@ -239,8 +239,8 @@ def _infer_classes(path: Path, old: Mapping[str, Any]) -> int:
         few, more = (_count_parameters(settings, classes) for classes in (2, 3))
     except Exception as error:  # a method or a field that is no more, a backbone that is not timm's
         raise UserError(
-            f"{path}: the number of its classes cannot be told, for {settings['method']} cannot be "
-            f"rebuilt: {first_line(error)}"
+            f"{path}: the number of classes cannot be determined, since {settings['method']} "
+            f"cannot be rebuilt: {first_line(error)}"
         ) from None
     classes, rest = divmod(recorded - few, more - few)  # every count grows alike with each class
     if rest or classes + 2 < 1:
@@ -257,7 +257,7 @@ def _classes_of_card(path: Path, old: Mapping[str, Any]) -> int:
         suite = load_suite(old["request"].get("suite") or settings["suite"])
         return suite.find(settings["task"]).classes
     except UserError as error:
-        raise UserError(f"{path}: the number of its classes cannot be told: {error}") from None
+        raise UserError(f"{path}: the number of classes cannot be determined: {error}") from None
 
 
 def _count_parameters(settings: Mapping[str, Any], classes: int) -> int:

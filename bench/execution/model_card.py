@@ -1,4 +1,4 @@
-"""The model card beside an exported file: what it is, how it was trained, and how to load it."""
+"""The model card of an exported file: what the model is, how it was trained, and how to load it."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -67,9 +67,9 @@ def _write(cell: Cell, model: Model, folder: Path) -> None:
 
 
 def load_adapter(cell: Cell, model: Model, folder: Path) -> Model:
-    """Load the adapter in a folder as others do; raises `Unsupported` if `model` scores otherwise.
+    """Load an adapter folder as PEFT does; raises `Unsupported` if its logits differ from `model`.
 
-    `model` is what was exported.
+    `model` is the exported model.
     """
     import peft
 
@@ -79,8 +79,8 @@ def load_adapter(cell: Cell, model: Model, folder: Path) -> Model:
     apart, most = (found - wanted).abs().max(), wanted.abs().max()
     if not apart <= RELATIVE_TOLERANCE * most:
         raise Unsupported(
-            f"loaded by PEFT it scores otherwise, by {apart:.3g} where scores reach {most:.3g}, as "
-            "where timm reads the weight of a layer that PEFT replaces; --merged works there"
+            f"the model that PEFT loads gives other logits, by {apart:.3g} with logits up to "
+            f"{most:.3g}: timm reads the weight of a layer that PEFT replaces; use --merged instead"
         )
     return loaded
 

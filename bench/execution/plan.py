@@ -81,11 +81,12 @@ def pending_measurements(record: Record | None, cell: Cell, store: Store) -> lis
 
 @paused_collector()
 def plan_cells(request: Request) -> list[Cell]:
-    """Build every cell of the request, in a fixed order whatever the order of the names.
+    """Build every cell of the request, in a fixed order that does not depend on the order of names.
 
-    Raises `UserError` for whatever would keep a cell from running: unknown names, absent data,
-    missing weights, a field that a method does not have, or with which it fits none of the
-    backbones. A method that fits some, or none even as registered, is left to its cells to refuse.
+    Raises `UserError` for anything that would keep a cell from running: unknown names, missing data
+    or weights, a field that a method does not have, or a field value with which a method fits none
+    of the backbones. If a method fits only some backbones, or none even with its registered fields,
+    its cells record that it is unsupported.
     """
     at, resolved = request.at, resolve_request(request)
     require_plannable(resolved.num_cells())

@@ -27,7 +27,7 @@ def nothing_to_run(count: int, kind: str, results: Path) -> str:
 
 
 def data_warnings(cells: Iterable[Cell]) -> list[str]:
-    """Say what is odd about the data of cells, each oddity once."""
+    """Return the warnings about the data of cells, without repetitions."""
     said = (
         text
         for cell in cells

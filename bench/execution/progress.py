@@ -91,7 +91,7 @@ class RunProgress:
         self._print(f"{count} {describe_cell(record)}: {describe_outcome(record)}{rest}")
 
     def warn(self, texts: Iterable[str]) -> None:
-        """Print what is odd about the run or its results folder."""
+        """Print a warning about the run or its results folder."""
         for text in texts:
             self._print(f"bench: {text}")
 

@@ -243,9 +243,9 @@ def resolve_request(request: Request) -> ResolvedRequest:
 
 
 def resolve_names(request: Request) -> ResolvedRequest:
-    """Read the cards of a request and check its names; the data may be absent.
+    """Read the cards of a request and check its names, without requiring that the data are present.
 
-    Raises `UserError` as `resolve_request` does otherwise.
+    Raises `UserError` for every other reason for which `resolve_request` does.
     """
     suite, selected, recipe, overrides = selection.load_cards(request)
     selection.require_known_methods(

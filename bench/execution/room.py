@@ -50,5 +50,5 @@ def require_memory(parameters: dict[str, int]) -> None:
         if (need := BYTES_PER_WEIGHT * count) > free:
             raise UserError(
                 f"the weights of {name} take {format_bytes(need)}, and {format_bytes(free)} of "
-                "memory are free: end other programs, or name a smaller backbone"
+                "memory are free: close other programs, or choose a smaller backbone"
             )

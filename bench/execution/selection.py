@@ -304,11 +304,11 @@ def _require_splits(suite: Suite, task: Task, pair: SplitPair, is_prepared: bool
     if task.members and "val" in pair and "val" not in task.members:
         raise UserError(
             f"task {task.name!r} of suite {suite.name!r} has no validation images, which trials "
-            "need: say --no-tune, or name other tasks"
+            "need: use --no-tune, or name other tasks"
         )
     absent = [] if is_prepared else [split for split in pair if not suite.lists.get(split)]
     if absent:
         raise UserError(
             f"suite {suite.name!r} has no list of {absent[0]}, which trials need: add it to "
-            "the lists of its card, or say --no-tune"
+            "the lists of its card, or use --no-tune"
         )

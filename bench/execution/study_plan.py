@@ -110,7 +110,7 @@ def tuning_requests(name: str, is_quick: bool, common: Request) -> list[Request]
 def _load_study(name: str, is_quick: bool, common: Request) -> Study:
     if "tuning.halving" in common.changes:
         raise UserError(
-            f"--halving cannot go with --study: the recipe of {name} says how trials go"
+            f"--halving cannot go with --study: the recipe of {name} says how trials are run"
         )
     for field, option in OPTION_OF_FIELD.items():
         if getattr(common, field) not in UNSET_VALUES:

@@ -201,8 +201,8 @@ def _resolve_input(card: BackboneCard) -> InputSpec:
         raise unknown_name("backbone", card.timm, known, f"{name} has no such tag") from None
     if settings is None and not (card.input_size and card.mean and card.std):
         raise UserError(
-            f"timm does not say what input {card.timm} wants: a card of your own can, by "
-            "input_size, mean and std"
+            f"timm does not state the input of {card.timm}: set input_size, mean and std in a card "
+            "of your own"
         )
     size = card.input_size or settings.input_size[-1]
     mean, std = card.mean or settings.mean, card.std or settings.std
@@ -243,8 +243,8 @@ def _require_family(card: BackboneCard, name: str) -> type[nn.Module]:
     kind = _model_class(name)
     if not belongs_to_family(kind):
         raise UserError(
-            f"{card.name} is a {kind.__name__}, a family of timm whose structure no method here "
-            f"knows; those known are {', '.join(families())}"
+            f"{card.name} is a {kind.__name__}, a timm family that no method supports; supported "
+            f"are {', '.join(families())}"
         )
     return kind
 

@@ -1,9 +1,9 @@
 """Compatibility of methods and backbones: attaching on the meta device, before any compute.
 
-A method that cannot be attached, for whatever reason, is not supported on that backbone: its cells
-are recorded as unsupported, and the others run. A request is refused only for what the user can
-mend: changed fields with which a method supports none of the request's backbones, although it
-supports one of them as registered. No cell of that method could have a result.
+A method that cannot be attached is unsupported on that backbone: its cells are recorded as
+unsupported, and the others run. A request is refused only for what the user can fix: fields with
+which a method supports none of the request's backbones although it supports at least one with its
+registered fields, so that none of its cells could have a result.
 """
 
 from collections.abc import Collection, Iterable

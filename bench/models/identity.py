@@ -15,7 +15,7 @@ def describe_model(backbone: Backbone) -> dict[str, Any]:
 
 
 def key(backbone: Backbone) -> str:
-    """Return a text that only the same backbone has: what is called otherwise may be it."""
+    """Return a text that identifies a backbone: two names with the same text are one backbone."""
     return repr((backbone.card.name, backbone.sha256, backbone.input, describe_model(backbone)))
 
 

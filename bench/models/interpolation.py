@@ -1,8 +1,8 @@
-"""Models between the start of a training and its end: of mixed weights, or of scaled updates.
+"""Models between the start and the end of a training: mixed weights, or scaled updates.
 
-At 0 a path gives the start and at 1 the adapted model; beyond these it extrapolates. The mixture
-is that of Wortsman et al. (2022), https://arxiv.org/abs/2109.01903, from any start: the merged
-weights of the pretrained backbone, its head, and what the method adds before it is trained.
+A path is at the start for 0, at the adapted model for 1, and extrapolates beyond. Mixing follows
+Wortsman et al. (2022), https://arxiv.org/abs/2109.01903, from any start: the merged weights of the
+pretrained backbone, its head, and what the method adds before training.
 """
 
 import copy

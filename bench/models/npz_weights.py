@@ -54,16 +54,16 @@ def _shape(file: IO[bytes], size: int) -> tuple[int, ...]:
     if dtype.kind not in "fiu":
         raise ValueError(f"it holds an array of {dtype}; real numbers were expected")
     if file.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize != size:
-        raise ValueError(f"it holds an array that says that it is {shape}, and is of another size")
+        raise ValueError(f"the header of an array says {shape}, but its data have another size")
     return tuple(shape)
 
 
 def convert(path: Path, arrays: Mapping[str, Tensor], model: Any) -> dict[str, Tensor]:
-    """Return the weights under the names of `model`, as its own `load_pretrained` makes them.
+    """Return the weights under the names of `model`, as its own `load_pretrained` assigns them.
 
-    It fills a model in place, and leaves out what it does not find: so it gets a copy whose values
-    are not numbers, and what is one afterwards has been read. A norm behind the pooling is called
-    ``norm``, as in the file.
+    timm's loader fills a model in place and skips what it does not find. It therefore gets a copy
+    filled with NaN: whatever is a number afterwards was read from the file. A norm after pooling is
+    called ``norm``, as in the file.
     """
     _require_same_depth(path, arrays, model)
     twin = copy.deepcopy(model).to_empty(device="cpu")

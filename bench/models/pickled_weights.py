@@ -1,8 +1,8 @@
-"""Pickled checkpoints, read without running any code of theirs: tensors and plain values alone.
+"""Pickled checkpoints, read without running their code: only tensors and plain values.
 
-Checkpoints hold more than weights: the options of their training, numbers of NumPy's, paths. Of the
-classes listed here, which carry values and no weights, a stand-in is read that keeps nothing; the
-classes themselves are never imported. Any other class is refused by its name.
+Checkpoints contain more than weights: training options, NumPy scalars, paths. The classes listed
+here carry values and no weights; each is replaced by a stand-in that keeps nothing, and the class
+itself is never imported. Any other class is refused by name.
 """
 
 import re

@@ -1,7 +1,7 @@
-"""A warning of methods that find next to nothing to train in a backbone.
+"""A warning for methods that find almost nothing to train in a backbone.
 
-Some methods train what they find, such as biases or norms. Where a plain ViT has them in every
-block, and this backbone in none, the result is hardly that of the method.
+Some methods train existing parameters, such as biases or norms. Where a plain ViT has them in every
+block and this backbone has none, the result says little about the method.
 """
 
 from functools import cache

@@ -134,5 +134,5 @@ def _set_empty_buffer(model: Model, name: str, value: Tensor) -> None:
     parent, _, leaf = name.rpartition(".")
     modules = dict(model.named_modules())
     if parent not in modules or modules[parent]._buffers.get(leaf, value) is not None:
-        raise DoesNotFit(f"{name} has no place in this model")
+        raise DoesNotFit(f"{name} does not exist in this model")
     setattr(modules[parent], leaf, value.to(next(model.parameters()).device))

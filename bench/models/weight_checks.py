@@ -48,7 +48,7 @@ def require_weights_file(path: Path) -> None:
         raise UserError(f"{path} is not a regular file, so it holds no weights")
     size = path.stat().st_size
     if size > MAX_BYTES:
-        raise UserError(f"{path} has {size:,} bytes: more than {MAX_BYTES:,} are no weights here")
+        raise UserError(f"{path} has {size:,} bytes; at most {MAX_BYTES:,} are read as weights")
     if problem := _explain_start(_read_start(path)):
         raise UserError(f"{path} is {problem}")
 
@@ -101,14 +101,14 @@ def kind_of(path: Path) -> str:
 
 def _require_packed(unpacked: int, path: Path) -> None:
     if unpacked > MAX_GROWTH * path.stat().st_size + SLACK:
-        raise UserError(f"{path} would unpack to {unpacked:,} bytes: that is no file of weights")
+        raise UserError(f"{path} would unpack to {unpacked:,} bytes, which is not a weights file")
 
 
 def _kind_of_zip(names: Collection[str], path: Path) -> str:
     if any(name.endswith("/constants.pkl") for name in names):
         raise UserError(
-            f"{path} is a program of TorchScript with its weights, not weights by name: "
-            "torch.jit.load(FILE).state_dict() has those, to be saved in a file of their own"
+            f"{path} is a TorchScript program, not a state dict: "
+            "save torch.jit.load(FILE).state_dict() to a file of its own"
         )
     if names and all(name.endswith(".npy") for name in names):
         return "npz"
@@ -143,7 +143,7 @@ def tensors_of(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
     """
     found = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     if len(found) > MAX_TENSORS:
-        raise UserError(f"{path} has {len(found):,} tensors; {MAX_TENSORS:,} may be")
+        raise UserError(f"{path} has {len(found):,} tensors; at most {MAX_TENSORS:,} are allowed")
     for name, value in found.items():
         if not isinstance(name, str):
             raise UserError(f"{path} calls a tensor {shorten(name)}; names were expected")

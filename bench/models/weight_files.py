@@ -45,7 +45,7 @@ def read(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is an .npz: weights of a method were expected in safetensors")
     content = _load_safetensors(path) if kind == "safetensors" else pickled_weights.read(path)
     if not isinstance(content, Mapping):
-        raise UserError(f"{path} holds a {type(content).__name__}, not weights by name")
+        raise UserError(f"{path} contains a {type(content).__name__}, not a state dict")
     return weight_checks.tensors_of(state_dicts.flatten(content), path)
 
 
@@ -120,8 +120,10 @@ def load_adapter_state(model: Model, tensors: dict[str, Tensor]) -> None:
     state = model.state_dict()
     for name, tensor in tensors.items():
         if name not in state or state[name].shape != tensor.shape:
-            raise UserError(f"{name}, {tuple(tensor.shape)}, has no place in this method's model")
+            raise UserError(f"{name}, {tuple(tensor.shape)}, does not exist in this method's model")
     missing = [n for n, p in model.named_parameters() if p.requires_grad and n not in tensors]
     if missing:
-        raise UserError(f"{missing[0]} learns in this method's model, and is not in the file")
+        raise UserError(
+            f"{missing[0]} is trainable in this method's model and missing from the file"
+        )
     model.load_state_dict(tensors, strict=False)

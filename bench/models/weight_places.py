@@ -60,7 +60,7 @@ def find_here(card: BackboneCard) -> Path | None:
 
 
 def candidates(card: BackboneCard) -> list[Path]:
-    """List where a card's weights may be: in its own places, then where they are fetched to."""
+    """List the files that may hold a card's weights: its own places, then the download folder."""
     own = [Path(card.weights), WEIGHTS_DIR / card.weights] if card.weights else []
     fetched = [] if card.weights else [FETCHED_DIR / hub_name(card)]
     return [*own, *fetched, *(FETCHED_DIR / fetched_name(card, url) for url in card.urls)]

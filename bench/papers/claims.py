@@ -111,7 +111,7 @@ def read_claims(paper: str, path: Path) -> list[Claim]:
 def read_table(
     path: Path, columns: Sequence[str], subject: str
 ) -> Iterator[tuple[dict[str, str], str]]:
-    """Yield each line of a file of printed numbers, and where it stands.
+    """Yield each line of a file of printed numbers, with its location.
 
     Raises `UserError` for a file that cannot be read or has other columns.
     """

@@ -1,7 +1,7 @@
 """Published results on VTAB-1k and FGVC, read from ``bench/papers/known_results.csv``.
 
-Unlike a claim, which the project sets out to verify, a row here is read for its neighbours: each
-says how it was read, and what its paper did that others did not. What is not known is empty.
+Unlike claims, which the project sets out to verify, these rows are for comparison. Each row states
+how it was read and how its protocol differs from others. Unknown entries are empty.
 """
 
 import re

@@ -133,7 +133,7 @@ def load_layouts(paper: str) -> Layouts:
 
 
 def load_stand_ins(suite: str) -> StandIns:
-    """Return the stand-ins that a suite offers; raises `UserError` where it offers none."""
+    """Return the stand-ins that a suite offers; raises `UserError` if it offers none."""
     path = PAPERS_FOLDER / "stand_ins.toml"
     known = read_toml(path, "stand-ins")
     if suite not in known:

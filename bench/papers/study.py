@@ -55,7 +55,7 @@ class Grid:
         if prod(map(len, self.vary.values())) > MAX_VARIANTS:
             raise ValueError(f"vary has more than {MAX_VARIANTS:,} combinations of values")
         if len(set(self.shares)) < len(self.shares):
-            raise ValueError(f"shares needs each once; {shorten(self.shares)} was given")
+            raise ValueError(f"shares must be distinct; {shorten(self.shares)} was given")
         if self.shares and AXIS in self.vary.keys() | self.tasks_as.keys():
             raise ValueError(f"shares is the axis {AXIS}: leave it out of vary and tasks_as")
         for name in self.quick:
@@ -152,7 +152,7 @@ class Study:
             raise ValueError("search says what trials search, and without tune there are none")
         for rate, values in self.search.items():
             if not values or len(set(values)) < len(values):
-                raise ValueError(f"search.{rate} needs values, each once; {shorten(values)} given")
+                raise ValueError(f"search.{rate} needs distinct values; {shorten(values)} given")
         try:
             for name in self.measure:
                 measurements.find_measurement(name)
@@ -256,9 +256,9 @@ STAND_IN_SUITE = "mini"
 
 
 def with_stand_ins(name: str, study: Study) -> tuple[Study, list[str]]:
-    """Return the study over stand-ins, and the backbones and tasks left out for want of one.
+    """Return the study over stand-ins, and the backbones and tasks that have none.
 
-    Raises `UserError` where nothing is left.
+    Raises `UserError` if nothing remains.
     """
     instead = layouts.load_stand_ins(STAND_IN_SUITE)
     grids, gone = [], list[str]()

@@ -1,1 +1,1 @@
-"""Benchmarks of what methods cost and of what is meant to be fast, measured in pairs."""
+"""Benchmarks: the cost of methods, and the speed of the parts that should be fast."""

@@ -1,4 +1,4 @@
-"""A model with a method, its optimiser and one batch of noise: what a step of it costs."""
+"""A model with a method, its optimiser and one batch of noise, to measure a training step."""
 
 import copy
 from collections.abc import Callable, Sequence

@@ -27,7 +27,7 @@ PACKAGES = ("timm", "peft")  # whose versions may change an answer
 
 @dataclass(frozen=True)
 class Example:
-    """A model that stands for its family, and what makes it small."""
+    """A model that represents its family, and the arguments that make it small."""
 
     timm: str
     options: Mapping[str, Any] = field(default_factory=lambda: {"depth": 2})

@@ -130,7 +130,7 @@ def require_max_size(path: Path, name: str, size: int, compressed: int) -> None:
     """Raise `UserError` for a member that is too large to be read into memory."""
     if size > MAX_MEMBER_BYTES or size > MAX_COMPRESSION * max(compressed, 1024):
         raise UserError(
-            f"{path}: its member {name} would swell from {compressed:,} to {size:,} bytes; "
+            f"{path}: its member {name} would expand from {compressed:,} to {size:,} bytes; "
             f"at most {MAX_MEMBER_BYTES:,} are read"
         )
 
@@ -158,7 +158,7 @@ def archive_errors(path: Path) -> Iterator[None]:
     except ARCHIVE_EXCEPTIONS as error:
         if isinstance(error, OSError) and error.strerror:
             raise UserError(f"{path} cannot be read: {error.strerror}") from None
-        raise UserError(f"{path} is broken or cut short: {first_line(error)}") from None
+        raise UserError(f"{path} is corrupt or truncated: {first_line(error)}") from None
 
 
 @contextmanager

@@ -280,7 +280,7 @@ def _detect_variant(copy: TaskCopy, claimed: str | None) -> str:
     )
     if claimed == prepared.LOSSLESS and inferred != claimed:
         raise UserError(
-            f"E-VARIANT {copy.task.name}: the images of {copy.where} were compressed anew as JPEG, "
+            f"E-VARIANT {copy.task.name}: the images of {copy.where} were recompressed as JPEG, "
             f"so they are not {claimed}: leave --variant out"
         )
     return claimed or inferred

@@ -293,8 +293,8 @@ def _listed_twice_problems(task: Task, rows: SplitImages) -> Iterator[str]:
         if again:
             more = f", as do {len(again) - 1:,} more" if again[1:] else ""
             yield (
-                f"E-TWICE {task.name}/{split}: {again[0].origin}: {again[0].key} stands twice in "
-                f"the {split} list{more}"
+                f"E-TWICE {task.name}/{split}: {again[0].origin}: {again[0].key} is listed twice "
+                f"in the {split} list{more}"
             )
 
 

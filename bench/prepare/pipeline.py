@@ -148,7 +148,9 @@ def _require_single(copies: Sequence[TaskCopy]) -> TaskCopy:
     """Return the only copy of a task; raise `UserError` if there are several."""
     if copies[1:]:
         name, where = copies[0].task.name, " and ".join(copy.where for copy in copies)
-        raise UserError(f"{name} is there {len(copies)} times, and may differ: {where}; leave one")
+        raise UserError(
+            f"{name} exists {len(copies)} times, perhaps with differences: {where}; keep one"
+        )
     return copies[0]
 
 

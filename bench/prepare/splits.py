@@ -110,7 +110,9 @@ def _record_classes(task: Task, entries: Sequence[SourceRecord]) -> ClassByKey:
     numbers = classes_of(task.label, entries)
     classes = {(e.split, e.key): number for e, number in zip(entries, numbers, strict=True)}
     if len(classes) < len(entries):
-        raise UserError(f"E-SELECTION {task.name}: {len(entries) - len(classes)} keys stand twice")
+        raise UserError(
+            f"E-SELECTION {task.name}: {len(entries) - len(classes)} keys are listed twice"
+        )
     return classes
 
 
@@ -164,10 +166,12 @@ def _select_from_lists(
         selected[split] = list(dict.fromkeys(found)) if task.draw else found
         for name, (_, raw, origin) in zip(found, entries, strict=True):
             if ids.setdefault(raw, classes[name]) != classes[name]:
-                raise UserError(f"E-LABEL {origin}: class {raw} there is several of the source's")
+                raise UserError(
+                    f"E-LABEL {origin}: class {raw} maps to several classes of the source"
+                )
     if len(set(ids.values())) != len(ids):
         raise UserError(
-            f"E-LABEL {task.name}: several class ids of its lists are one of the source"
+            f"E-LABEL {task.name}: several class ids of its lists map to one class of the source"
         )
     return selected
 

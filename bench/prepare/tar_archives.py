@@ -73,7 +73,7 @@ class TarStream:
         self.last_read = self._file.read(size)
         self._position += len(self.last_read)
         if self._limit is not None and self._position > self._limit:
-            raise tarfile.ReadError(f"it would swell to more than {self._limit:,} bytes")
+            raise tarfile.ReadError(f"it would expand to more than {self._limit:,} bytes")
         return self.last_read
 
     def seekable(self) -> bool:

@@ -32,7 +32,7 @@ class Download:
     name: str  # of the file
 
     def file(self, headers: Mapping[str, str]) -> SourceFile:
-        """Describe the file by what its server says of it: the hub says its SHA-256, too."""
+        """Describe a file by the server's response, which on the hub includes its SHA-256."""
         known = {name.lower(): value for name, value in headers.items()}
         size = known.get("x-linked-size", "")  # other lengths may be those of a redirection
         etag = known.get("x-linked-etag", "").strip('"')
@@ -103,7 +103,7 @@ def fetch(names: Sequence[str], accepted: Collection[str], progress: ByteProgres
 def _require_downloadable(card: BackboneCard, accepted: Collection[str]) -> None:
     if not _downloads(card):
         raise UserError(
-            f"no server is known that has the weights of {card.name}: get them by hand, and name "
+            f"no known server has the weights of {card.name}: get them by hand, and name "
             f"them as --backbones {card.name}@FILE"
         )
     if card.licence and card.licence not in (*FREE, *accepted):

@@ -59,7 +59,9 @@ def require_plain_key(key: RecordKey) -> None:
     """Raise `UserError` for a key that no line of a list can hold."""
     name = "/".join(key)
     if NOT_IN_A_LINE.search(name):
-        raise UserError(f"E-PATH {name!a}: no list can hold its tab, line end or half character")
+        raise UserError(
+            f"E-PATH {name!a}: a list cannot contain a tab, a line break or a lone surrogate"
+        )
 
 
 def encode_image(key: RecordKey, image: ImageData) -> EncodedImage:

@@ -81,7 +81,7 @@ def read_interpolation(results: Path, place: Path) -> Interpolation:
     folders.require_inside(results, place)
     found = parsing.read_json(place, _adapter, MAX_FILE_BYTES, "a file of interpolated scores")
     if place != results / f"{found.stem}.json":
-        raise UserError(f"{place} has the scores whose place is {found.stem}.json")
+        raise UserError(f"{place} has scores that belong in {found.stem}.json")
     if problem := _oddity(found):
         raise UserError(f"{place} {problem}")
     return found

@@ -1,7 +1,7 @@
-"""Markers in `Annotated` that hold what is read from JSON to bounds: numbers, texts, tables, lists.
+"""Markers in `Annotated` that bound values read from JSON: numbers, texts, tables and lists.
 
-They hold where JSON is read alone. A record that is made here is of the planner's and the runner's
-making, who refuse bad input before any compute.
+They apply only to JSON. For records made by this process, the planner and the runner refuse bad
+input before any compute.
 """
 
 from collections.abc import Callable, Mapping

@@ -64,7 +64,8 @@ class Store:
     def find(self, settings: Settings) -> Record | None:
         """Return the cell's record, or None if there is no valid one.
 
-        What others stated of a cell is none: the cell is run here as if nobody had.
+        Records merged with `--accept-stated` do not count: the cell is run as if they did not
+        exist.
         """
         record = self.find_any(settings)
         return None if record and record.evidence == STATED else record
@@ -202,7 +203,7 @@ def read_record(path: Path) -> Record:
 
 
 def parse_record(content: bytes) -> Record:
-    """Parse a record; raises `ValueError` for what is none, `UserError` for one that is no good."""
+    """Parse a record; raises `ValueError` if it is not one, `UserError` if it is not valid."""
     found = strict_json.parse(content)
     _require_schema(found.get("schema", SCHEMA_VERSION) if isinstance(found, dict) else None)
     record = parsing.validate_json(serialising.record_adapter, content)

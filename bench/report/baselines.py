@@ -21,7 +21,7 @@ def baseline_warnings(rows: Sequence[MethodRow]) -> Iterator[str]:
             yield f"Weak baseline: {row.label} had {trials} trials, a row above it {most}."
         if edge:
             yield (
-                f"Weak baseline: the learning rate of {row.label} is the least or the greatest "
+                f"Weak baseline: the learning rate of {row.label} is the smallest or the largest "
                 f"that was tried on {len(edge)} of {len(row.cells)} tasks."
             )
 
@@ -39,7 +39,7 @@ def edge_warnings(rows: Sequence[MethodRow]) -> Iterator[str]:
     ]
     if named:
         yield (
-            "Learning rates at the edge of the grid on more tasks than chance would have it: "
+            "Learning rates at the edge of the grid on more tasks than expected by chance: "
             f"{', '.join(named)}."
         )
 

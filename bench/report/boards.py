@@ -88,9 +88,9 @@ class Comparison:
         if len(self.rows) < 2:
             return ""
         found, least, units = self.num_significant(), self.smallest_p(), self.units
-        cannot = f"; over {len(self.table)} {units} the smallest that could be is {least:.2g}"
+        cannot = f"; with {len(self.table)} {units} the smallest possible one is {least:.2g}"
         return (
-            "Ranks are shared where a difference is not significant "
+            "Methods share ranks where their difference is not significant "
             f"(Wilcoxon over {units}, Holm): "
             f"{found} of {self.num_pairs} pairs have a corrected p below {SIGNIFICANCE_LEVEL}"
             f"{cannot if least >= SIGNIFICANCE_LEVEL else ''}.{self._power()}"
@@ -101,8 +101,8 @@ class Comparison:
         if power is None:
             return ""
         return (
-            f" A true difference of {power:.2f} points would have shown in four of five such "
-            "comparisons of two methods (paired t, uncorrected)."
+            " One comparison of two methods has 80 % power to detect a true difference of "
+            f"{power:.2f} points (paired t, uncorrected)."
         )
 
 

@@ -8,8 +8,9 @@ from bench.report.markdown import describe_machine, format_number
 
 NOTE = (
     "Measured by `python -m bench cost`: medians over rounds in which the methods take turns, on "
-    "one batch of noise; memory in a process of its own, beyond what it held before; stored: what "
-    "`export` writes for a head of 10 classes. Times are to be compared within a machine alone."
+    "one batch of noise. Memory is measured in a separate process, beyond what that process held "
+    "before. Stored: the size of an `export` with a head of 10 classes. Compare times only within "
+    "one machine."
 )
 
 

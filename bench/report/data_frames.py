@@ -135,10 +135,10 @@ def _board_row(board: Board, row: MethodRow, ranks: Sequence[float]) -> dict[str
 
 
 def claims(results: Path | str, papers: Sequence[str] = ()) -> "pd.DataFrame":
-    """Return the claims of the papers, or of all papers, beside what the records give.
+    """Return the claims of one or more papers, or of all, next to this project's numbers.
 
     Columns: `paper`, `table`, `dataset`, `model`, `metric`, `claimed`, `measured`, `difference`
-    (measured less claimed), `margin`, and `status`: verified, above, below, incomplete or not run.
+    (measured minus claimed), `margin`, and `status`: verified, above, below, incomplete or not run.
     Raises `UserError` for an unknown paper.
     """
     import pandas as pd  # slow to import

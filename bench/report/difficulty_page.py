@@ -11,9 +11,9 @@ from bench.utils.escaping import for_markdown
 
 NOTICE = "<!-- made by `python -m bench difficulty`; do not edit -->"
 EXPLANATION = (
-    "Accuracy on test in percent. Chance: the commonest class of test for every image. 1-NN: the "
-    "nearest neighbour on pixels among train and val. The others: means over the seeds of our "
-    "records, of the recipe below."
+    "Test accuracy in percent. Chance: the most frequent test class for every image. 1-NN: the "
+    "nearest neighbour in pixel space among the images of train and val. The other columns are "
+    "means over the seeds of our records under the recipe below."
 )
 
 

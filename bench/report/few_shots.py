@@ -26,12 +26,12 @@ PAGE, TABLE = "few_shots.md", "few_shots.csv"
 PICTURES = {"svg": "few_shots.svg", "png": "few_shots.png"}
 MEAN = "mean"  # over the data sets, in the place of one
 EXPLANATION = (
-    "Accuracy on test in percent, the mean over lists; a list counts by its mean over training "
-    "seeds. In brackets the two spreads: the sample sd over the lists, and the sd over the "
-    "training seeds within a list (pooled over lists). A spread needs two lists, or two seeds. A "
-    "value stands where a method has a result for every list of the data set that the board has; "
-    "the mean, where it has one for every data set, and its spread over lists is that of the "
-    "lists' means."
+    "Test accuracy in percent, averaged over lists; each list counts with its mean over training "
+    "seeds. In brackets are the two spreads: the sample sd over lists, and the sd over training "
+    "seeds within a list (pooled over lists). The first needs two lists, the second two seeds. A "
+    "method has a value for a data set if it has a result for every list of that data set on the "
+    "board, and a mean if it has a value for every data set; the spread of the mean over lists is "
+    "that of the lists' means."
 )
 CSV_COLUMNS = (
     *("suite", "suite_version", "backbone", "recipe", "method", "dataset", "shots", "accuracy"),

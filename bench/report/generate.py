@@ -142,10 +142,10 @@ def refresh_page(results: Path) -> None:
 
 
 def stale_files(results: Path) -> list[Path]:
-    """Return the files that are not what `regenerate` would leave, missing ones among them.
+    """Return the files that differ from what `regenerate` would write, including missing ones.
 
-    Pictures and the page are the same bytes only from the same versions of their libraries; the
-    page, which is large, may be missing.
+    Pictures and the page are reproducible only with the same library versions. The page, which is
+    large, may be missing.
     """
     found = read_folder(Store(results))
     files = _render_all(found, results, *_boards_and_frame(found.records, results))

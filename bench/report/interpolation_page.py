@@ -18,14 +18,14 @@ MEANING = {
     "the head, is mixed as (1 - α) and α",
 }
 EXPLANATION = (
-    "{}. The start, α = 0, is the pretrained backbone with a linear probe as its head, and with "
-    "what the method adds before training; α = 1 is the cell's own model. α is chosen on "
-    "validation images, which models of the same recipe are scored on that were trained without "
-    "them; of equally good ones it is the smallest. Top-1 percent."
+    "{}. The start, α = 0, is the pretrained backbone with a linear probe as its head, plus what "
+    "the method adds before training; α = 1 is the trained model of the cell. α is chosen on "
+    "validation images, with models of the same recipe that were trained without those images; "
+    "among equally good values the smallest is taken. Top-1 accuracy in percent."
 )
 ORACLE_NOTE = (
-    "An oracle has its α chosen on the very images it is scored on, which a user does not have: "
-    "it bounds what a choice could gain, and is no result."
+    "The oracle chooses α on the same images it is scored on, which is not possible in practice: "
+    "it bounds what any choice of α could gain, and is not a result."
 )
 WORDS = frozenset({"set"})
 

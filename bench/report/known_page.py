@@ -24,12 +24,12 @@ NOTICE = (
 )
 HEADING = "Known results"
 EXPLANATION = (
-    "Printed in papers, read for comparison and not verified here: rows of one table here differ "
-    "in weights, protocol and effort as their marks say, and a cell that is not known is a dash. "
-    "Within a table the best mean over groups comes first. Both means are top-1 percent: over the "
-    "three groups of VTAB-1k, and over all tasks; they differ by points, so never compare one kind "
-    "with the other. Here: complete rows of the project's own records of the same method, suite "
-    "and weights, mean over groups / over tasks, with the recipe."
+    "Numbers as printed in papers, for comparison; they are not verified here. Rows of one table "
+    "differ in weights, protocol and tuning effort, as their marks show. A dash means unknown. "
+    "Each table is sorted by the mean over groups. Both means are top-1 accuracies in percent: "
+    "one over the three groups of VTAB-1k, one over all tasks. They differ by several points, so "
+    "do not compare one kind with the other. Here: complete rows of the project's own records "
+    "with the same method, suite and weights, as mean over groups / over tasks, with the recipe."
 )
 SUITE_TITLES = {"vtab1k": "VTAB-1k", "fgvc": "FGVC"}
 AUGREG, EITHER_IN21K = "augreg_in21k", "in21k"

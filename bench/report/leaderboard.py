@@ -26,18 +26,19 @@ from bench.utils.escaping import for_markdown
 from bench.utils.tables import csv_from_dicts
 
 SYNTHETIC_NOTE = (
-    "Synthetic images, drawn to rehearse a job: the accuracies say nothing about a method, and are "
-    "compared with no published number."
+    "Synthetic images, drawn to rehearse a job: these accuracies say nothing about a method and "
+    "are not compared with published numbers."
 )
 LEADERBOARD_NOTICE = "<!-- made by `python -m bench report` from results/records; do not edit -->"
 MOST_TASK_COLUMNS = 5  # beside the means in one table
 NO_RECORDS = "There is no record yet; `python -m bench run` makes some."
 FEW_SHOTS = "By data set, shots and list: [few shots](few_shots.md)."
 EXPLANATION = (
-    "Accuracy: top-1 percent on test after the last epoch, mean ± sample sd over seeds; "
-    "params include the head; stored: an export of all that was trained, mean over tasks; "
-    "trials: of each task, before its final runs; init: wall-clock of the method's prepare, mean "
-    "over tasks and seeds."
+    "Accuracy: top-1 on test after the last epoch, in percent, mean ± sample sd over seeds. "
+    "Params: trainable parameters, including the head. Stored: the size of an export of "
+    "everything that was trained, mean over tasks. Trials: tuning trials for each task before the "
+    "final runs. Init: wall-clock time of the method's initialisation (`prepare`), mean over "
+    "tasks and seeds."
 )
 CSV_COLUMNS = (
     *("suite", "suite_version", "task", "group", "classes", "backbone", "weights", "method"),
@@ -46,13 +47,14 @@ CSV_COLUMNS = (
     *("peak_memory_mb", "stored_bytes", "code", "cell"),
 )
 STATISTICS_EXPLANATION = (
-    "Of complete rows, each task counting by its mean over seeds. Intervals: 95 %, bootstrap over "
-    "tasks and, within each, over seeds; that of the difference to the first row is over the same "
-    "tasks for both, each with its mean over seeds. Average rank: over tasks, best is 1. Better "
-    "and worse: how many methods differ significantly by Wilcoxon's signed-rank test over tasks, "
-    f"Holm-corrected over all pairs of the board, at {SIGNIFICANCE_LEVEL}. Means over the same "
-    "tasks say nothing of other tasks: the intervals and tests do, as far as these tasks stand for "
-    "them."
+    "These statistics cover complete rows; each task counts with its mean over seeds. Intervals: "
+    "95 %, bootstrap over tasks and, within each task, over seeds. The interval of the difference "
+    "to the first row resamples the same tasks for both rows, each with its mean over seeds. "
+    "Average rank: mean over tasks; the best rank is 1. Better and worse: the number of methods "
+    "that differ significantly by Wilcoxon's signed-rank test over tasks, Holm-corrected over all "
+    f"pairs of the board, at {SIGNIFICANCE_LEVEL}. A mean over these tasks does not by itself "
+    "generalise to other tasks; the intervals and tests do, to the extent that these tasks "
+    "represent them."
 )
 
 

@@ -28,29 +28,30 @@ if TYPE_CHECKING:
 TEXT_COLUMNS = frozenset({"suite", "backbone", "recipe", "method", "machine", "task"})
 STRATEGY = ("suite", "backbone", "task", "method", "prompts", "machine")
 SELECTION_NOTE = (
-    "What picking the best epoch on test would add to each method's accuracy, in points, over all "
-    "cells of its row: the mean, and the most. It is why a number of a paper whose code picks so "
-    "is not a number of the last epoch. Of a run that scores test at few epochs this is a lower "
-    "bound."
+    "How much accuracy would rise, in points, if the best epoch on test were reported instead of "
+    "the last: mean and maximum over all cells of a row. This is why numbers of papers whose code "
+    "reports the best epoch cannot be compared with last-epoch numbers. For runs that are scored "
+    "on test at only a few epochs, it is a lower bound."
 )
 TUNING_NOTE = (
-    "What was spent on validation data before the final runs: every method has as many trials. "
-    "Seconds are those of whole cells, the mean of a task's search; val is the accuracy there of "
-    "what was chosen, mean over tasks. Trials without an outcome diverged, or cannot be."
+    "What was spent on validation data before the final runs; every method has the same number of "
+    "trials. Seconds: the total time of the trials of one task, mean over tasks. Val: the "
+    "validation accuracy of the chosen point, mean over tasks. Trials without an outcome "
+    "diverged, or could not be run."
 )
 REGRET_NOTE = (
-    "Test accuracy of the rates that validation picks, against the best of the grid on test, in "
-    "points. It needs final runs at every rate of the grid (`run --set lr=...`) beside the trials; "
-    "tasks where one is missing do not count."
+    "Test accuracy at the rates chosen on validation data, compared with the best of the grid on "
+    "test, in points. It needs final runs at every rate of the grid (`run --set lr=...`) in "
+    "addition to the trials; tasks without all of them do not count."
 )
 INIT_NOTE = (
-    "Seconds of `prepare` by the share of the training images that it looks at, as in Table 1 of "
-    "SPT; mean over seeds and cells, of one machine each."
+    "Seconds of `prepare` by the share of the training images that it reads, as in Table 1 of "
+    "SPT; mean over seeds and cells, on one machine per row."
 )
 STORAGE_NOTE = (
-    "What a file of a trained model holds beside the backbone (`export`), head included, mean over "
-    "tasks: less than four bytes a trainable parameter where weights are packed, more where there "
-    "are indices. Records from before it was measured show a dash."
+    "The size of an `export` of a trained model, without the backbone and including the head, "
+    "mean over tasks: less than four bytes per trainable parameter where weights are packed, more "
+    "where indices are stored. A dash marks records from before this was measured."
 )
 
 TableLines = list[dict[str, str]]

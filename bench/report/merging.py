@@ -45,7 +45,7 @@ class _Merging:
     transaction: Transaction
 
     def take(self, found: JudgedRecord) -> list[str]:
-        """Stage what the store lacks of a record; return lines on what was done with it."""
+        """Stage the files of a record that the store does not have; return lines that report it."""
         record, path = found.record, found.verdict.path
         assert record is not None, f"{path} was accepted unread"
         mark, mine = found.verdict.stated, self.store.find_any(record.settings)

@@ -35,14 +35,15 @@ ACCURACY_NOTES = {
 FOLDER, COMPARISON_SUFFIX = "papers", "_against"  # below the results; behind a table's name
 COMPARISON_COLUMNS = ("claimed", "verified", "difference", "margin", "status", "ran by")
 STAND_IN_TABLE_NOTICE = (
-    "**Filled from the suite `{}`, which stands in for the paper's data and backbones: these "
-    "numbers say nothing about the paper's.**"
+    "**Filled from the suite `{}` in place of the paper's data and backbones: these numbers say "
+    "nothing about the paper's.**"
 )
 MARGIN_NOTE = (
-    "Verified: the difference lies within the margin, the 95 % half-width for the mean of the "
-    "paper's runs and of ours from the spread of our seeds (Student's t) and the printed digit; of "
-    "one seed, from the number of test images alone. Parameters agree within 0.01 of the printed "
-    "unit. A row that the paper took from another is compared under that other's recipe and column."
+    "Verified: the difference lies within the margin, which combines the 95 % half-width for the "
+    "mean of the paper's runs and ours (Student's t, from the spread of our seeds) with the "
+    "rounding of the printed number; with one seed, it comes from the number of test images "
+    "alone. Parameters agree if they differ by at most 0.01 of the printed unit. A row that the "
+    "paper copied from another paper is compared under that paper's recipe and column."
 )
 SUMMARY_COLUMNS = ("dataset", "model", "metric", "claimed", "verified", "status")
 DETAIL_COLUMNS = ("table", *SUMMARY_COLUMNS, "difference", "margin", "ran by")

@@ -19,9 +19,9 @@ class FoundFile(NamedTuple):
 
 
 def find_record_files(paths: Iterable[Path]) -> Iterator[FoundFile]:
-    """Yield every file that should be a record, each once, in a fixed order.
+    """Yield every record file, without repetitions, in a fixed order.
 
-    Of a results folder, that is what lies in its records; links to folders are not followed.
+    In a results folder, these are the files in its records; links to folders are not followed.
     Raises `UserError`, before anything is read, for a path that does not exist.
     """
     named = list(paths)

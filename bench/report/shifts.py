@@ -17,12 +17,12 @@ PAGE, CSV, PICTURE = "shifts.md", "shifts.csv", "pictures/shifts"
 BASELINE = "full"
 STRENGTH = re.compile(r"(.+)_([1-9][0-9]*)")  # of a set's name: its kind and its strength
 EXPLANATION = (
-    "Accuracy in percent after the last epoch of one training: on the task's own test set (in "
-    "distribution), and on further test sets that nothing was trained or chosen on. Mean ± sample "
-    "sd over seeds. A kind of shift with several strengths is the mean over them; the mean of "
-    "shifts is over the kinds. On a set marked * scores are masked to the classes that it has: the "
-    f"CSV has the unmasked accuracies too. Over {BASELINE}: the mean of shifts less that of "
-    f"{BASELINE} on the same task and seeds."
+    "Accuracy in percent after the last epoch of one training run: on the task's own test set (in "
+    "distribution), and on further test sets that were used neither for training nor for any "
+    "choice. Mean ± sample sd over seeds. A kind of shift with several strengths counts with "
+    "their mean; the mean of shifts is over kinds. On a set marked * the scores are restricted to "
+    f"its classes; the CSV also has the unrestricted accuracies. Over {BASELINE}: the mean of "
+    f"shifts minus that of {BASELINE} on the same task and seeds."
 )
 CSV_COLUMNS = (
     *("suite", "suite_version", "backbone", "recipe", "task", "method", "seed", "set", "kind"),

@@ -7,8 +7,9 @@ from bench.report.markdown import MISSING, format_number, table_from_dicts
 
 HEADING = "Stated by others, not ranked"
 EXPLANATION = (
-    "Merged with `--accept-stated`: these have no predictions that give their numbers, or labels "
-    "that nothing here could be compared with. They are in no board, mean, test, figure or claim."
+    "Merged with `--accept-stated`. These records have no predictions that reproduce their "
+    "numbers, or their labels could not be checked here. They are excluded from all boards, "
+    "means, tests, figures and claims."
 )
 WORDS = frozenset({"suite", "backbone", "recipe", "task", "method"})
 

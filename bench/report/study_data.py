@@ -93,10 +93,10 @@ def records_by_cell(frame: pd.DataFrame) -> RecordsByCell:
 
 
 def comparable_records(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keep the records with an outcome that may be compared with one another.
+    """Keep the records with an outcome that can be compared with each other.
 
-    Of records of a backbone with several weights, inputs or precisions, those of the commonest; of
-    a task with several variants of the data, or of a plug-in's method with several codes, likewise.
+    If a backbone has records with several weights, inputs or precisions, the most frequent one is
+    kept; likewise for variants of the data of a task, and versions of the code of a plug-in method.
     """
     alike = _keep_commonest(frame[frame["ok"]], ["suite", "backbone"], ["trunk"])
     alike = _keep_commonest(alike, ["suite", "backbone", "task"], ["split", "classes"])

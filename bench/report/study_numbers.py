@@ -55,7 +55,7 @@ def _count_reached(found: Sequence[int | None]) -> tuple[float | None, int, int]
 VALIDATION_ACCURACY = "validation_accuracy"
 CURVE_VALUES = (VALIDATION_ACCURACY, "loss")
 MEDIAN_NOTE = (
-    "The median over the seeds that get there; accuracy on validation data, of runs on the "
+    "Median over the seeds that reach it; accuracy on validation data, of runs trained on the "
     "training split alone."
 )
 SECONDS_NOTE = "Seconds begin with the initialisation, and leave out what measures and scores."

@@ -36,12 +36,12 @@ STUDIES_FOLDER, QUICK_SUFFIX = "studies", ".quick"
 CONVERGENCE_SUFFIX, TRIALS_SUFFIX = ".convergence", ".trials"  # of further figures
 NOTICE = "<!-- made by `python -m bench run --study {}` from the records; do not edit -->"
 STAND_IN_NOTICE = (
-    "**Filled from the suite `{}` and the embedded backbones, which stand in for the paper's: "
-    "these numbers say nothing about the paper's.**"
+    "**Filled from the suite `{}` and the built-in backbones in place of the paper's: these "
+    "numbers say nothing about the paper's.**"
 )
 FOOTER = (
-    "Mean over seeds and the half-width of its 95 % interval (Student's t); {} of {} cells have "
-    "what is shown. Accuracy is top-1 percent on test after the last epoch. Every number: "
+    "Mean over seeds ± the half-width of its 95 % interval (Student's t); {} of {} cells are "
+    "available. Accuracy is top-1 on test after the last epoch, in percent. Every number: "
     "[CSV]({}.csv)."
 )
 MAX_X_VALUES = 8  # values of x at most; the CSV has all

@@ -41,9 +41,10 @@ def more_trials(frame: "pd.DataFrame", trials: int) -> Iterator[Effect]:
 
 
 def per_task_on_trials(frame: "pd.DataFrame") -> Iterator[Effect]:
-    """Yield the best point a task against the best for all tasks, by the trials' own accuracy.
+    """Yield the best point per task against the best point for all tasks, by validation accuracy.
 
-    The validation images stand for test images: both choices are scored on what they were made on.
+    The validation images take the place of test images: both choices are scored on the images on
+    which they were made.
     """
     for space in trial_spaces(frame):
         yield from _per_task_against_once(space, space)

@@ -19,13 +19,14 @@ PAGE = "tricks.md"
 NOTICE = "<!-- made by `python -m bench tricks` from the records; do not edit -->"
 TITLE = "# What each trick is worth"
 EXPLANATION = (
-    "Each table sets the same methods on the same tasks side by side, without a trick and with it. "
-    "Points: the mean gain over methods, in accuracy points, and the most that one gains. Swaps "
-    "if all: pairs of methods in the opposite order once every method has the trick. Swaps if one: "
-    "pairs whose lower method comes out ahead once it alone has the trick, as where a paper "
-    "compares its own row with rows that it copied; the widest lead is the largest that is so "
-    "overturned. Brackets: 95 %, bootstrap over tasks and methods; shares are of all pairs. With "
-    "few tasks they are too narrow. Results folders inside this one are shown too, each for itself."
+    "Each table compares the same methods on the same tasks, without a trick and with it. Points: "
+    "the mean gain over methods, in accuracy points. Most: the largest gain of one method. Swaps "
+    "if all: pairs of methods whose order reverses when every method uses the trick. Swaps if "
+    "one: pairs whose lower-ranked method overtakes the other when it alone uses the trick, as "
+    "when a paper compares its own row with copied rows. Widest lead: the largest lead that is "
+    "overturned this way. Brackets: 95 %, bootstrap over tasks and methods; with few tasks they "
+    "are too narrow. Percentages are of all pairs. Results folders inside this one are listed "
+    "separately."
 )
 WORDS = frozenset({"suite", "backbone", "recipe", "data", "input"})
 MORE_SEEDS, MORE_TRIALS = (3, 5), (2, 4, 8, 16)

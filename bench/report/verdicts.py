@@ -47,7 +47,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class JudgedRecord:
-    """A file's verdict, and what was read of it."""
+    """A record file's verdict, and what was read from the file."""
 
     verdict: Verdict
     record: Record | None = None

@@ -94,7 +94,7 @@ class Checkpoints:
         training.monitor.callback_seconds += self.last_cost
 
     def notes(self) -> dict[str, Any]:
-        """Return what the record's environment says: where it was resumed, and what went wrong."""
+        """Return entries for the record's environment: where training resumed, what failed."""
         found: dict[str, Any] = {}
         if self.spent.resumed_after:
             found["resumed_after_epochs"] = list(self.spent.resumed_after)

@@ -57,7 +57,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise UserError(
-                "precision auto is the GPU's to say, and there is none here: choose with "
+                "precision auto depends on the GPU, and this machine has none: choose with "
                 "--set precision=bf16 or --set precision=fp32"
             )
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"

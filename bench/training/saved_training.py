@@ -56,7 +56,7 @@ def save(
     spent: Spent,
     states: list[generators.States],
 ) -> Saved:
-    """Return what is JSON of a checkpoint; `states` are those of the generators, by rank."""
+    """Return the JSON part of a checkpoint; `states` are the generator states by rank."""
     state, monitor = training.state, training.monitor
     caches = {"train": training.batches.train, "test": training.batches.test}
     return Saved(

@@ -1,7 +1,7 @@
-"""The training of several trials in one pass: the loop of `trainer.fit`, for a stack of models.
+"""Training of several trials in one pass: the loop of `trainer.fit` for a stack of models.
 
-The trials differ in their rates alone, so that they share their start, their batches and what is
-drawn at random. Each has its own optimiser and schedule, and may end by itself.
+The trials differ only in their rates, so they share start, batches and random draws. Each has its
+own optimiser and schedule, and may end independently.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -37,7 +37,7 @@ class StackedTrial:
     failure: Exception | None = None  # what ended it before its last epoch
 
     def end_epoch(self, epoch: int, step_losses: Tensor) -> None:
-        """Conclude an epoch with the losses of its steps; what goes wrong ends this trial alone."""
+        """Finish an epoch given the losses of its steps; an error ends only this trial."""
         try:
             self.losses.append(trainer.mean_loss(list(step_losses), (epoch - 1) * len(step_losses)))
             self.method.after_epoch(self.model, epoch)

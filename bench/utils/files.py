@@ -51,7 +51,7 @@ def open_regular_file(path: Path, follow_links: bool = False) -> BufferedReader:
     try:
         return open(path, "rb", opener=_regular_file_opener(follow_links))
     except ValueError:  # a zero byte, or half of a character
-        raise UnsafeFile("no file has such a name", str(path)) from None
+        raise UnsafeFile("this is not a valid file name", str(path)) from None
 
 
 def read_regular_file(path: Path, limit: int, follow_links: bool = False) -> bytes:
@@ -174,7 +174,7 @@ def run_once(check: str, content: str, work: Callable[[], None]) -> None:
 
 
 def cache_dir() -> Path:
-    """Return the project's folder in the user's cache; whatever is in it may be removed."""
+    """Return the project's folder in the user's cache; its content can be deleted at any time."""
     return platformdirs.user_cache_path("vit-peft-bench")
 
 

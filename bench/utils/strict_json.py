@@ -1,6 +1,6 @@
 """Strict parsing of JSON that a stranger may have written.
 
-No key stands twice in an object, numbers are finite, and nesting ends. Plain `json` keeps the last
+No object has a key twice, numbers are finite, and nesting is limited. Plain `json` keeps the last
 of two equal keys, and reads NaN.
 """
 
@@ -29,9 +29,11 @@ def _unique_entries(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"the entry {shorten(twice)} stands twice")
+        raise ValueError(f"the entry {shorten(twice)} is listed twice")
     if len(found) > MAX_ENTRIES:
-        raise ValueError(f"an object has {len(found):,} entries; {MAX_ENTRIES:,} may be")
+        raise ValueError(
+            f"an object has {len(found):,} entries; at most {MAX_ENTRIES:,} are allowed"
+        )
     return found
 
 

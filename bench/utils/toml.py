@@ -28,7 +28,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # tabs and line ends ar
 
 
 class NotToml(ValueError):
-    """Text that is no TOML, or goes beyond its bounds; the message says what is wrong."""
+    """Text that is not TOML or exceeds its limits; the message explains the problem."""
 
 
 def parse(text: str) -> dict[str, Any]:

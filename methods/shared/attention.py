@@ -33,7 +33,7 @@ def project_queries(attn: nn.Module, x: Tensor) -> Tensor:
 
 @singledispatch
 def attention_bias(attn: nn.Module, **positions: Any) -> Tensor | None:
-    """Return what the attention adds to its logits for its own tokens, (1, H, N, N)."""
+    """Return the bias that an attention adds to the logits of its own tokens, (1, H, N, N)."""
     return None
 
 

@@ -1,4 +1,4 @@
-"""The layers of a block by name: those of queries, keys and values, those of the MLP, and norms."""
+"""The layers of a block by role: queries, keys and values, the MLP, and norms."""
 
 from functools import singledispatch
 from typing import Any
@@ -58,7 +58,7 @@ def projections_in(block: Any, name: str) -> int:
 
 
 def names_in_plain_vit(model: nn.Module) -> dict[str, str]:
-    """Return what a plain ViT calls the modules in the places of those of the blocks, by name."""
+    """Return, for each of these blocks' modules, the name of its counterpart in a plain ViT."""
     own = {id(module): name for name, module in model.named_modules()}
     plain: dict[str, str] = {}
     for i, block in enumerate(blocks_of(model)):

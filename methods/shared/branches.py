@@ -1,7 +1,7 @@
-"""The outputs that adapters add to those of frozen layers, for another method to act on.
+"""The outputs that adapters add to frozen layers, for other methods to act on.
 
-An adapter with an output of its own names the module that makes it, ``branch = "update"``. Of any
-other adapter of a linear layer it is the difference to the layer's own output.
+An adapter with an output of its own names the module that computes it, ``branch = "update"``. For
+any other adapter of a linear layer, it is the difference from the layer's own output.
 """
 
 from collections.abc import Callable, Iterator

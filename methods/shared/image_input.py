@@ -35,5 +35,5 @@ def image_size(model: Any) -> tuple[int, int]:
 def enlarge_images(model: Any, pixels: int) -> None:
     """Let the first layer give the output for images with `pixels` more on each side."""
     raise Unsupported(
-        f"this method enlarges the images, and {type(model).__name__} takes those of one size alone"
+        f"this method enlarges the images, and {type(model).__name__} accepts only one image size"
     )

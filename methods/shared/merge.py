@@ -33,7 +33,7 @@ def merge_adapters(model: VisionTransformer) -> None:
         {type(module).__name__ for module in adapted.values() if not _is_mergeable(module)}
     )
     if stuck:
-        raise Unsupported(f"{' and '.join(stuck)} cannot be folded into the backbone's weights")
+        raise Unsupported(f"{' and '.join(stuck)} cannot be merged into the backbone's weights")
     plain = {name: _merged_module(module) for name, module in adapted.items()}
     before = logits_on_noise(model)
     _set_modules(model, plain)
@@ -41,7 +41,7 @@ def merge_adapters(model: VisionTransformer) -> None:
     if not apart <= RELATIVE_TOLERANCE * most:
         _set_modules(model, adapted)
         raise Unsupported(
-            f"the folded model scores otherwise, by {apart:.3g} where scores reach {most:.3g}"
+            f"the merged model gives other logits, by {apart:.3g} with logits up to {most:.3g}"
         )
 
 

@@ -1,8 +1,8 @@
-"""Updates that are linear in a scale: where a model has them, and the model at a share of them.
+"""Updates that are linear in a scale: where a model has them, and models with scaled updates.
 
-A module says ``linear_in_scale = True`` if its update of a frozen output is a function of its
-parameters times `scale`, a number. An update that goes through the scale of another module says so
-without a `scale` of its own. Of peft's layers those of LoRA are linear, except under DoRA, which
+A module declares ``linear_in_scale = True`` if its update of a frozen output is a function of its
+parameters multiplied by `scale`, a number. An update that passes through another module's scale
+declares it without a `scale` of its own. In peft, LoRA layers are linear, except with DoRA, which
 normalises the sum of weight and update.
 """
 

@@ -115,7 +115,7 @@ def require_tokens(model: nn.Module) -> None:
 
 @singledispatch
 def positions_by_block(model: nn.Module) -> Sequence[Positions]:
-    """Return what the model passes to each of its blocks beside the tokens."""
+    """Return the arguments that the model passes to each block in addition to the tokens."""
     return [{} for _ in blocks_of(model)]
 
 

@@ -73,7 +73,7 @@ def test_names_that_others_do_not_take_are_refused_before_training(folder, tmp_p
     file = tmp_path / "file"
     file.touch()
     for more, said in (
-        (("--merged", tmp_path / "m.bin"), "--merged writes a file called ....safetensors"),
+        (("--merged", tmp_path / "m.bin"), "--merged needs a file name that ends in .safetensors"),
         (("--peft", file), "--peft writes a folder"),
     ):
         status, _ = exported(folder, tmp_path / more[0], "peft_lora", *more)
@@ -86,7 +86,7 @@ def test_an_adapter_that_would_score_otherwise_is_not_left(folder, tmp_path, cap
     monkeypatch.setattr(peft_export, "head_names", lambda model: [])
     status, _ = exported(folder, tmp_path / "results", "peft_lora", "--peft", tmp_path / "adapter")
     assert status == 2
-    assert "loaded by PEFT it scores otherwise" in capsys.readouterr().err
+    assert "the model that PEFT loads gives other logits" in capsys.readouterr().err
     assert not list(tmp_path.rglob("adapter_config.json"))
 
 

@@ -152,7 +152,7 @@ def test_alphas_that_are_none_are_a_sentence(folder, results, capsys, given):
         ("bias", "weights", "starts from a new head (head_init=trunc_normal), which is no "
          "classifier; a cell that was run with --set head_init=linear_probe was expected"),
         ("vpt_deep", "weights", "vpt_deep cannot be interpolated along its weights: "
-         "KeyValuePromptBlock cannot be folded into the backbone's weights\n"),
+         "KeyValuePromptBlock cannot be merged into the backbone's weights\n"),
         ("vpt_deep", "scale", "vpt_deep cannot be interpolated along its scale: it trains "),
         ("full", "scale", "it has no update with a scale; --along weights is possible"),
     ],

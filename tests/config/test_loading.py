@@ -201,7 +201,7 @@ def test_a_card_that_is_not_there_is_named(tmp_path):
 
 def test_a_task_that_stands_twice_is_refused(tmp_path):
     copy = edited(SUITES_DIR / "vtab1k.toml", tmp_path, '"cifar"', '"dtd"')
-    with pytest.raises(UserError, match="the task 'dtd' stands twice"):
+    with pytest.raises(UserError, match="the task 'dtd' is listed twice"):
         load_suite(copy)
 
 

@@ -130,7 +130,7 @@ def test_a_socket_is_refused(tmp_path, monkeypatch):
 
 def test_a_name_that_no_file_has_is_refused():
     for name in ("a\0b", "\ud800"):
-        assert complaint(image_files.read_image_file, Path(name)) == "no file has such a name"
+        assert complaint(image_files.read_image_file, Path(name)) == "this is not a valid file name"
 
 
 def test_a_link_to_an_image_is_one(tmp_path):

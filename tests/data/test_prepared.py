@@ -102,7 +102,7 @@ CHANGES = {
         with_card(lambda card: card["tars"].update({"\ud800": 1})), "does not say its tars"),
     "a format of thousands of letters": (
         with_card(lambda card: card.update(format="x" * 5000)), "... (5,002 characters)"),
-    "a key twice": (repeated_key, "is not JSON: the entry 'format' stands twice"),
+    "a key twice": (repeated_key, "is not JSON: the entry 'format' is listed twice"),
     "a label below 0": (field(0, "-1"), f"{LIST}:1: not a line of a list"),
     "a label beyond the classes": (field(0, "2"), "has label 2; expected 0 to 1"),
     "a label of 400 digits": (field(0, "1" * 400), f"{LIST}:1: not a line of a list"),

@@ -236,12 +236,12 @@ def test_a_line_twice_is_a_warning_that_the_record_keeps_and_a_broken_rule_of_th
     add("train", "trainval", lines="images/train/0.png 0\n")(folder)
     assert run(folder) == 0
     where = f"{light(folder) / 'trainval.txt'}:17"
-    twice = "images/train/0.png stands twice in the trainval list"
+    twice = "images/train/0.png is listed twice in the trainval list"
     warned = f"W-TWICE light/trainval: {where}: {twice}"
     assert capsys.readouterr().err.count(warned) == 1
     assert kept(folder).environment["data_warnings"] == [warned]
     assert check(folder) == 1
-    assert "stands twice in the train list" in capsys.readouterr().err
+    assert "is listed twice in the train list" in capsys.readouterr().err
 
 
 def test_a_class_that_test_lacks_is_a_warning(folder: Path, capsys: Capture) -> None:

@@ -218,8 +218,8 @@ def test_the_full_recipes_tune_by_default(name: str, tunes: bool) -> None:
         ({"tuning.trials": 9}, "9 trials are more than any method has points to try: 8"),
         ({"grid": {}}, "tuning by default needs a grid"),
         ({"grid": {"lr": [0.0]}}, "the grid's lr must be above 0"),
-        ({"grid_of": {"lora": {"rank": []}}}, "the grid's rank needs values, each once"),
-        ({"grid": {"lr": [0.1, 0.1]}}, "the grid's lr needs values, each once"),
+        ({"grid_of": {"lora": {"rank": []}}}, "the grid's rank needs distinct values"),
+        ({"grid": {"lr": [0.1, 0.1]}}, "the grid's lr needs distinct values"),
         ({"grid_of": {"full": {"lr": [0.1, 0]}}}, "the grid's lr must be above 0"),
         ({"grid_of": {"full": {"lr": [0.1, "low"]}}}, "lr in the grid of full must be numbers"),
         (
@@ -479,7 +479,7 @@ def test_progress_and_the_dry_run_tell_trials_from_finals(
     assert "2 of 2 trials to run" in said
     assert "0 of 0 final runs to run; 1 more wait for their trials" in said
     assert run(cards, results, "linear", "--limit-cells", "1") == 0
-    assert "1 of 1 searches came to no final run: not all" in capsys.readouterr().err
+    assert "1 of 1 searches have no final run: not all" in capsys.readouterr().err
     words = tiny.command("status", cards, results, "linear", "--tune", *TWO)
     assert main.main(words) == 0
     assert "trials: 1 done, 0 running, 0 failed, 1 left" in capsys.readouterr().out
@@ -511,7 +511,7 @@ def test_a_trial_that_fails_keeps_its_final_from_running_and_no_other(
 ) -> None:
     assert run(cards, tmp_path, "linear,fault_raise", *PLUGIN) == 1
     assert [record.settings.method for record in kept(tmp_path)] == ["linear"]
-    assert "1 of 2 searches came to no final run: 2 trials failed" in capsys.readouterr().err
+    assert "1 of 2 searches have no final run: 2 trials failed" in capsys.readouterr().err
     assert run(cards, tmp_path, "fault_raise", "--only", "failed", *PLUGIN) == 1
     assert "[2/2] trial of fault_raise" in capsys.readouterr().err
 

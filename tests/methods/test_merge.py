@@ -80,6 +80,6 @@ def test_a_layer_that_folds_into_another_function_is_found_out():
     old = model.blocks[1].mlp.fc2
     model.blocks[1].mlp.fc2 = Doubled(old.in_features, old.out_features)
     before = str(model)
-    with pytest.raises(methods.Unsupported, match="the folded model scores otherwise, by"):
+    with pytest.raises(methods.Unsupported, match="the merged model gives other logits, by"):
         merge_adapters(model)
     assert str(model) == before

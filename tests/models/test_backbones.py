@@ -190,7 +190,7 @@ def test_a_cut_off_file_is_refused(tmp_path, weights):
 
 
 def test_weights_that_are_not_by_name_are_refused(tmp_path):
-    assert "holds a list, not weights by name" in refused(saved([1], tmp_path / "w.pth"))
+    assert "contains a list, not a state dict" in refused(saved([1], tmp_path / "w.pth"))
 
 
 def test_a_wrong_sha256_is_refused_and_the_right_one_taken(tmp_path, weights):

@@ -571,7 +571,7 @@ def test_an_old_name_stands_for_the_new_one(old: str, new: str) -> None:
 
 
 def test_an_old_name_with_a_tag_is_refused_with_the_new_one() -> None:
-    says = "timm calls vit_base_patch16_224_in21k vit_base_patch16_224.augreg_in21k now"
+    says = "timm has renamed vit_base_patch16_224_in21k to vit_base_patch16_224.augreg_in21k"
     with pytest.raises(UserError, match=re.escape(says)):
         load_backbone("vit_base_patch16_224_in21k.orig")
 
@@ -596,7 +596,7 @@ def test_the_change_of_a_name_is_said(
     words = tiny.command("run", cards, tmp_path / "results", "linear", "--backbones", old)
     assert main.main([*words, "--dry-run"]) == 0
     new = f"vit_tiny_patch16_224.augreg_in21k@{path}"
-    assert f"timm calls {old} {new} now" in capsys.readouterr().out
+    assert f"timm has renamed {old} to {new}" in capsys.readouterr().out
 
 
 def test_a_card_may_name_timm_s_model_by_its_old_name(tmp_path: Path) -> None:

@@ -84,8 +84,8 @@ def test_tensors_whose_shapes_depend_on_data_come_with_their_shapes():
     [
         ({"model.head.bias": torch.zeros(1)}, r"head.bias is \(1,\) and not \(5,\)"),
         ({"model.head.bias": torch.zeros(5).double()}, "torch.float64 in place of torch.float32"),
-        ({"model.blocks.7.gate": torch.zeros(1)}, "blocks.7.gate has no place in this model"),
-        ({"model.head.gate": torch.zeros(1)}, "head.gate has no place in this model"),
+        ({"model.blocks.7.gate": torch.zeros(1)}, "blocks.7.gate does not exist in this model"),
+        ({"model.head.gate": torch.zeros(1)}, "head.gate does not exist in this model"),
     ],
 )
 def test_tensors_of_another_model_are_refused(changed, why):

@@ -169,7 +169,7 @@ CALLED = {
     "an array": (b"\x93NUMPY\x01\x00" + bytes(99), "is one array of NumPy's"),
     "JSON": (b'{"weight_map": {}}', "is a text in JSON"),
     "tar": (tar(), "is a tar archive: unpack it first"),
-    "TorchScript": (torchscript(), "is a program of TorchScript with its weights"),
+    "TorchScript": (torchscript(), "is a TorchScript program"),
     "zip": (zipped(("a.txt", b"x"), ("b.txt", b"x")), "is a zip archive of a.txt, b.txt: unpack"),
     "ViTModel": (names(HUGGING_FACE, "encoder.layer.0.x"), "holds a Hugging Face model"),
     "ViTForImageClassification": (names(f"vit.{HUGGING_FACE}"), "holds a Hugging Face model"),

@@ -40,7 +40,7 @@ def test_what_was_trained_is_what_learns_and_no_more():
 def test_a_file_that_lacks_what_learns_is_refused():
     _, tensors = trained()
     del tensors["head.bias"]
-    with pytest.raises(UserError, match=r"head\.bias learns in this method's model"):
+    with pytest.raises(UserError, match=r"head\.bias is trainable in this method's model"):
         weight_files.load_adapter_state(fresh(), tensors)
 
 
@@ -49,5 +49,5 @@ def test_a_file_that_lacks_what_learns_is_refused():
 )
 def test_a_tensor_that_has_no_place_is_refused(other):
     _, tensors = trained()
-    with pytest.raises(UserError, match="has no place in this method's model"):
+    with pytest.raises(UserError, match="does not exist in this method's model"):
         weight_files.load_adapter_state(fresh(), {**tensors, **other})

@@ -77,7 +77,7 @@ def test_the_paper_s_figures_are_of_one_kind() -> None:
         ("mini", "", [0.0], "shares"),
         ("mini", "", [1.5], "shares"),
         ("mini", "", ["half"], "shares"),
-        ("mini", "", [0.5, 0.5], "each once"),
+        ("mini", "", [0.5, 0.5], "must be distinct"),
         ("mini", "vary = { train_share = [0.5] }", [0.5], "leave it out of vary and tasks_as"),
     ],
 )

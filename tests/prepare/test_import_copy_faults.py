@@ -50,7 +50,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
     ),
     "a line twice": (
         edited("test.txt", FIRST, FIRST * 2),
-        "test.txt:2: images/test/000000.jpg stands twice in the test list",
+        "test.txt:2: images/test/000000.jpg is listed twice in the test list",
     ),
     "a line too few": (
         edited("test.txt", FIRST, ""),
@@ -163,7 +163,7 @@ def test_a_zip_that_was_cut_short_is_refused(
     path = suite_copies.zipped(noah, tmp_path / "vtab-1k.zip")
     path.write_bytes(path.read_bytes()[:-5000])
     assert bring(tmp_path, path) == 2
-    assert f"{path} is broken or cut short" in capsys.readouterr().err
+    assert f"{path} is corrupt or truncated" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("member", ["../secret.txt", "/etc/secret.txt", "vtab-1k/../../x.jpg"])
@@ -208,7 +208,7 @@ def test_two_folders_of_one_task_are_refused_by_name(
     top = "vtab-1k/" if packed else ""
     where = f"{path}: {top}backup/cifar", f"{path}: {top}cifar"
     said = capsys.readouterr().err
-    assert "bench: light is there 2 times, and may differ: " in said
+    assert "bench: light exists 2 times, perhaps with differences: " in said
     assert all(place in said for place in where)
     assert brought_in(tmp_path) == ["dark/jpeg75"]
 

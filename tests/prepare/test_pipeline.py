@@ -199,7 +199,7 @@ def test_a_truncated_archive_leaves_nothing_and_is_named(tmp_path, capsys):
     small_suite.write(tmp_path, "cifar100")
     damage(archive(tmp_path))
     assert prepare(tmp_path) == 1
-    assert "cifar-100-binary.tar.gz is broken or cut short" in capsys.readouterr().err
+    assert "cifar-100-binary.tar.gz is corrupt or truncated" in capsys.readouterr().err
     assert left(tmp_path) == []
 
 

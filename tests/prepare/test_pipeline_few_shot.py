@@ -113,7 +113,7 @@ BAD_LISTS: dict[str, tuple[Callable[[Lists], Lists], str]] = {
     ),
     "a label of another class": (
         changed("test", lambda lines: relabelled(lines, "0")),
-        rf"E-LABEL {FOOD}/test_meta\.list:1: class 0 there is several of the source's",
+        rf"E-LABEL {FOOD}/test_meta\.list:1: class 0 maps to several classes of the source",
     ),
     "a training image in test": (
         lambda lines: lines | {"test": [*lines["test"], lines["train"][0]]},
@@ -163,5 +163,5 @@ def test_tuning_without_validation_images_is_refused_in_a_sentence(
     assert command(made, "tune", "--results", str(tmp_path / "results")) == 2
     assert capsys.readouterr().err == (
         "bench: task 'imagenet_1shot_0' of suite 'small' has no validation images, which trials "
-        "need: say --no-tune, or name other tasks\n"
+        "need: use --no-tune, or name other tasks\n"
     )

@@ -67,12 +67,14 @@ def test_lists_whose_ids_are_the_source_s_classes_are_taken(tmp_path: Path) -> N
 
 
 def test_an_id_that_is_two_classes_of_the_source_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="class 7 there is several of the source's"):
+    with pytest.raises(UserError, match="class 7 maps to several classes of the source"):
         listed(tmp_path, {"train": {"a": 7, "b": 7}}, SOURCE)
 
 
 def test_two_ids_that_are_one_class_of_the_source_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="several class ids of its lists are one of the source"):
+    with pytest.raises(
+        UserError, match="several class ids of its lists map to one class of the source"
+    ):
         listed(tmp_path, {"train": {"a": 7, "b": 9}, "test": {"c": 8}}, SOURCE)
 
 

@@ -130,7 +130,7 @@ def test_a_folder_that_is_there_twice_is_usual(tmp_path):
 def test_what_is_cut_short_is_refused(tmp_path, pack, share):
     whole = pack(tar_bytes(*[(f"{i}.jpg", os.urandom(3000)) for i in range(4)])[: 4 * 3584])
     path = write(tmp_path / "x.tar", whole[: int(share * len(whole))])
-    assert "is broken or cut short" in complaint(path)
+    assert "is corrupt or truncated" in complaint(path)
 
 
 @packed
@@ -164,19 +164,19 @@ def test_a_gzip_file_of_several_members_is_whole(tmp_path):
 def test_a_wrong_checksum_is_noticed(tmp_path):
     content = bytearray(gzip.compress(tar_bytes(*PLAIN)))
     content[-8] ^= 1
-    assert "is broken or cut short: CRC check failed" in complaint(write(tmp_path / "x", content))
+    assert "is corrupt or truncated: CRC check failed" in complaint(write(tmp_path / "x", content))
 
 
 def test_a_header_that_is_broken_amid_others_does_not_end_the_archive(tmp_path):
     content = bytearray(tar_bytes(*PLAIN, form=tarfile.USTAR_FORMAT))
     content[1024] ^= 1  # of the second
     path = write(tmp_path / "x.tar", bytes(content))
-    assert complaint(path) == " is broken or cut short: the header of a member is broken"
+    assert complaint(path) == " is corrupt or truncated: the header of a member is broken"
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"x" * 5000, b"\x1f\x8b", b"PK\x03\x04"])
 def test_what_is_no_archive_is_one_sentence(tmp_path, content):
-    assert "is broken or cut short" in complaint(write(tmp_path / "x.tar", content))
+    assert "is corrupt or truncated" in complaint(write(tmp_path / "x.tar", content))
 
 
 def test_zstandard_is_named(tmp_path):
@@ -212,7 +212,7 @@ HARMFUL = {
 def test_what_is_made_to_harm_is_one_sentence_in_time(tmp_path, pack, kind):
     content, says = HARMFUL[kind]
     assert re.search(
-        f"is broken or cut short: .*({says})", complaint(write(tmp_path / "x", pack(content)))
+        f"is corrupt or truncated: .*({says})", complaint(write(tmp_path / "x", pack(content)))
     )
 
 
@@ -228,7 +228,7 @@ def test_what_swells_beyond_reason_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(archive_contents, "FREE_BYTES", 2**20)
     content = gzip.compress(tar_bytes(("a", bytes(2**22)), ("b", b"")))
     said = complaint(write(tmp_path / "x.tar.gz", content))
-    assert "it would swell to more than 1,048,576 bytes" in said
+    assert "it would expand to more than 1,048,576 bytes" in said
 
 
 def test_too_many_members_are_refused(tmp_path, monkeypatch):
@@ -239,7 +239,7 @@ def test_too_many_members_are_refused(tmp_path, monkeypatch):
 def test_a_member_too_large_for_memory_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(archive_contents, "MAX_MEMBER_BYTES", 1000)
     path = write(tmp_path / "x.tar", tar_bytes(*PLAIN))
-    with pytest.raises(UserError, match=r"a/y.jpg would swell from 1,200 to 1,200 bytes"):
+    with pytest.raises(UserError, match=r"a/y.jpg would expand from 1,200 to 1,200 bytes"):
         list(TarArchive(path).read(["a/y.jpg"]))
 
 

@@ -183,8 +183,8 @@ def test_what_the_hub_s_cache_has_needs_no_network(
     ("name", "says"),
     [
         ("vit_bse_patch16_224.mae", "no backbone 'vit_bse_patch16_224.mae'; did you mean"),
-        ("vit_giant_patch14_224", "no server is known that has the weights of vit_giant"),
-        ("vit_mini_mae@gone.pth", "no server is known that has the weights of vit_mini_mae@gone"),
+        ("vit_giant_patch14_224", "no known server has the weights of vit_giant"),
+        ("vit_mini_mae@gone.pth", "no known server has the weights of vit_mini_mae@gone"),
     ],
 )
 def test_what_cannot_be_fetched_is_said(name: str, says: str) -> None:

@@ -87,7 +87,7 @@ def test_what_python_cannot_decompress_is_named_with_the_way_out(tmp_path, offse
 @pytest.mark.parametrize("flag", [1 << 5, 1 << 6], ids=["patched data", "strong encryption"])
 def test_other_kinds_of_packing_are_one_sentence(tmp_path, flag):
     path = write(tmp_path / "x.zip", patched(zip_bytes(PLAIN), ZIP_FLAGS, flag))
-    assert " is broken or cut short: " in complaint(path)
+    assert " is corrupt or truncated: " in complaint(path)
 
 
 def test_a_link_is_no_file(tmp_path):
@@ -126,15 +126,15 @@ def of_another_name() -> bytes:
 
 
 HARMFUL = {
-    "another size than it has": (lying(24, 7), "is broken or cut short"),
-    "gigabytes": (lying(24, 2**32 - 2), "would swell from"),
-    "a place behind the end": (lying(42, 2**31), "is broken or cut short"),
-    "a name that is not UTF-8": (of_another_name(), "is broken or cut short"),
-    "a wrong checksum": (lying(16, 1), "is broken or cut short"),
-    "a swelling member": (zip_bytes([("a/x.jpg", bytes(4 * 2**20))]), "would swell from"),
-    "a directory that is cut": (zip_bytes(PLAIN)[:-30], "is broken or cut short"),
+    "another size than it has": (lying(24, 7), "is corrupt or truncated"),
+    "gigabytes": (lying(24, 2**32 - 2), "would expand from"),
+    "a place behind the end": (lying(42, 2**31), "is corrupt or truncated"),
+    "a name that is not UTF-8": (of_another_name(), "is corrupt or truncated"),
+    "a wrong checksum": (lying(16, 1), "is corrupt or truncated"),
+    "a swelling member": (zip_bytes([("a/x.jpg", bytes(4 * 2**20))]), "would expand from"),
+    "a directory that is cut": (zip_bytes(PLAIN)[:-30], "is corrupt or truncated"),
     "several disks": (lying(34, 1), "a/x.jpg lies in another part of a split archive"),
-    "the last of several disks": (zip_bytes(PLAIN)[200:], "is broken or cut short"),
+    "the last of several disks": (zip_bytes(PLAIN)[200:], "is corrupt or truncated"),
 }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def test_a_baseline_without_trials_below_a_tuned_row_is_named() -> None:
 def test_a_baseline_whose_rate_is_at_the_edge_is_named() -> None:
     for edge in (RATES[0], RATES[-1]):
         [found] = warnings(tuned("full", 60.0, RATES, edge))
-        assert found.endswith("the least or the greatest that was tried on 5 of 5 tasks.")
+        assert found.endswith("the smallest or the largest that was tried on 5 of 5 tasks.")
 
 
 def test_a_baseline_above_the_others_or_tuned_alike_is_not_named() -> None:
@@ -58,7 +58,7 @@ def test_a_row_at_the_edge_on_more_tasks_than_chance_is_named() -> None:
     rates = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1]  # a third of them at an edge: five of five is rare
     [board] = boards([*tuned("lora", 70.0, rates, 1e-1), *tuned("bias", 60.0, rates, 1e-3)])
     [found] = edge_warnings(board.rows)
-    assert found.endswith("than chance would have it: lora (5 of 5 tasks, 6 rates).")
+    assert found.endswith("than expected by chance: lora (5 of 5 tasks, 6 rates).")
     assert found in render_leaderboard([board], "")
 
 

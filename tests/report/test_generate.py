@@ -245,7 +245,7 @@ def test_methods_that_the_tasks_cannot_tell_apart_share_their_ranks() -> None:
     assert board.comparison.ranks == [(1, 4)] * 4  # five tasks cannot reach 0.05
     said = render_leaderboard([board], "")
     assert "0 of 6 pairs have a corrected p below 0.05" in said
-    assert "over 5 tasks the smallest that could be is 0.38" in said
+    assert "with 5 tasks the smallest possible one is 0.38" in said
 
 
 def test_fields_are_named_where_rows_of_a_method_differ_in_them() -> None:

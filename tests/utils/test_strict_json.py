@@ -14,8 +14,8 @@ def test_plain_json_is_read():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('{"a": 1, "b": 2, "a": 3}', "the entry 'a' stands twice"),
-        ('[{"x": {"y": 1, "y": 1}}]', "the entry 'y' stands twice"),
+        ('{"a": 1, "b": 2, "a": 3}', "the entry 'a' is listed twice"),
+        ('[{"x": {"y": 1, "y": 1}}]', "the entry 'y' is listed twice"),
         ("NaN", "NaN is no number of JSON"),
         ('{"a": -Infinity}', "-Infinity is no number of JSON"),
         ("1e999", "'1e999' is not a finite number"),

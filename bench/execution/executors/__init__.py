@@ -1,7 +1,7 @@
 """Executors: run jobs in this process, in worker processes, on a Ray cluster or under Slurm.
 
-An executor takes jobs and reports events; results reach the store as records. Which cells are left,
-what is retried and who may run what is the scheduler's to decide.
+An executor takes jobs and reports events; results reach the store as records. The scheduler decides
+which cells remain, what is retried and who may run what.
 """
 
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ class Executor(Protocol):
         ...
 
     def cancel(self, job: Job) -> None:
-        """Stop a job that was taken; no more events of it follow."""
+        """Stop a running job; no further events are reported for it."""
         ...
 
     def close(self) -> None:

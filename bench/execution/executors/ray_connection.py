@@ -24,7 +24,7 @@ LOOPBACK_ENVIRONMENT = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # or Ray seek
 
 @dataclass(frozen=True)
 class Target:
-    """The cluster to connect to, and what a job needs of it."""
+    """The cluster to connect to, and the resources that a job needs there."""
 
     address: str | None  # None: one of this machine, started for the run
     workers: int | None

@@ -1,8 +1,8 @@
-"""The process that talks to a Ray cluster: it submits tasks, and passes on what becomes of them.
+"""The process that talks to a Ray cluster: it submits tasks and reports their outcome.
 
-It is a process of its own since Ray ends the process that it runs in, without a word, when the
-cluster's head is lost, and may wait for an address for ever. Who started it sees its end, and
-kills it where it says nothing any more.
+It is a separate process because Ray silently ends the process it runs in when the cluster's head is
+lost, and may wait forever for an address. The parent notices its end, and kills it when it stops
+responding.
 """
 
 import os

@@ -57,7 +57,7 @@ class SubmittedBatch:
 
 
 def unfinished_batches(folder: Path) -> Iterator[SubmittedBatch]:
-    """Yield the batches of earlier runs that are queued or run; what is no batch is left out."""
+    """Yield the batches of earlier runs that are queued or running; other folders are skipped."""
     for path in sorted(folder.glob("*/*/id")):
         batch_dir = BatchDir(path.parent)
         try:

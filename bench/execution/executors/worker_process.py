@@ -68,7 +68,7 @@ BAD_LINE_ERRORS = (ValueError, TypeError, RecursionError)
 
 
 def parse_message(line: str) -> Message:
-    """Parse a worker's line; raises one of `BAD_LINE_ERRORS` where it is no message."""
+    """Parse a worker's line; raises one of `BAD_LINE_ERRORS` if it is not a message."""
     message = _message_adapter.validate_python(json.loads(line))
     if isinstance(message, Ended) and message.failure:
         Failure(**message.failure)

@@ -94,7 +94,7 @@ def open_hdf5_array(path: Path, name: str, origin: object) -> Iterator[h5py.Data
         with open_regular_file(path, follow_links=True):  # HDF5 would wait for a FIFO
             file = h5py.File(path, "r")
     except OSError as error:
-        raise UserError(f"{origin} is broken or cut short: {reason(error)}") from None
+        raise UserError(f"{origin} is corrupt or truncated: {reason(error)}") from None
     with file:
         yield _require_array(file, name, origin)
 

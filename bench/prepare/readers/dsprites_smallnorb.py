@@ -225,5 +225,5 @@ def _open_matrix(stream: GzipFile, origin: str) -> MatrixStream:
 def _read_exactly(stream: GzipFile, size: int, origin: str) -> bytes:
     content = stream.read(size)
     if len(content) < size:
-        raise UserError(f"{origin} is cut short: {len(content):,} bytes, not {size:,}")
+        raise UserError(f"{origin} is truncated: {len(content):,} bytes, not {size:,}")
     return content

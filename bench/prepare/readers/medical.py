@@ -104,7 +104,7 @@ def _gunzip_blocks(path: Path) -> Iterator[bytes]:
         while block := packed.read(UNPACK_BYTES):
             size += len(block)
             if size > limit:
-                raise UserError(f"{path} would swell to more than {limit:,} bytes")
+                raise UserError(f"{path} would expand to more than {limit:,} bytes")
             yield block
 
 

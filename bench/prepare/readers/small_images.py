@@ -71,7 +71,7 @@ class Cifar100:
 def _parse_binary(content: bytes, origin: str) -> CifarRecords:
     if not content or len(content) % CIFAR_ROW_BYTES:
         raise UserError(
-            f"{origin} is cut short: {len(content):,} bytes, not a multiple of {CIFAR_ROW_BYTES:,}"
+            f"{origin} is truncated: {len(content):,} bytes, not a multiple of {CIFAR_ROW_BYTES:,}"
         )
     rows = np.frombuffer(content, np.uint8).reshape(-1, CIFAR_ROW_BYTES)
     return rows[:, 1], rows[:, 2:]

@@ -100,7 +100,7 @@ def read_examples(path: Path, member: str, stream: IO[bytes]) -> Iterator[dict[s
 
 def _record_length(path: Path, member: str, head: bytes) -> int:
     if len(head) < 12:
-        raise UserError(f"{path}: its member {member} is cut short")
+        raise UserError(f"{path}: its member {member} is truncated")
     length, checksum = struct.unpack("<QI", head)
     if checksum != masked_crc32c(head[:8]) or length > MAX_MEMBER_BYTES:
         raise UserError(f"{path}: its member {member} has a record whose length fails its checksum")
@@ -162,7 +162,7 @@ def _message_fields(message: bytes) -> Iterator[tuple[int, FeatureValue]]:
         else:
             size = {FIXED64: 8, FIXED32: 4}[wire]
         if at + size > len(message):
-            raise ValueError("a message is cut short")
+            raise ValueError("a message is truncated")
         yield number, message[at : at + size]
         at += size
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 THUMBNAIL = "[![{caption}]({name}.png)]({name}.svg)"
 TRUNCATION_NOTE = "\n\nThe picture shows the first {} of {} tables."
 MORE_LINKS = (
-    "More: [what is beyond chance](statistics.md); [selection, tuning, initialisation and "
+    "More: [significance](statistics.md); [selection, tuning, initialisation and "
     "cost](ledgers.md); every number as [CSV](leaderboard.csv){others}."
 )
 

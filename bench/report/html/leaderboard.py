@@ -94,7 +94,7 @@ def leaderboard_rows(boards: Sequence[Board]) -> list[LeaderboardRow]:
 
 
 def leaderboard_table(boards: Sequence[Board]) -> DataTable:
-    """Return the lines of all boards: those of all tasks first, then those of each group."""
+    """Return the lines of all boards: all tasks first, then each group of tasks."""
     lines = []
     for board in boards:
         rows = leaderboard_rows([board])

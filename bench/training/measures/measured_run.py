@@ -169,8 +169,8 @@ def _require_recorded_accuracy(record: Record, accuracy: float, device: torch.de
     assert record.outcome is not None
     if accuracy != record.outcome.accuracy and _is_same_environment(record, device):
         raise UserError(
-            f"observed, the cell ended at {accuracy:.4f} %, and its record, made by the same "
-            f"versions on the same machine, says {record.outcome.accuracy:.4f} %: nothing was kept"
+            f"with measurements the cell reached {accuracy:.4f} %, but its record, from the same "
+            f"versions and machine, says {record.outcome.accuracy:.4f} %: nothing was kept"
         )
 
 

@@ -55,7 +55,7 @@ def _(model: Any) -> bool:
 def _(model: Any) -> tuple[int, int]:
     settings = getattr(model, "pretrained_cfg", None) or {}
     if "input_size" not in settings:
-        raise Unsupported(f"it is not known what size of images this {type(model).__name__} gets")
+        raise Unsupported(f"the image size of this {type(model).__name__} is unknown")
     _, height, width = settings["input_size"]
     return height, width
 

@@ -240,7 +240,7 @@ def test_a_cifar_file_that_is_no_whole_number_of_records_is_named(tmp_path: Path
     fake_array_sources.tar(
         tmp_path / CIFAR, {f"cifar-100-binary/{s}.bin": bytes(3075) for s in ("train", "test")}
     )
-    refused("cifar100", tmp_path, "train.bin is cut short: 3,075 bytes, not a multiple of 3,074")
+    refused("cifar100", tmp_path, "train.bin is truncated: 3,075 bytes, not a multiple of 3,074")
 
 
 def test_a_missing_member_is_named(tmp_path: Path) -> None:

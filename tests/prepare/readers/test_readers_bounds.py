@@ -153,7 +153,7 @@ def test_a_gzip_file_that_swells_fills_no_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(archive_contents, "MAX_TOTAL_COMPRESSION", 10)
     monkeypatch.setattr(medical, "UNPACK_BYTES", 2**16)
     said = complaint(lambda: everything("patch_camelyon", tmp_path))
-    assert said == f"{path} would swell to more than 1,048,576 bytes"
+    assert said == f"{path} would expand to more than 1,048,576 bytes"
     assert {kept.suffix for kept in tmp_path.iterdir()} == {".gz"}
 
 

@@ -461,9 +461,9 @@ def nothing(folder: Path) -> Files:
 
 
 BROKEN: list[tuple[str, Callable[[Path], Files], str]] = [
-    ("oxford_iiit_pet", cut_pets, r"images.tar.gz is broken or cut short"),
+    ("oxford_iiit_pet", cut_pets, r"images.tar.gz is corrupt or truncated"),
     ("oxford_iiit_pet", pets_with_a_wordy_list, r"annotations.tar.gz: its member trainval.txt"),
-    ("clevr", cut_clevr, r"CLEVR_v1.0.zip is broken or cut short"),
+    ("clevr", cut_clevr, r"CLEVR_v1.0.zip is corrupt or truncated"),
     ("clevr", clevr_of_half_a_scene, r"c.zip: its member scenes/CLEVR_train_scenes.json"),
     ("oxford_flowers102", cut_flowers, r"imagelabels.mat is "),
     ("oxford_flowers102", flowers_with_too_few_labels, r"imagelabels.mat is not laid out"),
@@ -472,7 +472,7 @@ BROKEN: list[tuple[str, Callable[[Path], Files], str]] = [
     ("diabetic_retinopathy", solution_without_levels, r"retinopathy_solution.csv is not laid out"),
     ("kitti", lambda f: fake_archives.kitti(f, labels=19), r"missing: training/label_2/000019.txt"),
     ("dmlab", dmlab_of_a_wrong_checksum, r"d.tar.gz: its member dmlab-validation.*checksum"),
-    ("dmlab", dmlab_cut_in_a_head, r"d.tar.gz: its member dmlab-validation.tfrecord is cut short"),
+    ("dmlab", dmlab_cut_in_a_head, r"d.tar.gz: its member dmlab-validation.tfrecord is truncated"),
     ("dmlab", dmlab_cut_in_a_record, r"d.tar.gz: its member dmlab-validation.tfrecord is "),
     ("dmlab", dmlab_without_a_split, r"d.tar.gz holds no file dmlab-test.tfrecord"),
     ("eurosat", eurosat_that_climbs, r"e.zip: its member '2750/../../Forest.*lies outside"),
