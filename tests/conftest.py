@@ -13,15 +13,25 @@ from bench.models import small_models
 from bench.prepare.downloads import checksums, http
 from bench.utils import network
 from methods.shared import registry
-from support import tiny
+from support import slow_tests, tiny
 from support.scripted_server import Server, serving
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the tests marked long, too")
+    parser.addoption("--quick", action="store_true", help="leave out tests/slow_tests.txt")
+    parser.addoption("--write-slow-tests", action="store_true", help="write tests/slow_tests.txt")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--write-slow-tests") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(slow_tests.Durations())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--quick"):
+        slow = set(slow_tests.names())
+        items[:] = [item for item in items if slow_tests.function_name(item.nodeid) not in slow]
     if not config.getoption("--long"):
         for item in items:
             if item.get_closest_marker("long"):

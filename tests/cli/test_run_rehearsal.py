@@ -77,6 +77,7 @@ def eurosat(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "results"
 
 
+@pytest.mark.long
 def test_its_record_is_recomputed_from_its_predictions_without_any_data(
     eurosat: Path, tmp_path: Path, capsys
 ) -> None:
@@ -89,6 +90,7 @@ def test_its_record_is_recomputed_from_its_predictions_without_any_data(
     assert "1 records: 1 recomputed, 0 stated, 0 refused" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_merged_into_real_results_it_stands_apart(eurosat: Path, tmp_path: Path, run) -> None:
     assert run("linear") == 0
     results = tmp_path / "results"

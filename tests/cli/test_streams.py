@@ -37,6 +37,7 @@ def bench(*words: str, more: dict[str, str] | None = None) -> subprocess.Complet
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("more", [ASCII, C_LOCALE], ids=["ascii", "C locale"])
 def test_what_a_terminal_cannot_show_is_replaced(more: dict[str, str], results: Path) -> None:
     done = bench("claims", "--results", str(results), "--paper", "spt2024", more=more)
@@ -50,6 +51,7 @@ def test_what_a_terminal_cannot_show_is_replaced(more: dict[str, str], results: 
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.long
 def test_a_run_ends_as_usual_in_the_c_locale(cards: Path, tmp_path: Path) -> None:
     words = tiny.command("run", cards, tmp_path / NOT_ASCII, "linear", "--workers", "1")
     done = bench(*words, more=C_LOCALE)
@@ -131,6 +133,7 @@ for words in open(sys.argv[1], encoding="utf-8").read().split("\\n\\n"):
 """
 
 
+@pytest.mark.long
 def test_every_file_and_pipe_is_opened_with_its_encoding(
     results: Path, cards: Path, tmp_path: Path
 ) -> None:

@@ -114,6 +114,7 @@ def test_another_size_count_or_number_of_classes_has_another_digest() -> None:
     assert len(digests) == len(made)
 
 
+@pytest.mark.long
 def test_a_linear_probe_on_pixels_is_far_above_chance() -> None:
     suite = load_suite("vtab1k")
     for name in ("svhn", "kitti"):

@@ -129,6 +129,7 @@ register("fragile", Fragile())
 """
 
 
+@pytest.mark.long
 def test_a_pass_whose_process_is_killed_is_tried_one_by_one(
     cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

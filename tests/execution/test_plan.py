@@ -151,6 +151,7 @@ def test_a_library_is_one_wherever_its_folder_and_whatever_it_links_to(
     assert source_hash._transitive_sources(path) == {path}
 
 
+@pytest.mark.long
 def test_an_edited_plug_in_makes_its_cells_others_and_their_numbers_stand_apart(here):
     plugin = here / "mine.py"
     for body in ("model.norm.requires_grad_(True)", "model.blocks[0].requires_grad_(True)"):

@@ -86,6 +86,7 @@ def outcomes(endings: list[RunResult]) -> list:
     return [ending.outcome for ending in endings]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "request_number",
     [
@@ -218,6 +219,7 @@ def rank_starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return fates
 
 
+@pytest.mark.long
 def test_ranks_of_which_one_is_killed_while_it_starts_are_started_again(
     rank_starts: list[str], cards: Path, tmp_path: Path
 ) -> None:

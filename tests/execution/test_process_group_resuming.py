@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from bench.execution import jobs, plan, process_group
 from bench.execution.plan import Request
 from bench.execution.request import RunOptions
@@ -19,6 +21,7 @@ def measured(result: RunResult) -> tuple:
     return found.losses, found.test_accuracies, found.predictions, found.init_images
 
 
+@pytest.mark.long
 def test_processes_that_go_on_give_the_numbers_of_those_that_were_not_killed(
     cards: Path, tmp_path: Path
 ) -> None:

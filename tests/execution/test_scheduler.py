@@ -69,6 +69,7 @@ def faulted(cards: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return results, main.main(words(cards, results, ",".join(["linear", *FAULTS]), *TWO))
 
 
+@pytest.mark.long
 def test_cells_that_die_leave_a_record_of_why_and_the_others_their_results(
     faulted: tuple[Path, int],
 ) -> None:
@@ -85,6 +86,7 @@ def test_cells_that_die_leave_a_record_of_why_and_the_others_their_results(
     assert "status 3" in failed["fault_exit"]["message"]
 
 
+@pytest.mark.long
 def test_a_second_run_does_those_that_failed_alone(
     faulted: tuple[Path, int], cards: Path, tmp_path: Path
 ) -> None:

@@ -68,6 +68,7 @@ def damage_when_one_is_done(results: Path, damage: Damage) -> threading.Thread:
     return thread
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_run_whose_folder_goes_ends_with_what_is_kept(
     how: str, cards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -178,6 +179,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests under nohup would hand dow
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("sent", "seconds"),
     [

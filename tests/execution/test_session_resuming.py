@@ -88,6 +88,7 @@ def test_a_killed_cell_goes_on_to_the_numbers_of_a_whole_one(
     assert main.main(["verify", "--results", str(results)]) == 0
 
 
+@pytest.mark.long
 def test_who_reads_a_results_folder_is_not_troubled_by_a_checkpoint(
     killed, words, cards, tmp_path, capsys
 ):

@@ -6,6 +6,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pytest
+
 from bench.records.store import Store, load_records, read_record
 from support.fuzzing import commands, counts, odd, records, texts
 from support.fuzzing.profiles import examples
@@ -43,6 +45,7 @@ def holds_sound_record(results: Path) -> bool:
     return records.sound().cell in {record.cell for record in load_records(results)}
 
 
+@pytest.mark.long
 @given(batches, st.data())
 @examples(short=12, long=1_300)
 def test_merge_takes_what_is_sound_and_nothing_else(sandboxes, sent, data):
@@ -114,6 +117,7 @@ def test_an_odd_record_is_named_by_its_file(sandboxes, sent, command):
 DATA = ("--data-root", "data")
 
 
+@pytest.mark.long
 @given(records.odd_files_beside(), st.sampled_from(OWN), st.sampled_from(OWN))
 @examples(short=12, long=1_000)
 def test_odd_files_beside_records_keep_no_record_from_being_shown(sandboxes, beside, first, second):

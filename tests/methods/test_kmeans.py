@@ -139,6 +139,7 @@ def test_an_empty_cluster_restarts_at_the_token_farthest_from_its_centre():
     assert sorted(final.flatten().tolist()) in ([0.0, 1.5, 50.0], [0.5, 2.0, 50.0])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("values", [1, 16, 1000])
 def test_chunks_change_nothing_beyond_rounding(values, monkeypatch):
     tokens = grouped().double()

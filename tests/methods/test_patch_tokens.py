@@ -130,6 +130,7 @@ def test_fewer_tokens_than_clusters_are_refused_in_a_sentence():
         methods.create("spt_deep_kmeans", tokens=19)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is told by Linux alone")
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_the_peak_is_little_more_than_a_layer_s_tokens(name):

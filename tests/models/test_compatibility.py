@@ -197,6 +197,7 @@ def test_what_no_backbone_allows_even_as_registered_is_n_a_whatever_is_set(
     assert endings(tmp_path) == {("small", "raising"): "unsupported"}
 
 
+@pytest.mark.long
 def test_costs_of_the_others_are_measured(
     cards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,6 +210,7 @@ def test_costs_of_the_others_are_measured(
     assert "linear on" in said
 
 
+@pytest.mark.long
 def test_the_ledger_of_parameters_counts_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     register("raising", Raising())
     monkeypatch.setattr(methods, "names", lambda: ["linear", "raising"])

@@ -10,7 +10,7 @@ import torch
 import methods
 from bench.models import method_checks, small_models
 from support import paths
-from support.variants import first_of_each_class
+from support.variants import OF_EACH_KIND
 
 # a strict table: a check that starts to pass must leave it
 EXPECTED_FAILURES: dict[tuple[str, str], str] = {
@@ -22,13 +22,10 @@ EXPECTED_FAILURES: dict[tuple[str, str], str] = {
 GOLDEN = json.loads((paths.GOLDEN / "trainable.json").read_text(encoding="utf-8"))
 
 
-FIRST = first_of_each_class()
-
-
 def marks(name, check):
     why = EXPECTED_FAILURES.get((name, check))
     fails = [pytest.mark.xfail(reason=why, strict=True, raises=AssertionError)] if why else []
-    is_long = check == "compiled" and name not in FIRST
+    is_long = check == "compiled" and name not in OF_EACH_KIND
     return [*fails, *([pytest.mark.long] if is_long else [])]
 
 

@@ -51,6 +51,7 @@ def test_the_page_has_every_method_and_every_family() -> None:
     assert {tuple(row) for row in found.values()} == {tuple(page.EXAMPLES)}
 
 
+@pytest.mark.long
 @needs_versions
 def test_what_the_page_says_of_a_sample_is_what_happens() -> None:
     found = written()

@@ -102,6 +102,7 @@ def test_growth_is_computed_from_its_ends():
     assert cells(page.scaling_table(rows))[2:] == [line]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SECTIONS)
 def test_every_section_is_measured(name, tiny):
     rows = list(SECTIONS[name].measure(page.SIZES["cpu"], "cpu"))

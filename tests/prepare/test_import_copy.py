@@ -228,6 +228,7 @@ def test_a_copy_is_run_under_its_name_alone(
     assert "--variant jpeg75" in rerun_command(record)
 
 
+@pytest.mark.long
 def test_a_copy_never_shares_a_table_with_lossless_data(tmp_path: Path) -> None:
     suite_copies.suite(tmp_path)
     for name, saved in (("jpeg", {}), ("png", {"format": "PNG"})):

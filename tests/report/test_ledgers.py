@@ -146,6 +146,7 @@ def test_costs_are_set_against_the_cheapest_step_of_the_same_machine() -> None:
     assert lines[2]["stored (bytes)"] == "1,234"
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_cost_is_measured_and_written_for_every_method(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -21,6 +21,7 @@ def cells(pytestconfig: pytest.Config) -> int:
     return MANY if pytestconfig.getoption("--benchmark-enable") else FEW
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("executor", ["local", "ray", "slurm-local"])
 @pytest.mark.benchmark(group=f"{MANY} cells of little training")

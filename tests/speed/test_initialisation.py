@@ -49,6 +49,7 @@ def test_a_start(benchmark: BenchmarkFixture, many: int, strategy: str) -> None:
     benchmark.pedantic(time_prepare, (model, method, shown), rounds=3, warmup_rounds=1)
 
 
+@pytest.mark.long
 @pytest.mark.benchmark(group="all starts by turns, with their ratios to the bare pass")
 def test_starts_by_turns(benchmark: BenchmarkFixture, many: int) -> None:
     rounds = 3 if many > BATCH else 1

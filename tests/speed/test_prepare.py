@@ -27,6 +27,7 @@ def test_pixels_become_png(benchmark, tmp_path, monkeypatch, threads):
     benchmark(writer.write_images, tmp_path, pictures)
 
 
+@pytest.mark.long
 @pytest.mark.benchmark(group=f"keep {IMAGES} JPEG files of 500x375 pixels, each decoded")
 @pytest.mark.parametrize("threads", [1, parallel.THREADS])
 def test_files_are_kept(benchmark, tmp_path, monkeypatch, threads):

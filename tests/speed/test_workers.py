@@ -58,6 +58,7 @@ def steps_a_second(layout: str, backbone: str, busy: int, seconds: float) -> flo
         return sum(float(one.stdout.readline()) for one in trained)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("busy", [0, CORES])
 @pytest.mark.parametrize("backbone", ["vit_mini_sup", "vit_small_patch16_224"])

@@ -14,6 +14,7 @@ from methods import Method
 from methods.linear import Linear
 from methods.peft_library import PeftLibrary
 from support.resumed_cells import assert_equal, cell_of, resume, train_whole
+from support.variants import one_of_each_kind
 
 
 @pytest.fixture(scope="module")
@@ -22,18 +23,7 @@ def cell(cards):
     return cell_of(cards, "linear")
 
 
-# one of each kind; `check-method` has a shorter check of all
-OF_EACH_KIND = {
-    *("adaptformer", "bi_lora", "da_vpt", "full", "gatevpt", "gps", "linear", "lora", "mlp3"),
-    *("pace_lora", "peft_adalora", "sidetune", "spt_deep_kmeans", "ssf", "vpt_deep", "vqt"),
-}
-EVERY_METHOD = [
-    name if name in OF_EACH_KIND else pytest.param(name, marks=pytest.mark.long)
-    for name in methods.names()
-]
-
-
-@pytest.mark.parametrize("name", EVERY_METHOD)
+@pytest.mark.parametrize("name", one_of_each_kind(methods.names()))
 def test_a_resumed_cell_equals_a_whole_one(name, cell, tmp_path):
     cell = replace(cell, method=methods.create(name))
     whole, kept = train_whole(cell, tmp_path)

@@ -19,7 +19,7 @@ from bench.training import trainer
 from bench.training.feature_cache import LOGIT_TOLERANCE, FeatureCache
 from methods.linear import Linear
 from methods.shared import memory
-from support.variants import one_of_each_class
+from support.variants import one_of_each_kind
 
 CPU = torch.device("cpu")
 RECIPE = replace(load_recipe("quick"), epochs=3, warmup_epochs=0, batch=4)
@@ -168,7 +168,7 @@ def fitted_in_doubles(name: str, passes: int):
     return losses, trainer.evaluate(model, shown(kind=InDoubles), "fp32").classes
 
 
-@pytest.mark.parametrize("name", one_of_each_class(methods.names()))
+@pytest.mark.parametrize("name", one_of_each_kind(methods.names()))
 def test_every_method_trains_alike_on_features_and_on_images(name, double_precision):
     """In float64: an image in a batch of another size is multiplied by another kernel, which rounds
     in another order, and mlp3's batch norm over the two images of the last batch enlarges that in

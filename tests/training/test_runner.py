@@ -75,6 +75,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
     return [line.split(";") for line in done.stdout.splitlines()]
 
 
+@pytest.mark.long
 def test_memory_after_fifty_cells_is_what_it_was_after_ten(told: list[list[str]]) -> None:
     resident = [int(line[1]) for line in told]
     assert len(resident) == 51

@@ -16,7 +16,7 @@ from bench.training.stacking import NotStackable, stack_models
 from methods import Method
 from methods.shared.base import Model
 from support import paths, stacks
-from support.variants import one_of_each_class
+from support.variants import one_of_each_kind
 
 GOLDEN = paths.REPO_ROOT / "tests" / "golden" / "trained_alone.md"
 ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-4}  # of the largest gradient of a model
@@ -63,7 +63,7 @@ def plain_gradients(
     return {n: p.grad for n, p in model.named_parameters() if p.requires_grad}, loss.detach()
 
 
-@pytest.mark.parametrize("name", STACKED)
+@pytest.mark.parametrize("name", one_of_each_kind(STACKED))
 def test_gradients_of_three_models_in_one_pass_are_those_of_each_alone(name: str) -> None:
     effects = check(name)
     method, model = stacks.adapted(name)
@@ -117,7 +117,7 @@ def scores(model: Model, name: str) -> Tensor:
         return model.eval()(stacks.noise(5)[0].to(stacks.dtype_of(name)))
 
 
-@pytest.mark.parametrize("name", one_of_each_class(STACKED))
+@pytest.mark.parametrize("name", one_of_each_kind(STACKED))
 def test_a_training_in_one_pass_ends_as_each_alone(name: str) -> None:
     atol = IN_TRAINING[stacks.dtype_of(name)]
     for lr, (losses, model) in train_together(name).items():

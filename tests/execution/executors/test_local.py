@@ -236,6 +236,7 @@ def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}{os.pathsep}{paths.REPO_ROOT}")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("killed")
 def test_a_grid_whose_workers_are_killed_while_they_start_is_whole(
     cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -50,10 +50,12 @@ def test_failures_are_recorded_with_their_cause(grid: Path) -> None:
     assert executor_runs.causes(grid) == executor_runs.CAUSES
 
 
+@pytest.mark.long
 def test_predictions_come_back_with_the_records(grid: Path) -> None:
     assert len(list((grid / "predictions").glob("*.npz"))) == len(executor_runs.HEALTHY.split(","))
 
 
+@pytest.mark.long
 def test_what_no_node_offers_is_refused_and_not_waited_for(
     cards: Path, cluster: tuple[str, object], tmp_path: Path
 ) -> None:
@@ -183,6 +185,7 @@ def test_what_is_not_installed_is_named_with_its_extra(
     assert "pip install -e '.[ray]'" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_memory_that_ray_ends_a_cell_for_has_its_usual_name() -> None:
     class OutOfMemoryError(Exception):
         pass

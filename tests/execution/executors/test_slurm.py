@@ -67,10 +67,12 @@ def test_failures_are_recorded_with_their_cause(grid: Path) -> None:
     assert executor_runs.causes(grid) == executor_runs.CAUSES
 
 
+@pytest.mark.long
 def test_no_lease_is_left(grid: Path) -> None:
     assert not dict(Leases(grid).active())
 
 
+@pytest.mark.long
 def test_a_requeued_batch_goes_on_with_what_is_left(
     work: Callable[..., Job], executor: SlurmExecutor
 ) -> None:
@@ -91,6 +93,7 @@ def test_a_requeued_batch_goes_on_with_what_is_left(
     assert begun == [work(name).cell for name in ("linear", "slow", "slow", "bias")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["terminate", pytest.param("kill", marks=pytest.mark.long)])
 def test_the_cells_of_a_batch_that_dies_fail_with_its_cause(
     work: Callable[..., Job], executor: SlurmExecutor, way: str
