@@ -3,10 +3,9 @@
 import shutil
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-import pytest
 
 from bench.records.store import Store, load_records, read_record
 from support.fuzzing import commands, counts, odd, records, texts

@@ -1,7 +1,7 @@
 """Tests that take long enough to be left out of a quick run, by the names of their functions.
 
-`tox -e quick` leaves out what `tests/slow_tests.txt` names. It is written anew by a run of all tests
-with ``--write-slow-tests``.
+`tox -e quick` leaves out what `tests/slow_tests.txt` names. A run of all tests with
+``--write-slow-tests`` writes that file anew.
 """
 
 from collections import defaultdict
