@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from bench.execution.fitting import FittedModel, fit
     from bench.execution.progress import Reporter
     from bench.execution.request import Request, RunOptions
-    from bench.execution.session import SessionPlan, SessionResult, plan, run, tune
+    from bench.execution.session import plan, run, tune
+    from bench.execution.session_state import SessionPlan, SessionResult
     from bench.records.store import load_records
     from bench.report.data_frames import claims, leaderboard, load_results
     from bench.report.generate import regenerate as write_report
@@ -44,8 +45,8 @@ _SOURCES = {  # name -> its module, and its name there
     "Reporter": ("bench.execution.progress", "Reporter"),
     "Request": ("bench.execution.request", "Request"),
     "RunOptions": ("bench.execution.request", "RunOptions"),
-    "SessionPlan": ("bench.execution.session", "SessionPlan"),
-    "SessionResult": ("bench.execution.session", "SessionResult"),
+    "SessionPlan": ("bench.execution.session_state", "SessionPlan"),
+    "SessionResult": ("bench.execution.session_state", "SessionResult"),
     "claims": ("bench.report.data_frames", "claims"),
     "fit": ("bench.execution.fitting", "fit"),
     "leaderboard": ("bench.report.data_frames", "leaderboard"),

@@ -17,7 +17,7 @@ from bench.cli.common import (
     write_tables,
 )
 from bench.cli.parsing import Parser
-from bench.execution import completed_runs, plan_lines, progress, session
+from bench.execution import completed_runs, plan_lines, progress, session, session_state
 from bench.records import store
 from bench.report import boards, generate, study_page, terminal
 
@@ -97,7 +97,7 @@ class Pages:
         yield f"records      {self.results / store.RECORDS_DIR}"
 
 
-def _print_unfinished(state: "session.TuningState", failed: int) -> None:
+def _print_unfinished(state: "session_state.TuningState", failed: int) -> None:
     """Print how many searches have no final cells, and why."""
     if state.num_unfinished:
         why = f"{failed} trials failed" if failed else "not all of their trials were run"
@@ -106,7 +106,7 @@ def _print_unfinished(state: "session.TuningState", failed: int) -> None:
 
 
 def _print_plan(
-    planned: "session.SessionPlan",
+    planned: "session_state.SessionPlan",
     results: Path,
     how: "session.RunOptions",
     reporter: "progress.Reporter",
@@ -132,7 +132,7 @@ def _untuned_lines(
 
 def _tuned_lines(
     finals: "session.Plan",
-    state: "session.TuningState",
+    state: "session_state.TuningState",
     results: Path,
     how: "session.RunOptions",
 ) -> Iterator[str]:

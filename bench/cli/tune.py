@@ -9,7 +9,7 @@ import rich.console
 from bench.cli import options
 from bench.cli.common import FAILED, print_error, print_lines, print_result
 from bench.cli.parsing import Parser
-from bench.execution import plan_lines, progress, session, tuning
+from bench.execution import plan_lines, progress, session, session_state, tuning
 from bench.training import cell
 
 EXAMPLES = (
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def trial_lines(
-    state: "session.TuningState", results: Path, how: "session.RunOptions"
+    state: "session_state.TuningState", results: Path, how: "session.RunOptions"
 ) -> Iterator[str]:
     """The trials that are known, how many are to be run, and the backbones."""
     yield from plan_lines.cell_lines(state.trials)
@@ -52,7 +52,7 @@ def trial_lines(
 
 
 def due_trials(
-    state: "session.TuningState", results: Path, how: "session.RunOptions"
+    state: "session_state.TuningState", results: Path, how: "session.RunOptions"
 ) -> "Sequence[cell.Cell]":
     """The trials that would be run first."""
     return session.select_cells(state.trials, tuning.trial_store(results), how)
