@@ -12,7 +12,6 @@ from bench.cli import streams
 from bench.records import store
 from bench.report import generate
 from bench.utils import escaping, progress_bars
-from bench.utils.errors import UserError
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -67,9 +66,7 @@ def print_refused(refused: Sequence[str]) -> int:
 
 def require_results(results: Path) -> None:
     """Raise `UserError` where there is no results folder of the current version."""
-    if not results.is_dir():
-        raise UserError(f"no results folder at {results}; name another with --results")
-    store.Store(results).require_current_schema()
+    store.Store(results).require_existing("; name another with --results")
 
 
 def write_tables(results: Path) -> "generate.RegeneratedFiles":

@@ -147,6 +147,12 @@ class Store:
             except UserError as error:
                 yield path, error
 
+    def require_existing(self, hint: str = "") -> None:
+        """Raise `UserError` where there is no results folder of the current version."""
+        if not self.root.is_dir():
+            raise UserError(f"no results folder at {self.root}{hint}")
+        self.require_current_schema()
+
     def require_current_schema(self) -> None:
         """Raise `UserError` if there are records of schema 1, whose cells a run would repeat.
 

@@ -13,7 +13,7 @@ from bench.report.boards import Board
 from bench.report.frame import canonical_json, record_frame
 from bench.report.generate import read_boards
 from bench.report.rows import MethodRow
-from bench.utils.errors import UserError, unknown_name
+from bench.utils.errors import unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,7 +165,5 @@ def _claim_row(check: "paper_values.ClaimCheck") -> dict[str, Any]:
 
 def _existing(results: Path | str) -> Path:
     folder = Path(results)
-    if not folder.is_dir():
-        raise UserError(f"no results folder at {folder}")
-    Store(folder).require_current_schema()
+    Store(folder).require_existing()
     return folder
