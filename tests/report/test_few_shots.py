@@ -99,7 +99,7 @@ def test_the_leaderboard_counts_a_data_set_once() -> None:
     bias = {place: [value - 1 for value in values] for place, values in LORA.items()}
     found = board_of([*records("lora", LORA), *records("bias", bias)])
     assert found.comparison.table.tolist() == [[31.25, 30.25], [52.5, 51.5]]
-    assert "over 2 data sets" in found.comparison.summary()
+    assert "with 2 data sets" in found.comparison.summary()
 
 
 def test_the_csv_has_every_point_of_the_curves() -> None:

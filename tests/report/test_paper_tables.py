@@ -293,7 +293,7 @@ def test_a_paper_s_tables_are_written_refreshed_and_verified(
     words = ["--results", str(tmp_path)]
     assert main(["report", "--paper", "spt2024", "--suite", "mini", *words]) == 0
     table = tmp_path / "papers" / "spt2024" / "mini" / "table2.md"
-    assert "stands in for the paper's data" in table.read_text(encoding="utf-8")
+    assert "in place of the paper's data" in table.read_text(encoding="utf-8")
     assert "60.00" in table.read_text(encoding="utf-8")
     assert main(["claims", *words]) == 0
     assert "908 claims" not in capsys.readouterr().out

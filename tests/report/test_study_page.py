@@ -39,7 +39,7 @@ def test_a_study_runs_its_cells_once_and_shows_them(folder: Path, tmp_path: Path
         (method, prompts, 2) for prompts in (2, 3) for method in ("vpt_deep", "spt_deep")
     ]
     page = (tmp_path / "studies" / "own.md").read_text(encoding="utf-8")
-    assert "8 of 8 cells have what is shown" in page
+    assert "8 of 8 cells are available" in page
     assert (tmp_path / "studies" / "own.svg").read_text(encoding="utf-8").startswith("<?xml")
     assert run_study(folder, tmp_path, card) == 0
     assert {path: path.stat().st_mtime_ns for path in Store(tmp_path).files()} == records
@@ -101,7 +101,7 @@ def test_a_study_that_tunes_has_trials_first_and_shows_what_they_chose(
     assert all(record.tuned and len(record.tuned.trials) == 2 for record in records)
     assert {record.settings.rates["lr"] for record in records} <= {0.01, 0.1}
     page = (tmp_path / "studies" / "tuned.md").read_text(encoding="utf-8")
-    assert "4 of 4 cells have what is shown" in page
+    assert "4 of 4 cells are available" in page
     rates = {record.settings.method: record.settings.rates["lr"] for record in records}
     for method, rate in rates.items():
         assert any(method in line and f" lr {rate:g}" in line for line in page.splitlines())
