@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.cli import options
+from bench.cli import options, requests
 from bench.cli.common import BAD_INPUT, print_error, print_lines
 from bench.cli.parsing import Parser
 from bench.config import search_space
@@ -33,7 +33,7 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    asked = options.request_of(args)
+    asked = requests.request_of(args)
     resolved = resolution.resolve_names(asked)
     is_tuned = plan.wants_tuning(asked)
     failed: list[str] = []

@@ -36,6 +36,7 @@ NOT_COMMANDS = {
     "main",
     "options",
     "parsing",
+    "requests",
     "streams",
 }
 

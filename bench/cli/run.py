@@ -7,7 +7,7 @@ from pathlib import Path
 
 import rich.console
 
-from bench.cli import common, options, tune
+from bench.cli import common, options, requests, tune
 from bench.cli.common import (
     FAILED,
     print_error,
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     completed = completed_runs.CompletedRun(args.results, vars(args))
     if sentence := completed.sentence():
         return print_note(sentence)
-    request, how, results = options.request_of(args), options.run_options_of(args), args.results
+    request, how, results = requests.request_of(args), requests.run_options_of(args), args.results
     pages = Pages(results, args.study, args.quick)
     reporter = progress.Reporter(rich.console.Console(stderr=True), pages.write)
     if args.dry_run:

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.cli import options
 from bench.cli.common import print_lines
 from bench.cli.parsing import Parser
+from bench.cli.requests import request_of
 from bench.execution import progress, session, tuning
 from bench.records import store
 
@@ -32,7 +33,7 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    request, results = options.request_of(args), args.results
+    request, results = request_of(args), args.results
     records, last = store.Store(results), None if args.watch else 1
     records.require_current_schema()
     requests = session.tuned_requests(request)

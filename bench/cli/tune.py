@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich.console
 
-from bench.cli import options
+from bench.cli import options, requests
 from bench.cli.common import FAILED, print_error, print_lines, print_result
 from bench.cli.parsing import Parser
 from bench.execution import plan_lines, progress, session, session_state, tuning
@@ -28,7 +28,7 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    request, how, results = options.request_of(args), options.run_options_of(args), args.results
+    request, how, results = requests.request_of(args), requests.run_options_of(args), args.results
     if args.dry_run:
         state = session.tuning_state(session.plan_trials(request, results), results)
         return print_lines(trial_lines(state, results, how))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DISTRIBUTION = "vit-peft-bench"
 CODE = (REPO_ROOT / "bench", REPO_ROOT / "methods", SUITES_DIR)
+OWN_FILES = (".py", ".toml", ".safetensors")
 VARIABLES = ("BENCH_", "CUDA_", "HIP_", "NVIDIA_", "PYTORCH_", "TORCH_")  # that change a plan
 GPUS = ("nvidia*", "kfd", "accel*")  # in /dev
 NEVER_KEPT = (  # options of runs that repeat or restrict cells, or of code that may change
@@ -120,7 +121,7 @@ def _machine() -> list[object]:
 
 def _installed_code() -> list[object]:
     """Return the stamps of the project's files, and the versions of the packages it requires."""
-    own = [path for folder in CODE for path in folder.rglob("*") if path.suffix in (".py", ".toml")]
+    own = [path for folder in CODE for path in folder.rglob("*") if path.suffix in OWN_FILES]
     required = metadata.requires(DISTRIBUTION) or []
     names = sorted({_package_name(line) for line in required})
     return [files.file_stamps(own), [(name, _version(name)) for name in names]]

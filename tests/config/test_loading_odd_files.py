@@ -114,7 +114,9 @@ def test_a_grid_with_more_points_than_can_be_tried_is_refused() -> None:
     with pytest.raises(ValueError, match="10,000 pairs of rates; at most 5,000 are allowed"):
         recipe_with(grid={"lr": rates, "weight_decay": rates})
     axes = {f"field{i}": list(range(50)) for i in range(4)}
-    with pytest.raises(ValueError, match="the grid of lora has 6,250,000 points; at most 100,000 are allowed"):
+    with pytest.raises(
+        ValueError, match="the grid of lora has 6,250,000 points; at most 100,000 are allowed"
+    ):
         recipe_with(grid={"lr": [0.1]}, grid_of={"lora": axes})
 
 

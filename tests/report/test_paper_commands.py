@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from bench.cli import options
+from bench.cli import requests
 from bench.cli.parsing import Parser
 from bench.cli.run import add_options
 from bench.execution.request import Request
@@ -23,7 +23,7 @@ def request(command: str) -> Request:
     start = ["python", "-m", "bench", "run"]
     words = shlex.split(command)
     assert words[: len(start)] == start
-    return options.request_of(parser.parse_args(words[len(start) :]))
+    return requests.request_of(parser.parse_args(words[len(start) :]))
 
 
 def cells_of_command(command: str) -> Iterator[Cell]:
