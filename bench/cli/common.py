@@ -53,7 +53,7 @@ def print_result(lines: Iterable[object]) -> None:
 
 
 def output_width() -> int | None:
-    """Return the width of the terminal that standard output is; None: it is none."""
+    """Return the width of the terminal on standard output; None if it is not a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 

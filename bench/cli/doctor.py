@@ -60,7 +60,7 @@ def _machine(
     results: Path,
     here: "dict[str, backbones.Backbone]",
 ) -> "Iterator[readiness.Finding]":
-    """Yield what the machine has of all that is needed; `here` gets the backbones found."""
+    """Yield what this machine provides; the backbones found are added to `here`."""
     pairs = [*([request.TRIAL_SPLITS] if is_tuned else []), request.FINAL_SPLITS]
     yield from readiness.check_versions()
     yield from readiness.check_device(resolved)

@@ -1,4 +1,4 @@
-"""Regenerate the tables from the records; with --paper, a paper's own tables, too."""
+"""Regenerate the tables from the records; with --paper, also the tables of a paper."""
 
 import argparse
 from collections.abc import Iterator, Sequence

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _verify_own(own: "store.Store", data_root: Path) -> int:
-    """Print what is wrong with the records and tables, and how many records are recomputed."""
+    """Print the problems of records and tables, and the number of recomputed records."""
     found = store.read_folder(own)
     labels = known_labels.KnownLabels(data_root)
     evidence = verdicts.check_own_records(found.records, own, labels)

@@ -130,7 +130,7 @@ class Recipe:
             )
 
     def _require_rates(self) -> None:
-        """Raise `ValueError` if a method's own rates are none, or a learning rate is 0."""
+        """Raise `ValueError` if a method has an empty list of rates, or a learning rate of 0."""
         for name, own in self.grid_of.items():
             for axis in sorted(RATE_NAMES & own.keys()):
                 if axis not in self.grid:

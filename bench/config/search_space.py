@@ -96,7 +96,7 @@ def halving_rungs(recipe: Recipe) -> list[Rung]:
 
 
 def method_rungs(recipe: Recipe, method: str) -> list[Rung]:
-    """Return the rungs of a method's search, with no more points than it has."""
+    """Return the rungs of a method's search, limited to its number of points."""
     most = len(all_points(recipe, method))
     return [replace(rung, count=min(rung.count, most)) for rung in halving_rungs(recipe)]
 

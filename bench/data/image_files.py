@@ -155,7 +155,7 @@ def _kind(kinds: dict[str, re.Pattern[bytes]], start: bytes) -> str:
 
 
 def _require_bounded_size(width: int, height: int) -> None:
-    """Hold Pillow's limit, whatever the process has set it to, and a limit of proportions."""
+    """Enforce limits on pixels and proportions, whatever the process-wide setting of Pillow."""
     if width * height > MAX_PIXELS:
         raise ValueError(f"it is {width:,} x {height:,}; at most {MAX_PIXELS:,} pixels are decoded")
     if max(width, height) > MAX_ASPECT_RATIO * min(width, height):

@@ -112,7 +112,7 @@ def class_numbers(
 
 
 def parse_classes(classes: int, entries: Sequence[ListEntry]) -> list[int]:
-    """Return the labels of a list; raise `UserError` for one that is none of so many classes."""
+    """Return the labels of a list; raise `UserError` for a label out of range."""
     labels = [_parse_label(raw, origin) for _, raw, origin in entries]
     _require_range(classes, labels, entries)
     return labels

@@ -155,7 +155,7 @@ class Transform:
         return self.random(self.deterministic(image, size), size)
 
     def deterministic(self, image: Tensor, size: int) -> Tensor:
-        """Apply the part that is the same in every epoch; all of it, unless it is random."""
+        """Apply the part of the transform that is the same in every epoch."""
         geometry = (
             RANDOM_GEOMETRIES[self.geometry][0]
             if self.is_random

@@ -59,7 +59,7 @@ class CompletedRun:
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
     def sentence(self) -> str | None:
-        """Return what was said of the run when it was complete; None: it is to be planned."""
+        """Return the sentence kept for a complete run; None if the run has to be planned."""
         if not self.is_kept:
             return None
         with suppress(OSError, ValueError, KeyError, TypeError, metadata.PackageNotFoundError):

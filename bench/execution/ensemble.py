@@ -85,7 +85,7 @@ def score(record: Record, cell: Cell, device: torch.device) -> Scores:
 
 
 def name_of(records: Sequence[Record]) -> str:
-    """Return a name of these cells, whatever their order: 16 hex digits."""
+    """Return a name of these cells, independent of their order: 16 hex digits."""
     cells = sorted(record.cell for record in records)
     return hashlib.sha256(" ".join(cells).encode()).hexdigest()[:16]
 

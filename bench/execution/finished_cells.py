@@ -51,7 +51,7 @@ class FinishedCells:
         return [f"bench: {self.describe()}: {lost} records were removed"] if lost else []
 
     def describe(self) -> str:
-        """Say what is kept of them, as the disk has it now."""
+        """Describe how many of the cells still have their record on disk."""
         lost, count = self.num_lost(), len(self.paths)
         if lost:
             kept = count - lost or "none"

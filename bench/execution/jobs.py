@@ -142,7 +142,7 @@ def _signal_name(number: int) -> str:
 
 
 def describe_failed_start(failure: Failure) -> str:
-    """Say why a process did not start: with the last line that it printed if it ended by itself."""
+    """Describe why a process did not start, with its last line of output if it ended by itself."""
     lines = failure.traceback.strip().splitlines()
     said = f" ({lines[-1].strip()})" if lines and failure.error == "Exited" else ""
     return f"{failure.message}{said}"

@@ -144,7 +144,7 @@ def _tensorboard_dir(store: Store, path: Path) -> Path:
 
 
 def _map_sort_key(line: str) -> tuple[bool, list[str], str]:
-    """Sort the header first, then by what a cell is, then by its old digest."""
+    """Sort the header first, then by the cell's settings, then by its old digest."""
     before, _, *about = line.split(",")
     return line != MAP_HEADER, about[:-1], before
 

@@ -72,7 +72,7 @@ class Scheduler:
         return self.failed
 
     def _release_leases(self) -> None:
-        """Release what is held, where the disk allows it; elsewhere it expires."""
+        """Release the leases held; where the disk does not allow it, they expire."""
         for digest in list(self.leases.held):
             with suppress(OSError):
                 self.leases.release(digest)
@@ -86,7 +86,7 @@ class Scheduler:
                 self._submit(cells)
 
     def _lease(self, cell: Cell) -> bool:
-        """Lease a cell, unless its executor does; return whether it is to be run here now."""
+        """Lease a cell, unless the executor does so; return whether to run it here now."""
         digest = cell.settings.digest()
         if self.executor.has_queue:
             return True

@@ -89,7 +89,7 @@ def plan_trials(request: Request, results: Path) -> list[Search]:
 
 
 def tuned_requests(request: Request) -> list[Request]:
-    """Return the requests whose final cells come after trials; of a study, its card says so."""
+    """Return the requests with tuning; for a study, its card decides."""
     if not request.study:
         return [request] if wants_tuning(request) else []
     asked = replace(request, study=None, quick=False)
@@ -245,7 +245,7 @@ class _Session:
         )
 
     def _lines_before(self, planned: Plan, cells: Sequence[Cell], kind: str) -> Iterator[str]:
-        """Yield what is to be known before cells run; one line where there are none to run."""
+        """Yield the lines to print before cells run; a single line if there are none to run."""
         if not cells and len(planned.done) == len(planned.cells):
             yield plan_lines.nothing_to_run(len(planned.cells), kind, self.results)
             return

@@ -147,7 +147,7 @@ def write_failure(job: Job, cell: Cell, store: Store, failure: Failure, executor
 
 
 def serve(results: Path, plugins: Sequence[Path], requests: TextIO, replies: TextIO) -> None:
-    """Run the jobs of `requests` one after another, until no more lines can come."""
+    """Run the jobs of `requests` one after another until the stream ends."""
     faulthandler.enable()  # a crash prints its stack on standard error
     lines = _read_lines(requests)  # from now on the end of who started this ends it
 

@@ -98,7 +98,7 @@ def resolve(card: BackboneCard, requested_name: str = "") -> Backbone:
 
 
 def _build_on_meta(card: BackboneCard) -> tuple[Model, InputSpec]:
-    """Build the card's model on the meta device, with one class; return its input, too."""
+    """Build the card's model on the meta device, with one class; also return its input."""
     input_spec = _resolve_input(card)
     with torch.device("meta"):
         model = _build(card, input_spec, classes=1)

@@ -38,7 +38,7 @@ def try_attach(method: Method, model: Model) -> Unsupported | None:
 
 
 def _is_backbone_error(error: Exception) -> bool:
-    """Return whether it would be raised with real weights and enough memory, too."""
+    """Return whether the error would also occur with real weights and enough memory."""
     return not ("meta" in str(error).lower() or is_out_of_memory(error))
 
 

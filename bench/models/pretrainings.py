@@ -20,7 +20,7 @@ POSITION_TOLERANCE = 5e-4  # of sines and cosines: some files are float16, which
 
 
 def complete_card(card: BackboneCard, found: Checkpoint) -> tuple[BackboneCard, str]:
-    """Complete the card's input from the file's pretraining; return a note on how, too.
+    """Complete the card's input from the file's pretraining; also return a note on it.
 
     A complete card, or one of timm's own files, is returned as it is, without a note unless the
     file was pretrained in another way. Raises `UserError` where the card's name says so, too.

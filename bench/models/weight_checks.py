@@ -59,7 +59,7 @@ def _read_start(path: Path) -> bytes:
 
 
 def _explain_start(start: bytes) -> str:
-    """Return what a file is that begins so, where it can be no weights."""
+    """Return the kind of file that starts with these bytes, if it cannot be weights."""
     if not start:
         return "empty: its download went wrong"
     if start.startswith(LFS_MARK):

@@ -80,7 +80,7 @@ def fetched_name(card: BackboneCard, url: str) -> str:
 
 
 def hub_file(card: BackboneCard) -> HubFile | None:
-    """Return timm's file of the card's model on the hub; None if there is none."""
+    """Return timm's file of the card's model on the hub, or None."""
     settings = timm.get_pretrained_cfg(card.timm)
     if not (settings and settings.hf_hub_id):
         return None

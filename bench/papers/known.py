@@ -78,7 +78,7 @@ class KnownResult:
     remark: str
 
     def mean(self, kind: str) -> Decimal | None:
-        """Return a mean; one that is not printed follows from the groups where all are."""
+        """Return a mean; if it is not printed, compute it from the groups when all are known."""
         return self.means.get(kind, self.from_groups(kind))
 
     def from_groups(self, kind: str) -> Decimal | None:

@@ -174,7 +174,7 @@ def parse_errors(origin: object, member: str = "") -> Iterator[None]:
 
 @contextmanager
 def library_errors(origin: object) -> Iterator[None]:
-    """Turn whatever a library raises while it reads a stranger's file into a `UserError`.
+    """Convert any exception of a library that reads an untrusted file into a `UserError`.
 
     The readers of SciPy, HDF5 and pickle check little, and fail in ways that none of them
     documents, such as an unbound variable.

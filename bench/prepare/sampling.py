@@ -150,7 +150,7 @@ def _label_problem(
 
 
 def _label_shift(ranks: HashRange, known: str, classes: int, labels: Sequence[int]) -> int:
-    """Return the constant by which all labels are off; 0 if there is none."""
+    """Return the constant offset of all labels; 0 if there is none."""
     for shift in (sign * size for size in range(1, MAX_SHIFT + 1) for sign in (1, -1)):
         for back in ([label - shift for label in labels], [(n - shift) % classes for n in labels]):
             if known == digest_of_labels(back) or (

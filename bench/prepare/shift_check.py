@@ -77,7 +77,7 @@ def _has_repeats(shift: Shift, suite: str) -> bool:
 def _require_apart(
     shift: Shift, scored: Sequence[str], trained: Sequence[str], repeats: bool
 ) -> list[str]:
-    """Return a warning about images of a shift that are trained on, too, byte for byte.
+    """Return a warning about shift images that are byte-identical to training images.
 
     Raises `UserError` if these are more than data sets are published with, and not said to be.
     """

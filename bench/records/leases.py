@@ -184,7 +184,7 @@ def _this_process() -> dict[str, Any]:
 
 
 def _read_info(path: Path) -> dict[str, Any]:
-    """Read a lease; raises `OSError` or `ValueError` for what is none."""
+    """Read a lease; raises `OSError` or `ValueError` if it is not one."""
     content = read_regular_file(path, MAX_LEASE_BYTES)
     strict_json.parse(content)
     return parsing.validate_json(_info_adapter, content)

@@ -1,4 +1,4 @@
-"""Strict validation of files that a stranger may have written: one sentence for whatever is wrong.
+"""Strict validation of untrusted files: one sentence for any problem.
 
 Entries are of the type that the schema names, and none is unknown; lax validation reads "5" and
 true as numbers.

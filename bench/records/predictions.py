@@ -125,7 +125,7 @@ def _parse(content: bytes) -> Predictions:
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Unpack a member up to the size of the largest array, whatever the archive says."""
+    """Unpack a member, up to the size of the largest possible array."""
     info, limit = archive.getinfo(name), MAX_HEADER_BYTES + DTYPE.itemsize * MAX_IMAGES
     if info.flag_bits & ENCRYPTED:
         raise ValueError(f"{name} is encrypted")

@@ -249,7 +249,7 @@ def is_trial(settings: Settings) -> bool:
 
 
 def searched_fields(settings: Settings) -> list[str]:
-    """Return the fields of a final run's method that trials chose; rates are none."""
+    """Return the fields of a final run's method that trials chose, without its rates."""
     grids = settings.recipe.get(TUNING_KEY, {}).get("grid_of", {})
     own = grids.get(longest_prefix(settings.method, grids), {})
     return [name for name in own if name not in RATE_NAMES]

@@ -229,7 +229,7 @@ def _require_schema(given: object) -> None:
 
 
 def _content(path: Path) -> bytes:
-    """Return the content of a record's file; empty where it is none."""
+    """Return the content of a record's file; empty if it cannot be read."""
     with suppress(OSError):
         return read_regular_file(path, MAX_RECORD_BYTES)
     return b""

@@ -103,7 +103,7 @@ def open_transaction(root: Path) -> Iterator[Transaction]:
 
 
 def undo_interrupted(root: Path) -> None:
-    """Take back what a transaction that was cut short had written; one that goes on is let be."""
+    """Undo the writes of an interrupted transaction; a running one is left alone."""
     staging = root / STAGING_DIR
     if not staging.is_dir() or staging.is_symlink():
         return
@@ -118,7 +118,7 @@ def undo_interrupted(root: Path) -> None:
 
 
 def _take_back(root: Path) -> None:
-    """Undo what the journal says was begun, if there is one."""
+    """Undo the steps in the journal, if there is one."""
     journal = root / STAGING_DIR / JOURNAL_FILE
     if journal.is_file():
         begun = _read_journal(journal)

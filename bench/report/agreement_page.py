@@ -200,7 +200,7 @@ def _pair(one: BoardRuns, first: str, second: str) -> Likeness:
 
 
 def _pair_row(one: BoardRuns, first: str, second: str) -> list[str]:
-    """Return a pair of methods beside the mean of the two methods' controls on the same tasks."""
+    """Return a pair of methods, next to the mean of the two methods' controls on the same tasks."""
     tasks, found = one.tasks(first, second), _pair(one, first, second)
     controls = [_control(one, method, tasks) for method in (first, second)]
     known = [control for control in controls if control]

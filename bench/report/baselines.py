@@ -45,6 +45,6 @@ def edge_warnings(rows: Sequence[MethodRow]) -> Iterator[str]:
 
 
 def _edge_p(row: MethodRow) -> float:
-    """Return the probability of as many tasks at an edge if every rate were as likely."""
+    """Return the probability of as many tasks at an edge, if all rates were equally likely."""
     by_chance = scipy.stats.binom(len(row.cells), 2 / row.search.rates)
     return float(by_chance.sf(len(row.search.edge_tasks) - 1))

@@ -72,7 +72,7 @@ class Comparison:
 
     @property
     def units(self) -> str:
-        """The word for what is compared over: tasks, or data sets of few-shot tasks."""
+        """The unit of comparison: tasks, or data sets for few-shot tasks."""
         return "data sets" if self.clusters else "tasks"
 
     def num_significant(self) -> int:

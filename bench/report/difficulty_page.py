@@ -1,4 +1,4 @@
-"""How hard a built-in suite is: chance and pixels' neighbours beside its baselines' records."""
+"""The difficulty of a built-in suite: chance and nearest neighbours, next to the baselines."""
 
 from collections.abc import Mapping, Sequence
 

@@ -199,7 +199,7 @@ def _render_all(
 
 
 def _few_shot_files(boards: Sequence[Board]) -> FileContents:
-    """Return page, table and curves of few shots; where there are none, no such files."""
+    """Return page, table and curves of few-shot boards; empty if there are none."""
     found = few_shots.few_shot_boards(boards)
     names = [few_shots.PAGE, few_shots.TABLE, *few_shots.PICTURES.values()]
     if not found:

@@ -1,4 +1,4 @@
-"""Published results as a page: sorted, their caveats as marks, and our own rows beside them."""
+"""Published results as a page: sorted, with marks for caveats, next to our own rows."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal

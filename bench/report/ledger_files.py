@@ -1,4 +1,4 @@
-"""The files that the ledgers are made of beside records: trials (`tune`) and costs (`cost`)."""
+"""The input files of the ledgers besides records: trials (`tune`) and costs (`cost`)."""
 
 import csv
 import json

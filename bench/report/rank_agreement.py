@@ -90,7 +90,7 @@ def _agreement(name: str, table: Floats, published: Floats) -> Agreement:
 
 
 def agreement_sentence(rows: Sequence[MethodRow], orders: Orders) -> str:
-    """Return what the order of the rows is worth, in a sentence or two; empty: nothing shared."""
+    """Return how well the rows agree with published orders; empty if they share too few."""
     found = agreements(rows, orders)
     if not found:
         return ""

@@ -1,4 +1,4 @@
-"""The record files at and below the paths that a user names, whatever lies there."""
+"""The record files at and below the paths that a user names."""
 
 import os
 from collections.abc import Iterable, Iterator

@@ -62,7 +62,7 @@ SECONDS_NOTE = "Seconds begin with the initialisation, and leave out what measur
 
 
 def convergence_section(trained: pd.DataFrame, picture: str) -> list[str]:
-    """Return the page's section on the training runs; nothing where there are none."""
+    """Return the page's section on training runs; empty if there are none."""
     found = epochs_to_overtake(trained, VALIDATION_ACCURACY) if len(trained) else trained
     if not len(found):
         return []
@@ -212,7 +212,7 @@ DIFFERENCE_UNITS = {"%": "points"}  # what differences of percents are called he
 
 
 def our_value(one: PrintedNumber, study: Study, cells: Sequence[StudyCell]) -> str:
-    """Return our number with its unit; empty if there is none, or cells lack a result."""
+    """Return our number with its unit; empty if cells lack a result."""
     if one.ours is None or study.figure is None:
         return ""
     own, other = (

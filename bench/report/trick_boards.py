@@ -107,7 +107,7 @@ def _without_checkpoint(board: Board) -> dict[str, Any]:
 
 
 def _architecture(board: Board) -> Any:
-    """Return what is built before weights are loaded."""
+    """Return the architecture, without its weights."""
     timm_name = str(board.input.get("timm") or board.backbone)
     return [timm_name.partition(".")[0], board.input.get("architecture"), board.input.get("size")]
 

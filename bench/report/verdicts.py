@@ -57,7 +57,7 @@ class JudgedRecord:
 
 
 def check_records(paths: Iterable[Path], labels: KnownLabels) -> list[Verdict]:
-    """Judge every record at and below `paths`, whatever the others hold; copies count once."""
+    """Judge each record at and below `paths` independently; copies count once."""
     found = [
         Verdict(file.path, problems=(f"{file.path} {file.problem}",))
         if file.problem

@@ -1,4 +1,4 @@
-"""Checkpoints of a cell in training, from which it goes on after a kill as if there had been none.
+"""Checkpoints of a cell in training; after a kill it resumes and ends with the same numbers.
 
 A cell goes on only where the numbers are bit for bit those of an uninterrupted run: with the same
 code, versions, device, threads and processes. Anything else makes it start over, with a sentence.
@@ -64,7 +64,7 @@ class Checkpoints:
         self.environment = _environment(self.device, self.group)
 
     def resume(self, begin: Begin) -> OngoingTraining | None:
-        """Return the training as it was at the checkpoint; None where there is none to go on from.
+        """Return the state of training at the checkpoint; None if there is no usable one.
 
         `begin` makes a training before its first epoch, of a model with the tensors that the
         function it is given loads.

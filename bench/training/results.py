@@ -28,7 +28,7 @@ class RunResult:
 
 
 def catch_failures(work: Callable[[], MeasuredOutcome]) -> RunResult:
-    """Return the result of the work, whatever it raises."""
+    """Return the result of the work, with any exception as its failure."""
     try:
         outcome, notes = work()
         return RunResult(outcome, None, notes)

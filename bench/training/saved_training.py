@@ -1,4 +1,4 @@
-"""The state of a training beside its model, as a checkpoint holds it, and putting it back."""
+"""The state of a training in a checkpoint, apart from its model: saving and restoring."""
 
 from collections.abc import Mapping
 from typing import Any

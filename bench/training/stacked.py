@@ -137,7 +137,7 @@ class StackedTraining:
     def _check(
         self, running: Sequence[StackedTrial], epoch: int, inputs: Tensor, labels: Tensor
     ) -> None:
-        """Check on the epoch's first batch that the models can be stacked, where that is not known.
+        """On the epoch's first batch, check that the models can be stacked, unless this is known.
 
         It is after the first epoch, unless the method does something between epochs.
         """

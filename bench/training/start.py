@@ -68,7 +68,7 @@ def initialise(
 
 
 def _probe(cell: Cell, model: Model, train_examples: Examples, device: torch.device) -> int:
-    """Fit the head where the recipe says so; return how many images were read for it."""
+    """Fit the head if the recipe asks for it; return how many images were read."""
     if cell.recipe.head_init != LINEAR_PROBE:
         return 0
     loader = make_loader(cell, train_examples, cell.views.test, device)

@@ -84,7 +84,7 @@ def _visible_character(c: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return prose without the breaks between its lines, which mean no more than a space."""
+    """Return prose on one line: line breaks become spaces."""
     return _visible(" ".join(text.split()))
 
 

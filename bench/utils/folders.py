@@ -1,4 +1,4 @@
-"""The folders of a results folder: none that leads out of it is followed."""
+"""The folders of a results folder; links that lead out of it are not followed."""
 
 import os
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Names that stand in paths, tables and records, and the bounds of a cell's numbers.
+"""Names used in paths, tables and records, and bounds of numbers.
 
 Cards, requests and plug-ins are held to them before any compute, and records when they are read:
 what could not be recorded is not run.
@@ -16,7 +16,7 @@ SHOWN = 60  # characters of a value that a message shows
 
 
 def name_problem(name: object, pattern: re.Pattern[str] = NAME) -> str:
-    """Return what is wrong with a name, as a clause; empty if nothing is.
+    """Return the problem with a name, as a clause; empty if there is none.
 
     >>> name_problem("../x")
     "'../x' is no name: letters, digits, _, . and - were expected, 1 to 100, and no . or - first"

@@ -32,7 +32,7 @@ def head(url: str) -> Mapping[str, str]:
 
 
 def heads(urls: Iterable[str]) -> dict[str, Mapping[str, str] | Unreachable]:
-    """Ask for all `urls` at once, within `LIMIT` in all; return headers or why there are none."""
+    """Request all `urls` at once, within `LIMIT` in all; return headers or the errors."""
     answers: dict[str, Mapping[str, str] | Unreachable] = {}
 
     def ask(url: str) -> None:

@@ -15,7 +15,7 @@ MAX_ENTRIES = 2**17  # of an object; an accuracy of each epoch of the longest re
 
 
 def parse(text: str | bytes) -> Any:
-    """Parse JSON, in UTF-8; raises `ValueError` with one line for anything that is not strictly it.
+    """Parse UTF-8 JSON strictly; raises `ValueError` with one line for any violation.
 
     Numbers of more digits than Python converts are among them.
     """

@@ -17,7 +17,7 @@ def csv_text(lines: Iterable[Iterable[object]]) -> str:
 
 
 def csv_from_dicts(heads: Sequence[str], lines: Iterable[Mapping[str, object]]) -> str:
-    """Return the columns `heads` of lines as CSV; what a line lacks is empty."""
+    """Return the columns `heads` of lines as CSV; missing values are empty."""
     return csv_text([heads, *([line.get(name, "") for name in heads] for line in lines)])
 
 

@@ -92,7 +92,7 @@ def _require_plain(value: Any, place: str) -> None:
 
 
 def _value_problem(value: Any) -> str:
-    """Return what is wrong with a value, as the end of a sentence; empty if nothing is."""
+    """Return the problem with a value, as the end of a sentence; empty if there is none."""
     if isinstance(value, str):
         return f"has a control character: {shorten(value)}" if _CONTROL.search(value) else ""
     if isinstance(value, int):  # bool among them

@@ -26,7 +26,7 @@ class JobStarted:
 
 @dataclass(frozen=True)
 class EpochFinished:
-    """A job has trained another epoch, of its first cell unless it names another."""
+    """A job has finished an epoch, of its first cell unless another cell is named."""
 
     job: Job
     number: int

@@ -34,7 +34,7 @@ NODE_LOST_ERRORS = ("WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError
 
 @dataclass(frozen=True)
 class Submit:
-    """Run a job, under a number of its own."""
+    """Run a job under its own number."""
 
     number: int
     packed: RemoteJob
@@ -120,7 +120,7 @@ class RayDriver:
                 self.ray.cancel(messages, force=True)
 
     def send_heartbeats(self) -> None:
-        """Say what the nodes offer; where the head does not answer, that is not said."""
+        """Report the resources of the nodes; nothing is sent while the head does not answer."""
         while True:
             with suppress(self.ray.exceptions.RayError):
                 self._send(Heartbeat(offered_resources(self.ray, self.target)))

@@ -1,4 +1,4 @@
-"""A task of a Ray cluster: a job that runs in a worker process of whatever node has room.
+"""A task of a Ray cluster: a job that runs in a worker process on any node with free resources.
 
 The node may share no disk with the machine that asks: the job is sent with its plug-ins, and the
 files that it writes are sent back.

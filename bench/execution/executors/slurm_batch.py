@@ -120,7 +120,7 @@ def parse_log_line(line: bytes) -> dict[str, Any] | None:
 
 @dataclass
 class CellBatch:
-    """A batch as the callable that submitit pickles: names of what is on the shared disk."""
+    """A batch as the callable that submitit pickles: paths on the shared disk."""
 
     batch_dir: BatchDir
     results: Path
@@ -141,7 +141,7 @@ class CellBatch:
             self._stop()
 
     def checkpoint(self) -> Any:
-        """Stop, as Slurm asks; the batch that is queued again goes on with what is left."""
+        """Stop at the request of Slurm; the requeued batch continues with the remaining cells."""
         from submitit.helpers import DelayedSubmission
 
         self._stop()
@@ -157,7 +157,7 @@ class CellBatch:
                 self._run_once(job)
 
     def _run_once(self, job: Job) -> None:
-        """Run one cell, unless another run holds it or has finished it."""
+        """Run one cell, unless another run has leased or finished it."""
         self.store.require_there()
         if not self.leases.acquire(
             job.cell, {"cell": job.describe(), "bundle": self.batch_dir.name}

@@ -73,7 +73,7 @@ def unfinished_batches(folder: Path) -> Iterator[SubmittedBatch]:
 
 
 def _is_submitit(pid: str) -> bool:
-    """Return whether such a process runs here, and is none that has got the id of one since."""
+    """Return whether the process with this id is still a submitit process."""
     try:
         return b"submitit" in Path(f"/proc/{int(pid)}/cmdline").read_bytes()
     except (OSError, ValueError):

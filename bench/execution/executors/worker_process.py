@@ -40,7 +40,7 @@ class Begun:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Its job has trained another epoch, of its first cell unless it names another."""
+    """A job has finished an epoch, of its first cell unless another cell is named."""
 
     epoch: int
     loss: float

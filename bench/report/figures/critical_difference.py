@@ -97,7 +97,7 @@ def drawable_boards(boards: Sequence[Board]) -> list[Board]:
 
 
 def draw(boards: Sequence[Board]) -> RenderedFigure | None:
-    """Draw the first `MAX_PANELS` drawable boards; None: there are none.
+    """Draw the first `MAX_PANELS` drawable boards; return None if there are none.
 
     A method's value on a task is its mean over seeds.
     """

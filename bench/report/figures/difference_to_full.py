@@ -88,7 +88,7 @@ def drawable_boards(boards: Sequence[Board]) -> list[Board]:
 
 
 def draw(boards: Sequence[Board]) -> RenderedFigure | None:
-    """Draw the first `MAX_PANELS` drawable boards; None: there are none.
+    """Draw the first `MAX_PANELS` drawable boards; return None if there are none.
 
     One colour means one difference in all panels; a quarter of the largest has half its strength.
     """

@@ -146,7 +146,7 @@ def drawable_boards(boards: Sequence[Board], quantity: str = "params") -> list[B
 
 
 def draw(boards: Sequence[Board], quantity: str = "params") -> RenderedFigure | None:
-    """Draw the first `MAX_PANELS` drawable boards; None: there are none.
+    """Draw the first `MAX_PANELS` drawable boards; return None if there are none.
 
     `quantity` is a key of `QUANTITIES`.
     """

@@ -65,7 +65,7 @@ def render(
     stated: Iterable[Record] = (),
     known: Sequence[Mapping[str, str]] = (),
 ) -> str:
-    """Return the page, the same bytes for the same records whatever their order.
+    """Return the page: the same bytes for the same records in any order.
 
     `claims` are rows of paper, dataset, model, metric, claimed, verified and status; `pictures`
     are SVG files by caption; records that others have `stated` are listed by themselves; `known`
