@@ -1,6 +1,6 @@
 """A benchmark of parameter-efficient fine-tuning methods for Vision Transformers.
 
-The functions that the command line calls, for use from Python (docs/api.md):
+The functions that the command line calls, for use from Python (docs/how_to/python.md):
 
     >>> request = bench.Request(suite="mini", methods=["vpt_deep"], tasks=["digits"])
     >>> bench.run(request, results="demo", options=bench.RunOptions(workers=0))

@@ -15,7 +15,7 @@ from bench.utils.files import REPO_ROOT
 from methods.shared import registry
 
 README = (REPO_ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = sorted([*REPO_ROOT.glob("*.md"), *(REPO_ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*REPO_ROOT.glob("*.md"), *(REPO_ROOT / "docs").rglob("*.md")])
 SOURCES = sorted(path for top in ("bench", "methods") for path in (REPO_ROOT / top).rglob("*.py"))
 ENTRY_POINT_GROUP = "bench.methods"  # looks like a module and is none
 
@@ -89,7 +89,7 @@ def test_no_document_names_a_path_of_the_machine_it_was_written_on():
 
 def test_the_walk_through_s_method_keeps_the_contract(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("methods.shared.registry._methods", dict(registry._methods))
-    page = (REPO_ROOT / "docs" / "adding_a_method.md").read_text(encoding="utf-8")
+    page = (REPO_ROOT / "docs" / "how_to" / "method.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(.+?)```", page, re.DOTALL).group(1)
     assert len(code.splitlines()) < 42
     (tmp_path / "scaled.py").write_text(code, encoding="utf-8")
@@ -98,7 +98,7 @@ def test_the_walk_through_s_method_keeps_the_contract(tmp_path, monkeypatch, cap
 
 def test_the_example_in_python_runs_as_it_is_written(tmp_path, monkeypatch, capsys, no_figures):
     monkeypatch.chdir(tmp_path)
-    page = (REPO_ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    page = (REPO_ROOT / "docs" / "how_to" / "python.md").read_text(encoding="utf-8")
     assert len(page.splitlines()) < 50
     exec(re.search(r"```python\n(.+?)```", page, re.DOTALL).group(1), {})
     lines = capsys.readouterr().out.splitlines()

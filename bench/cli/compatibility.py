@@ -9,7 +9,7 @@ from bench.cli.parsing import Parser
 from bench.performance import compatibility_page
 from bench.utils import files
 
-PAGE = Path("docs/compatibility.md")
+PAGE = Path("docs/reference/compatibility.md")
 
 EXAMPLES = (
     "compatibility",

@@ -28,7 +28,7 @@ What there is to compare, and what this machine lacks for it:
   python -m bench list methods
   python -m bench doctor --suite vtab1k --methods lora,vpt_deep
 
-Your own data: docs/data.md. All commands: python -m bench --help
+Your own data: docs/how_to/data.md. All commands: python -m bench --help
 """
 NOT_COMMANDS = {
     "__init__",

@@ -29,21 +29,21 @@ STATED: Evidence = "stated"
 class Settings:
     """Everything that can change a cell's numbers, and nothing else; its hash names the cell."""
 
-    suite: entries.Name
-    suite_version: entries.Version
-    task: entries.Name
-    classes: entries.Classes
+    suite: entries.Name  # name of the suite
+    suite_version: entries.Version  # version of its card
+    task: entries.Name  # name of the task
+    classes: entries.Classes  # number of classes
     split: (
         entries.SplitName
     )  # "<variant>:<digest>-<digest>" of trainval and test, or of a trial's train and val
-    method: entries.Name
+    method: entries.Name  # name of the method
     fields: entries.Fields  # the method's hyper-parameters
-    backbone: entries.BackboneName
+    backbone: entries.BackboneName  # name, with changes of its input in brackets
     weights: entries.WeightsHash  # sha256
     input: entries.Input  # size, mean, std and pooling of the backbone's input
     recipe: entries.Recipe  # the protocol that all methods of a table share
     rates: entries.Rates  # learning rate and weight decay of this method under it
-    seed: entries.Seed
+    seed: entries.Seed  # of the head, the method and the order of images
     start_split: entries.StartSplitName = (
         ""  # "<variant>:<digest>" of the trainval of the task in PROMPTS_FROM
     )
@@ -98,10 +98,10 @@ class ShiftScore:
     """The scores of a cell on a further test set, after the last epoch."""
 
     accuracy: entries.Percent  # top-1 over all classes of the task
-    images: entries.Images
+    images: entries.Images  # number of images
     predictions: entries.HashOrEmpty  # sha256 of the predicted classes
     masked_accuracy: entries.Percent | None = None  # among the mask's classes; None: no mask
-    masked_predictions: entries.HashOrEmpty = ""
+    masked_predictions: entries.HashOrEmpty = ""  # sha256 of those among the mask's classes
 
     @property
     def score(self) -> float:
@@ -115,13 +115,13 @@ class Outcome:
 
     accuracy: entries.Percent  # top-1 percent on test after the last epoch; of a trial, on val
     best_epoch_accuracy: entries.Percent  # oracle: the best of the epochs at which test was scored
-    best_epoch: entries.Epochs
-    test_images: entries.Images
+    best_epoch: entries.Epochs  # the first with that accuracy
+    test_images: entries.Images  # number of images
     method_params: entries.Parameters  # trainable, without the head
-    head_params: entries.Parameters
+    head_params: entries.Parameters  # parameters of the head
     init_seconds: entries.Seconds  # of Method.prepare, and of fitting the head before it
     init_images: entries.ImagesOrNone  # how many images both looked at
-    train_seconds: entries.Seconds
+    train_seconds: entries.Seconds  # of training, without evaluation
     test_seconds: entries.Seconds  # of all the evaluations on test
     peak_memory_mb: entries.Mebibytes  # of the device; of the process, on a CPU
     losses: Annotated[list[entries.Finite], Items(1, MAX_EPOCHS)]  # mean training loss, an epoch
@@ -138,7 +138,7 @@ class Trial:
     """One point of the grid, trained on train and scored on val."""
 
     point: entries.Point  # learning rate, weight decay, and fields of the method
-    epochs: entries.Epochs
+    epochs: entries.Epochs  # number of epochs of training
     accuracy: (
         entries.Percent | None
     )  # top-1 percent on val after the last epoch; None: it had no outcome
@@ -150,38 +150,38 @@ class Trial:
 class TuningResult:
     """The search that chose the rates and fields of a final run."""
 
-    seed: entries.Seed
+    seed: entries.Seed  # of all the trials
     seconds: entries.Seconds  # of all the trials
-    trials: Annotated[list[Trial], Items(1, MAX_TRIALS)]
+    trials: Annotated[list[Trial], Items(1, MAX_TRIALS)]  # every trial of the search
 
 
 @dataclass(frozen=True, config=STRICT)
 class Failure:
     """The reason why a cell has no outcome."""
 
-    kind: Literal["failed", "unsupported"]
+    kind: Literal["failed", "unsupported"]  # unsupported: not on this backbone
     error: entries.Line  # the exception's type
-    message: entries.Message
-    traceback: entries.Traceback = ""
+    message: entries.Message  # the exception's text
+    traceback: entries.Traceback = ""  # empty if unsupported
 
 
 @dataclass(frozen=True, config=STRICT)
 class Record:
     """One cell: its settings, its outcome or failure, and where and when it ran."""
 
-    settings: Settings
-    group: entries.Line
-    outcome: Outcome | None
-    failure: Failure | None
-    environment: entries.Environment = field(default_factory=dict)
+    settings: Settings  # whatever can change a number
+    group: entries.Line  # of the task within the suite
+    outcome: Outcome | None  # None: the cell has none
+    failure: Failure | None  # None: the cell has an outcome
+    environment: entries.Environment = field(default_factory=dict)  # versions, device, time
     request: entries.Request = field(
         default_factory=dict
     )  # names from which to plan the cell again
     remark: entries.Message = ""  # the method's footnote
-    cell: entries.CellName = ""
+    cell: entries.CellName = ""  # its ID, the hash of the settings
     tuned: TuningResult | None = None  # for a final run whose rates were chosen by trials
-    schema: int = SCHEMA_VERSION
-    evidence: Evidence = ""
+    schema: int = SCHEMA_VERSION  # version of this schema
+    evidence: Evidence = ""  # stated: by the word of others alone
 
     @property
     def ok(self) -> bool:

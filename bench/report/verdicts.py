@@ -1,7 +1,7 @@
 """Verdicts on other people's records: refused, stated, or recomputed from their predictions.
 
 A record that is not refused is *recomputed* where its predictions and the labels of a known split
-give its number, and *stated* otherwise (docs/trust.md).
+give its number, and *stated* otherwise (docs/explained/trust.md).
 """
 
 import hashlib

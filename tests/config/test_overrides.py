@@ -118,7 +118,7 @@ def test_a_changed_view_is_trained_with_and_written_down(tmp_path):
 
 
 def test_the_page_on_preprocessing_names_every_view_and_what_can_be_set():
-    page = (REPO_ROOT / "docs" / "preprocessing.md").read_text(encoding="utf-8")
+    page = (REPO_ROOT / "docs" / "explained" / "preprocessing.md").read_text(encoding="utf-8")
     for name in (
         *transforms.DETERMINISTIC_GEOMETRIES,
         *transforms.RANDOM_GEOMETRIES,

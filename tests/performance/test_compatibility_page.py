@@ -13,7 +13,7 @@ from bench.performance import compatibility_page as page
 from bench.utils.files import REPO_ROOT
 from methods.shared.structure import families
 
-TEXT = (REPO_ROOT / "docs/compatibility.md").read_text(encoding="utf-8")
+TEXT = (REPO_ROOT / "docs/reference/compatibility.md").read_text(encoding="utf-8")
 SHIFTS = (0, 5)  # of the families that a method is tried on
 needs_versions = pytest.mark.skipif(
     page.made_with() not in TEXT, reason="the page was made with other versions"
