@@ -14,7 +14,7 @@ from bench.records.schema import Record
 from bench.report import known_page
 from bench.report.boards import Board
 from bench.report.html.data import page_data
-from bench.report.html.leaderboard import about_board, board_table
+from bench.report.html.leaderboard import board_table, notes_on, told_apart
 from bench.report.html.table import claims_table, known_table, stated_table
 from bench.report.leaderboard import EXPLANATION, NO_RECORDS
 from bench.report.stated import EXPLANATION as EXPLANATION_OF_STATED
@@ -92,7 +92,8 @@ def _static_board(number: int, board: Board) -> dict[str, Any]:
     """Return a board as it is shown without a script."""
     return {
         "title": board.name,
-        "about": about_board(board),
+        "told": told_apart(board),
+        "notes": notes_on(board),
         "table": board_table(board, f"board-{number + 1}"),
     }
 

@@ -133,11 +133,12 @@ def _failure_pairs(failure: Failure) -> list[tuple[str, str]]:
 
 def _text_pairs(table: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return names and values as text; what is empty or written apart is left out."""
-    return [
-        (name.replace("_", " "), _format_value(value))
+    shown = [
+        (name.replace("_", " "), "" if value is None else _format_value(value))
         for name, value in table.items()
-        if name not in SHOWN_ELSEWHERE and value not in ("", None)
+        if name not in SHOWN_ELSEWHERE
     ]
+    return [(name, text) for name, text in shown if text]
 
 
 def _format_value(value: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from bench.records.schema import Record
 from bench.report.boards import Board
 from bench.report.html.cells import records_data
-from bench.report.html.leaderboard import about_board, board_table, place_of, ranked_rows
+from bench.report.html.leaderboard import board_table, notes_on, place_of, ranked_rows, told_apart
 from bench.report.html.methods import families_data, pairs_data, row_data, sources_data
 from bench.report.html.table import TableCell, TableColumn
 from bench.utils.escaping import for_script
@@ -30,7 +30,8 @@ def _board(board: Board, records: Mapping[str, Record]) -> dict[str, Any]:
     return {
         "name": board.name,
         "place": place_of(board),
-        "about": about_board(board),
+        "told": told_apart(board),
+        "notes": notes_on(board),
         "units": board.comparison.units,
         "groups": list(board.groups),
         "columns": [_column(column) for column in table.columns],

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
+from bench.report.baselines import baseline_warnings, edge_warnings
 from bench.report.boards import Board, format_rank
 from bench.report.html.table import (
     SORTS_FIRST,
@@ -48,11 +49,17 @@ def place_of(board: Board) -> tuple[str, str, str]:
     return f"{board.suite} v{board.suite_version}", board.backbone, board.recipe_name
 
 
-def about_board(board: Board) -> list[str]:
-    """Return the sentences that stand above a board: what its rows allow to say."""
-    not_run = f"Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
+def told_apart(board: Board) -> str:
+    """Return what the rows of a board allow to say."""
     note = SYNTHETIC_NOTE if board.is_synthetic else ""
-    found = [note, board.comparison.summary(), board.costs.sentence(), not_run]
+    return " ".join(filter(None, [note, board.comparison.summary()]))
+
+
+def notes_on(board: Board) -> list[str]:
+    """Return what else a reader of the board should know, a sentence each."""
+    not_run = f"Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
+    warnings = [*baseline_warnings(board.rows), *edge_warnings(board.rows)]
+    found = [f"{board.records} records.", *warnings, board.costs.sentence(), not_run]
     return [text.strip().replace("`", "") for text in found if text]
 
 

@@ -2,8 +2,9 @@
 
 const ALL_TASKS = "all tasks";
 const MOST_TASKS = 8; // columns of tasks that are shown unless asked for
+const TICK_TWO = "Tick two methods to compare them.";
 const PLACE = ["suite", "backbone", "recipe"];
-const NARROW = ["rank", "method", "params (M)", "mean"]; // columns shown first on a narrow screen
+const NARROW = ["rank", "method", "mean"]; // columns shown first on a narrow screen
 
 /** Return the board whose place has `value`, and otherwise is most like that of `board`. */
 function nearestBoard(board, part, value) {
@@ -46,14 +47,14 @@ function showBoard(section, state) {
   if (!board) return;
   const group = board.groups.includes(state.get("group")) ? state.get("group") : "";
   const columns = columnsOf(board, group);
-  const picked = make("p", { class: "picked", "aria-live": "polite" });
+  const picked = make("p", { class: "picked", "aria-live": "polite" }, TICK_TWO);
   const table = tableOf(`Leaderboard, ${group || ALL_TASKS}`, [{ name: "", kind: "pick" }, ...columns], boardLines(board, columns, picked));
   findAll("thead th", table)[0].append(make("span", { class: "unseen" }, "compare"));
   const view = find(".view", section);
   const tools = make("div", { class: "tools" });
-  view.replaceChildren(boardMenus(board, group), make("div", { class: "about" }, board.about.map((text) => make("p", {}, text))), tools, picked, boxed(table), paretoFigure(board, group));
+  view.replaceChildren(boardMenus(board, group), make("p", {}, board.told), board.notes.length ? make("details", {}, make("summary", {}, "More on this board"), board.notes.map((text) => make("p", {}, text))) : "", tools, boxed(table), paretoFigure(board, group));
   const made = enhance(table, { columnDefs: [{ targets: 0, orderable: false, searchable: false }] });
-  tools.append(columnMenu(made, columns, hiddenColumns(state, columns)));
+  tools.append(columnMenu(made, columns, hiddenColumns(state, columns)), picked);
   keepInAddress(made, columns, state);
 }
 
@@ -70,7 +71,7 @@ function boardLines(board, columns, picked) {
     else picks.splice(picks.findIndex((one) => one.pick === pick), 1);
     if (picks.length > 2) picks.shift().pick.checked = false;
     const [first, second] = picks;
-    const told = second ? anchor(comparisonEntries(board, first.label, second.label), `Compare ${first.label} with ${second.label}`) : first ? `${first.label}: tick a second method to compare.` : "";
+    const told = second ? anchor(comparisonEntries(board, first.label, second.label), `Compare ${first.label} with ${second.label}`) : first ? `${first.label}: tick a second method to compare.` : TICK_TWO;
     picked.replaceChildren(told);
   }
 }
