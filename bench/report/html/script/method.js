@@ -1,6 +1,6 @@
 // A method on a board: what it is, each task with its interval, and its place against the others.
 
-const INTERVALS = { seeds: "over seeds", images: "one seed: of its test images alone", "": "" };
+const INTERVALS = "Accuracy by task. The 95 % interval is over seeds (Student's t); that of one seed is of its test images alone (binomial), and says nothing of other seeds.";
 
 function showMethod(section, state) {
   const label = state.get("method");
@@ -28,13 +28,13 @@ function sourceOf({ method }) {
 }
 
 function taskTable(board, number) {
-  const columns = [{ name: "task", kind: "text" }, { name: "group", kind: "text" }, { name: "accuracy", kind: "number", hint: "top-1 percent; mean ± sd over seeds" }, { name: "95 % interval", kind: "number" }, { name: "of the interval", kind: "text" }, { name: "seed: accuracy", kind: "text" }];
+  const columns = [{ name: "task", kind: "text" }, { name: "group", kind: "text" }, { name: "accuracy", kind: "number", hint: "top-1 percent; mean ± sd over seeds" }, { name: "95 % interval", kind: "number" }, { name: "over", kind: "text", hint: "what the interval is over" }, { name: "seed: accuracy", kind: "text" }];
   const lines = tasksOf(board).map((task, i) => {
     const { text, aside } = entryOf(board.lines[number][task.number]);
     const [interval, over, seeds] = board.rows[number].tasks[i];
-    return [rowHead(task.name), cell(task.group), cell(`${text} ${aside}`.trim(), "number"), cell(interval, "number"), cell(INTERVALS[over]), make("td", { class: "seeds" }, seeds.map(seedResult))];
+    return [rowHead(task.name), cell(task.group), cell(`${text} ${aside}`.trim(), "number"), cell(interval, "number"), cell(over), make("td", { class: "seeds" }, seeds.map(seedResult))];
   });
-  return plainTable("Accuracy by task", columns, lines);
+  return plainTable(INTERVALS, columns, lines);
 }
 
 const cell = (text, look = null) => make("td", { class: look }, text);
