@@ -25,7 +25,7 @@ function menu(label, choices, chosen, changed) {
     const [value, text] = Array.isArray(choice) ? choice : [choice, choice];
     return make("option", { value, selected: value === chosen }, text);
   });
-  return make("label", {}, label, " ", make("select", { autocomplete: "off", change: ({ target }) => changed(target.value) }, options));
+  return make("label", {}, label, " ", make("select", { name: label, autocomplete: "off", change: ({ target }) => changed(target.value) }, options));
 }
 
 /** Return names and values as a list of definitions; long values take a line of their own. */
