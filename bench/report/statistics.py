@@ -211,3 +211,39 @@ def margin_from_images(
     p = accuracies / 100
     spread = np.sqrt(np.sum(p * (1 - p) / images)) / len(p)
     return float(100 * scipy.stats.norm.ppf((1 + level) / 2) * spread + unit / 2)
+
+
+def seeds_interval(values: Floats, level: float = 0.95) -> tuple[float, float]:
+    """Return Student's t interval of the mean of seeds `values` (S,), in their unit.
+
+    ValueError for S < 2: one seed has no spread; see `images_interval`.
+    """
+    seeds = len(values)
+    if seeds < 2:
+        raise ValueError(f"an interval over seeds needs 2 of them or more; there are {seeds}")
+    quantile = scipy.stats.t.ppf((1 + level) / 2, seeds - 1)
+    half = quantile * np.std(values, ddof=1) / np.sqrt(seeds)
+    return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+def images_interval(accuracy: float, images: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the binomial interval of one model's `accuracy` in percent on that many test images.
+
+    Wilson (1927), *Probable inference*. It knows nothing of the variance between seeds.
+    """
+    right = round(accuracy * images / 100)
+    found = scipy.stats.binomtest(right, images).proportion_ci(level, method="wilson")
+    return 100 * float(found.low), 100 * float(found.high)
+
+
+def paired_intervals(table: Floats) -> Floats:
+    """Return the bootstrap interval over tasks of each difference of means, (K, K, 2).
+
+    Entry i, j is `bootstrap_interval` of the i-th column of `table` (T, K) less the j-th: both ends
+    of an interval whose draws take the same tasks for both methods.
+    """
+    tasks = len(table)
+    drawn = np.random.default_rng(0).integers(tasks, size=(2000, tasks, 1))[..., 0]
+    means = table[drawn].mean(axis=1)  # (draws, K)
+    ends = [np.quantile(column[:, None] - means, [0.025, 0.975], axis=0) for column in means.T]
+    return np.moveaxis(np.array(ends), 1, -1)

@@ -5,6 +5,7 @@ Whatever the target, a character that a reader cannot see, or that moves the cur
 Python writes it: ``\\x1b``, ``\\u202e``. Plain text passes unchanged.
 """
 
+import json
 import re
 from urllib.parse import quote
 
@@ -63,6 +64,24 @@ def for_latex(text: str) -> str:
 def for_html(text: str) -> str:
     """Return text for an HTML element or a quoted attribute; its lines stay lines."""
     return _visible_lines(text).translate(_HTML)
+
+
+def for_script(value: object) -> str:
+    """Return JSON for a script element of HTML, in which no text can end the element.
+
+    Its texts are to be shown as they are: as text, never as HTML.
+    """
+    text = json.dumps(_visible_texts(value), ensure_ascii=False, separators=(",", ":"))
+    return text.translate(_SCRIPT)
+
+
+def _visible_texts(value: object) -> object:
+    """Return what JSON can hold with all its texts made visible, keys among them."""
+    if isinstance(value, str):
+        return _visible_lines(value)
+    if isinstance(value, dict):
+        return {_visible_lines(str(key)): _visible_texts(entry) for key, entry in value.items()}
+    return [_visible_texts(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def _visible_lines(text: str) -> str:
@@ -138,3 +157,4 @@ def _ascii_for_latex(c: str) -> str:
 
 _HTML = {ord(c): f"&{name};" for c, name in
          {"&": "amp", "<": "lt", ">": "gt", '"': "#34", "'": "#39"}.items()}  # fmt: skip
+_SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}

@@ -1,4 +1,4 @@
-"""The HTML page: leaderboard, cells, claims and figures in one file that needs no server."""
+"""The HTML page: boards, methods, records, claims and figures in one file that needs no server."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,8 @@ from markupsafe import Markup
 from bench.records.schema import Record
 from bench.report import known_page
 from bench.report.boards import Board
-from bench.report.html import cells, leaderboard
+from bench.report.html.data import page_data
+from bench.report.html.leaderboard import board_table, notes_on, told_apart
 from bench.report.html.table import claims_table, known_table, stated_table
 from bench.report.leaderboard import EXPLANATION, NO_RECORDS
 from bench.report.stated import EXPLANATION as EXPLANATION_OF_STATED
@@ -35,26 +36,16 @@ def inline_svg(svg: str, name: str) -> str:
     return STYLE_ELEMENT.sub(rf"<style>#{name}{{\g<1>}}</style>", element)
 
 
-DATATABLES_BUNDLE = "itables/html/dt_bundle.js"  # read, not imported: itables imports all of pandas
+# of installed packages, read and not imported: itables imports all of pandas
+DATATABLES = "itables", "itables/html/dt_bundle.js"
+D3 = "mpld3", "mpld3/js/d3.v5.min.js"
 MAX_RECORDS = 2_000  # with more, the page shows none one by one: it would be slow to open
-DATATABLES_OPTIONS = {  # of DataTables, by the names that they have as attributes of a table
-    "order": [],
-    "auto-width": False,
-    "page-length": 50,
-    "length-menu": [25, 50, 100, {"label": "all", "value": -1}],
-    "layout": {
-        "topStart": "search",
-        "topEnd": "info",
-        "bottomStart": "pageLength",
-        "bottomEnd": "paging",
-    },
-    "language": {
-        "info": "_START_–_END_ of _TOTAL_ lines",
-        "infoFiltered": "",
-        "infoEmpty": "no line",
-        "lengthMenu": "_MENU_ lines a page",
-    },
-}
+STYLES = ("base", "tables", "views", "charts")
+SCRIPTS = (  # joined into one module in this order
+    *("dom", "address", "data", "tables", "charts"),
+    *("board", "method", "comparison", "records", "main"),
+)
+FOLDER = Path(__file__).parent
 
 
 def render(
@@ -71,8 +62,13 @@ def render(
     are SVG files by caption; records that others have `stated` are listed by themselves; `known`
     are rows of `known_page`.
     """
+    by_cell = {record.cell: record for record in records}
+    listed = len(by_cell) <= MAX_RECORDS
     return _load_template().render(
-        **_template_variables(boards, {record.cell: record for record in records}),
+        boards=[_static_board(i, board) for i, board in enumerate(boards)],
+        count=len(by_cell),
+        listed=listed and bool(by_cell),
+        data=page_data(boards, by_cell, listed),
         claims=claims_table(claims),
         stated=stated_table(stated_rows(stated)),
         stated_heading=HEADING,
@@ -85,22 +81,20 @@ def render(
         many=MAX_RECORDS,
         empty=NO_RECORDS,
         meaning=EXPLANATION,
-        options=DATATABLES_OPTIONS,
-        datatables=_datatables_script(),
+        style=_joined("style", STYLES, "css"),
+        script=_joined("script", SCRIPTS, "js"),
+        datatables=_bundle(*DATATABLES),
+        d3=_bundle(*D3),
     )
 
 
-def _template_variables(boards: Sequence[Board], records: Mapping[str, Record]) -> dict[str, Any]:
-    """Return the template's variables for boards and records."""
-    rows = leaderboard.leaderboard_rows(boards)
-    listed = cells.page_records(list(records.values()), rows) if len(records) <= MAX_RECORDS else []
+def _static_board(number: int, board: Board) -> dict[str, Any]:
+    """Return a board as it is shown without a script."""
     return {
-        "boards": len(boards),
-        "count": len(records),
-        "standings": leaderboard.leaderboard_table(boards),
-        "rows": (leaderboard.row_panel(row, records, bool(listed)) for row in rows),
-        "cells": cells.records_table(listed),
-        "records": map(cells.record_panel, listed),
+        "title": board.name,
+        "told": told_apart(board),
+        "notes": notes_on(board),
+        "table": board_table(board, f"board-{number + 1}"),
     }
 
 
@@ -110,10 +104,15 @@ def _inline_picture(number: int, caption: str, svg: str) -> tuple[str, str, str]
     return name, caption, inline_svg(svg, name)
 
 
-def _datatables_script() -> str:
-    """Return the script that itables ships, as text that cannot end the element around it."""
-    bundle = Path(str(distribution("itables").locate_file(DATATABLES_BUNDLE)))
+def _bundle(package: str, path: str) -> str:
+    """Return a script that a package ships, as text that cannot end the element around it."""
+    bundle = Path(str(distribution(package).locate_file(path)))
     return bundle.read_text("utf-8").replace("</script", r"<\/script")
+
+
+def _joined(folder: str, names: Sequence[str], ending: str) -> str:
+    files = [FOLDER / folder / f"{name}.{ending}" for name in names]
+    return "\n".join(file.read_text("utf-8") for file in files)
 
 
 def _escape(value: Any) -> Any:
@@ -128,7 +127,7 @@ def _markup(text: str) -> Markup:
 
 def _load_template() -> Template:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(FOLDER),
         autoescape=True,
         finalize=_escape,
         undefined=StrictUndefined,

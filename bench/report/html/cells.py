@@ -1,15 +1,14 @@
-"""The cells of the page: a line per record, and each record's own panel."""
+"""The records of the page: a line for each, and all that its own view shows."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bench.records import description
 from bench.records.schema import Failure, Outcome, Record, Trial
-from bench.report.boards import versioned_recipe
+from bench.report.boards import Board, versioned_recipe
 from bench.report.frame import canonical_json, format_settings
-from bench.report.html.leaderboard import LeaderboardRow
-from bench.report.html.table import DataTable, TableCell, TableColumn, decimal_cell
+from bench.report.html.leaderboard import place_of
+from bench.report.html.table import TableColumn, decimal_cell
 from bench.report.record_diff import rerun_command
 
 RECORD_COLUMNS = (
@@ -31,100 +30,66 @@ SHOWN_ELSEWHERE = (
 )
 
 
-@dataclass(frozen=True)
-class PageRecord:
-    """A record as the page names it; `row` is the id of its row's panel, or empty."""
-
-    record: Record
-    place: tuple[str, str, str]  # suite, backbone, recipe
-    label: str
-    row: str
-
-    @property
-    def anchor(self) -> str:
-        return f"cell-{self.record.cell}"
-
-    @property
-    def status(self) -> str:
-        return self.record.failure.kind if self.record.failure else "ok"
+Pairs = Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class RecordPanel:
-    """A record in full: lists of names and values, each with a title."""
+class Pool:
+    """Lists of names and values, each kept once: most records share most of theirs."""
 
-    anchor: str
-    title: str
-    place: Sequence[str]
-    cell: str
-    row: str
-    status: str
-    lists: list[tuple[str, list[tuple[str, str]]]]
-    traceback: str
-    remark: str
-    replay: str
+    def __init__(self) -> None:
+        self.heads: dict[tuple[str, ...], int] = {}  # a title and the names below it
+        self.lists: dict[tuple[int | str, ...], int] = {}  # the number of a head, and the values
+
+    def add(self, title: str, pairs: Pairs) -> int:
+        """Return the number of a list."""
+        names, values = zip(*pairs, strict=True)
+        head = self.heads.setdefault((title, *names), len(self.heads))
+        return self.lists.setdefault((head, *values), len(self.lists))
 
 
-def page_records(records: Sequence[Record], rows: Sequence[LeaderboardRow]) -> list[PageRecord]:
-    """Return the records in the order of the page, named as the boards name them."""
-    at = {
-        name: standing
-        for standing in rows
-        for cell in standing.row.cells.values()
+def records_data(records: Mapping[str, Record], boards: Sequence[Board]) -> dict[str, Any]:
+    """Return the records as JSON, in the order of the page and named as the boards name them."""
+    rows = {
+        name: (board, row.label)
+        for board in boards
+        for row in (*board.rows, *board.incomplete)
+        for cell in row.cells.values()
         for name in cell.cell_names.values()
     }
-    found = [_page_record(record, at.get(record.cell)) for record in records]
-    return sorted(found, key=_page_order)
+    pool = Pool()
+    found = sorted(_named(record, *rows.get(name, ())) for name, record in records.items())
+    lines = [_line(records[key[-1]], key, key[-1] in rows, pool) for key in found]
+    return {
+        "columns": [[c.name, c.kind, c.hint, c.menu] for c in RECORD_COLUMNS],
+        "lines": lines,
+        "heads": list(pool.heads),
+        "lists": list(pool.lists),
+    }
 
 
-def records_table(cells: Sequence[PageRecord]) -> DataTable:
-    """Return a line per record."""
-    return DataTable("records", RECORD_COLUMNS, [_table_line(cell) for cell in cells])
-
-
-def record_panel(cell: PageRecord) -> RecordPanel:
-    """Return the record's panel."""
-    record = cell.record
-    settings = record.settings
-    return RecordPanel(
-        anchor=cell.anchor,
-        title=f"{cell.label} on {settings.task}, seed {settings.seed}",
-        place=cell.place,
-        cell=record.cell,
-        row=cell.row,
-        status=cell.status,
-        lists=[(title, pairs) for title, pairs in _panel_lists(record) if pairs],
-        traceback=record.failure.traceback if record.failure else "",
-        remark=record.remark,
-        replay=rerun_command(record),
-    )
-
-
-def _page_record(record: Record, standing: LeaderboardRow | None) -> PageRecord:
-    if standing:
-        return PageRecord(record, standing.place, standing.row.label, standing.anchor)
+def _named(record: Record, board: Board | None = None, label: str = "") -> tuple[Any, ...]:
+    """Return suite, backbone, recipe, task, row, seed and cell: what the page orders records by."""
     settings = record.settings
     suite = f"{settings.shown_suite} v{settings.suite_version}"
     place = suite, settings.backbone, versioned_recipe(settings.recipe)
-    return PageRecord(record, place, settings.method, "")
+    shown = place_of(board) if board else place
+    return *shown, settings.task, label or settings.method, settings.seed, record.cell
 
 
-def _page_order(cell: PageRecord) -> tuple[Any, ...]:
-    settings = cell.record.settings
-    return *cell.place, settings.task, cell.label, settings.seed, cell.record.cell
-
-
-def _table_line(cell: PageRecord) -> list[TableCell]:
-    settings, outcome = cell.record.settings, cell.record.outcome
-    return [
-        *map(TableCell, (*cell.place, settings.task)),
-        TableCell(cell.label, link=f"#{cell.anchor}"),
-        TableCell(str(settings.seed), settings.seed),
-        TableCell(cell.status, look=cell.status),
-        decimal_cell(outcome.accuracy if outcome else None, 2),
-        decimal_cell(outcome.best_epoch_accuracy if outcome else None, 2),
-        decimal_cell(outcome.train_seconds if outcome else None, 1),
+def _line(record: Record, key: tuple[Any, ...], on_board: bool, pool: Pool) -> list[Any]:
+    """Return the entries of the table of records, and what the record's own view shows."""
+    *entries, cell = key
+    outcome = record.outcome
+    numbers = [
+        decimal_cell(outcome.accuracy if outcome else None, 2).text,
+        decimal_cell(outcome.best_epoch_accuracy if outcome else None, 2).text,
+        decimal_cell(outcome.train_seconds if outcome else None, 1).text,
     ]
+    status = record.failure.kind if record.failure else "ok"
+    lists = [pool.add(title, pairs) for title, pairs in _lists(record) if pairs]
+    traceback = record.failure.traceback if record.failure else ""
+    texts = [record.remark, traceback, rerun_command(record)]
+    return [cell, on_board, [*entries, status, *numbers], lists, *texts]
 
 
 def _describe_trial(trial: Trial) -> tuple[str, str]:
@@ -134,7 +99,7 @@ def _describe_trial(trial: Trial) -> tuple[str, str]:
     ), f"{found}, {trial.epochs} epochs, {trial.seconds:.1f} s"
 
 
-def _panel_lists(record: Record) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def _lists(record: Record) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     if record.outcome:
         yield "Outcome", [*_outcome_pairs(record.outcome), *_text_pairs(vars(record.outcome))]
     if record.failure:
@@ -168,11 +133,12 @@ def _failure_pairs(failure: Failure) -> list[tuple[str, str]]:
 
 def _text_pairs(table: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return names and values as text; what is empty or written apart is left out."""
-    return [
-        (name.replace("_", " "), _format_value(value))
+    shown = [
+        (name.replace("_", " "), "" if value is None else _format_value(value))
         for name, value in table.items()
-        if name not in SHOWN_ELSEWHERE and value not in ("", None)
+        if name not in SHOWN_ELSEWHERE
     ]
+    return [(name, text) for name, text in shown if text]
 
 
 def _format_value(value: Any) -> str:

@@ -17,8 +17,9 @@ class TableColumn:
     name: str
     kind: Literal["text", "number", "name"] = "text"  # a line's name stays in sight
     menu: bool = False
-    chosen: str = ""  # in the drop-down at first; empty: all
     hint: str = ""
+    group: str = ""  # of tasks, that its numbers are of
+    is_task: bool = False
 
     @property
     def look(self) -> str:

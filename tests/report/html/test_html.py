@@ -1,5 +1,6 @@
 """The HTML page: the records' values, in one self-contained file."""
 
+import json
 import random
 import re
 import shlex
@@ -24,6 +25,7 @@ from support.made_up_page import CLAIM, PICTURES, REQUEST, SVG
 from support.made_up_records import boards, forty, make, row
 
 NASTY = 'a|b<script>alert("1")</script>'
+ESCAPED = escape(NASTY).replace("&quot;", "&#34;")
 
 
 class Tags(HTMLParser):
@@ -45,16 +47,30 @@ def render(records: list[Record]) -> str:
     return html.render(boards(records), records, [CLAIM], PICTURES)
 
 
-def panel(text: str, anchor: str) -> str:
-    """The section with that id."""
-    found = re.search(f'<section class="panel" id="{anchor}">.*?</section>', text, re.DOTALL)
-    assert found
-    return found[0]
-
-
 def lines(text: str, table: str) -> list[str]:
     """The lines of the table of that name."""
     return text.split(f'<table id="{table}"')[1].split("</tbody>")[0].split("<tr>")[2:]
+
+
+def data_of(text: str) -> Any:
+    """What the page's script makes its views from."""
+    return json.loads(text.split('id="data">')[1].split("</script>")[0])
+
+
+def entries(text: str, label: str) -> dict[str, str]:
+    """The entries of a row of the first board, by the names of their columns."""
+    board = data_of(text)["boards"][0]
+    names = [column[0] for column in board["columns"]]
+    found = {line[1][0]: [cell[0] for cell in line] for line in board["lines"]}
+    return dict(zip(names, found[label], strict=True))
+
+
+def record_of(text: str, record: Record) -> tuple[list[Any], str]:
+    """The line of a record in the page's data, and all that its lists say."""
+    records = data_of(text)["records"]
+    [line] = [line for line in records["lines"] if line[0] == record.cell]
+    lists = [records["lists"][number] for number in line[3]]
+    return line, repr([[records["heads"][head], *values] for head, *values in lists])
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +103,7 @@ def test_nothing_is_loaded_from_elsewhere(text: str) -> None:
     assert not tags.every("src")
     links = {link for link in tags.every("href") if not link.startswith(("#", "data:"))}
     assert links == {"https://arxiv.org/abs/2203.12119"}
+    assert not re.findall(r"""(?:fetch\(|src=|import\()["'](?:https?:)?//""", text)
     style = text.split("<style>")[1].split("</style>")[0]
     assert "url(" not in style
     assert "@import" not in style
@@ -100,39 +117,48 @@ def test_every_link_has_an_end_and_no_name_is_given_twice(text: str) -> None:
     assert {link[1:] for link in links if link.startswith("#")} <= set(names)
 
 
-def test_every_record_has_a_line_and_a_panel(text: str) -> None:
-    assert len(lines(text, "records")) == len(forty())
+def test_every_record_is_there_with_its_settings(text: str) -> None:
+    assert len(data_of(text)["records"]["lines"]) == len(forty())
     for record in forty():
-        assert record.settings.weights in panel(text, f"cell-{record.cell}")
+        assert record.settings.weights in record_of(text, record)[1]
 
 
-def test_every_row_has_a_line_a_group_and_one_over_all_tasks(text: str) -> None:
-    mae, sup = boards(forty())
-    rows = [len(board.rows) + len(board.incomplete) for board in (mae, sup)]
-    expected = sum(n * (1 + len(b.groups)) for n, b in zip(rows, (mae, sup), strict=True))
-    assert len(lines(text, "standings")) == expected
+def test_what_records_share_is_there_once(text: str) -> None:
+    records = data_of(text)["records"]
+    assert len({repr(one) for one in records["lists"]}) == len(records["lists"]) < 5 * len(forty())
 
 
-def test_a_complete_line_has_rank_mean_and_spread() -> None:
+def test_every_row_of_every_board_is_there_with_and_without_a_script(text: str) -> None:
+    for number, board in enumerate(boards(forty())):
+        labels = [row.label for row in (*board.rows, *board.incomplete)]
+        assert [row["label"] for row in data_of(text)["boards"][number]["rows"]] == labels
+        static = lines(text, f"board-{number + 1}")
+        assert len(static) == len(labels)
+        assert all(label in line for label, line in zip(labels, static, strict=True))
+
+
+def test_a_complete_line_has_rank_means_and_spread() -> None:
     records = row("bias", [10, 20, 30, 40, 50]) + row("bias", [20, 30, 40, 50, 60], seed=1)
-    overall, natural, structured = lines(render(records), "standings")
-    assert ">all tasks<" in overall
-    assert 'data-order="2">1<' in overall  # from rank 1 to rank 1
-    assert 'data-order="35">35.00 <small>± 7.07</small>' in overall
-    assert ">Natural<" in natural
-    assert ">20.00 " in natural
-    assert ">2/2" in natural
-    assert ">45.00 " in structured
+    text = render(records)
+    [line] = lines(text, "board-1")
+    assert 'data-order="2">1<' in line  # from rank 1 to rank 1
+    assert 'data-order="35">35.00 <small>± 7.07</small>' in line
+    found = entries(text, "bias")
+    assert (found["mean Natural"], found["mean Structured"], found["tasks"]) == (
+        *("20.00", "45.00"),
+        "5/5",
+    )
 
 
-def test_an_incomplete_line_has_neither_rank_nor_accuracy_and_says_what_is_done() -> None:
-    overall = lines(render(row("full", [60.0, 70.0, "failed"])), "standings")[0]
-    assert re.findall('data-order="[^"]+">(?:–|2/3|not tuned)', overall) == [
-        'data-order="1e+09">–',
-        *['data-order="-1">–'] * 3,  # two costs that nobody measured, and the accuracy
-        'data-order="0">not tuned',
-        'data-order="0.66666667">2/3',
-    ]
+def test_an_incomplete_line_has_neither_rank_nor_mean_and_says_what_is_done() -> None:
+    text = render(row("full", [60.0, 70.0, "failed"]))
+    found = entries(text, "full")
+    assert (found["rank"], found["mean"], found["tasks"]) == ("–", "–", "2/3")
+    assert list(found.values()).count("failed") == 1
+    orders = re.findall(
+        'data-order="([^"]+)">(?:–|2/3|not tuned|failed)', lines(text, "board-1")[0]
+    )
+    assert orders == ["1e+09", "-1", "-1", "-1", "-1", "0", "0.66666667"]
 
 
 @pytest.mark.parametrize("kind", ["failed", "unsupported"])
@@ -140,11 +166,13 @@ def test_a_cell_without_a_result_says_why(kind: str) -> None:
     failure = Failure(kind=kind, error="OddError", message="<why>", traceback="File <x>")
     record = replace(make("bias", "digits", accuracy=kind), failure=failure)
     text = render([record])
-    assert f'class="{kind}">{kind}' in lines(text, "records")[0]
-    shown = panel(text, f"cell-{record.cell}")
-    assert all(said in shown for said in ("OddError", "&lt;why&gt;", "<pre>File &lt;x&gt;</pre>"))
-    [row_of_it] = set(re.findall("#(row-[0-9a-f]+)", text))
-    assert f'<a href="#cell-{record.cell}">{kind}</a>' in panel(text, row_of_it)
+    line, said = record_of(text, record)
+    assert line[2][6] == kind
+    assert "OddError" in said
+    assert "<why>" in said
+    assert line[5] == "File <x>"
+    [[_, _, [[seed, shown, cell]]]] = data_of(text)["boards"][0]["rows"][0]["tasks"]
+    assert (seed, shown, cell) == (0, kind, record.cell)
 
 
 def test_what_a_record_says_is_never_markup() -> None:
@@ -153,8 +181,14 @@ def test_what_a_record_says_is_never_markup() -> None:
     claims = [dict.fromkeys(CLAIM, NASTY)]
     text = html.render(boards(odd), odd, claims, {NASTY: SVG})
     assert "<script>alert" not in text
-    assert escape(NASTY).replace("&quot;", "&#34;") in text
+    assert ESCAPED in text
+    assert data_of(text)["boards"][0]["rows"][0]["label"] == NASTY
     assert len(Tags(text).every("id")) == len(Tags(render(row("bias", [60.0] * 5))).every("id")) - 3
+
+
+def test_what_cannot_be_seen_is_written_out_in_the_data() -> None:
+    text = render(row("bias", [60.0] * 5, fields={"init": "a\u202eb\x1b"}))
+    assert r"a\u202eb\x1b" in repr(data_of(text)).replace(r"\\", "\\")
 
 
 def test_what_others_have_stated_is_listed_by_itself_and_never_as_markup() -> None:
@@ -162,27 +196,26 @@ def test_what_others_have_stated_is_listed_by_itself_and_never_as_markup() -> No
     text = html.render(boards(forty()), forty(), [], {}, theirs)
     first, second = lines(text, "others")
     assert 'data-order="99">99.00' in first + second
-    assert escape(NASTY).replace("&quot;", "&#34;") in first
+    assert ESCAPED in first
     assert "<script>alert" not in text
-    assert len(lines(text, "records")) == len(forty())
+    assert len(data_of(text)["records"]["lines"]) == len(forty())
     assert "Stated by others, not ranked" in text
     assert "Stated by others" not in render(forty())
 
 
-def test_a_row_leads_to_its_cells_and_a_cell_to_its_row() -> None:
+def test_a_row_names_the_records_of_its_tasks() -> None:
     records = row("bias", [60.0] * 5) + row("lora", [70.0] * 5)
-    text = render(records)
-    [anchor] = set(re.findall('href="#(row-[0-9a-f]+)">bias<', text))
-    cells = {f"cell-{record.cell}" for record in records if record.settings.method == "bias"}
-    assert set(re.findall("#(cell-[0-9a-f]+)", panel(text, anchor))) == cells
-    assert all(f"#{anchor}" in panel(text, cell) for cell in cells)
+    [board] = data_of(render(records))["boards"]
+    for found in board["rows"]:
+        cells = {record.cell for record in records if record.settings.method == found["label"]}
+        assert {seeds[0][2] for _, _, seeds in found["tasks"]} == cells
 
 
 def test_above_many_records_the_single_ones_are_left_out(monkeypatch: Any) -> None:
     monkeypatch.setattr(html, "MAX_RECORDS", 4)
     text = render(row("bias", [60.0] * 5))
     assert "python -m bench show CELL" in text
-    assert "cell-" not in "".join(Tags(text).every("id"))
+    assert data_of(text)["records"]["lines"] == []
     assert "60.00" in text
 
 
@@ -212,7 +245,7 @@ def test_the_command_names_the_cell() -> None:
     record = replace(make("bias", "digits", seed=3), request=REQUEST)
     command = "python -m bench run --suite mini --methods bias --backbones vit_mini_mae"
     assert rerun_command(record) == f"{command} --tasks digits --seeds 3 --results again"
-    assert f"<pre>{rerun_command(record)}</pre>" in render([record])
+    assert rerun_command(record) in record_of(render([record]), record)[0]
 
 
 def test_a_record_that_does_not_say_its_request_has_no_command() -> None:
