@@ -155,7 +155,7 @@ def test_a_table_of_fields_has_types_bounds_defaults_and_comments():
     assert field_tables.table(Example).splitlines()[2:] == [
         "| `one` | `int` |  | above |",
         "| `two` | `str` | `b` | beside |",
-        r"| `three` | `float, 0 to 100 \| None` | `None` | within |",
+        "| `three` | `float, 0 to 100 or None` | `None` | within |",
     ]
 
 
