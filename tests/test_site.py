@@ -16,6 +16,7 @@ import bench
 from bench.cli.main import command_files, load_command
 from bench.cli.parsing import Parser
 from bench.config.loading import RECIPES_DIR
+from bench.config.recipe import Recipe, Tuning, Views
 from bench.records.markers import Real
 from bench.utils.files import REPO_ROOT
 
@@ -125,8 +126,11 @@ def test_the_reference_has_every_recipe():
         assert f"\n## {path.stem}\n" in text
 
 
-@pytest.mark.parametrize("part", record_pages.PARTS, ids=lambda part: part.__name__)
-def test_every_field_of_a_record_has_a_meaning(part: type):
+PARTS = (*record_pages.PARTS, Recipe, Views, Tuning, bench.Request, bench.RunOptions)
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
+def test_every_field_in_the_reference_has_a_meaning(part: type):
     rows = [line.split(" | ") for line in field_tables.table(part).splitlines()[2:]]
     assert not [row[0] for row in rows if not row[-1].strip(" |")]
 

@@ -1,8 +1,8 @@
 """Decoding of image files to 8-bit RGB.
 
-The same rules hold for every format (docs/explained/preprocessing.md): orientation tags are ignored, an alpha
-channel is dropped, the first of several frames is used, and the upper 8 of 16 bits are. Values
-without a known range are refused. All failures are one of `DECODE_ERRORS`.
+The same rules hold for every format (docs/explained/preprocessing.md): orientation tags are
+ignored, an alpha channel is dropped, the first of several frames is used, and the upper 8 of 16
+bits are. Values without a known range are refused. All failures are one of `DECODE_ERRORS`.
 """
 
 from collections.abc import Callable, Iterator
