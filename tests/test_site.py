@@ -34,6 +34,7 @@ import python_pages
 import recipe_pages
 import record_pages
 import site_hooks
+import test_documents
 
 LOADED = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"?(https?://[^\" >]+)")
 
@@ -118,6 +119,12 @@ def test_the_reference_has_every_option_of_a_command_with_its_help(name: str):
     text = command_pages.section(name, path)
     for option in {*option_strings(parser)} - {"-h", "--help", "--debug"}:
         assert re.search(rf"^`.*{option}[ ,`].*\n:   \S", text, re.MULTILINE), option
+
+
+def test_links_may_lead_to_the_pages_that_are_generated_and_to_no_other():
+    pages = {REPO_ROOT / "docs" / path for path in site_hooks.generated_pages()}
+    assert pages == test_documents.GENERATED
+    assert not any(path.exists() for path in pages)
 
 
 def test_the_reference_has_every_recipe():
