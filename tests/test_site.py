@@ -16,6 +16,7 @@ import bench
 from bench.cli.main import command_files, load_command
 from bench.cli.parsing import Parser
 from bench.config.loading import RECIPES_DIR
+from bench.config.recipe import Recipe, Tuning, Views
 from bench.records.markers import Real
 from bench.utils.files import REPO_ROOT
 
@@ -33,6 +34,7 @@ import python_pages
 import recipe_pages
 import record_pages
 import site_hooks
+import test_documents
 
 LOADED = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"?(https?://[^\" >]+)")
 
@@ -119,14 +121,23 @@ def test_the_reference_has_every_option_of_a_command_with_its_help(name: str):
         assert re.search(rf"^`.*{option}[ ,`].*\n:   \S", text, re.MULTILINE), option
 
 
+def test_links_may_lead_to_the_pages_that_are_generated_and_to_no_other():
+    pages = {REPO_ROOT / "docs" / path for path in site_hooks.generated_pages()}
+    assert pages == test_documents.GENERATED
+    assert not any(path.exists() for path in pages)
+
+
 def test_the_reference_has_every_recipe():
     text = recipe_pages.markdown_page()
     for path in RECIPES_DIR.glob("*.toml"):
         assert f"\n## {path.stem}\n" in text
 
 
-@pytest.mark.parametrize("part", record_pages.PARTS, ids=lambda part: part.__name__)
-def test_every_field_of_a_record_has_a_meaning(part: type):
+PARTS = (*record_pages.PARTS, Recipe, Views, Tuning, bench.Request, bench.RunOptions)
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
+def test_every_field_in_the_reference_has_a_meaning(part: type):
     rows = [line.split(" | ") for line in field_tables.table(part).splitlines()[2:]]
     assert not [row[0] for row in rows if not row[-1].strip(" |")]
 
@@ -155,7 +166,7 @@ def test_a_table_of_fields_has_types_bounds_defaults_and_comments():
     assert field_tables.table(Example).splitlines()[2:] == [
         "| `one` | `int` |  | above |",
         "| `two` | `str` | `b` | beside |",
-        r"| `three` | `float, 0 to 100 \| None` | `None` | within |",
+        "| `three` | `float, 0 to 100 or None` | `None` | within |",
     ]
 
 

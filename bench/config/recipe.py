@@ -43,6 +43,7 @@ Trials = Annotated[int, whole(0, MAX_RATE_PAIRS)]
 class Views:
     """The image transforms of training and evaluation, and how they interpolate."""
 
+    # transform of training images
     train: Literal[
         "squash",
         "short_side_crop",
@@ -50,8 +51,9 @@ class Views:
         "random_crop_flip",
         "squash256_random_crop_flip",
     ]
+    # transform of validation and test images
     test: Literal["squash", "short_side_crop", "resize256_crop", "squash256_crop"]
-    interpolation: Literal["bicubic", "bilinear", "tf1_bilinear"]
+    interpolation: Literal["bicubic", "bilinear", "tf1_bilinear"]  # how images are resized
 
     def to_json(self) -> dict[str, str]:
         """Return the views as recorded: bicubic, once the only interpolation, is left out."""
@@ -75,19 +77,19 @@ class Tuning:
 class Recipe:
     """The hyper-parameters of training."""
 
-    name: Name
-    title: Line
-    version: Version
-    optimiser: Literal["adamw", "sgd"]
-    lr: RateAbove
-    weight_decay: Rate
-    head_weight_decay: Rate
-    batch: Batch
-    epochs: Epochs
-    warmup_epochs: EpochsOrNone
-    min_lr: Rate
-    normalisation: Literal["backbone", "imagenet", "none"]
-    head_init: Literal["trunc_normal", "vpt2022", "linear_probe"]
+    name: Name  # name of the recipe
+    title: Line  # one line for tables and lists
+    version: Version  # raised when a value changes
+    optimiser: Literal["adamw", "sgd"]  # optimiser of all trained parameters
+    lr: RateAbove  # learning rate
+    weight_decay: Rate  # weight decay of the method's parameters
+    head_weight_decay: Rate  # weight decay of the head
+    batch: Batch  # batch size
+    epochs: Epochs  # epochs of training
+    warmup_epochs: EpochsOrNone  # epochs of linear warm-up
+    min_lr: Rate  # learning rate at the end of the cosine schedule
+    normalisation: Literal["backbone", "imagenet", "none"]  # mean and std of images
+    head_init: Literal["trunc_normal", "vpt2022", "linear_probe"]  # initialisation of the head
     pooled_norm: Literal["pretrained", "fresh"]  # the norm after average pooling (MAE)
     test_evaluations: Epochs  # number of evaluations on test, evenly spaced up to the last epoch
     precision: Literal["auto", "fp32", "tf32", "bf16"]  # auto: bf16 if the device has it, or fp32
@@ -96,11 +98,12 @@ class Recipe:
     train_share: Share = 1.0  # fraction of each class's training images used
     lr_of: dict[str, RateAbove] = field(default_factory=dict)  # by method, for its variants, too
     fields: dict[str, dict[str, Plain]] = field(default_factory=dict)  # by method, or for "all"
+    # values that trials choose from
     grid: dict[Literal["lr", "weight_decay"], list[Rate]] = field(default_factory=dict)
     compile: Flag = False  # torch.compile of the blocks: other rounding
     # of methods' fields; and rates of their own, in the place of the grid's
     grid_of: dict[str, dict[str, list[Plain]]] = field(default_factory=dict)
-    tuning: Tuning = field(default_factory=Tuning)
+    tuning: Tuning = field(default_factory=Tuning)  # how the grid is searched
 
     def __post_init__(self) -> None:
         if self.warmup_epochs >= self.epochs:

@@ -43,16 +43,16 @@ class Request:
     for what no record could name.
     """
 
-    suite: Given | None = None
-    methods: list[Given] = field(default_factory=list)
-    backbones: list[Given] = field(default_factory=list)
-    tasks: list[Given] = field(default_factory=list)
-    seeds: list[Seed] = field(default_factory=list)
-    recipe: Given | None = None
+    suite: Given | None = None  # name of a suite, or its card
+    methods: list[Given] = field(default_factory=list)  # names of methods
+    backbones: list[Given] = field(default_factory=list)  # names of backbones, or cards
+    tasks: list[Given] = field(default_factory=list)  # names of tasks
+    seeds: list[Seed] = field(default_factory=list)  # one cell for each
+    recipe: Given | None = None  # name of a recipe, or its card
     changes: dict[Line, Plain] = field(default_factory=dict)  # --set
-    root: Path = Path("data")
+    root: Path = Path("data")  # folder of the data
     variant: Line | None = None  # of prepared data; None: lossless, else a folder as found
-    device: Line = "cpu"
+    device: Line = "cpu"  # cpu, cuda or cuda:N
     tune: bool | None = None  # None: as the recipe says
     plugins: list[Given] = field(default_factory=list)  # the files, as they were named
     study: Given | None = None  # PAPER/STUDY or a card, in place of suite, methods and so on
@@ -73,7 +73,7 @@ class Request:
 class RunOptions:
     """Options of execution, which change no number of a cell; raises `UserError` as `Request`."""
 
-    executor: EXECUTORS = "local"
+    executor: EXECUTORS = "local"  # where cells run
     workers: Annotated[int, whole(0, 10_000)] | None = None  # None: as suits the device; 0: here
     per_gpu: Annotated[int, whole(1, 64)] = 1  # workers that share a GPU
     processes: Annotated[int, whole(1, 1_024)] = 1  # that train a cell together

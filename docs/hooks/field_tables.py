@@ -19,7 +19,7 @@ def table(cls: type) -> str:
     for one in fields(cls):
         type_ = type_name(types[one.name])
         cells = [f"`{one.name}`", f"`{type_}`", default(one), meanings[one.name]]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -80,9 +80,9 @@ def composed_name(type_: Any, arguments: list[Any]) -> str:
     """Return the name of a union, a literal, or a container of other types."""
     name = getattr(get_origin(type_), "__name__", "")
     if name == "Literal":
-        return " | ".join(map(repr, arguments))
+        return " or ".join(map(repr, arguments))
     inner = [type_name(argument) for argument in arguments]
-    return " | ".join(inner) if "Union" in name else f"{name}[{', '.join(inner)}]"
+    return " or ".join(inner) if "Union" in name else f"{name}[{', '.join(inner)}]"
 
 
 def bounds(mark: Any) -> str:
