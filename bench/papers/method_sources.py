@@ -71,4 +71,4 @@ def _registered_names(tree: ast.Module) -> Iterator[str]:
             if isinstance(name, ast.Constant):
                 yield str(name.value)
             elif isinstance(name, ast.JoinedStr) and isinstance(name.values[0], ast.Constant):
-                yield f"{name.values[0].value}*"
+                yield str(name.values[0].value) + "*"
