@@ -17,7 +17,7 @@ ARXIV = "https://arxiv.org/abs/"
 
 @dataclass(frozen=True)
 class MethodSource:
-    """What a method's file says that it implements."""
+    """The description and the papers in the docstring of a method's file."""
 
     text: str  # the first line of its docstring, without addresses
     papers: dict[str, str]  # the address of each paper cited: its title, or its arXiv number

@@ -1,9 +1,14 @@
 """The page in a real browser, whatever is shown: access, widths, themes, and no script."""
 
 import re
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+
+from bench.report import html
+from support.made_up_records import boards, row
 
 BOARD = "#board=mini v1, vit_mini_mae, quick v1"
 VIEWS = {
@@ -55,6 +60,20 @@ def test_the_page_never_scrolls_sideways(visit: Any, view: str, width: int) -> N
     tab = open_view(visit, view, viewport={"width": width, "height": 800})
     wide = "[document.documentElement.scrollWidth, document.body.scrollWidth]"
     assert tab.evaluate(wide) == [width, width]
+
+
+def test_what_a_record_says_is_shown_as_text_in_every_view(visit: Any, tmp_path: Path) -> None:
+    nasty = '<img src=x onerror="document.title=1"><b>&amp;'
+    records = row(nasty, [60.0] * 5, suite=nasty, fields={"init": nasty})
+    records += row("bias", [50.0] * 5, suite=nasty)
+    page = tmp_path / "index.html"
+    page.write_text(html.render(boards(records), records, [], {}), encoding="utf-8")
+    pair = "#" + urlencode({"compare": nasty, "with": "bias"})
+    anchors = ["", "#" + urlencode({"method": nasty}), pair, "#cells"]
+    for anchor in [*anchors, f"#record={records[0].cell}"]:
+        tab = visit(anchor, page=page.as_uri())
+        assert nasty in tab.locator("main > section:visible").inner_text()
+        assert tab.locator("main img, main b").count() == 0
 
 
 def test_names_of_any_length_stay_on_a_narrow_page(visit: Any) -> None:

@@ -17,11 +17,11 @@ ENVIRONMENT = {
 
 
 def two_thousand() -> list[Record]:
-    """Twenty boards of twenty methods on five tasks, each record with times of its own."""
+    """Forty boards of ten methods on five tasks, each record with times of its own."""
     made = [
         record
-        for backbone in range(20)
-        for method in range(20)
+        for backbone in range(40)
+        for method in range(10)
         for record in row(
             f"method{method}",
             [30 + 2 * method + task + backbone / 7 for task in range(5)],
