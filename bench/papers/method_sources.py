@@ -17,7 +17,7 @@ ARXIV = "https://arxiv.org/abs/"
 
 @dataclass(frozen=True)
 class MethodSource:
-    """What a method's file says that it implements."""
+    """The description and the papers in the docstring of a method's file."""
 
     text: str  # the first line of its docstring, without addresses
     papers: dict[str, str]  # the address of each paper cited: its title, or its arXiv number
@@ -71,4 +71,4 @@ def _registered_names(tree: ast.Module) -> Iterator[str]:
             if isinstance(name, ast.Constant):
                 yield str(name.value)
             elif isinstance(name, ast.JoinedStr) and isinstance(name.values[0], ast.Constant):
-                yield f"{name.values[0].value}*"
+                yield str(name.values[0].value) + "*"

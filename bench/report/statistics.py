@@ -221,7 +221,7 @@ def seeds_interval(values: Floats, level: float = 0.95) -> tuple[float, float]:
     seeds = len(values)
     if seeds < 2:
         raise ValueError(f"an interval over seeds needs 2 of them or more; there are {seeds}")
-    quantile = scipy.stats.t.ppf((1 + level) / 2, seeds - 1)
+    quantile = scipy.stats.t.ppf(0.5 + level / 2, seeds - 1)
     half = quantile * np.std(values, ddof=1) / np.sqrt(seeds)
     return float(np.mean(values) - half), float(np.mean(values) + half)
 

@@ -21,8 +21,8 @@ from bench.report.agreement_page import PAGE as AGREEMENT_PAGE
 from bench.report.boards import build_boards
 from bench.report.frame import record_frame
 from bench.report.generate import as_latex
-from bench.report.html import cells
-from bench.report.html.leaderboard import leaderboard_rows
+from bench.report.html.cells import records_data
+from bench.report.html.leaderboard import place_of
 from bench.report.leaderboard import SYNTHETIC_NOTE, records_csv
 from bench.report.ledgers import render_ledgers
 from bench.report.stated import stated_rows
@@ -189,14 +189,14 @@ def _generated(tmp_path: Path, name: str) -> list[str]:
     return texts
 
 
-def test_lines_and_panels_of_the_html_page_say_it() -> None:
+def test_boards_and_records_of_the_html_page_say_it() -> None:
     mini = forty()
     found = boards([*mini, *rehearsed(mini)])
-    standings = leaderboard_rows(found)
-    assert all(("(synthetic)" in one.place[0]) == one.board.is_synthetic for one in standings)
+    assert all(("(synthetic)" in place_of(one)[0]) == one.is_synthetic for one in found)
     for record in rehearsed(mini):
-        panel = cells.record_panel(cells.page_records([record], [])[0])
-        assert "(synthetic)" in panel.place[0]
+        alone = records_data({record.cell: record}, [])
+        suite = alone["lines"][0][2][0]
+        assert "(synthetic)" in alone["texts"][suite]
 
 
 def test_what_others_stated_and_exports_say_it() -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from markdown_it import MarkdownIt
@@ -157,12 +158,13 @@ class _Elements(HTMLParser):
         super().__init__()
         self.problems: list[str] = []
         self.scripts = 0
-        self.inside_script = False
+        self.inside_script = self.inside_data = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.scripts += tag == "script"
         self.inside_script = tag == "script"
+        self.inside_data = self.inside_script and ("id", "data") in attrs
         if tag in ("img", "b", "iframe", "object", "embed", "base", "form"):
             self.problems.append(f"an element <{tag}>")
         for name, value in attrs:
@@ -181,7 +183,10 @@ class _Elements(HTMLParser):
             self.problems.append(f"in a comment: {data!r}")
 
     def handle_data(self, data: str) -> None:
-        if not self.inside_script:
+        if self.inside_data and self.inside_script:
+            for text in _texts(json.loads(data)):
+                self._look(text)
+        elif not self.inside_script:
             self._look(data)
 
     def _look(self, text: str) -> None:
@@ -189,10 +194,20 @@ class _Elements(HTMLParser):
             self.problems.append(f"not printable: {text!r}")
 
 
+def _texts(value: Any) -> Iterator[str]:
+    """All texts of a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        entries = [*value, *value.values()] if isinstance(value, dict) else value
+        for entry in entries:
+            yield from _texts(entry)
+
+
 def in_html(text: str) -> Iterator[str]:
     found = _Elements(text)
     yield from found.problems
-    if found.scripts != 2:
+    if found.scripts != 4:  # the data, the libraries of pictures and of tables, and the page's own
         yield f"{found.scripts} scripts"
 
 

@@ -34,17 +34,22 @@ Pairs = Sequence[tuple[str, str]]
 
 
 class Pool:
-    """Lists of names and values, each kept once: most records share most of theirs."""
+    """Texts, and lists of names and values, each kept once: records share most of theirs."""
 
     def __init__(self) -> None:
+        self.texts: dict[str, int] = {}
         self.heads: dict[tuple[str, ...], int] = {}  # a title and the names below it
-        self.lists: dict[tuple[int | str, ...], int] = {}  # the number of a head, and the values
+        self.lists: dict[tuple[int, ...], int] = {}  # the numbers of a head, and of the values
+
+    def text(self, text: str) -> int:
+        """Return the number of a text."""
+        return self.texts.setdefault(text, len(self.texts))
 
     def add(self, title: str, pairs: Pairs) -> int:
         """Return the number of a list."""
         names, values = zip(*pairs, strict=True)
         head = self.heads.setdefault((title, *names), len(self.heads))
-        return self.lists.setdefault((head, *values), len(self.lists))
+        return self.lists.setdefault((head, *map(self.text, values)), len(self.lists))
 
 
 def records_data(records: Mapping[str, Record], boards: Sequence[Board]) -> dict[str, Any]:
@@ -62,6 +67,7 @@ def records_data(records: Mapping[str, Record], boards: Sequence[Board]) -> dict
     return {
         "columns": [[c.name, c.kind, c.hint, c.menu] for c in RECORD_COLUMNS],
         "lines": lines,
+        "texts": list(pool.texts),
         "heads": list(pool.heads),
         "lists": list(pool.lists),
     }
@@ -89,7 +95,8 @@ def _line(record: Record, key: tuple[Any, ...], on_board: bool, pool: Pool) -> l
     lists = [pool.add(title, pairs) for title, pairs in _lists(record) if pairs]
     traceback = record.failure.traceback if record.failure else ""
     texts = [record.remark, traceback, rerun_command(record)]
-    return [cell, on_board, [*entries, status, *numbers], lists, *texts]
+    shown = [pool.text(str(entry)) for entry in (*entries, status, *numbers)]
+    return [cell, on_board, shown, lists, *texts]
 
 
 def _describe_trial(trial: Trial) -> tuple[str, str]:

@@ -63,7 +63,7 @@ def visit(browser: Any, address: str) -> Iterator[Open]:
     """Opens the page; afterwards, nothing may have been complained of or asked of a network."""
     contexts, complaints = [], []
 
-    def visit(anchor: str = "", **options: Any) -> Any:
+    def visit(anchor: str = "", page: str = address, **options: Any) -> Any:
         contexts.append(context := browser.new_context(**options))
         context.set_default_timeout(10_000)
         tab = context.new_page()
@@ -71,7 +71,7 @@ def visit(browser: Any, address: str) -> Iterator[Open]:
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.on("requestfailed", lambda request: complaints.append(request.url))
         tab.on("request", lambda request: complaints.extend(re.findall("^https?:.*", request.url)))
-        tab.goto(address + anchor)
+        tab.goto(page + anchor)
         if options.get("java_script_enabled", True):
             tab.locator("body.scripted").wait_for()
         return tab

@@ -69,8 +69,10 @@ def record_of(text: str, record: Record) -> tuple[list[Any], str]:
     """The line of a record in the page's data, and all that its lists say."""
     records = data_of(text)["records"]
     [line] = [line for line in records["lines"] if line[0] == record.cell]
+    texts = records["texts"]
     lists = [records["lists"][number] for number in line[3]]
-    return line, repr([[records["heads"][head], *values] for head, *values in lists])
+    said = [[records["heads"][head], *(texts[i] for i in values)] for head, *values in lists]
+    return [*line[:2], [texts[i] for i in line[2]], *line[3:]], repr(said)
 
 
 @pytest.fixture(scope="module")

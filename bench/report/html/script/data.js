@@ -2,6 +2,8 @@
 
 const data = JSON.parse(find("#data").textContent);
 const boardNames = new Map(data.boards.map((board) => [board.name, board]));
+const textOf = (number) => data.records.texts[number];
+for (const line of data.records.lines) line[2] = line[2].map(textOf);
 const recordLines = new Map(data.records.lines.map((line) => [line[0], line]));
 
 const boardOf = (state) => boardNames.get(state.get("board")) ?? data.boards[0];

@@ -46,5 +46,5 @@ const preformatted = (text, label) => make("pre", { tabindex: "0", role: "region
 function recordList(number) {
   const [head, ...values] = data.records.lists[number];
   const [title, ...names] = data.records.heads[head];
-  return [make("h3", {}, title), definitions(names.map((name, i) => [name, values[i]]))];
+  return [make("h3", {}, title), definitions(names.map((name, i) => [name, textOf(values[i])]))];
 }

@@ -1,9 +1,14 @@
 """The page in a real browser, whatever is shown: access, widths, themes, and no script."""
 
 import re
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+
+from bench.report import html
+from support.made_up_records import boards, row
 
 BOARD = "#board=mini v1, vit_mini_mae, quick v1"
 VIEWS = {
@@ -57,6 +62,20 @@ def test_the_page_never_scrolls_sideways(visit: Any, view: str, width: int) -> N
     assert tab.evaluate(wide) == [width, width]
 
 
+def test_what_a_record_says_is_shown_as_text_in_every_view(visit: Any, tmp_path: Path) -> None:
+    nasty = '<img src=x onerror="document.title=1"><b>&amp;'
+    records = row(nasty, [60.0] * 5, suite=nasty, fields={"init": nasty})
+    records += row("bias", [50.0] * 5, suite=nasty)
+    page = tmp_path / "index.html"
+    page.write_text(html.render(boards(records), records, [], {}), encoding="utf-8")
+    pair = "#" + urlencode({"compare": nasty, "with": "bias"})
+    anchors = ["", "#" + urlencode({"method": nasty}), pair, "#cells"]
+    for anchor in [*anchors, f"#record={records[0].cell}"]:
+        tab = visit(anchor, page=page.as_uri())
+        assert nasty in tab.locator("main > section:visible").inner_text()
+        assert tab.locator("main img, main b").count() == 0
+
+
 def test_names_of_any_length_stay_on_a_narrow_page(visit: Any) -> None:
     tab = visit(
         f"#board=mini v1, {'b' * 90}, quick v1&method=long", viewport={"width": 360, "height": 800}
@@ -83,6 +102,8 @@ def test_all_that_can_be_used_is_reached_by_tab_and_the_focus_is_seen(visit: Any
     reached = set()
     for _ in range(60):
         tab.keyboard.press("Tab")
+        if tab.evaluate("document.activeElement === document.body"):
+            break  # the end of the page
         reached.add(tab.evaluate(place))
         assert tab.evaluate(outline)
     assert {"SELECT", "SUMMARY", "INPUT", "TH", "TD", "NAV", "svg"} <= reached
