@@ -64,7 +64,7 @@ def test_two_ticked_methods_are_compared(visit: Any) -> None:
 def test_a_comparison_has_the_differences_their_mean_and_the_boards_test(visit: Any) -> None:
     tab = visit(f"{APART}&compare=bias&with=lora")
     said = tab.locator("#comparison .verdict").inner_text()
-    assert "bias less lora: −20.00 points" in said
+    assert "bias minus lora: −20.00 points" in said
     assert "interval −20.00 to −20.00" in said
     assert "Holm-corrected" in said
     assert "They can be told apart" in said

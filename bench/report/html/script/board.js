@@ -2,7 +2,7 @@
 
 const ALL_TASKS = "all tasks";
 const MOST_TASKS = 8; // columns of tasks that are shown unless asked for
-const TICK_TWO = "Tick two methods to compare them.";
+const TICK_TWO = "Select two methods to compare them.";
 const PLACE = ["suite", "backbone", "recipe"];
 const NARROW = ["rank", "method", "mean"]; // columns shown first on a narrow screen
 

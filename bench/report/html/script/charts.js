@@ -139,7 +139,7 @@ function differenceFigure(board, numbers, differences) {
   const [line, width] = [22, pictureWidth()];
   const left = Math.min(150, width / 3);
   const height = SIZE.top + line * found.length + SIZE.bottom;
-  const caption = `Accuracy of ${first} less that of ${second}, in points. A bar opens the method that is ahead.`;
+  const caption = `Accuracy of ${first} minus that of ${second}, in points. A bar opens the method that is ahead.`;
   const svg = drawing(width, height, caption);
   const most = d3.max(found, ({ difference }) => Math.abs(difference)) || 1;
   const x = d3.scaleLinear().domain([-most, most]).nice().range([left, width - SIZE.right]);

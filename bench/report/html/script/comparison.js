@@ -43,7 +43,7 @@ function comparisonSentence(board, i, j) {
   const at = board.columns.findIndex(([name]) => name === "mean");
   const mean = board.lines[i][at][1] - board.lines[j][at][1];
   const apart = board.rows[i].better.includes(j) || board.rows[i].worse.includes(j);
-  return `${first} less ${second}: ${signed(mean)} points in the mean, 95 % interval ${signed(found.low)} to ${signed(found.high)} (bootstrap over ${board.units}). ` +
+  return `${first} minus ${second}: ${signed(mean)} points on average, 95 % interval ${signed(found.low)} to ${signed(found.high)} (bootstrap over ${board.units}). ` +
     `Wilcoxon over ${board.units}, Holm-corrected over all pairs of the board: p = ${found.p}. ` + (apart ? "They can be told apart." : "They cannot be told apart.");
 }
 

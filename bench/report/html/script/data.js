@@ -21,7 +21,7 @@ const entryOf = ([text, order = null, aside = "", look = ""]) => ({ text, order,
 /** Return the tasks of a board: name, group, and the number of their column. */
 const tasksOf = (board) => described(board).filter(({ isTask }) => isTask);
 
-/** Return the board's comparison of two complete rows, or null; the difference is that of i less j. */
+/** Return the board's comparison of two complete rows, or null; the difference is that of i minus j. */
 function comparisonOf(board, i, j) {
   const { rows, ends, p } = board.pairs;
   if (i === j || Math.max(i, j) >= rows) return null;

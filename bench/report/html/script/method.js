@@ -1,6 +1,6 @@
 // A method on a board: what it is, each task with its interval, and its place against the others.
 
-const INTERVALS = "Accuracy by task. The 95 % interval is over seeds (Student's t); that of one seed is of its test images alone (binomial), and says nothing of other seeds.";
+const INTERVALS = "Accuracy by task. The 95 % interval is over seeds (Student's t); with one seed it reflects the test images only (binomial) and says nothing about other seeds.";
 
 function showMethod(section, state) {
   const label = state.get("method");
@@ -46,7 +46,7 @@ function standing(board, number) {
   if (number >= board.complete) return [make("p", {}, "The row is incomplete: it has no rank, and is compared with no other.")];
   const rank = facts.find(([name]) => name === "rank")[1];
   const place = `Rank ${rank} of ${board.complete}.` + (mean ? ` 95 % interval of its mean, over ${board.units}: ${mean}.` : "");
-  const told = better.length + worse.length ? [listOf("Better than", board, better), listOf("Worse than", board, worse)] : [make("p", {}, "It can be told apart from no other method of this board.")];
+  const told = better.length + worse.length ? [listOf("Better than", board, better), listOf("Worse than", board, worse)] : [make("p", {}, "It cannot be told apart from any other method of this board.")];
   const others = board.rows.map(({ label }) => label).filter((_, i) => i !== number);
   const choose = menu("Compare with", [["", "choose a method"], ...others], "", (label) => label && go(comparisonEntries(board, board.rows[number].label, label)));
   return [make("p", {}, place), ...told, others.length ? make("div", { class: "menus" }, choose) : ""];
