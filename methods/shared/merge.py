@@ -92,5 +92,5 @@ def _merged_module(module: nn.Module) -> nn.Module:
     try:
         twin.merge(safe_merge=True)
     except Exception as error:  # peft raises many kinds
-        raise Unsupported(f"peft cannot fold its {type(module).__name__}: {error}") from None
+        raise Unsupported(f"peft cannot merge its {type(module).__name__}: {error}") from None
     return twin.get_base_layer()

@@ -216,7 +216,7 @@ def test_a_card_elsewhere_may_name_the_projects_weights(tmp_path):
 def test_a_network_of_no_known_family_is_refused(name):
     says = unresolved(name)
     assert says.startswith(f"{name} is a ")
-    assert "those known are" in says
+    assert "supported are" in says
     assert "Eva" in says
     assert "VisionTransformer" in says
 

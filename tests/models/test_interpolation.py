@@ -71,5 +71,5 @@ def test_the_models_of_a_path_have_timms_own_modules_and_a_mixed_head():
 def test_what_cannot_be_merged_has_no_path_of_weights():
     with small_models.double_precision():
         model, start, before, *_ = trained("vpt_deep")
-        with pytest.raises(methods.Unsupported, match="cannot be folded"):
+        with pytest.raises(methods.Unsupported, match="cannot be merged"):
             interpolation.weight_path(model, start, before)
