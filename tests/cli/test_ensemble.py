@@ -89,7 +89,7 @@ def test_the_mean_of_probabilities_decides() -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["lora-seed0"], "two cells or more"),
+        (["lora-seed0"], "at least two distinct cells"),
         (["lora-seed0", "lora-seed0"], "at least two distinct cells"),
         (["lora-seed0", "../dark/bias-seed0"], "tested on other images than"),
         (["none"], "no record in "),
