@@ -476,7 +476,7 @@ BROKEN: list[tuple[str, Callable[[Path], Files], str]] = [
     ("dmlab", dmlab_cut_in_a_record, r"d.tar.gz: its member dmlab-validation.tfrecord is "),
     ("dmlab", dmlab_without_a_split, r"d.tar.gz holds no file dmlab-test.tfrecord"),
     ("eurosat", eurosat_that_climbs, r"e.zip: its member '2750/../../Forest.*lies outside"),
-    ("eurosat", eurosat_that_swells, r"e.zip: its member 2750/Forest/Forest_1.jpg would swell"),
+    ("eurosat", eurosat_that_swells, r"e.zip: its member 2750/Forest/Forest_1.jpg would expand"),
     ("eurosat", eurosat_of_nothing, r"e.zip holds no .jpg files"),
     ("diabetic_retinopathy", nothing, r"trainLabels.csv is not there"),
 ]
