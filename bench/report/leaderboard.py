@@ -37,7 +37,7 @@ EXPLANATION = (
     "Accuracy: top-1 on test after the last epoch, in percent, mean ± sample sd over seeds. "
     "Params: trainable parameters, including the head. Stored: the size of an export of "
     "everything that was trained, mean over tasks. Trials: tuning trials for each task before the "
-    "final runs. Init: wall-clock time of the method's initialisation (`prepare`), mean over "
+    "final runs. Init: wall-clock time of the method's initialisation (prepare), mean over "
     "tasks and seeds."
 )
 CSV_COLUMNS = (

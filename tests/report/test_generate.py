@@ -24,7 +24,8 @@ from bench.report.figures.label_placement import overlap_areas, place_labels
 from bench.report.figures.pareto import SECOND_UNITS, fit_scale
 from bench.report.frame import record_frame
 from bench.report.generate import regenerate, stale_files
-from bench.report.html.leaderboard import leaderboard_rows, row_panel
+from bench.report.html.leaderboard import ranked_rows
+from bench.report.html.methods import row_data
 from bench.report.leaderboard import records_csv, render_leaderboard
 from bench.report.rows import accuracy_table
 from support.made_up_records import TASKS, boards, forty, make, row, write
@@ -219,8 +220,9 @@ def test_more_seeds_on_one_task_leave_the_row_as_it_is_without_them() -> None:
     said = "Seeds left out, as not all tasks have them: bias on digits (1)."
     assert said in render_leaderboard([board], "")
     assert "left out" not in render_leaderboard([without], "")
-    [panel] = [row_panel(line, {}, False) for line in leaderboard_rows([board])]
-    assert [result.text for result in panel.tasks[0][3]] == ["60.00", "99.00", "62.00"]
+    [shown] = [row_data(board, row, rank, {}) for row, rank in ranked_rows(board)]
+    _, _, seeds = shown["tasks"][0]
+    assert [text for _, text, _ in seeds] == ["60.00", "99.00", "62.00"]
 
 
 def test_tasks_stand_in_the_card_s_order_and_those_not_run_are_named() -> None:

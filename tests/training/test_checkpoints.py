@@ -203,7 +203,7 @@ STRANGE = {  # whole files with a right hash that no training wrote
     "a tensor of the model is missing": ("tensors", drop(HEAD), f"it lacks {HEAD[6:]}"),
     "a tensor has another shape": ("tensors", put(**{HEAD: torch.zeros(3)}), "(3,) and not (2,)"),
     "a tensor has another type": ("tensors", put(**{HEAD: torch.zeros(2).int()}), "torch.int32"),
-    "a tensor of no place": ("tensors", put(**{"model.x.y": torch.zeros(2)}), "has no place"),
+    "a tensor of no place": ("tensors", put(**{"model.x.y": torch.zeros(2)}), "does not exist"),
     "a moment is missing": ("tensors", drop(MOMENT), "the optimiser lacks tensors"),
     "a moment has another shape": ("tensors", put(**{MOMENT: torch.zeros(5)}), "other shapes"),
     "no labels": ("tensors", drop("labels"), "KeyError"),

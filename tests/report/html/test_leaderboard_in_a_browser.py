@@ -63,7 +63,7 @@ def test_the_board_says_what_can_be_told_apart(visit: Any) -> None:
     choose(tab, "suite", "apart v1")
     said = tab.locator("#leaderboard .view").inner_text()
     assert "3 of 3 pairs have a corrected p below 0.05" in said
-    assert "would have shown" in said
+    assert "80 % power" in said
 
 
 def test_a_menu_offers_what_exists_with_the_choices_before_it(visit: Any) -> None:

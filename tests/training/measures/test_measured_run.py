@@ -145,7 +145,7 @@ def test_a_run_that_ends_elsewhere_without_a_cause_is_reported_and_not_kept(
     store = Store(tmp_path)
     runner.run(cell, store, CPU, quiet)
     before = changed(store, cell)
-    with pytest.raises(UserError, match="made by the same versions on the same machine, says 12"):
+    with pytest.raises(UserError, match="from the same versions and machine, says 12"):
         measured_run.run_and_measure(observed(cell, "nmi"), store, CPU, quiet)
     assert store.path(cell.settings).read_bytes() == before
     assert measurements.missing_measurements(tmp_path, cell.settings.digest(), ["nmi"])
