@@ -1,4 +1,4 @@
-"""What `tox -e quick` leaves out: `tests/slow_tests.txt`."""
+"""The quick profile of the tests, without those in `tests/slow_tests.txt`."""
 
 import ast
 from pathlib import Path

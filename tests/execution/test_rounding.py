@@ -1,4 +1,4 @@
-"""What rounding allows, by the precision of a recipe: each precision has its entry."""
+"""Tolerances for rounding, by the precision of a recipe: each precision has its entry."""
 
 from typing import Any, get_args, get_type_hints
 

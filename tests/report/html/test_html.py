@@ -53,7 +53,7 @@ def lines(text: str, table: str) -> list[str]:
 
 
 def data_of(text: str) -> Any:
-    """What the page's script makes its views from."""
+    """The data from which the page's script makes its views."""
     return json.loads(text.split('id="data">')[1].split("</script>")[0])
 
 

@@ -1,4 +1,4 @@
-"""What the page says of a row: its intervals, its place, and its comparison with every other."""
+"""The page's view of a row: intervals, place, and the comparison with every other row."""
 
 from dataclasses import replace
 
