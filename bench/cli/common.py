@@ -18,8 +18,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 def print_error(sentence: str, status: int) -> int:
     """Print on standard error what is wrong, on one line; return the status."""
-    with suppress(OSError, ValueError):  # nobody reads it
-        print(f"bench: {escaping.for_terminal(sentence)}", file=sys.stderr, flush=True)
+    print_note(f"bench: {sentence}")
     return status
 
 

@@ -55,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
     if ended.num_run:
         print_result(pages.lines(ended.cells, common.output_width()))
     if ended.is_complete and ended.rests_on_package_alone:
-        completed.keep(ended.nothing_left(results), (*ended.records, *pages.tables()))
+        completed.keep(
+            ended.nothing_left(results), (*ended.records, *generate.current_files(results))
+        )
     if ended.num_failed:
         print_error(f"{ended.num_failed} of {ended.num_cells} cells have no result", FAILED)
     if ended.tuning:
@@ -79,10 +81,6 @@ class Pages:
         if self.study:
             study_page.write_study_by_name(self.study, self.is_quick, self.results)
         self.boards = write_tables(self.results).boards
-
-    def tables(self) -> Iterator[Path]:
-        """Yield the files that are current at the end of a run."""
-        yield from (self.results / generate.LEADERBOARD_FILE, self.results / generate.PAGE_FILE)
 
     def lines(self, cells: Collection[str], width: int | None) -> Iterator[str]:
         """Yield the boards of these cells, and the paths of what was written."""

@@ -119,9 +119,14 @@ def regenerate(results: Path | str) -> RegeneratedFiles:
     return RegeneratedFiles(write_files(results, files), problems, boards)
 
 
+def current_files(results: Path) -> list[Path]:
+    """Return the files whose times tell whether the tables are current."""
+    return [results / name for name in (LEADERBOARD_FILE, PAGE_FILE)]
+
+
 def is_current(results: Path) -> bool:
     """Return whether leaderboard and page were written after the last record came or went."""
-    files = [results / name for name in (LEADERBOARD_FILE, PAGE_FILE)]
+    files = current_files(results)
     folders = [
         results / RECORDS_DIR,
         *(p for p in (results / RECORDS_DIR).rglob("*") if p.is_dir()),
