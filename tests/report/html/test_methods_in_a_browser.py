@@ -26,7 +26,7 @@ def test_a_method_opens_from_its_board(visit: Any) -> None:
 def test_one_seed_has_an_interval_of_its_images(visit: Any) -> None:
     tab = visit(f"{APART}&method=bias")
     assert "images" in tab.locator("#method tbody tr").first.inner_text()
-    assert "says nothing of other seeds" in tab.locator("#method caption").inner_text()
+    assert "says nothing about other seeds" in tab.locator("#method caption").inner_text()
 
 
 def test_a_method_has_its_place_and_names_those_it_differs_from(visit: Any) -> None:
