@@ -13,7 +13,7 @@ from bench.models import small_models
 from bench.prepare.downloads import checksums, http
 from bench.utils import network
 from methods.shared import registry
-from support import slow_tests, tiny
+from support import slow_tests, tiny, variants
 from support.scripted_server import Server, serving
 
 
@@ -28,10 +28,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(slow_tests.Durations())
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--quick"):
         slow = set(slow_tests.names())
         items[:] = [item for item in items if slow_tests.function_name(item.nodeid) not in slow]
+    variants.mark_what_is_not_sampled(items)
     if not config.getoption("--long"):
         for item in items:
             if item.get_closest_marker("long"):

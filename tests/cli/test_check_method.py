@@ -7,6 +7,7 @@ from bench.models import method_checks
 from support.tiny import command
 
 
+@pytest.mark.long
 def test_check_method_names_each_promise(capsys):
     assert main(["check-method", "linear"]) == 0
     said = capsys.readouterr().out
@@ -55,6 +56,7 @@ def test_a_plug_in_s_method_gets_a_record(cards, tmp_path):
     assert list((tmp_path / "results").rglob("other_norms-seed0-*.json"))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

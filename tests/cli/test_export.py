@@ -85,6 +85,7 @@ def test_a_merged_export_loads_into_plain_timm(folder, tmp_path, capsys):
     plain.load_state_dict(load_file(out))
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "name",
     ["peft_lora", "peft_dora", "peft_fourierft", "ssf", "arc", "gps", "sensitivity_lora"],
@@ -98,6 +99,7 @@ def test_a_merged_export_scores_as_the_record_says(name, folder, tmp_path, capsy
     assert f"m.safetensors: {out.stat().st_size:,} bytes; read back, {accuracy:.2f} %" in said
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", ["adapter", "peft_lily", "my_layer"])
 def test_what_cannot_be_merged_is_refused_in_a_sentence(name, folder, tmp_path, capsys):
     methods.register("my_layer", LayerBeforeHead())

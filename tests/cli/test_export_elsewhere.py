@@ -38,6 +38,7 @@ def plain(**more):
     return model.eval()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", ["peft_lora", "peft_fourierft", "peft_vera", "peft_pissa"])
 def test_an_adapter_of_peft_loads_on_timm_s_model_and_scores_the_same(
     name, folder, tmp_path, capsys

@@ -58,6 +58,7 @@ def outcome(results: Path, name: str) -> dict:
     return json.loads(record_of(results, name).read_text(encoding="utf-8"))["outcome"]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("name", "along"), [("lora", "weights"), ("lora", "scale"),
                                              ("full", "weights")])  # fmt: skip
 def test_the_path_ends_at_the_record(folder, results, name, along):

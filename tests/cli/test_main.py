@@ -31,6 +31,7 @@ sys.exit(", ".join(name for name in {HEAVY} if name in sys.modules) or None)
 """
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     "words",
     [["--help"], ["run", "--help"], ["report", "--results", "."], ["verify", "--results", "."],
@@ -163,6 +164,7 @@ def test_a_command_is_needed_beside_options(capsys):
     assert end.value.code == 2
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("package", ["torch", "timm"])
 def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs_it(package):
     code = f"import sys; sys.modules[{package!r}] = None; from bench.cli.main import main; main()"

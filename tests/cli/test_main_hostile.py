@@ -147,6 +147,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [problem for text in (out, err) for problem in hostile.in_terminal(text)]
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_command_takes_a_text_for_more(
     command: str,
@@ -168,6 +169,7 @@ def test_no_command_takes_a_text_for_more(
     shutil.rmtree(folder / "merged", ignore_errors=True)
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_command_s_complaint_takes_a_word_for_more(
     command: str,

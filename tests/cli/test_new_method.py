@@ -11,6 +11,7 @@ from methods.shared import registry
 from support import paths
 
 
+@pytest.mark.long
 def test_what_is_written_keeps_the_contract_and_passes_its_own_test(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,7 @@ CELLS = 2 * len(TASKS)
 NOTE = "the images are synthetic"
 
 
+@pytest.mark.long
 def test_a_rehearsal_is_planned_killed_resumed_and_reported(tmp_path: Path, capsys) -> None:
     suite, results = small_vtab1k(tmp_path), tmp_path / "results"
     assert main(words("run", suite, results, "--dry-run")) == 0
@@ -105,6 +106,7 @@ def test_merged_into_real_results_it_stands_apart(eurosat: Path, tmp_path: Path,
     assert [path.read_bytes() for path in compared] == before
 
 
+@pytest.mark.long
 def test_commands_that_train_a_cell_again_refuse_a_rehearsal(eurosat: Path, capsys) -> None:
     cell = next((eurosat / "records").rglob("*.json")).stem.rpartition("-")[2]
     for arguments in (["interpolate", cell], ["ensemble", cell, cell[:8]]):

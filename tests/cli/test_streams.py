@@ -61,6 +61,7 @@ def test_a_run_ends_as_usual_in_the_c_locale(cards: Path, tmp_path: Path) -> Non
     assert len(list((tmp_path / NOT_ASCII / "records").rglob("*.json"))) == 1
 
 
+@pytest.mark.long
 def test_a_name_that_the_locale_cannot_write_is_a_sentence(tmp_path: Path) -> None:
     card = tiny.suite_card(tmp_path / "tiny.toml", Path("wéights.toml"))
     words = tiny.command("run", tmp_path, tmp_path / "results", "linear")
@@ -74,6 +75,7 @@ def test_a_name_that_the_locale_cannot_write_is_a_sentence(tmp_path: Path) -> No
 CODE = "exec {python} -m bench {words} {redirection}"
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("redirection", ["| head -c 1", ">&-", "<&- >&- 2>&-", "2>&1 | head -c 1"])
 @pytest.mark.parametrize(
     ("words", "status"), [("list tasks", 0), ("--help", 0), ("verify --results {}", 1), ("lst", 2)]

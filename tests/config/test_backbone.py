@@ -44,6 +44,7 @@ def test_a_card_says_all_that_its_input_and_its_origin_are(card: BackboneCard) -
     assert card.weights or card.megabytes
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("card", OF_TIMM.values(), ids=OF_TIMM)
 def test_a_card_of_timm_s_weights_is_what_timm_says_of_them(card: BackboneCard) -> None:
     settings = timm.get_pretrained_cfg(card.timm)
@@ -61,6 +62,7 @@ def test_a_card_of_timm_s_weights_is_what_timm_says_of_them(card: BackboneCard) 
     assert card.megabytes == pytest.approx(size, rel=0.01)
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("card", CARDS.values(), ids=CARDS)
 def test_a_card_is_pooled_as_timm_s_model_is(card: BackboneCard) -> None:
     found = backbones.resolve(replace(card, weights=RANDOM_WEIGHTS, sha256=""))

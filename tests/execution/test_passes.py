@@ -145,6 +145,7 @@ def test_a_pass_whose_process_is_killed_is_tried_one_by_one(
     assert ways(tmp_path / "r") == [""] * 4
 
 
+@pytest.mark.long
 def test_a_pass_may_take_the_time_of_its_trials(cards: Path, tmp_path: Path) -> None:
     plugin = ("--plugin", str(paths.FAULTY_METHODS), "--workers", "1", "--timeout", "3")
     slow = ("--set", "seconds=4")  # more than one trial may take, and less than three

@@ -87,6 +87,7 @@ def test_planning_of_many_cells_a_task(request_of: Callable[[int], Request], sto
     require_proportional(lambda n: partial(session.plan, of_many(request_of(n)), store.root))
 
 
+@pytest.mark.long
 def test_planning_where_every_task_is_named(
     request_of: Callable[[int], Request], store: Store
 ) -> None:
@@ -97,6 +98,7 @@ def test_planning_where_every_task_is_named(
     require_proportional(prepare)
 
 
+@pytest.mark.long
 def test_planning_of_searches(request_of: Callable[[int], Request], store: Store) -> None:
     def prepare(tasks: int) -> Callable[[], object]:
         asked = replace(request_of(tasks), tune=True)
@@ -105,6 +107,7 @@ def test_planning_of_searches(request_of: Callable[[int], Request], store: Store
     require_proportional(prepare)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "options", [RunOptions(), RunOptions(only="failed", limit_cells=3)], ids=str
 )

@@ -245,6 +245,7 @@ def job_of(cards: Path) -> process_group.Job:
     return jobs.job_for(cell, "cpu", options=RunOptions(processes=2))
 
 
+@pytest.mark.long
 def test_one_command_trains_a_cell_on_two_processes_and_writes_one_record(
     cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -239,6 +239,7 @@ def outcomes(results: Path) -> dict[str, tuple[float, list[float]]]:
     return {key: (r["outcome"]["accuracy"], r["outcome"]["losses"]) for key, r in found}
 
 
+@pytest.mark.long
 def test_two_runs_at_once_run_no_cell_twice(
     cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +300,7 @@ def children(parent: int) -> list[int]:
     return [int(child) for path in tasks for child in path.read_text(encoding="utf-8").split()]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("content", ["", "{", '{"what": "is this"}'])
 def test_rubbish_among_the_records_is_named_and_the_run_goes_on(
     content: str, cards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -346,6 +348,7 @@ print(child.exitcode, file=replies, flush=True)
 """
 
 
+@pytest.mark.long
 def test_a_worker_that_waits_for_jobs_can_start_processes_that_read_images() -> None:
     pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", FORKING], **pipes) as process:

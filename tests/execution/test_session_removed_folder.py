@@ -107,6 +107,7 @@ def test_bundles_end_as_well_where_the_folder_goes(how: str, cards: Path, tmp_pa
     assert results.exists() == (how == "records removed")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_cell_of_this_process_is_not_written_into_a_folder_that_is_gone(
     how: str, cards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -137,6 +138,7 @@ def test_records_that_go_one_by_one_are_counted_at_the_end(
     assert "1 of 2 cells have no result" in shown
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT])
 def test_a_disk_that_takes_nothing_more_leaves_one_sentence(
     number: int,

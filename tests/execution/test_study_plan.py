@@ -32,6 +32,7 @@ def shortened(grid: Grid) -> Grid:
     return replace(grid, seeds=[0], vary={k: [v[0], v[-1]] for k, v in grid.vary.items()})
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", study_names())
 def test_every_study_has_cells_under_quick(name: str, tmp_path: Path) -> None:
     named = load_study(name)

@@ -50,6 +50,7 @@ def furnish(sandbox: Sandbox) -> Path:
     return path
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("command", options.commands())
 @given(st.data())
 @examples(short=4, long=150)

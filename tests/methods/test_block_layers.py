@@ -150,6 +150,7 @@ NOT_SERVED = {
 }
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(
     ("name", "vit"),
     [(n, v) for n in MERGEABLE for v in VARIED if v not in NOT_SERVED.get(n, ())],

@@ -23,6 +23,7 @@ def adapted(bare, name, **fields):
     return model.eval()
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", SERVED)
 @pytest.mark.parametrize("network", ["convnext", "resnet"])
@@ -30,6 +31,7 @@ def test_the_contract_holds_on_convolutional_networks(network, name, check):
     method_checks.CHECKS[check](methods.create(name), small_networks.build(network))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("network", ["convnext", "resnet"])
 def test_exactly_these_methods_serve_convolutional_networks(network):
     refusals = {
@@ -125,6 +127,7 @@ def total(network, name, **fields):
     return (trained if name == "full" else own + trained) / own
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("network", "name", "printed"),
     [(network, *row) for network, rows in TOTALS.items() for row in rows.items()],
@@ -133,6 +136,7 @@ def test_total_parameters_are_those_of_table_5(network, name, printed):
     assert round(total(network, name), 2) == printed
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("network", "printed"), [("convnext_base", 1.02), ("resnet50", 1.09)])
 def test_learned_padding_costs_as_much_as_table_5_says(network, printed):
     lowest, highest = (round(total(network, "vpt_pad", pixels=n), 2) for n in (1, 11))

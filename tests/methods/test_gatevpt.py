@@ -16,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("double_precision")
 OPEN = 60.0  # before the sigmoid
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("vit", list(small_vits.MODELS))
 @pytest.mark.parametrize("pool_prompts", [False, True])
 def test_with_open_gates_and_no_temperature_it_is_the_concatenation(

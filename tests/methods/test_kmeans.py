@@ -68,6 +68,7 @@ def test_inertia_is_within_a_percent_of_scikit_learn_s(apart, small_sample):
     assert mean_of_seeds(tokens, 8) <= 1.01 * scikit_learn_s(tokens, 8)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("layer", [0, 3, 5])
 def test_inertia_on_tokens_of_a_backbone_is_within_a_percent_of_scikit_learn_s(vit_tokens, layer):
     tokens = vit_tokens[layer]

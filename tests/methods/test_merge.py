@@ -32,6 +32,7 @@ def test_every_method_that_is_said_to_merge_is_registered():
     assert set(methods.names()) >= MERGEABLE
 
 
+@pytest.mark.sample(14)
 @pytest.mark.parametrize("name", sorted(MERGEABLE))
 def test_a_merged_model_is_timm_s_own_and_scores_the_same(name):
     method = methods.create(name)
@@ -53,6 +54,7 @@ def shapes(model):
     return {name: value.shape for name, value in model.state_dict().items()}
 
 
+@pytest.mark.sample(14)
 @pytest.mark.parametrize("name", sorted(set(methods.names()) - MERGEABLE))
 def test_every_other_method_cannot_be_merged_and_its_model_is_left_as_it_is(name):
     model = small_models.prepare_copy(methods.create(name), small_models.small_backbone())

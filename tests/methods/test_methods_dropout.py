@@ -39,6 +39,7 @@ def test_methods_with_dropout_are_known():
     assert {"adapter_plus", "adaptformer", "lora_noah", "mlp3", "vpt_deep", "vqt"} <= set(DROPPING)
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("name", DROPPING)
 def test_dropout_draws_in_training_alone(name):
     model = trained(name, 0.5)
@@ -48,6 +49,7 @@ def test_dropout_draws_in_training_alone(name):
     assert not twice(model.train())
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("name", DROPPING)
 def test_without_dropout_training_scores_as_evaluation_does(name):
     model = trained(name, 0.0)
@@ -56,6 +58,7 @@ def test_without_dropout_training_scores_as_evaluation_does(name):
     assert twice(model.train())
 
 
+@pytest.mark.sample(20)
 @pytest.mark.parametrize("name", methods.names())
 def test_every_method_as_registered_scores_twice_alike(name):
     method = methods.create(name)

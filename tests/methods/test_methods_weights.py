@@ -124,6 +124,7 @@ def test_a_block_s_further_arguments_reach_its_attention(name):
     close(model.eval().forward_features(images(), attn_mask=mask), want)
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("changes", [{}, {"qkv_bias": False, "init_values": 0.1}])
 @pytest.mark.parametrize("pooling", ["token", "avg"])
 @pytest.mark.parametrize("name", MERGING)

@@ -51,6 +51,7 @@ def difference(bare: Any, model: Any, keep: bool = False) -> float:
     return max((a - b).abs().max().item() for a, b in pairs)
 
 
+@pytest.mark.sample(8)
 @every_vit
 @pytest.mark.parametrize("fused", [True, False])
 def test_deep_prompts_as_keys_and_values(vit: str, fused: bool) -> None:
@@ -61,6 +62,7 @@ def test_deep_prompts_as_keys_and_values(vit: str, fused: bool) -> None:
     assert difference(bare, model) <= LARGEST_DIFFERENCE
 
 
+@pytest.mark.sample(8)
 @every_vit
 @pytest.mark.parametrize("keep", [False, True])
 def test_deep_prompts_as_a_concatenation(vit: str, keep: bool) -> None:
@@ -69,6 +71,7 @@ def test_deep_prompts_as_a_concatenation(vit: str, keep: bool) -> None:
     assert difference(bare, model, keep) <= LARGEST_DIFFERENCE
 
 
+@pytest.mark.sample(8)
 @every_vit
 @pytest.mark.parametrize("keep", [False, True])
 def test_shallow_prompts(vit: str, keep: bool) -> None:

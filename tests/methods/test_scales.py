@@ -83,6 +83,7 @@ def test_asking_leaves_the_model_as_it_was():
     assert all(full)
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", sorted(MERGE))
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0, 1.5])
 def test_alpha_on_the_scale_is_alpha_on_the_merged_weights(name, alpha):

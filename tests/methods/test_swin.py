@@ -97,6 +97,7 @@ def logits_of_one(bare, image, deep, shallow, carry, pool):
     return bare.head.fc(bare.norm(tokens).mean(0))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("network", ["swin", "swin_padded"])
 @pytest.mark.parametrize("pool", [False, True])
@@ -196,12 +197,14 @@ def check_on_swin(name, check):
     method_checks.CHECKS[check](methods.create(name, **fields), small_networks.build("swin"))
 
 
+@pytest.mark.sample(10)
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", CHECKED)
 def test_the_contract_holds_on_swin(name, check):
     check_on_swin(name, check)
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("name", SERVED)
 def test_every_trainable_parameter_learns_on_swin(name):
     check_on_swin(name, "trainable_parameters")
@@ -214,6 +217,7 @@ def test_carried_prompts_learn(fields):
     method_checks.check_checkpointing(method, small_networks.build("swin"))
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("name", methods.names())
 def test_swin_is_served_or_refused_in_a_sentence(name):
     model = small_networks.on_meta("swin", classes=2)
@@ -244,6 +248,7 @@ def total(name, **fields):
     return (trained if name == "full" else own + trained) / own
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("name", "printed"), PRINTED.items())
 def test_total_parameters_are_those_that_table_4_prints(name, printed):
     assert round(total(name), 2) == printed

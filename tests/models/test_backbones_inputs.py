@@ -332,6 +332,7 @@ def test_pooling_mean_and_std_are_set_and_the_cell_has_another_name(
     assert accuracies[0] != accuracies[1]
 
 
+@pytest.mark.long
 def test_a_worker_and_the_command_that_show_prints_run_the_same_cell(
     run: Any, cards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

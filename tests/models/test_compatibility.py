@@ -119,6 +119,7 @@ def test_a_cell_that_is_n_a_computes_nothing(
 PROMPTS = ["vpt_deep", "vpt_shallow", "spt_deep", "spt_shallow_kmeans", "e2vpt", "gatevpt", "vqt"]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("kind", ["vitamin_small_224", "vit_base_mci_224"])
 @pytest.mark.parametrize("name", [*PROMPTS, "sidetune", "ssf"])
 def test_a_patch_embedding_that_is_a_network_bounds_prompts_and_is_named_where_it_cannot_serve(
@@ -179,6 +180,7 @@ def test_fields_that_fit_some_backbone_are_n_a_on_the_others(cards: Path, tmp_pa
     assert endings(tmp_path) == {("small", "raising"): "unsupported", ("wide", "raising"): "ok"}
 
 
+@pytest.mark.long
 def test_a_worker_that_plans_such_a_cell_alone_does_not_refuse_it(
     cards: Path, tmp_path: Path
 ) -> None:

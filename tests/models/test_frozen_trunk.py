@@ -43,6 +43,7 @@ def kept(name: str) -> tuple[list[int], int]:
     ), learns.index(True)
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("name", methods.names())
 def test_no_activation_is_kept_below_what_learns(name):
     counts, first = kept(name)
@@ -128,6 +129,7 @@ def test_what_draws_or_is_watched_is_left_whole():
     assert [is_narrow(m) for m in (dropping, watched, concatenating)] == [False, False, False]
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("name", ALONE)
 @pytest.mark.usefixtures("double_precision")
@@ -202,6 +204,7 @@ def test_every_family_s_frozen_trunk_ends_at_what_learns(family, head, last):
             assert torch.equal(split.logits(split.features(IMAGES)), model(IMAGES))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("family", ["eva", "swin", "convnext", "resnet"])
 @pytest.mark.parametrize("name", ["full", "bias", "sidetune"])
 def test_no_family_has_a_frozen_trunk_below_what_learns_at_once(family, name):

@@ -44,6 +44,7 @@ def test_counts_are_not_mixed():
     assert interpolation.mix(start, end, 0.5) == 4
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", MERGEABLE)
 def test_a_path_of_merged_weights_goes_from_the_start_to_the_end(name):
     with small_models.double_precision():

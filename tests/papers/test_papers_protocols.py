@@ -34,6 +34,7 @@ def test_each_point_that_its_recipe_tries_is_one_that_the_method_can_have(paper:
             methods.create(name, **{**recipe.fields_of(name, known), **fixed, **own})
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("paper", OWN)
 def test_its_rows_are_planned_under_its_recipe(
     paper: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -46,6 +47,7 @@ def test_its_rows_are_planned_under_its_recipe(
         assert name in capsys.readouterr().out
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("paper", OWN)
 def test_its_tables_are_written_beside_its_claims(
     paper: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -112,6 +112,7 @@ def test_every_section_is_measured(name, tiny):
     assert all(row.name in table for row in rows)
 
 
+@pytest.mark.long
 def test_sections_are_measured_one_by_one_and_none_is_lost(tiny, tmp_path, monkeypatch):
     text, file = tmp_path / page.PAGE_FILE, tmp_path / measurement.CSV_FILE
     words = ["performance", "--device", "cpu", "--results", str(tmp_path), "--only"]

@@ -21,6 +21,7 @@ def test_a_printed_count_agrees_within_a_hundredth_of_a_million(monkeypatch, off
     assert ({"agrees", "differs"} - {said}).isdisjoint(cells)
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("name", sorted(parameter_counts.FORMULAS))
 def test_counted_is_the_closed_form(name):
     for classes in (2, 100):

@@ -213,6 +213,7 @@ def test_what_is_made_from_the_source_takes_the_place_of_a_copy(
     assert "prepared before" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_copy_is_run_under_its_name_alone(
     noah: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

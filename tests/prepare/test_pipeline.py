@@ -297,6 +297,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_prepare_is_never_taken_for_a_whole_one(sent, tmp_path):
     small_suite.write(tmp_path, "cifar100")

@@ -44,6 +44,7 @@ def test_the_tasks_whose_records_are_numbered_need_no_archive() -> None:
     }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("task", NUMBERED, ids=lambda task: task.name)
 def test_the_numbered_selections_have_the_digests_of_their_cards(task: Task) -> None:
     for split in SPLITS:
@@ -78,6 +79,7 @@ def selections(shared: Path) -> dict[str, dict[str, list[str]]]:
     }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("task", NUMBERED, ids=lambda task: task.name)
 def test_the_numbered_selections_are_the_published_ones_key_by_key(
     task: Task, shared: Path

@@ -44,6 +44,7 @@ def test_the_tasks_whose_labels_are_known_are_these() -> None:
     assert counted == SEQUENCES - {"oxford_iiit_pet", "diabetic_retinopathy"} | {"cifar", "svhn"}
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", ["dsprites_loc", "dsprites_ori"])
 def test_the_labels_of_dsprites_follow_from_the_numbers_of_its_sprites(name: str) -> None:
     task = VTAB.find(name)

@@ -84,6 +84,7 @@ def refused(results: Path) -> str:
     return said
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize(
     "text",
     [*(json.dumps({**WHOLE, **change}) for change in FORGED.values()), *RAW.values()],

@@ -94,6 +94,7 @@ def test_no_table_of_a_paper_takes_a_text_for_more() -> None:
     assert not problems({name: text.encode() for name, text in made.items()})
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("texts", GROUPS, ids=range(len(GROUPS)))
 def test_no_page_of_a_study_takes_its_card_s_texts_for_more(
     texts: list[str], tmp_path: Path
@@ -122,6 +123,7 @@ def summaries(texts: list[str]) -> Iterator[tuple[StudyFigure, pd.DataFrame]]:
     yield replace(bars, kind="heat map", x="task", y="method", lines=[]), table
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("texts", GROUPS, ids=range(len(GROUPS)))
 def test_no_figure_of_a_study_takes_a_name_for_more(texts: list[str]) -> None:
     for figure, summary in summaries(texts):

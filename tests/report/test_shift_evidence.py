@@ -156,6 +156,7 @@ FORGERIES: dict[str, tuple[Callable[[], tuple[Record, Kept]], str]] = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("what", FORGERIES)
 def test_a_forged_score_is_refused(what: str, tmp_path: Path) -> None:
     make, said = FORGERIES[what]

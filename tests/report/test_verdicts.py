@@ -419,6 +419,7 @@ def test_an_own_file_of_measurements_that_cannot_be_read_is_named(
     assert str(odd) in shown.err
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("make", [odd_files.fifo, odd_files.endless, odd_files.sparse])
 @pytest.mark.parametrize("name", ["leaderboard.md", "statistics.md"])
 def test_what_stands_in_a_table_s_place_is_named_and_not_read(

@@ -22,6 +22,7 @@ def work(method: str, images: int) -> Workload:
     return Workload(method, "vit_mini_sup", images, 32, "cpu")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.benchmark(group="an epoch of 1,000 images, vit_mini_sup")
 def test_on_images(benchmark: BenchmarkFixture, method: str, images: int) -> None:
@@ -30,6 +31,7 @@ def test_on_images(benchmark: BenchmarkFixture, method: str, images: int) -> Non
     benchmark.pedantic(lambda: one.fit(model, batches, 1), rounds=3, warmup_rounds=1)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.benchmark(group="an epoch of 1,000 images, vit_mini_sup")
 def test_on_features(benchmark: BenchmarkFixture, method: str, images: int) -> None:

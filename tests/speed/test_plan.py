@@ -18,6 +18,7 @@ METHODS = ["linear", "bias", "ln", "lora", "ssf", "adapter", "fact_tt", "vpt_dee
 SHAPES = {"tasks": (1, 1), "cells, 100 a task": (10, 10)}  # methods and seeds
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("count", [1_000, 10_000, 100_000])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_dry_run_of_many_cells(

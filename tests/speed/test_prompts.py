@@ -38,6 +38,7 @@ def test_linear_probe_s_step(benchmark, batch):
     benchmark(step, small("linear"), *batch)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("form", ["keys_and_values", "concatenation"])
 @pytest.mark.parametrize("prompts", PROMPTS)
 @pytest.mark.benchmark(group="training step, ViT-Ti/16, batch 8")

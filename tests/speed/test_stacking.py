@@ -13,6 +13,7 @@ from support import stacks
 TRIALS = 8
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("batch", [2, 32])
 @pytest.mark.parametrize("name", ["linear", "lora", "vpt_deep", "adaptformer"])
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

@@ -68,6 +68,7 @@ class Normalised(nn.Module):
         return self.norm(self.layer(x).transpose(1, 2)).transpose(1, 2)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", [*LONGER, "all_that_can_move"])
 def test_a_cell_resumed_after_any_epoch_equals_a_whole_one(kind, cards, tmp_path):
     cell = replace(cell_of(cards, "linear", 5), method=LONGER.get(kind, Restless()))
@@ -81,6 +82,7 @@ def test_a_cell_resumed_after_any_epoch_equals_a_whole_one(kind, cards, tmp_path
             assert_equal(whole, resumed)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "changes",
     [

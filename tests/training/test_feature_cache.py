@@ -380,6 +380,7 @@ def packed(run, x: torch.Tensor) -> list[tuple[int, ...]]:
     return shapes
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("name", methods.names())
 def test_nothing_below_the_first_that_learns_keeps_activations(name):
     model = adapted(name).train()

@@ -64,6 +64,7 @@ def run(cards: Path, results: Path, method: str, *more: str) -> dict[str, Any]:
     return run_records.by_method(results)[method]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_no_cell_of_another_precision_uses_tf32(
     cards: Path, tmp_path: Path, watching: str, elsewhere: tuple[bool, bool], precision: str
@@ -85,6 +86,7 @@ def test_an_error_in_a_cell_leaves_the_process_as_it_was(elsewhere: tuple[bool, 
     assert allowed() == elsewhere
 
 
+@pytest.mark.long
 def test_a_record_says_whether_its_cell_was_deterministic(cards: Path, tmp_path: Path) -> None:
     plain = run(cards, tmp_path / "plain", "linear")
     here = run(cards, tmp_path / "here", "linear", "--deterministic")

@@ -70,6 +70,7 @@ def folder(tmp_path_factory):
     return root
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("objective", "size", "name"),
     [

@@ -336,6 +336,7 @@ def test_the_suites_own_views_are_taken_before_the_default_ones(noted, eval_imag
 BICUBIC = 'interpolation = "bicubic"'
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_images_are_resized_as_the_recipe_s_interpolation_says(noted, split):
     geometry = views("squash256_random_crop_flip", "squash256_crop")

@@ -70,6 +70,7 @@ def test_scores_that_the_last_step_made_infinite_are_a_failure_not_class_0(run, 
     assert record["failure"]["message"] == "16 of 16 images have scores that are not finite"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("method", "looked_at"),
     [

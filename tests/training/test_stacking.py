@@ -43,6 +43,7 @@ def check(name: str) -> StepEffects:
 STACKED = [name for name in methods.names() if name not in declined()]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", sorted(declined()))
 def test_a_method_on_the_list_is_declined_for_the_reason_given(name: str) -> None:
     with pytest.raises(NotStackable) as caught:

@@ -347,6 +347,7 @@ def says(**changes: object) -> list[str]:
     return [word for name, value in changes.items() for word in ("--set", f"{name}={value}")]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("per_batch", [0, 32])
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 @pytest.mark.parametrize("method", ["linear", "full"])

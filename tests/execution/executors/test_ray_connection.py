@@ -93,6 +93,7 @@ def test_a_name_whose_look_up_takes_for_ever_is_given_up(monkeypatch: pytest.Mon
         require_listener("a:1")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("answer", [hold, greet])
 def test_a_silent_address_is_given_up(
     answer: Answer,

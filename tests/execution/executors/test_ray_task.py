@@ -33,6 +33,7 @@ def test_a_node_s_own_data_serve_where_the_asker_s_folder_is_not(
     assert ray_task._with_local_data(replace(job, root="nowhere")).root == "own"
 
 
+@pytest.mark.long
 def test_a_packed_job_needs_nothing_but_itself(job: jobs.Job, tmp_path: Path) -> None:
     plugin = tmp_path / "mine.py"
     plugin.write_text(executor_runs.FAULTY.read_text(encoding="utf-8"), encoding="utf-8")

@@ -78,6 +78,7 @@ def write_suite(folder: Path, name: str, classes: dict[str, int]) -> Path:
     return card
 
 
+@pytest.mark.sample(1)
 @pytest.mark.usefixtures("short_lists")
 @pytest.mark.parametrize("name", SETS)
 def test_a_set_is_prepared_checked_and_scored(name: str, tmp_path: Path) -> None:

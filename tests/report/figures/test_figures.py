@@ -45,6 +45,7 @@ def pixels(draw: Draw, of: list[Board]) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(drawn.png())).convert("RGBA"))
 
 
+@pytest.mark.sample(2)
 @every
 def test_the_same_boards_make_the_same_bytes_whatever_the_reader_s_style(draw: Draw) -> None:
     def made() -> tuple[bytes, bytes]:
@@ -77,6 +78,7 @@ def test_without_complete_rows_there_is_no_figure(draw: Draw) -> None:
     assert draw(boards(row("lora", ["failed"] * 5))) is None
 
 
+@pytest.mark.sample(2)
 @every
 def test_only_the_first_panels_are_drawn(draw: Draw) -> None:
     made = [falling(*METHODS, backbone=f"vit_{i}")[0] for i in range(MAX_PANELS + 1)]
@@ -84,6 +86,7 @@ def test_only_the_first_panels_are_drawn(draw: Draw) -> None:
     assert [f"vit_{i}<" in drawn for i in range(MAX_PANELS + 1)] == [True] * MAX_PANELS + [False]
 
 
+@pytest.mark.sample(2)
 @every
 def test_a_board_with_nothing_to_draw_is_skipped(draw: Draw) -> None:
     empty = boards(row("lora", ["failed"] * 5, backbone="vit_none"))
