@@ -25,6 +25,7 @@ def kinds_of_outputs(notebook: nbformat.NotebookNode) -> list[list[str]]:
     return [[output.output_type for output in cell.outputs] for cell in cells]
 
 
+@pytest.mark.long
 def test_the_notebook_runs_and_was_committed_after_a_run(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", str(REPO_ROOT))
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")  # progress bars warn without widgets

@@ -77,6 +77,7 @@ def test_the_path_ends_at_the_record(folder, results, name, along):
         ".csv", ".json", ".md", ".png", ".svg"]  # fmt: skip
 
 
+@pytest.mark.long
 def test_alpha_is_chosen_by_a_training_that_has_not_seen_validation(folder, results, monkeypatch):
     seen, train = [], runner.train
 

@@ -63,11 +63,13 @@ def labels(task: Task, split: str) -> list[int]:
     return [math.floor(fact / label.divide) for fact in facts.tolist()]
 
 
+@pytest.mark.long
 def test_the_orientations_of_dsprites_test_images_are_as_many_as_published() -> None:
     counts = Counter(labels(load_suite("vtab1k").find("dsprites_ori"), "test"))
     assert tuple(counts[label] for label in range(16)) == ORIENTATIONS
 
 
+@pytest.mark.long
 def test_the_places_of_dsprites_test_images_are_nearly_even() -> None:
     counts = Counter(labels(load_suite("vtab1k").find("dsprites_loc"), "test"))
     assert sorted(counts) == list(range(16))

@@ -43,6 +43,7 @@ def test_no_two_drawn_tasks_share_a_seed() -> None:
     assert len(set(seeds)) == len(seeds)
 
 
+@pytest.mark.sample(6)
 @every_task
 def test_splits_are_the_cards(card: Task) -> None:
     for name, split in embedded.TASKS[card.embedded]().items():
@@ -52,6 +53,7 @@ def test_splits_are_the_cards(card: Task) -> None:
         assert set(split.labels.tolist()) == set(range(card.classes))
 
 
+@pytest.mark.sample(6)
 @every_task
 def test_train_and_test_share_no_picture_and_no_picture_stands_twice(card: Task) -> None:
     splits = embedded.TASKS[card.embedded]()
@@ -59,6 +61,7 @@ def test_train_and_test_share_no_picture_and_no_picture_stands_twice(card: Task)
     assert len({image.tobytes() for image in images}) == len(images)
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("name", [*embedded.DRAWN, "photo_regions"])
 def test_labels_are_balanced_to_within_one_picture(name: str) -> None:
     for split in ("train", "val", "test"):

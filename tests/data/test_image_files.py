@@ -140,6 +140,7 @@ def test_a_link_to_an_image_is_one(tmp_path):
     assert image_files.read_image_file(tmp_path / "y.png") == saved("PNG")
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("kind", ["a FIFO", "endless zeros", "a folder", "a terabyte", "a page"])
 @pytest.mark.parametrize("act", ["run", "check", "check --deep", "import"])
 def test_every_command_refuses_it_in_one_sentence(tmp_path, capsys, kind, act):

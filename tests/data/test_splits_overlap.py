@@ -181,6 +181,7 @@ MEANINGLESS: dict[str, tuple[Change, str]] = {
 }
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("fault", MEANINGLESS)
 def test_a_number_without_a_meaning_is_refused_by_all_commands_and_before_any_compute(
     folder: Path, capsys: Capture, fault: str

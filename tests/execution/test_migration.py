@@ -91,6 +91,7 @@ def test_twice_is_as_once(old):
     assert content(old) | {"map": (old / migration.MAP_FILE).read_bytes()} == before
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("step", range(1, 12, 2))
 def test_an_interrupted_one_is_taken_up_where_it_was(old, step, monkeypatch, tmp_path):
     whole = tmp_path / "whole"

@@ -83,6 +83,7 @@ def test_planning(request_of: Callable[[int], Request], store: Store) -> None:
     require_proportional(lambda n: partial(session.plan, request_of(n), store.root))
 
 
+@pytest.mark.long
 def test_planning_of_many_cells_a_task(request_of: Callable[[int], Request], store: Store) -> None:
     require_proportional(lambda n: partial(session.plan, of_many(request_of(n)), store.root))
 

@@ -105,6 +105,7 @@ def test_two_processes_give_the_numbers_of_one(
         assert two.test_images == one.test_images == 16
 
 
+@pytest.mark.long
 def test_what_is_fixed_is_computed_once_by_two_processes_too(
     alone: list[list[RunResult]], both: list[list[list[RunResult]]]
 ) -> None:
@@ -120,6 +121,7 @@ def test_all_processes_end_with_the_same(both: list[list[list[RunResult]]]) -> N
             assert one.predictions == two.predictions
 
 
+@pytest.mark.long
 def test_dropout_in_two_processes_is_another_draw_that_a_seed_fixes(
     alone: list[list[RunResult]], both: list[list[list[RunResult]]]
 ) -> None:
@@ -143,6 +145,7 @@ def test_a_process_that_dies_ends_the_cell_with_its_cause(
     assert failure.message.startswith(message)
 
 
+@pytest.mark.long
 def test_a_process_whose_peer_never_starts_waits_no_longer_than_the_deadline(
     tmp_path: Path,
 ) -> None:

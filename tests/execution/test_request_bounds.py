@@ -155,6 +155,7 @@ POINT = {"lr": 0.1, "weight_decay": 0.0}
 AT = {"point": POINT, "epochs": 1, "learnt": "train", "scored": "val"}
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(
     "changed",
     [

@@ -109,6 +109,7 @@ def test_who_reads_a_results_folder_is_not_troubled_by_a_checkpoint(
     assert len(checkpoints(results)) == 1
 
 
+@pytest.mark.long
 def test_a_damaged_checkpoint_is_named_and_its_cell_starts_over(
     killed, whole, words, tmp_path, capsys
 ):

@@ -44,6 +44,7 @@ def test_every_study_has_cells_under_quick(name: str, tmp_path: Path) -> None:
     assert {cell.settings.recipe["name"] for cell in planned.cells} == {"quick"}
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

@@ -6,6 +6,7 @@ import methods
 from support import small_vits
 
 
+@pytest.mark.sample(10)
 @pytest.mark.parametrize("vit", list(small_vits.MODELS))
 def test_every_parameter_called_a_bias_is_trained_and_no_other(vit: str) -> None:
     model = small_vits.build(vit)

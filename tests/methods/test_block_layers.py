@@ -182,6 +182,7 @@ def learn(model: Any) -> None:
                 parameter -= 0.1 * gradient
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("vit", VARIED)
 @pytest.mark.parametrize("name", ["peft_lora", "peft_ia3", "peft_dora"])
 def test_peft_adapts_each_linear_layer_of_the_blocks(vit: str, name: str) -> None:

@@ -228,6 +228,7 @@ def test_what_is_gathered_decides_how_far_the_head_of_vqt_grows(gathered, each, 
     assert learning == head + 3 * 8 * 64 + weights + grown
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("gathered", ["mean", "weighted_sum"])
 def test_gathered_answers_keep_the_contract(gathered):
     torch.set_default_dtype(torch.float32)  # the contract makes its own double precision

@@ -82,6 +82,7 @@ def kinds(model):
 # All of them
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("pooling", ["token", "avg"])
 @pytest.mark.parametrize("name", IDENTITY_AT_FIRST)
 def test_attaching_changes_no_score(name, pooling):

@@ -142,6 +142,7 @@ def test_the_peak_is_little_more_than_a_layer_s_tokens(name):
     assert float(done.stdout) < 1.3
 
 
+@pytest.mark.sample(10)
 @pytest.mark.parametrize("vit", list(small_vits.MODELS))
 def test_they_are_timm_s_own_intermediate_tokens_in_every_vit(vit, double_precision):
     model, images = small_vits.build(vit), small_vits.images(4)

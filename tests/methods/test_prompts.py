@@ -60,6 +60,7 @@ def test_all_blocks_share_one_projection_which_learns_unless_the_prompts_are_fro
     assert added == {False: 3 * 5 * 8 + 8 * 64 + 64, True: 0}
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("form", ["keys_and_values", "concatenation"])
 def test_projected_prompts_keep_the_contract(form):
     torch.set_default_dtype(torch.float32)  # the contract makes its own double precision

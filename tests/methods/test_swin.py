@@ -254,6 +254,7 @@ def test_total_parameters_are_those_that_table_4_prints(name, printed):
     assert round(total(name), 2) == printed
 
 
+@pytest.mark.long
 def test_each_deep_prompt_costs_12032_and_a_shallow_one_128():
     assert learning("full") == 86_743_224
     assert learning("vpt_deep", prompts=10) == 10 * 12_032

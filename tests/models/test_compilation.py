@@ -85,6 +85,7 @@ def test_a_block_that_is_not_one_graph_is_refused_in_one_sentence(traced):
         model(torch.randn(2, 3, small_models.PIXELS, small_models.PIXELS))
 
 
+@pytest.mark.long
 def test_a_compiled_run_is_another_cell_and_says_so(traced, run, tmp_path):
     assert run("bias") == 0
     assert run("bias", *ON) == 0

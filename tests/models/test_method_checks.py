@@ -111,6 +111,7 @@ def test_an_unknown_field_is_refused():
         methods.create("lora", rnak=4)
 
 
+@pytest.mark.sample(32)
 # peft warns, and rightly, of layers that it does not know
 @pytest.mark.parametrize("name", [n for n in methods.names() if not n.startswith("peft_")])
 @pytest.mark.parametrize("kind", ["vit_base_patch16_rpn_224", "vit_base_patch16_xp_224"])

@@ -31,6 +31,7 @@ def test_bias_on_aimv2_trains_one_tensor(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "kind",
     ["vit_base_patch16_xp_224", "vit_small_patch16_18x2_224", "vit_dpwee_patch16_reg1_gap_256"],

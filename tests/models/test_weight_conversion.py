@@ -113,6 +113,7 @@ RELEASED: dict[str, tuple[str, Callable[[Weights], Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize(("kind", "layout"), RELEASED.values(), ids=RELEASED)
 def test_a_released_file_is_what_timm_makes_of_it(
     tmp_path: Path, kind: str, layout: Callable[[Weights], Any],

@@ -50,6 +50,7 @@ def fixed():
     return [c for c in TOTALS if c.entry.method not in {*LENGTHS, *TUNED}]
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("claim", fixed(), ids=lambda c: f"{c.entry.backbone}-{c.entry.method}")
 def test_the_printed_total_is_the_counted_one(claim: Claim) -> None:
     assert total(claim) == Decimal(claim.value)

@@ -32,6 +32,7 @@ def names_of(line):
     return [name for name in line if name not in (*KEYS, SOURCE) and line[name]]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("paper", PAPERS)
 def test_a_line_is_of_a_known_method_backbone_and_task_with_a_source(paper):
     for line in settings(paper):

@@ -12,6 +12,7 @@ from bench.papers.study import (
 from bench.report import study_data
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("name", study_names())
 def test_every_study_names_known_things_of_the_paper(name: str) -> None:
     found = load_study(name).study

@@ -39,6 +39,7 @@ CANNOT_MATCH = {
 }  # bench/papers/parameters.csv says why
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("row", parameter_counts.read_published(), ids=lambda row: row["method"])
 def test_the_papers_columns_are_reproduced(row):
     for suite in ("fgvc", "vtab1k"):

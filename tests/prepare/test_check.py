@@ -169,6 +169,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
 }
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("deep", [(), ("--deep",)], ids=["", "deep"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_damage_is_one_sentence_that_names_the_file(

@@ -99,6 +99,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
 }
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_faulty_task_is_refused_by_name_and_the_others_come_in(

@@ -82,6 +82,7 @@ def test_a_variant_of_prepared_data_is_none_of_a_rehearsal() -> None:
     assert (settings.variant, settings.is_synthetic) == ("jpeg75", False)
 
 
+@pytest.mark.long
 def test_claims_are_the_same_with_and_without_a_rehearsal(real, both) -> None:
     found = [
         paper_tables.claims_files(paper_values.check_papers(record_frame(one)))
@@ -91,6 +92,7 @@ def test_claims_are_the_same_with_and_without_a_rehearsal(real, both) -> None:
     assert any("verified" in text for text in found[0].values())
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("paper", ["spt2024", "vpt2022"])
 def test_papers_tables_are_the_same(paper: str, real, both) -> None:
     tables = [

@@ -36,6 +36,7 @@ def test_every_table_of_every_paper_is_the_golden_one(tables: dict[str, str]) ->
         assert content == golden[name], f"{name}: see tests/support/synthetic_records.py"
 
 
+@pytest.mark.long
 def test_the_order_of_the_records_changes_no_table(tables: dict[str, str]) -> None:
     shuffled = synthetic_records.records()
     random.Random(1).shuffle(shuffled)
@@ -286,6 +287,7 @@ def test_bad_input_is_one_sentence_and_exit_2(
 # The commands
 
 
+@pytest.mark.long
 def test_a_paper_s_tables_are_written_refreshed_and_verified(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

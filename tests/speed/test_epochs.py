@@ -40,6 +40,7 @@ def test_on_features(benchmark: BenchmarkFixture, method: str, images: int) -> N
     benchmark.pedantic(lambda: one.fit(model, features, 1), rounds=10, warmup_rounds=1)
 
 
+@pytest.mark.long
 def test_the_rows_of_the_page_are_ratios_and_shares() -> None:
     kept, outside = cache_speedup(work("linear", FEW), 3, 1), loop_overhead(work("linear", FEW), 1)
     assert kept.value > 0

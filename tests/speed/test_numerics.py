@@ -22,6 +22,7 @@ def model() -> BenchmarkedModel:
     return benchmarked_model.build(backbone, method, recipe, 0.02, 10, recipe.batch, device)
 
 
+@pytest.mark.long
 @pytest.mark.benchmark(group="a deterministic training step")
 def test_a_deterministic_step(
     benchmark: BenchmarkFixture, pytestconfig: pytest.Config, model: BenchmarkedModel

@@ -40,6 +40,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Confi
     return store.root
 
 
+@pytest.mark.long
 @pytest.mark.benchmark(group="report on 20,000 records, in a process of its own")
 def test_report_on_many_records(benchmark: BenchmarkFixture, results: Path) -> None:
     def report() -> int:

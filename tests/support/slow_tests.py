@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 FILE = Path(__file__).parents[1] / "slow_tests.txt"
-LIMIT = 0.5  # seconds of a function's slowest case, its fixtures included
-HEADER = "# functions with a case of half a second or more; made by pytest --write-slow-tests\n"
+LIMIT = 0.25  # seconds of a function's slowest case, its fixtures included
+HEADER = "# functions with a case of 0.25 seconds or more; made by pytest --write-slow-tests\n"
 
 
 def names() -> list[str]:

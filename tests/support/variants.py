@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 OF_EACH_KIND = {
-    *("adaptformer", "bi_lora", "da_vpt", "full", "gatevpt", "gps", "linear", "lora", "mlp3"),
-    *("pace_lora", "peft_adalora", "sidetune", "spt_deep_kmeans", "ssf", "vpt_deep", "vqt"),
+    *("da_vpt", "full", "gps", "linear", "lora", "pace_lora", "peft_adalora", "sidetune"),
+    *("ssf", "vpt_deep"),
 }
 
 

@@ -219,6 +219,7 @@ STRANGE = {  # whole files with a right hash that no training wrote
 }
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("kind", STRANGE)
 def test_a_strange_one_is_refused(kind, whole, place, refused):
     part, change, why = STRANGE[kind]

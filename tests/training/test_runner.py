@@ -85,6 +85,7 @@ def test_memory_after_fifty_cells_is_what_it_was_after_ten(told: list[list[str]]
     assert most[-1] - most[0] <= ROOM, json.dumps(resident)
 
 
+@pytest.mark.long
 def test_a_cell_gives_the_same_first_and_last(told: list[list[str]]) -> None:
     assert told[0][2:] == told[50][2:]
 

@@ -26,6 +26,7 @@ def digests(name: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", ["digits", "letters"])
 def test_every_set_has_the_images_that_it_had(task: str) -> None:
     assert digests(task) == GOLDEN[task]

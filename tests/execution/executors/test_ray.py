@@ -47,6 +47,7 @@ def test_the_leaderboard_is_that_of_one_process(grid: Path, cards: Path, tmp_pat
     assert executor_runs.tables(grid, tmp_path / "b") == here
 
 
+@pytest.mark.long
 def test_failures_are_recorded_with_their_cause(grid: Path) -> None:
     assert executor_runs.causes(grid) == executor_runs.CAUSES
 
@@ -144,6 +145,7 @@ def _kill_later(folder: Path, cluster: subprocess.Popen[str], what: str) -> None
     print(what, file=cluster.stdin, flush=True)
 
 
+@pytest.mark.long
 def test_the_process_that_talks_to_a_cluster_is_started_again_where_it_is_killed(
     cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

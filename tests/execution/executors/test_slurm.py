@@ -57,6 +57,7 @@ def executor(tmp_path: Path) -> Iterator[SlurmExecutor]:
         sent.handle._process.wait(executor_runs.PATIENCE)
 
 
+@pytest.mark.long
 def test_the_leaderboard_is_that_of_one_process(grid: Path, cards: Path, tmp_path: Path) -> None:
     assert main.main(tiny.command("run", cards, tmp_path / "here", executor_runs.HEALTHY)) == 0
     here = executor_runs.tables(tmp_path / "here", tmp_path / "a")

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from bench.records.schema import Record
 from bench.report import html
 from support.made_up_page import CLAIM, REQUEST
@@ -39,6 +41,7 @@ def _environment(number: int) -> dict[str, str | float]:
     return {**ENVIRONMENT, "seconds": number / 7, "started": f"2026-11-29T05:55:{number}+00:00"}
 
 
+@pytest.mark.long
 def test_two_thousand_records_with_claims_and_pictures_stay_below_five_megabytes() -> None:
     records = two_thousand()
     assert len(records) == 2_000
