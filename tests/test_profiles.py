@@ -49,7 +49,7 @@ def test_sampled_cases_are_spread_and_as_many_as_asked(of, count):
 
 
 class Item(SimpleNamespace):
-    """What pytest keeps of a case: its name and its marks."""
+    """A collected test case with its name and marks."""
 
     def get_closest_marker(self, name):
         return next((mark for mark in self.marks if mark.name == name), None)
