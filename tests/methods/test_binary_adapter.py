@@ -67,9 +67,9 @@ def test_a_file_without_its_bits_is_left_for_the_reader_to_refuse(layer):
     assert unpack_binary(torch.nn.Sequential(layer), {}) == {}
 
 
-@pytest.mark.sample(2)
 # KiB in the released code's README, head included, as its row of linear probing: 140.8, which is
 # that of 46.9 classes; its released files are larger, those of the 49.5 that the tasks have
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("name", "fields", "printed", "released"),
     [

@@ -21,7 +21,7 @@ EXPECTED_FAILURES: dict[tuple[str, str], str] = {
 }
 GOLDEN = json.loads((paths.GOLDEN / "trainable.json").read_text(encoding="utf-8"))
 # met or missed by a kind of method, and seldom by one method alone
-OF_THE_KIND = {
+CHECKS_OF_A_KIND = {
     *("batch_independence", "checkpointing", "compiled", "copy", "half_precision", "head"),
     *("reload", "scores", "seed"),
 }
@@ -30,7 +30,7 @@ OF_THE_KIND = {
 def marks(name, check):
     why = EXPECTED_FAILURES.get((name, check))
     fails = [pytest.mark.xfail(reason=why, strict=True, raises=AssertionError)] if why else []
-    is_long = check in OF_THE_KIND and name not in OF_EACH_KIND
+    is_long = check in CHECKS_OF_A_KIND and name not in OF_EACH_KIND
     return [*fails, *([pytest.mark.long] if is_long else [])]
 
 
@@ -111,8 +111,8 @@ def test_an_unknown_field_is_refused():
         methods.create("lora", rnak=4)
 
 
-@pytest.mark.sample(32)
 # peft warns, and rightly, of layers that it does not know
+@pytest.mark.sample(32)
 @pytest.mark.parametrize("name", [n for n in methods.names() if not n.startswith("peft_")])
 @pytest.mark.parametrize("kind", ["vit_base_patch16_rpn_224", "vit_base_patch16_xp_224"])
 def test_a_backbone_of_other_blocks_is_served_or_refused_in_a_sentence(name, kind):

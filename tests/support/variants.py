@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from support.slow_tests import function_name
+
 OF_EACH_KIND = {
     *("da_vpt", "full", "gps", "linear", "lora", "pace_lora", "peft_adalora", "sidetune"),
     *("ssf", "vpt_deep"),
@@ -25,7 +27,7 @@ def mark_what_is_not_sampled(items: Iterable[pytest.Item]) -> None:
     cases = defaultdict[str, list[pytest.Item]](list)
     for item in items:
         if item.get_closest_marker("sample"):
-            cases[item.nodeid.partition("[")[0]].append(item)
+            cases[function_name(item.nodeid)].append(item)
     for of_one_test in cases.values():
         mark = of_one_test[0].get_closest_marker("sample")
         assert mark
