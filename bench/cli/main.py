@@ -16,7 +16,6 @@ from typing import Any
 from bench.cli import streams
 from bench.utils.errors import UserError
 
-OWN_PACKAGES = ("bench", "methods")
 EAGER = (*sys.stdlib_module_names, "bench.cli")  # packages that `lazy_imports` leaves alone
 START = """\
 Compare PEFT methods for Vision Transformers under one protocol.
@@ -135,11 +134,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, UnicodeEncodeError):
             return print_error(_describe_unencodable(error), BAD_INPUT)
         return print_error(str(error), FAILED)  # a full disk, say
-    except ModuleNotFoundError as error:
-        if args.debug or not error.name or error.name.partition(".")[0] in OWN_PACKAGES:
-            raise
-        package = error.name.partition(".")[0]
-        return print_error(f"{package} is not installed: pip install -e .", BAD_INPUT)
 
 
 def _is_text(word: str) -> bool:
