@@ -20,6 +20,12 @@ def method_fields(point: GridPoint) -> dict[str, Any]:
     return {name: value for name, value in point.items() if name not in RATE_NAMES}
 
 
+def describe_training(recipe: Mapping[str, Any]) -> str:
+    """Return how long and how exactly a recipe trains: ``batch 32, 5 epochs, fp32``."""
+    parts = (f"batch {recipe.get('batch')}", f"{recipe.get('epochs')} epochs")
+    return ", ".join([*parts, *filter(None, [recipe.get("precision")])])
+
+
 def describe_search(recipe: Mapping[str, Any]) -> str:
     """Describe the search of a recorded recipe: equal for equal searches, empty if untuned."""
     how = recipe.get(TUNING_KEY)

@@ -183,7 +183,7 @@ def _footer(board: Board) -> str:
         f"backbone {board.backbone} ({describe_input(board.input, board.recipe)}), "
         f"weights sha256 {board.weights[:SHA_DIGITS] or MISSING}; "
         f"recipe {recipe.get('name')}, version {recipe.get('version')} "
-        f"(batch {recipe.get('batch')}, {recipe.get('epochs')} epochs); {board.records} records."
+        f"({description.describe_training(recipe)}); {board.records} records."
     )
     not_run = f" Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
     splits = f" Splits: {format_settings(board.splits)}." if board.splits else ""

@@ -118,3 +118,18 @@ def test_nineteen_tasks_have_a_table_of_their_own_below_the_means() -> None:
     assert "mean over tasks" in first
     assert not {task.name for task in VTAB.task} & set(first)
     assert second == ["method", *(task.name for task in VTAB.task)]
+
+
+def test_the_precision_is_said_and_another_one_is_another_board() -> None:
+    plain = row("lora", LOW)
+    rough = [
+        replace(one, settings=replace(s, recipe={**s.recipe, "precision": "bf16"}))
+        for one, s in ((one, one.settings) for one in row("lora", HIGH))
+    ]
+    found = build_boards(record_frame([*plain, *rough]), {VTAB.name: VTAB})
+    pages = [render_leaderboard([one], "") for one in found]
+    assert sorted(("epochs, fp32)" in page, "epochs, bf16)" in page) for page in pages) == [
+        (False, True),
+        (True, False),
+    ]
+    assert len({one.name for one in found}) == 2

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
+from bench.records.description import describe_training
 from bench.report.baselines import baseline_warnings, edge_warnings
 from bench.report.boards import Board, format_rank
 from bench.report.html.table import (
@@ -59,7 +60,8 @@ def notes_on(board: Board) -> list[str]:
     """Return what else a reader of the board should know, a sentence each."""
     not_run = f"Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
     warnings = [*baseline_warnings(board.rows), *edge_warnings(board.rows)]
-    found = [f"{board.records} records.", *warnings, board.costs.sentence(), not_run]
+    trained = f"Training: {describe_training(board.recipe)}."
+    found = [f"{board.records} records.", trained, *warnings, board.costs.sentence(), not_run]
     return [text.strip().replace("`", "") for text in found if text]
 
 
