@@ -68,8 +68,9 @@ def _texts(name: str) -> dict[str, str]:
 
 
 def _next_steps(name: str, path: Path) -> Iterator[str]:
+    test = path.with_name(f"test_{name}.py")
     yield ""
     yield "It is an adapter after each block: put the method in its place. Then:"
     yield f"  python -m bench check-method {name} --plugin {path}"
-    yield f"  python -m pytest {path.with_name(f'test_{name}.py')}"
+    yield f"  pip install pytest pytest-benchmark && python -m pytest {test}"
     yield f"  python -m bench run --methods linear,{name} --plugin {path} --results mine"

@@ -20,6 +20,7 @@ def test_what_is_written_keeps_the_contract_and_passes_its_own_test(
     method, test = tmp_path / "scaled_adapter.py", tmp_path / "test_scaled_adapter.py"
     assert out[:2] == [str(method), str(test)]
     words = next(line for line in out if "check-method" in line).split()[3:]
+    assert f"  pip install pytest pytest-benchmark && python -m pytest {test}" in out
     assert main.main(words) == 0
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)],
