@@ -1,4 +1,4 @@
-"""Warnings of weak searches: baselines with fewer trials than rows above, rates at grids' edges."""
+"""Warnings: baselines with fewer trials than rows above, rates at grids' edges, mixed machines."""
 
 from collections.abc import Iterator, Sequence
 
@@ -24,6 +24,18 @@ def baseline_warnings(rows: Sequence[MethodRow]) -> Iterator[str]:
                 f"Weak baseline: the learning rate of {row.label} is the smallest or the largest "
                 f"that was tried on {len(edge)} of {len(row.cells)} tasks."
             )
+
+
+def machine_warning(rows: Sequence[MethodRow]) -> str:
+    """Return the sentence on times that were measured on several machines; empty without any."""
+    if mixed := sum(not row.machine for row in rows):
+        return (
+            f"The tasks of {mixed} of {len(rows)} rows ran on several machines: their init is a "
+            "mean over them, to be compared only with rows of the same mixture."
+        )
+    if len({row.machine for row in rows}) > 1:
+        return "Rows ran on different machines: their init times are not comparable."
+    return ""
 
 
 def edge_warnings(rows: Sequence[MethodRow]) -> Iterator[str]:

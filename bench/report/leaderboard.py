@@ -7,7 +7,7 @@ from bench.papers.published_orders import NO_ORDERS, Orders
 from bench.records import description
 from bench.records.schema import Record
 from bench.report import statistics
-from bench.report.baselines import baseline_warnings, edge_warnings
+from bench.report.baselines import baseline_warnings, edge_warnings, machine_warning
 from bench.report.boards import SIGNIFICANCE_LEVEL, Board, Comparison, format_rank
 from bench.report.frame import canonical_json, format_settings
 from bench.report.markdown import (
@@ -192,6 +192,7 @@ def _footer(board: Board) -> str:
             None,
             (
                 EXPLANATION,
+                machine_warning([*board.rows, *board.incomplete]),
                 board.costs.sentence(),
                 _describe_tuning(recipe),
                 *baseline_warnings(board.rows),

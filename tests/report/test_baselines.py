@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from bench.records.schema import Record, Trial, TuningResult
-from bench.report.baselines import baseline_warnings, edge_warnings
+from bench.report.baselines import baseline_warnings, edge_warnings, machine_warning
 from bench.report.leaderboard import render_leaderboard
 from support.made_up_records import boards, row
 
@@ -65,3 +65,23 @@ def test_a_row_at_the_edge_on_more_tasks_than_chance_is_named() -> None:
 def test_three_rates_are_too_few_for_five_tasks_to_tell() -> None:
     [board] = boards(tuned("lora", 70.0, RATES[:3], RATES[0]))
     assert list(edge_warnings(board.rows)) == []
+
+
+def on(device: str, records: list[Record]) -> list[Record]:
+    about = {"device_name": device, "threads": 1}
+    return [replace(record, environment=about) for record in records]
+
+
+def test_times_of_several_machines_are_named() -> None:
+    lora, bias = row("lora", [70.0] * 5), row("bias", [60.0] * 5)
+    mixed = [*on("one", lora[:2]), *on("another", lora[2:])]
+    for records, said in (
+        ([*on("one", lora), *on("one", bias)], ""),
+        ([*on("one", lora), *on("another", bias)], "different machines"),
+        ([*mixed, *on("one", bias)], "1 of 2 rows ran on several machines"),
+    ):
+        [board] = boards(records)
+        found = machine_warning(board.rows)
+        assert said in found
+        assert bool(said) == bool(found)
+        assert found in render_leaderboard([board], "")

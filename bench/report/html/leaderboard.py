@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from bench.records.description import describe_training
-from bench.report.baselines import baseline_warnings, edge_warnings
+from bench.report.baselines import baseline_warnings, edge_warnings, machine_warning
 from bench.report.boards import Board, format_rank
 from bench.report.html.table import (
     SORTS_FIRST,
@@ -61,7 +61,9 @@ def notes_on(board: Board) -> list[str]:
     not_run = f"Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
     warnings = [*baseline_warnings(board.rows), *edge_warnings(board.rows)]
     trained = f"Training: {describe_training(board.recipe)}."
-    found = [f"{board.records} records.", trained, *warnings, board.costs.sentence(), not_run]
+    machines = machine_warning([*board.rows, *board.incomplete])
+    said = [trained, machines, *warnings, board.costs.sentence(), not_run]
+    found = [f"{board.records} records.", *said]
     return [text.strip().replace("`", "") for text in found if text]
 
 
