@@ -165,7 +165,7 @@ def test_a_command_is_needed_beside_options(capsys):
 
 
 @pytest.mark.sample(2)
-@pytest.mark.parametrize("package", ["torch", "rich", "numpy", "timm"])
+@pytest.mark.parametrize("package", ["torch", "rich", "timm"])
 def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs_it(package):
     code = f"import sys; sys.modules[{package!r}] = None; import bench.__main__ as program"
     done = subprocess.run(
@@ -174,6 +174,5 @@ def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs
         capture_output=True,
         text=True,
     )
-    assert done.stderr.endswith(f"bench: {package} is not installed: pip install -e .\n")
-    assert "Traceback" not in done.stderr
+    assert done.stderr == f"bench: {package} is not installed: pip install -e .\n"
     assert done.returncode == 2
