@@ -18,7 +18,7 @@ def main() -> int:
         if "--debug" in sys.argv or package in ("", *OWN_PACKAGES):
             raise
         sys.stderr.write(f"bench: {package} is not installed: pip install -e .\n")
-        return 2  # bad input, as of every command; its name is where packages are imported
+        return 2  # BAD_INPUT, whose own module imports packages
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def _collect_board(
     problems: list[str],
 ) -> BoardRuns:
     found = BoardRuns(board)
-    for row in sorted((*board.rows, *board.incomplete), key=lambda row: row.label):
+    for row in sorted(board.all_rows, key=lambda row: row.label):
         if names and row.method not in names:
             continue
         for task in board.tasks:

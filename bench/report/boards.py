@@ -140,6 +140,11 @@ class Board:
     draws: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
+    def all_rows(self) -> list[MethodRow]:
+        """The complete rows, and then the incomplete ones."""
+        return [*self.rows, *self.incomplete]
+
+    @property
     def tasks(self) -> list[str]:
         """The tasks shown, in the order of the columns."""
         return [task for tasks in self.groups.values() for task in tasks]

@@ -6,7 +6,6 @@ from bench.config.suite import Suite, Task
 from bench.report.baselines import BASELINES
 from bench.report.boards import Board
 from bench.report.markdown import MISSING, table_from_dicts
-from bench.report.rows import MethodRow
 from bench.utils.escaping import for_markdown
 
 NOTICE = "<!-- made by `python -m bench difficulty`; do not edit -->"
@@ -43,16 +42,12 @@ def _largest_boards(suite: Suite, boards: Sequence[Board]) -> list[Board]:
         board
         for board in boards
         if (board.suite, board.suite_version, board.variant) == (suite.name, suite.version, "")
-        and any(row.method in BASELINES for row in _rows(board))
+        and any(row.method in BASELINES for row in board.all_rows)
     ]
     largest: dict[str, Board] = {}
     for board in sorted(own, key=lambda board: (board.backbone, -board.records)):
         largest.setdefault(board.backbone, board)
     return list(largest.values())
-
-
-def _rows(board: Board) -> list[MethodRow]:
-    return [*board.rows, *board.incomplete]
 
 
 def _line(task: Task, untrained: tuple[float, float], boards: Sequence[Board]) -> dict[str, str]:
@@ -72,7 +67,7 @@ def _line(task: Task, untrained: tuple[float, float], boards: Sequence[Board]) -
 
 
 def _accuracy(board: Board, method: str, task: str) -> str:
-    for row in _rows(board):
+    for row in board.all_rows:
         if row.label == method and task in row.cells and row.cells[task].accuracies:
             return f"{row.cells[task].mean:.1f}"
     return MISSING

@@ -108,7 +108,7 @@ def _few_shot_board(board: Board) -> FewShotBoard:
     places = {task: dataset_name(task, draw) for task, draw in board.draws.items()}
     datasets = list(dict.fromkeys(places[task] for task in board.tasks if task in places))
     shots = sorted({draw["shots"] for draw in board.draws.values()})
-    rows = {row.label: _results(board, row, places) for row in (*board.rows, *board.incomplete)}
+    rows = {row.label: _results(board, row, places) for row in board.all_rows}
     return FewShotBoard(
         board,
         datasets,

@@ -192,7 +192,7 @@ def _footer(board: Board) -> str:
             None,
             (
                 EXPLANATION,
-                machine_warning([*board.rows, *board.incomplete]),
+                machine_warning(board.all_rows),
                 board.costs.sentence(),
                 _describe_tuning(recipe),
                 *baseline_warnings(board.rows),
@@ -214,7 +214,7 @@ def _describe_tuning(recipe: dict[str, Any]) -> str:
 
 def _row_settings(board: Board) -> str:
     """Return the fields and the rates of every row; the labels name only those that differ."""
-    rows = sorted([*board.rows, *board.incomplete], key=lambda row: row.label)
+    rows = sorted(board.all_rows, key=lambda row: row.label)
     fields = [f"{row.label} ({format_settings(row.fields)})" for row in rows if row.fields]
     by_rates: dict[str, list[str]] = {}
     for row in rows:

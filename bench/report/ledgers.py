@@ -126,7 +126,7 @@ def search_costs(boards: Iterable[Board], frame: "pd.DataFrame") -> TableLines:
 
 def _board_rows(boards: Iterable[Board]) -> Iterator[tuple[Board, MethodRow]]:
     for board in boards:
-        for row in sorted([*board.rows, *board.incomplete], key=lambda row: row.label):
+        for row in sorted(board.all_rows, key=lambda row: row.label):
             yield board, row
 
 

@@ -71,7 +71,7 @@ def shift_tables(boards: Sequence[Board], records: Iterable[Record]) -> list[Shi
 
 def _table(board: Board, task: str, outcomes: Mapping[str, Outcome]) -> ShiftTable | None:
     rows, scored = [], dict[str, Outcome]()
-    for row in [*board.rows, *board.incomplete]:
+    for row in board.all_rows:
         cell = row.cells[task]
         found = {
             seed: outcomes[cell.cell_names[seed]]

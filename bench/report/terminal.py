@@ -30,8 +30,7 @@ def boards_of(boards: Sequence[Board], cells: Collection[str]) -> list[Board]:
 
 
 def _cells_of(board: Board) -> set[str]:
-    rows = [*board.rows, *board.incomplete]
-    found = (cell.cell_names.values() for row in rows for cell in row.cells.values())
+    found = (cell.cell_names.values() for row in board.all_rows for cell in row.cells.values())
     return {name for names in found for name in names}
 
 

@@ -159,7 +159,7 @@ def _comparable(boards: Iterable[Board]) -> Iterator[tuple[Board, list[MethodRow
 
 def _complete(board: Board) -> list[MethodRow]:
     """Return the rows with a result on every task; their seeds may be other ones."""
-    rows = sorted([*board.rows, *board.incomplete], key=lambda row: row.label)
+    rows = sorted(board.all_rows, key=lambda row: row.label)
     return [row for row in rows if all(cell.accuracies for cell in row.cells.values())]
 
 

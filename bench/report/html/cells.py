@@ -57,7 +57,7 @@ def records_data(records: Mapping[str, Record], boards: Sequence[Board]) -> dict
     rows = {
         name: (board, row.label)
         for board in boards
-        for row in (*board.rows, *board.incomplete)
+        for row in board.all_rows
         for cell in row.cells.values()
         for name in cell.cell_names.values()
     }

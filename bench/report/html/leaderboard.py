@@ -59,11 +59,15 @@ def told_apart(board: Board) -> str:
 def notes_on(board: Board) -> list[str]:
     """Return what else a reader of the board should know, a sentence each."""
     not_run = f"Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
-    warnings = [*baseline_warnings(board.rows), *edge_warnings(board.rows)]
-    trained = f"Training: {describe_training(board.recipe)}."
-    machines = machine_warning([*board.rows, *board.incomplete])
-    said = [trained, machines, *warnings, board.costs.sentence(), not_run]
-    found = [f"{board.records} records.", *said]
+    found = [
+        f"{board.records} records.",
+        f"Training: {describe_training(board.recipe)}.",
+        machine_warning(board.all_rows),
+        *baseline_warnings(board.rows),
+        *edge_warnings(board.rows),
+        board.costs.sentence(),
+        not_run,
+    ]
     return [text.strip().replace("`", "") for text in found if text]
 
 

@@ -34,7 +34,7 @@ def row_data(board: Board, row: MethodRow, rank: Rank, records: Mapping[str, Rec
 
 def sources_data(boards: list[Board]) -> Json:
     """Return what each method's file says that it implements: a text, and papers by address."""
-    names = {row.method for board in boards for row in (*board.rows, *board.incomplete)}
+    names = {row.method for board in boards for row in board.all_rows}
     found = {name: source_of(name) for name in sorted(names)}
     return {
         name: [source.text, list(source.papers.items())] for name, source in found.items() if source
