@@ -18,6 +18,13 @@ QUIET = (
     *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
 )
 Open = Callable[..., Any]
+LATE_VIEWS = """
+const listen = window.addEventListener;
+window.addEventListener = (type, listener, ...options) => {
+  const late = (event) => setTimeout(() => listener(event), 50);
+  listen.call(window, type, type === "hashchange" ? late : listener, ...options);
+};
+"""  # as on a busy machine, so that a test that does not wait for a view fails on every one
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +73,7 @@ def visit(browser: Any, address: str) -> Iterator[Open]:
     def visit(anchor: str = "", page: str = address, **options: Any) -> Any:
         contexts.append(context := browser.new_context(**options))
         context.set_default_timeout(10_000)
+        context.add_init_script(LATE_VIEWS)
         tab = context.new_page()
         tab.on("console", lambda message: complaints.append(message.text))
         tab.on("pageerror", lambda error: complaints.append(str(error)))

@@ -3,19 +3,21 @@
 import re
 from typing import Any
 
+from support.browser import expect
+
 APART = "#board=apart v1, vit_mini_mae, quick v1"
 MAE = "#board=mini v1, vit_mini_mae, quick v1"
 
 
-def heading(tab: Any) -> str:
-    return tab.locator("main > section:visible h2").inner_text()
+def heading(tab: Any) -> Any:
+    return tab.locator("main > section:visible h2")
 
 
 def test_a_method_opens_from_its_board(visit: Any) -> None:
     tab = visit(MAE)
     tab.locator("#leaderboard tbody").get_by_text("lora", exact=True).click()
     view = tab.locator("#method .view")
-    assert heading(tab) == "lora"
+    expect(heading(tab)).to_have_text("lora")
     assert "LoRA: low-rank updates" in view.inner_text()
     assert view.get_by_role("link", name="arXiv 2106.09685").is_visible()
     assert "rank=8" in view.inner_text()
@@ -35,14 +37,14 @@ def test_a_method_has_its_place_and_names_those_it_differs_from(visit: Any) -> N
     assert "Rank 1 of 3" in said
     assert re.search(r"Better than \(significantly\):\s*linear, bias", said)
     tab.locator("#method").get_by_role("link", name="bias").click()
-    assert "Worse than (significantly): lora" in tab.locator("#method .view").inner_text()
+    expect(tab.locator("#method .view")).to_contain_text("Worse than (significantly): lora")
 
 
 def test_a_method_names_its_other_boards(visit: Any) -> None:
     tab = visit(f"{APART}&method=linear")
     tab.locator("#method").get_by_role("link", name="mini v1 · vit_mini_mae · quick v1").click()
+    expect(tab.locator("#method ul")).to_contain_text("apart")
     assert "seed" in tab.locator("#method .view").inner_text()
-    assert "apart" in tab.locator("#method ul").inner_text()
 
 
 def test_a_method_without_results_says_so(visit: Any) -> None:
@@ -57,7 +59,7 @@ def test_two_ticked_methods_are_compared(visit: Any) -> None:
     tab.get_by_label("compare bias").check()
     tab.get_by_label("compare linear").check()  # in place of the first
     tab.get_by_role("link", name="Compare bias with linear").click()
-    assert heading(tab) == "bias and linear"
+    expect(heading(tab)).to_have_text("bias and linear")
     assert "compare=bias&with=linear" in tab.url
 
 
@@ -94,9 +96,9 @@ def test_methods_that_are_alike_cannot_be_told_apart(visit: Any) -> None:
 def test_a_menu_of_the_comparison_changes_one_method(visit: Any) -> None:
     tab = visit(f"{APART}&compare=bias&with=lora")
     tab.locator("#comparison").get_by_label("second").select_option("linear")
-    assert heading(tab) == "bias and linear"
+    expect(heading(tab)).to_have_text("bias and linear")
     tab.go_back()
-    assert heading(tab) == "bias and lora"
+    expect(heading(tab)).to_have_text("bias and lora")
 
 
 def test_an_incomplete_method_is_compared_without_a_test(visit: Any) -> None:
@@ -107,25 +109,25 @@ def test_an_incomplete_method_is_compared_without_a_test(visit: Any) -> None:
 
 def test_what_does_not_exist_is_said(visit: Any) -> None:
     for anchor in (f"{APART}&compare=bias&with=odd", "#method=odd", "#record=odd"):
-        assert heading(visit(anchor)) == "Not found"
+        expect(heading(visit(anchor))).to_have_text("Not found")
 
 
 def test_a_record_opens_from_its_line_and_from_its_method(visit: Any) -> None:
     tab = visit("#cells")
     tab.locator("#cells tbody a").first.click()
-    assert "python -m bench run" in tab.locator("#record pre").first.inner_text()
-    label = heading(tab).split(" on ")[0]
+    expect(tab.locator("#record pre").first).to_contain_text("python -m bench run")
+    label = heading(tab).inner_text().split(" on ")[0]
     tab.locator("#record").get_by_role("link", name=f"← {label}, all its tasks").click()
-    assert heading(tab) == label
+    expect(heading(tab)).to_have_text(label)
     tab.locator("#method td a").first.click()
-    assert heading(tab).startswith(f"{label} on ")
+    expect(heading(tab)).to_contain_text(f"{label} on ")
 
 
 def test_menus_filter_the_records_together(visit: Any) -> None:
     tab = visit("#cells")
     tab.locator("#cells .menus label", has_text="task").locator("select").select_option("digits")
     tab.locator("#cells .menus label", has_text="status").locator("select").select_option("failed")
-    assert tab.locator("#cells tbody td:nth-child(5)").all_inner_texts() == ["full"]
+    expect(tab.locator("#cells tbody td:nth-child(5)")).to_have_text(["full"])
 
 
 def test_claims_are_filtered_by_status_and_paper(visit: Any) -> None:
@@ -138,25 +140,25 @@ def test_a_point_names_its_method_and_opens_it(visit: Any) -> None:
     tab = visit(MAE)
     point = tab.locator("#leaderboard svg a[aria-label^='lora:']")
     point.hover()
-    assert re.fullmatch(r"lora: \d\d\.\d\d %, trainable .*", tab.locator(".tip").inner_text())
+    expect(tab.locator(".tip")).to_have_text(re.compile(r"^lora: \d\d\.\d\d %, trainable "))
     tab.mouse.move(0, 0)
-    assert not tab.locator(".tip").is_visible()
+    expect(tab.locator(".tip")).to_be_hidden()
     point.focus()
-    assert tab.locator(".tip").is_visible()
+    expect(tab.locator(".tip")).to_be_visible()
     tab.keyboard.press("Enter")
-    assert heading(tab) == "lora"
+    expect(heading(tab)).to_have_text("lora")
 
 
 def test_the_picture_is_drawn_against_another_quantity(visit: Any) -> None:
     tab = visit(MAE)
     tab.locator("select[name=against]").select_option("training (s)")
-    assert "training (s)" in tab.locator("#leaderboard figcaption").inner_text()
+    expect(tab.locator("#leaderboard figcaption")).to_contain_text("training (s)")
 
 
 def test_a_bar_names_its_task_and_opens_the_method_ahead(visit: Any) -> None:
     tab = visit(f"{APART}&compare=bias&with=lora")
     bar = tab.locator("#comparison svg a").nth(3)
     bar.locator(".bar").hover()
-    assert re.match(r"task\d+: bias .*difference −20\.00", tab.locator(".tip").inner_text())
+    expect(tab.locator(".tip")).to_have_text(re.compile(r"^task\d+: bias .*difference −20\.00"))
     bar.locator(".bar").click()
-    assert heading(tab) == "lora"
+    expect(heading(tab)).to_have_text("lora")
