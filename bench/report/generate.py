@@ -33,12 +33,9 @@ from bench.report import (
 )
 from bench.report.boards import Board, build_boards
 from bench.report.frame import record_frame
-from bench.report.leaderboard import (
-    complete_lines,
-    records_csv,
-    render_leaderboard,
-    render_statistics,
-)
+from bench.report.leaderboard import complete_lines, render_leaderboard
+from bench.report.records_csv import records_csv
+from bench.report.statistics_page import render_statistics
 from bench.utils.errors import UserError
 from bench.utils.escaping import for_latex
 from bench.utils.files import FileContents, read_regular_file, write_files

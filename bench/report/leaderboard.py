@@ -1,18 +1,16 @@
-"""The boards as text: the leaderboard and its statistics as Markdown, the records as CSV."""
+"""The boards as Markdown: the leaderboard."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench.papers.published_orders import NO_ORDERS, Orders
 from bench.records import description
 from bench.records.schema import Record
-from bench.report import statistics
 from bench.report.baselines import baseline_warnings, edge_warnings, machine_warning
-from bench.report.boards import SIGNIFICANCE_LEVEL, Board, Comparison, format_rank
-from bench.report.frame import canonical_json, format_settings
+from bench.report.boards import Board, format_rank
+from bench.report.frame import format_settings
 from bench.report.markdown import (
     MISSING,
-    REPORT_NOTICE,
     SHA_DIGITS,
     describe_input,
     format_mean_sd,
@@ -23,7 +21,6 @@ from bench.report.rank_agreement import agreement_sentence
 from bench.report.rows import TUNED_PER_TASK, MethodRow, TaskResult
 from bench.report.stated import render_stated
 from bench.utils.escaping import for_markdown
-from bench.utils.tables import csv_from_dicts
 
 SYNTHETIC_NOTE = (
     "Synthetic images, drawn to rehearse a job: these accuracies say nothing about a method and "
@@ -39,22 +36,6 @@ EXPLANATION = (
     "everything that was trained, mean over tasks. Trials: tuning trials for each task before the "
     "final runs. Init: wall-clock time of the method's initialisation (prepare), mean over "
     "tasks and seeds."
-)
-CSV_COLUMNS = (
-    *("suite", "suite_version", "task", "group", "classes", "backbone", "weights", "method"),
-    *("fields", "rates", "recipe", "recipe_version", "seed", "status", "accuracy"),
-    *("best_epoch_accuracy", "method_params", "head_params", "init_seconds", "train_seconds"),
-    *("peak_memory_mb", "stored_bytes", "code", "cell"),
-)
-STATISTICS_EXPLANATION = (
-    "These statistics cover complete rows; each task counts with its mean over seeds. Intervals: "
-    "95 %, bootstrap over tasks and, within each task, over seeds. The interval of the difference "
-    "to the first row resamples the same tasks for both rows, each with its mean over seeds. "
-    "Average rank: mean over tasks; the best rank is 1. Better and worse: the number of methods "
-    "that differ significantly by Wilcoxon's signed-rank test over tasks, Holm-corrected over all "
-    f"pairs of the board, at {SIGNIFICANCE_LEVEL}. A mean over these tasks does not by itself "
-    "generalise to other tasks; the intervals and tests do, to the extent that these tasks "
-    "represent them."
 )
 
 
@@ -76,12 +57,6 @@ def render_leaderboard(
     if stated:
         parts.append(render_stated(stated))
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def records_csv(records: Iterable[Record]) -> str:
-    """Return one line per record, also of those that failed, in an order of their own."""
-    lines = sorted((_csv_line(record) for record in records), key=_csv_sort_key)
-    return csv_from_dicts(CSV_COLUMNS, lines)
 
 
 def cell_text(cell: TaskResult, count: bool = False) -> str:
@@ -185,23 +160,25 @@ def _footer(board: Board) -> str:
         f"recipe {recipe.get('name')}, version {recipe.get('version')} "
         f"({description.describe_training(recipe)}); {board.records} records."
     )
-    not_run = f" Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
-    splits = f" Splits: {format_settings(board.splits)}." if board.splits else ""
-    said = " ".join(
-        filter(
-            None,
-            (
-                EXPLANATION,
-                machine_warning(board.all_rows),
-                board.costs.sentence(),
-                _describe_tuning(recipe),
-                *baseline_warnings(board.rows),
-                *edge_warnings(board.rows),
-                board.comparison.summary(),
-            ),
-        )
+    splits = f"Splits: {format_settings(board.splits)}." if board.splits else ""
+    said = (
+        made,
+        tasks_not_run(board),
+        splits,
+        EXPLANATION,
+        machine_warning(board.all_rows),
+        board.costs.sentence(),
+        _describe_tuning(recipe),
+        *baseline_warnings(board.rows),
+        *edge_warnings(board.rows),
+        board.comparison.summary(),
     )
-    return for_markdown(f"{made}{not_run}{splits} {said}")
+    return for_markdown(" ".join(filter(None, said)))
+
+
+def tasks_not_run(board: Board) -> str:
+    """Return the sentence on tasks of the suite without a record, empty if all have one."""
+    return f"Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
 
 
 def _describe_tuning(recipe: dict[str, Any]) -> str:
@@ -243,110 +220,3 @@ def _unshared_seeds(rows: Sequence[MethodRow]) -> Iterator[str]:
     ]
     if named:
         yield f"Seeds left out, as not all tasks have them: {'; '.join(named)}."
-
-
-def _csv_line(record: Record) -> dict[str, Any]:
-    measured = vars(record.outcome) if record.outcome else {}
-    settings = record.settings
-    return {
-        **vars(settings),
-        **measured,
-        "suite": settings.shown_suite,
-        "group": record.group,
-        "weights": settings.weights[:SHA_DIGITS],
-        "fields": canonical_json(settings.fields),
-        "rates": canonical_json(settings.rates),
-        "recipe": settings.recipe.get("name"),
-        "recipe_version": settings.recipe.get("version"),
-        "status": record.failure.kind if record.failure else "ok",
-        "stored_bytes": _stored_bytes(record),
-        "cell": record.cell,
-    }
-
-
-def _stored_bytes(record: Record) -> int | str:
-    """Return the size of what `export` writes; a dash where an early record does not say it."""
-    if record.outcome is None:
-        return ""
-    size = record.outcome.stored_bytes
-    return MISSING if size is None else size
-
-
-def _csv_sort_key(line: dict[str, Any]) -> tuple[str | int, ...]:
-    names = ("backbone", "weights", "method", "fields", "task", "rates")
-    recipe = str(line["recipe"]), str(line["recipe_version"])
-    of_cell = tuple(str(line[name]) for name in names)
-    return line["suite"], line["suite_version"], *recipe, *of_cell, line["seed"], line["cell"]
-
-
-def render_statistics(boards: Sequence[Board]) -> str:
-    """Return the page of statistics: a section for each board with two complete rows or more."""
-    parts = [REPORT_NOTICE, "# Statistics", STATISTICS_EXPLANATION]
-    for board in boards:
-        if len(board.rows) > 1:
-            parts += [f"## {for_markdown(board.name)}", *_statistics_section(board.comparison)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _statistics_section(found: Comparison) -> list[str]:
-    tasks, methods = found.table.shape
-    whole = [_friedman_sentence(found), found.summary()]
-    if tasks > 1 and methods > 2:
-        cd = statistics.critical_difference(methods, tasks, SIGNIFICANCE_LEVEL)
-        whole.insert(1, f"Nemenyi's critical difference of average ranks is {cd:.2f}.")
-    lines = [_method_line(found, i) for i in range(methods)]
-    return [
-        " ".join(filter(None, whole)),
-        table_from_dicts(lines, frozenset(lines[0])),
-        *_significant_pairs(found),
-    ]
-
-
-def _friedman_sentence(found: Comparison) -> str:
-    tested = statistics.friedman(found.table)
-    if tested is None:
-        return ""
-    chi, p = tested
-    tasks, methods = found.table.shape
-    return (
-        f"Friedman's test of {methods} methods over {tasks} tasks: chi square {chi:.2f}, p {p:.2g}."
-    )
-
-
-def _method_line(found: Comparison, i: int) -> dict[str, str]:
-    row = found.rows[i]
-    assert row.means is not None  # complete
-    low, high = found.interval(row)
-    less, most = found.interval_to_first(i)
-    differs = found.p[i] < SIGNIFICANCE_LEVEL
-    more = found.table.mean(axis=0)[i] > found.table.mean(axis=0)
-    return {
-        "rank": format_rank(found.ranks[i]),
-        "method": row.label,
-        "mean over tasks": f"{row.means.over_tasks:.2f}",
-        "interval": f"{low:.2f} to {high:.2f}",
-        "to the first": f"{less:.2f} to {most:.2f}" if i else "",
-        "average rank": f"{found.average_ranks[i]:.2f}",
-        "better than": str(int((differs & more).sum())),
-        "worse than": str(int((differs & ~more).sum())),
-        "seeds": str(len(row.seeds)),
-    }
-
-
-def _significant_pairs(found: Comparison) -> list[str]:
-    """Return the significant pairs, the surest first."""
-    methods, means = len(found.rows), found.table.mean(axis=0)
-    pairs = [(found.p[i, j], i, j) for i in range(methods) for j in range(i + 1, methods)]
-    sure = sorted((p, i, j) for p, i, j in pairs if p < SIGNIFICANCE_LEVEL)
-    if not sure:
-        return []
-    lines = [
-        {
-            "better": found.rows[i].label,
-            "worse": found.rows[j].label,
-            "difference": f"{means[i] - means[j]:.2f}",
-            "corrected p": f"{p:.2g}",
-        }
-        for p, i, j in sure
-    ]
-    return ["### Significant pairs", table_from_dicts(lines, frozenset(lines[0]))]

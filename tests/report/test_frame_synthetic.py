@@ -23,8 +23,9 @@ from bench.report.frame import record_frame
 from bench.report.generate import as_latex
 from bench.report.html.cells import records_data
 from bench.report.html.leaderboard import place_of
-from bench.report.leaderboard import SYNTHETIC_NOTE, records_csv
+from bench.report.leaderboard import SYNTHETIC_NOTE
 from bench.report.ledgers import render_ledgers
+from bench.report.records_csv import records_csv
 from bench.report.stated import stated_rows
 from support import honest_records as honest
 from support import synthetic_records

@@ -26,7 +26,8 @@ from bench.report.frame import record_frame
 from bench.report.generate import regenerate, stale_files
 from bench.report.html.leaderboard import ranked_rows
 from bench.report.html.methods import row_data
-from bench.report.leaderboard import records_csv, render_leaderboard
+from bench.report.leaderboard import render_leaderboard
+from bench.report.records_csv import records_csv
 from bench.report.rows import accuracy_table
 from support.made_up_records import TASKS, boards, forty, make, row, write
 from support.paths import GOLDEN, REPO_ROOT

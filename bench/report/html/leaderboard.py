@@ -15,7 +15,7 @@ from bench.report.html.table import (
     decimal_cell,
     number_cell,
 )
-from bench.report.leaderboard import SYNTHETIC_NOTE, cell_text
+from bench.report.leaderboard import SYNTHETIC_NOTE, cell_text, tasks_not_run
 from bench.report.markdown import MISSING
 from bench.report.method_colours import method_family
 from bench.report.rows import MethodRow, TaskResult, sample_sd
@@ -58,7 +58,6 @@ def told_apart(board: Board) -> str:
 
 def notes_on(board: Board) -> list[str]:
     """Return what else a reader of the board should know, a sentence each."""
-    not_run = f"Tasks of the suite not run: {', '.join(board.not_run)}." if board.not_run else ""
     found = [
         f"{board.records} records.",
         f"Training: {describe_training(board.recipe)}.",
@@ -66,7 +65,7 @@ def notes_on(board: Board) -> list[str]:
         *baseline_warnings(board.rows),
         *edge_warnings(board.rows),
         board.costs.sentence(),
-        not_run,
+        tasks_not_run(board),
     ]
     return [text.strip().replace("`", "") for text in found if text]
 
