@@ -9,11 +9,11 @@ from bench.cli.common import print_lines
 from bench.cli.parsing import Parser
 from bench.execution import ensemble, export
 from bench.records import store
+from bench.records.ensembles import ENSEMBLES_DIR
 from bench.report import record_diff
 from bench.training import devices
 from bench.utils import files, tables
 
-FOLDER = "ensembles"
 SHOWN = ("kind", "first", "first_seed", "second", "second_seed",
          "first_accuracy", "second_accuracy", "ensemble")  # fmt: skip
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     scored = ensemble.score_all(found, cells, torch.device(device), _announce)
     rows = ensemble.ensembles(scored)
     print_lines(tables.terminal_lines([[row[name] for name in SHOWN] for row in rows], SHOWN))
-    path = args.results / FOLDER / f"{ensemble.name_of(found)}.csv"
+    path = args.results / ENSEMBLES_DIR / f"{ensemble.name_of(found)}.csv"
     files.write_atomically(path, tables.csv_from_dicts(ensemble.COLUMNS, rows).encode())
     return print_lines([path])
 

@@ -14,6 +14,7 @@ from typing import Any
 from bench.config.loading import validate
 from bench.config.recipe import Recipe
 from bench.records.schema import (
+    OWN_GRIDS_KEY,
     RATE_NAMES,
     SCORED_SPLIT_KEY,
     TUNING_KEY,
@@ -137,14 +138,17 @@ def recipe_at_point(recipe: Recipe, point: GridPoint, epochs: int) -> Recipe:
     return validate(Recipe, "the search point", asdict(recipe) | there)
 
 
-def tuned_protocol(recipe: Recipe, suite: str, precision: str) -> dict[str, Any]:
-    """Return the protocol of tuned final runs: the search, instead of the rates it selects."""
+def tuned_protocol(recipe: Recipe, suite: str, precision: str, method: str) -> dict[str, Any]:
+    """Return the protocol of tuned final runs: the search, instead of the rates it selects.
+
+    Of the methods' own grids, it has that of this method: no other can change its results.
+    """
     shared = recipe.protocol(suite, precision)
     found = {
         "trials": trial_budget(recipe),
         "seed": recipe.tuning.seed,
         "grid": recipe.grid,
-        "grid_of": recipe.grid_of,
+        OWN_GRIDS_KEY: recipe.own_grid(method),
     }
     halved = [[rung.count, rung.epochs] for rung in halving_rungs(recipe)]
     how = {**found, "halving": halved} if recipe.tuning.halving else found

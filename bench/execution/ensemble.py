@@ -3,7 +3,6 @@
 Records keep predicted classes alone, so each cell is trained again, and held to its record.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,6 +13,7 @@ from torch import Tensor
 from bench.execution import export
 from bench.execution.rounding import is_beyond_rounding
 from bench.records import schema
+from bench.records.ensembles import ensemble_name
 from bench.records.schema import Record
 from bench.training import runner, trainer
 from bench.training.cell import Cell, make_test_loader
@@ -86,8 +86,7 @@ def score(record: Record, cell: Cell, device: torch.device) -> Scores:
 
 def name_of(records: Sequence[Record]) -> str:
     """Return a name of these cells, independent of their order: 16 hex digits."""
-    cells = sorted(record.cell for record in records)
-    return hashlib.sha256(" ".join(cells).encode()).hexdigest()[:16]
+    return ensemble_name(record.cell for record in records)
 
 
 def ensembles(scored: Sequence[Scores]) -> list[dict[str, object]]:

@@ -3,6 +3,8 @@
 Schema 1 did not record the number of classes. It is inferred: the one with which the method,
 rebuilt from the record's own settings, has as many trainable parameters as the record counted. Only
 where a cell has no outcome is it read from the suite's card.
+
+A tuned record of schema 2 may name the grids of other methods, as all did once: they are left out.
 """
 
 import csv
@@ -12,28 +14,24 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import methods
-from bench.config.backbone import RANDOM_WEIGHTS, BackboneCard, InputSpec
-from bench.config.suite import load_suite
-from bench.models import backbones
-from bench.models.backbones import Backbone
+from bench.execution import migrated_names
+from bench.execution.inferred_classes import infer_classes
 from bench.records import parsing, serialising
+from bench.records.entries import OWN_GRIDS_KEY, TUNING_KEY
 from bench.records.leases import CELL_NAME
 from bench.records.measurements import MAX_FILE_BYTES, MEASURES_DIR, measurement_path
-from bench.records.schema import PROMPTS_FROM, SCHEMA_VERSION, TRIALS_DIR, Record, inconsistency
+from bench.records.schema import SCHEMA_VERSION, TRIALS_DIR, Record, inconsistency
 from bench.records.store import MAX_RECORD_BYTES, OWN_DIRS, Store
 from bench.utils import folders, strict_json
 from bench.utils.errors import UserError, first_line
 from bench.utils.files import write_atomically
 from bench.utils.names import shorten
 from bench.utils.tables import csv_text
-from methods.shared.structure import heads_of
+from bench.utils.text import longest_prefix
 
 OLD_SCHEMA = 1  # the schema that is migrated
 MAP_FILE = "migration.csv"
@@ -64,12 +62,13 @@ class Migration:
                 except UserError as error:
                     self.problems.append(str(error))
         self._sort_map()
+        migrated_names.rename_cells(self.results, self.new_names)
         yield f"{moved} records brought over to schema {SCHEMA_VERSION}, {len(self.problems)} left"
 
     def _migrate_file(self, path: Path, store: Store) -> bool:
-        """Migrate a record and its files; return False where it has the current schema."""
+        """Migrate a record and its files; return False where nothing is left to do."""
         old = _read_old_record(path)
-        if old["schema"] == SCHEMA_VERSION:
+        if old["schema"] == SCHEMA_VERSION and not _names_other_grids(path, old):
             return False
         record = self._migrate_record(path, old)
         self._append_to_map(old["cell"], record)
@@ -82,13 +81,18 @@ class Migration:
         return True
 
     def _migrate_record(self, path: Path, old: Mapping[str, Any]) -> Record:
-        settings = dict(old["settings"])
-        settings["fields"] = {**_new_fields(settings["method"]), **settings["fields"]}
-        settings["classes"] = _infer_classes(path, {**old, "settings": settings})
-        about = {"request": _migrate_request(old), "tuned": self._migrate_tuning(old)}
-        whole = {**old, **about, "settings": settings, "schema": SCHEMA_VERSION}
+        is_current = old["schema"] == SCHEMA_VERSION
+        whole = dict(old) if is_current else self._from_schema_1(path, old)
+        whole = {**whole, "settings": _with_own_grid(whole["settings"])}
         record = _validate(path, whole)
         return _validate(path, {**whole, "cell": record.settings.digest()})
+
+    def _from_schema_1(self, path: Path, old: Mapping[str, Any]) -> dict[str, Any]:
+        settings = dict(old["settings"])
+        settings["fields"] = {**_new_fields(settings["method"]), **settings["fields"]}
+        settings["classes"] = infer_classes(path, {**old, "settings": settings})
+        about = {"request": _migrate_request(old), "tuned": self._migrate_tuning(old)}
+        return {**old, **about, "settings": settings, "schema": SCHEMA_VERSION}
 
     def _migrate_tuning(self, old: Mapping[str, Any]) -> Any:
         """Return the trials of a final run with their new digests."""
@@ -161,6 +165,18 @@ def _new_fields(name: str) -> dict[str, Any]:
     return {field.name: NEW_FIELDS[field.name] for field in known if field.name in NEW_FIELDS}
 
 
+def _with_own_grid(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings whose search, if any, names the grid of their own method and of no other."""
+    recipe = settings["recipe"]
+    if TUNING_KEY not in recipe:
+        return dict(settings)
+    grids = recipe[TUNING_KEY].get(OWN_GRIDS_KEY, {})
+    name = longest_prefix(settings["method"], grids)
+    own = {OWN_GRIDS_KEY: {name: grids[name]} if name else {}}
+    search = {**recipe[TUNING_KEY], **own}
+    return {**settings, "recipe": {**recipe, TUNING_KEY: search}}
+
+
 def _migrate_request(old: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record's request, with defaults that have changed since set explicitly."""
     request = old.get("request") or {}
@@ -213,6 +229,19 @@ def _read_old_record(path: Path) -> dict[str, Any]:
     return dict(found)
 
 
+def _names_other_grids(path: Path, found: Mapping[str, Any]) -> bool:
+    """Return whether a record of the present schema names grids that are not its method's.
+
+    What is no sound record names none: whatever reads it says what is wrong.
+    """
+    try:
+        settings = _validate(path, found).settings
+    except UserError:
+        return False
+    grids = settings.recipe.get(TUNING_KEY, {}).get(OWN_GRIDS_KEY, {})
+    return bool(grids.keys() - {longest_prefix(settings.method, grids)})
+
+
 def settings_digest(settings: Mapping[str, Any]) -> str:
     """Return the digest of settings as a record's file has them."""
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
@@ -227,71 +256,3 @@ def _validate(path: Path, table: Mapping[str, Any]) -> Record:
     if odd := inconsistency(record):
         raise UserError(f"{path} {odd}")
     return record
-
-
-def _infer_classes(path: Path, old: Mapping[str, Any]) -> int:
-    """Infer a cell's number of classes from its parameters, or from its suite's card."""
-    settings, outcome = old["settings"], old["outcome"]
-    if not outcome:
-        return _classes_of_card(path, old)
-    recorded = outcome["method_params"] + outcome["head_params"]
-    try:
-        few, more = (_count_parameters(settings, classes) for classes in (2, 3))
-    except Exception as error:  # a method or a field that is no more, a backbone that is not timm's
-        raise UserError(
-            f"{path}: the number of classes cannot be determined, since {settings['method']} "
-            f"cannot be rebuilt: {first_line(error)}"
-        ) from None
-    classes, rest = divmod(recorded - few, more - few)  # every count grows alike with each class
-    if rest or classes + 2 < 1:
-        raise UserError(
-            f"{path}: {settings['method']} has {few:,} trainable parameters with 2 classes and "
-            f"{more:,} with 3; the record's {recorded:,} fit no number of classes"
-        )
-    return int(classes) + 2
-
-
-def _classes_of_card(path: Path, old: Mapping[str, Any]) -> int:
-    settings = old["settings"]
-    try:
-        suite = load_suite(old["request"].get("suite") or settings["suite"])
-        return suite.find(settings["task"]).classes
-    except UserError as error:
-        raise UserError(f"{path}: the number of classes cannot be determined: {error}") from None
-
-
-def _count_parameters(settings: Mapping[str, Any], classes: int) -> int:
-    """Count the trainable parameters of a cell's model."""
-    own = {k: v for k, v in settings["fields"].items() if k != PROMPTS_FROM}
-    return _cached_count(settings["method"], json.dumps([own, settings["input"]]), classes)
-
-
-@cache
-def _cached_count(name: str, text: str, classes: int) -> int:
-    own, input_settings = map(dict, json.loads(text))
-    method = methods.create(name, **own)
-    try:
-        return _build_and_count(method, input_settings, classes, "meta")
-    except (RuntimeError, NotImplementedError):  # what needs values to be built
-        return _build_and_count(method, input_settings, classes, "cpu")
-
-
-def _build_and_count(
-    method: methods.Method, recorded: Mapping[str, Any], classes: int, device: str
-) -> int:
-    card = BackboneCard(
-        name=recorded["timm"],
-        timm=recorded["timm"],
-        weights=RANDOM_WEIGHTS,
-        pooling=recorded["pooling"],
-        input_size=recorded["size"],
-        architecture=recorded["architecture"],
-    )
-    mean, std = tuple(recorded["mean"]), tuple(recorded["std"])
-    spec = InputSpec(recorded["size"], mean, std, recorded["pooling"])
-    with torch.device(device):
-        model = backbones.build(Backbone(card, spec, None, RANDOM_WEIGHTS), classes)
-        model.requires_grad_(False)
-        heads_of(model).requires_grad_(True)
-        method.attach(model)
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)

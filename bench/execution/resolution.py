@@ -190,7 +190,7 @@ class ResolvedRequest:
             "backbone": backbone.card.name,
             "weights": backbone.sha256,
             "input": {**asdict(backbone.input), **identity.describe_model(backbone)},
-            "recipe": self._protocol(recipe, at),
+            "recipe": self._protocol(recipe, name, at),
             "rates": recipe.rates(name),
             "code": methods.code(name),
         }
@@ -202,13 +202,13 @@ class ResolvedRequest:
         found: Recipe = self._once(("recipe", _key(at)), lambda: _recipe_at(self.recipe, at))
         return found
 
-    def _protocol(self, recipe: Recipe, at: SearchPoint | None) -> dict[str, Any]:
-        """Return the part of a cell's recipe that its settings record."""
+    def _protocol(self, recipe: Recipe, method: str, at: SearchPoint | None) -> dict[str, Any]:
+        """Return the part of the recipe that the settings of a method's cell record."""
         where = self.suite.name, self.precision
         if at is None:
             return recipe.protocol(*where)
         if at.scored == "test":
-            return search_space.tuned_protocol(self.recipe, *where)
+            return search_space.tuned_protocol(self.recipe, *where, method)
         return search_space.trial_protocol(recipe, *where, at.scored)
 
     def _names_of_cell(

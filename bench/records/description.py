@@ -27,11 +27,14 @@ def describe_training(recipe: Mapping[str, Any]) -> str:
 
 
 def describe_search(recipe: Mapping[str, Any]) -> str:
-    """Describe the search of a recorded recipe: equal for equal searches, empty if untuned."""
+    """Describe the search of a recorded recipe: equal for equal searches, empty if untuned.
+
+    The grid is that of all methods without one of their own.
+    """
     how = recipe.get(TUNING_KEY)
     if not how:
         return ""
-    text = json.dumps([how["grid"], how["grid_of"]], sort_keys=True)
+    text = json.dumps(how["grid"], sort_keys=True)
     grid_name = hashlib.sha256(text.encode()).hexdigest()[:6]
     rule = ", halving" if "halving" in how else ""
     return f"{how['trials']} trials, seed {how['seed']}, grid {grid_name}{rule}"

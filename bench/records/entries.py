@@ -20,6 +20,7 @@ MAX_WHOLE = 2**63  # exclusive, of a whole number in a plain table
 PROMPTS_FROM = "prompts_from"  # a method's field: the task whose images initialise the prompts
 RATE_NAMES = ("lr", "weight_decay")
 TUNING_KEY = "tuning"  # in a recorded recipe: how the search went
+OWN_GRIDS_KEY = "grid_of"  # in its search: the grid of the method's own, by its name
 SCORED_SPLIT_KEY = "scored"  # in a trial's recorded recipe: the split, which is not test
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -155,7 +156,7 @@ Search = Annotated[
     dict[str, Any],
     Table(
         {"trials": Annotated[int, Whole(1, MAX_TRIALS)], "seed": Seed, "grid": Grid}
-        | {"grid_of": GridOf},
+        | {OWN_GRIDS_KEY: GridOf},
         {"halving": Annotated[list[Rung], Items(1, 10)]},
     ),
 ]

@@ -9,7 +9,13 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from bench.records import entries
-from bench.records.entries import MAX_EPOCHS, MAX_TRIALS, SCORED_SPLIT_KEY, TUNING_KEY
+from bench.records.entries import (
+    MAX_EPOCHS,
+    MAX_TRIALS,
+    OWN_GRIDS_KEY,
+    SCORED_SPLIT_KEY,
+    TUNING_KEY,
+)
 from bench.records.entries import PROMPTS_FROM as PROMPTS_FROM
 from bench.records.entries import RATE_NAMES as RATE_NAMES
 from bench.records.markers import Items
@@ -248,11 +254,16 @@ def is_trial(settings: Settings) -> bool:
     return SCORED_SPLIT_KEY in settings.recipe
 
 
+def own_grid(settings: Settings) -> dict[str, list[Any]]:
+    """Return the grid of the method's own that its search had; empty without one."""
+    grids = settings.recipe.get(TUNING_KEY, {}).get(OWN_GRIDS_KEY, {})
+    found: dict[str, list[Any]] = grids.get(longest_prefix(settings.method, grids), {})
+    return found
+
+
 def searched_fields(settings: Settings) -> list[str]:
     """Return the fields of a final run's method that trials chose, without its rates."""
-    grids = settings.recipe.get(TUNING_KEY, {}).get("grid_of", {})
-    own = grids.get(longest_prefix(settings.method, grids), {})
-    return [name for name in own if name not in RATE_NAMES]
+    return [name for name in own_grid(settings) if name not in RATE_NAMES]
 
 
 def extract_point(settings: Settings, like: GridPoint) -> GridPoint:

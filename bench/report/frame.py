@@ -50,9 +50,11 @@ def _frame_row(record: Record) -> tuple[Any, ...]:
 def board_key(s: Settings, ignored: Collection[str] = ()) -> str:
     """Return as canonical JSON what all records of a table share, but for the split of each task.
 
-    Entries of the recipe that are `ignored` may differ.
+    Entries of the recipe that are `ignored` may differ, and so may the grids of methods' own.
     """
     recipe = {name: value for name, value in s.recipe.items() if name not in ignored}
+    if search := recipe.get(schema.TUNING_KEY):
+        recipe[schema.TUNING_KEY] = {k: v for k, v in search.items() if k != schema.OWN_GRIDS_KEY}
     shared = [s.suite, s.suite_version, s.backbone, s.weights, recipe, s.input, s.variant]
     return canonical_json(shared)
 
@@ -65,10 +67,11 @@ def _data_name(s: Settings) -> str:
 
 
 def _fixed_fields(s: Settings) -> dict[str, Any]:
-    """Return the fields that no trial chose, and the code of a plug-in's method."""
+    """Return the fields that no trial chose, a plug-in's code, and a grid of the method's own."""
     searched = schema.searched_fields(s)
     fields = {name: value for name, value in s.fields.items() if name not in searched}
-    return {**fields, **({"code": s.code} if s.code else {})}
+    others = {"code": s.code, "grid": schema.own_grid(s)}
+    return {**fields, **{name: value for name, value in others.items() if value}}
 
 
 def _tuned_point(s: Settings) -> dict[str, Any]:

@@ -107,8 +107,13 @@ def _changed_recipe(card: Recipe, record: Record) -> Recipe:
 
 def _unlike_recipe(record: Record, changed: Recipe) -> str:
     s = record.settings
-    protocol = search_space.tuned_protocol if TUNING_KEY in s.recipe else Recipe.protocol
-    wanted = protocol(changed, s.suite, s.recipe.get("precision", ""))
+    where = s.suite, s.recipe.get("precision", "")
+    is_tuned = TUNING_KEY in s.recipe
+    wanted = (
+        search_space.tuned_protocol(changed, *where, s.method)
+        if is_tuned
+        else changed.protocol(*where)
+    )
     return _difference(s.recipe, wanted, f"recipe {changed.name!r}")
 
 

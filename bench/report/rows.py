@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.records.schema import Outcome, Record
+from bench.records.schema import Outcome, Record, own_grid
 from bench.report.frame import canonical_json, differing_settings
 from bench.report.markdown import MISSING, describe_machine
 from bench.report.search_effort import SearchEffort, search_effort
@@ -160,7 +160,10 @@ def sample_sd(values: Iterable[float]) -> float | None:
 
 def _distinguishing_fields(variants: Sequence[list[Record]]) -> list[dict[str, Any]]:
     """Return the settings that may tell variants apart: fields, and rates where these do not."""
-    fields = [{**alike[0].settings.fields, **_plugin_code(alike[0])} for alike in variants]
+    fields = [
+        {**alike[0].settings.fields, **_plugin_code(alike[0]), **_own_grid(alike[0])}
+        for alike in variants
+    ]
     if len({canonical_json(table) for table in fields}) == len(variants):
         return fields
     return [{**_common_rates(a), **table} for a, table in zip(variants, fields, strict=True)]
@@ -169,6 +172,11 @@ def _distinguishing_fields(variants: Sequence[list[Record]]) -> list[dict[str, A
 def _plugin_code(record: Record) -> dict[str, str]:
     """Return the first digits of the code of a plug-in's method; of the project's own, nothing."""
     return {"code": record.settings.code[:CODE_DIGITS]} if record.settings.code else {}
+
+
+def _own_grid(record: Record) -> dict[str, list[Any]]:
+    """Return the axes of a grid of the method's own; without one, nothing."""
+    return {f"grid.{axis}": values for axis, values in own_grid(record.settings).items()}
 
 
 def _common_rates(records: list[Record]) -> dict[str, float]:

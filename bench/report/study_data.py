@@ -49,7 +49,7 @@ class GridPoint:
         """Return whether a record of a place has the point's recipe and fields, and no others."""
         s = record.settings
         asked = record.request.get("changes", {})
-        own = self._protocol(s.suite, s.recipe.get("precision", ""))
+        own = self._protocol(s.suite, s.recipe.get("precision", ""), s.method)
         return (
             s.suite_version == self.suite.version
             and s.recipe == own
@@ -58,9 +58,9 @@ class GridPoint:
             and all(_field_or_default(record, name, v) == v for name, v in self.changes.items())
         )
 
-    def _protocol(self, suite: str, precision: str) -> dict[str, Any]:
+    def _protocol(self, suite: str, precision: str, method: str) -> dict[str, Any]:
         if self.tuned:
-            return search_space.tuned_protocol(self.recipe, suite, precision)
+            return search_space.tuned_protocol(self.recipe, suite, precision, method)
         return self.recipe.protocol(suite, precision)
 
 

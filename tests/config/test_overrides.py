@@ -11,7 +11,7 @@ import pytest
 from bench.cli.main import main
 from bench.config import search_space
 from bench.config.overrides import is_recipe_field, override_recipe
-from bench.config.recipe import Recipe, Views, load_recipe
+from bench.config.recipe import Views, load_recipe
 from bench.config.suite import load_suite
 from bench.data import transforms
 from bench.execution import plan
@@ -36,11 +36,13 @@ def committed() -> Iterator[dict[str, Any]]:
 
 @cache
 def protocol(
-    recipe: str, changes: str, suite: str, precision: str, is_tuned: bool
+    recipe: str, changes: str, suite: str, precision: str, method: str, is_tuned: bool
 ) -> dict[str, Any]:
     own = {k: v for k, v in json.loads(changes).items() if is_recipe_field(k)}
     changed = override_recipe(load_recipe(recipe), own)
-    return (search_space.tuned_protocol if is_tuned else Recipe.protocol)(changed, suite, precision)
+    if is_tuned:
+        return search_space.tuned_protocol(changed, suite, precision, method)
+    return changed.protocol(suite, precision)
 
 
 def test_every_committed_record_is_named_as_a_plan_names_it_today():
@@ -50,7 +52,8 @@ def test_every_committed_record_is_named_as_a_plan_names_it_today():
         recipe = asked["recipe"] or load_suite(asked["suite"]).recipe
         changes, precision = json.dumps(asked["changes"]), settings["recipe"]["precision"]
         is_tuned = schema.TUNING_KEY in settings["recipe"]
-        named = protocol(recipe, changes, settings["suite"], precision, is_tuned)
+        where = settings["suite"], precision, settings["method"]
+        named = protocol(recipe, changes, *where, is_tuned)
         assert named == settings["recipe"]
     assert len(found) >= 437
 

@@ -7,8 +7,10 @@ import pytest
 
 import methods
 from bench.cli import main
+from bench.config import search_space
 from bench.config.recipe import Recipe, load_recipe
 from bench.config.suite import load_suite
+from bench.records.entries import TUNING_KEY
 from bench.utils.text import longest_prefix
 from support import tiny
 
@@ -292,4 +294,22 @@ def test_vtab_learns_train_and_val_together_and_is_scored_on_test() -> None:
         "val": ["val200.txt"],
         "trainval": ["train800val200.txt"],
         "test": ["test.txt"],
+    }
+
+
+def test_a_search_is_recorded_with_the_grid_of_its_own_method_alone() -> None:
+    recipe = replace(
+        load_recipe("quick"),
+        grid={"lr": [0.1, 0.2]},
+        grid_of={"vpt_deep": {"lr": [0.3]}, "lora": {"rank": [4, 8]}},
+    )
+    searches = {
+        method: search_space.tuned_protocol(recipe, "mini", "fp32", method)[TUNING_KEY]["grid_of"]
+        for method in ("vpt_deep", "vpt_deep_gated", "lora", "bias")
+    }
+    assert searches == {
+        "vpt_deep": {"vpt_deep": {"lr": [0.3]}},
+        "vpt_deep_gated": {"vpt_deep": {"lr": [0.3]}},
+        "lora": {"lora": {"rank": [4, 8]}},
+        "bias": {},
     }

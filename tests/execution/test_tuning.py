@@ -438,13 +438,14 @@ def test_a_finals_record_holds_every_trial_with_its_seconds(tuned: Path) -> None
 
 
 def test_a_tuned_recipe_says_how_in_place_of_the_rates_it_searched(tuned: Path) -> None:
+    own_grids = {"vpt_deep": {"vpt_deep": {"prompts": [1, 2, 4]}}, "linear": {}}
     for record in kept(tuned):
         said = record.settings.recipe
         assert said["tuning"] == {
             "trials": 2,
             "seed": 0,
             "grid": {"lr": [0.001, 0.01]},
-            "grid_of": {"vpt_deep": {"prompts": [1, 2, 4]}},
+            "grid_of": own_grids[record.settings.method],
         }
         assert "lr" not in said
         assert said["weight_decay"] == 0.01  # not in this grid
@@ -467,6 +468,20 @@ def test_a_second_run_trains_nothing_and_another_seed_only_its_final(
     assert "2 final runs to run, 4 done before" in said
     assert run(cards, tmp_path / "results", *words, "--seeds", "0,1,2") == 0
     assert "nothing to run: 6 of 6 final runs have a result" in capsys.readouterr().err
+
+
+def test_a_method_s_grid_is_moved_without_the_others_running_again(
+    cards: Path, tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(tuned, tmp_path / "results")
+    moved = "grid_of={ vpt_deep = { prompts = [1, 2, 4] }, linear = { lr = [0.01, 0.1] } }"
+    assert run(cards, tmp_path / "results", "linear,vpt_deep", "--set", moved, "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "1 of 4 trials to run" in said  # linear at 0.1
+    assert run(cards, tmp_path / "results", "linear,vpt_deep", "--set", moved) == 0
+    [board] = build_boards(record_frame(kept(tmp_path / "results")), {})
+    labels = {row.label for row in [*board.rows, *board.incomplete]}
+    assert {"linear", "linear[grid.lr=[0.01, 0.1]]"} <= labels
 
 
 def test_progress_and_the_dry_run_tell_trials_from_finals(

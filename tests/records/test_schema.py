@@ -415,7 +415,7 @@ def test_the_protocol_of_every_recipe_can_be_recorded(name: str, tmp_path: Path)
 def protocols(recipe: Recipe) -> list[dict[str, Any]]:
     return [
         recipe.protocol("mini", "bf16"),
-        tuned_protocol(recipe, "vtab1k", "fp32"),
+        tuned_protocol(recipe, "vtab1k", "fp32", "linear"),
         trial_protocol(recipe, "mini", "fp32", "val"),
     ]
 

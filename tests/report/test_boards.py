@@ -1,5 +1,7 @@
 """Records grouped into boards and rows."""
 
+from typing import Any
+
 import pytest
 
 from bench.report.boards import Board
@@ -53,3 +55,24 @@ def test_a_row_is_made_of_one_board_s_records_alone(field: str, value: object) -
     found = boards(first + second)
     assert len(found) == 2
     assert sorted(len(board.tasks) for board in found) == [2, 3]
+
+
+def searched(**own: list[float]) -> dict[str, Any]:
+    """A recipe whose rates are searched, with these grids of methods' own."""
+    grids = {method: {"lr": rates} for method, rates in own.items()}
+    search = {"trials": 2, "seed": 0, "grid": {"lr": [0.1, 0.2]}, "grid_of": grids}
+    return {"name": "quick", "version": 1, "batch": 32, "epochs": 10, "tuning": search}
+
+
+def test_methods_with_grids_of_their_own_share_a_board() -> None:
+    records = row("bias", [60.0] * 5, recipe=searched(bias=[0.3, 0.4]))
+    records += row("lora", [70.0] * 5, recipe=searched())
+    assert shown(boards(records)) == [{"lora": TASKS, "bias": TASKS}]
+
+
+def test_a_method_with_two_grids_of_its_own_has_two_rows_that_name_them() -> None:
+    records = row("bias", [60.0] * 5, recipe=searched(bias=[0.3, 0.4]))
+    records += row("bias", [65.0] * 5, recipe=searched(bias=[0.4, 0.5]))
+    assert shown(boards(records)) == [
+        {"bias[grid.lr=[0.4, 0.5]]": TASKS, "bias[grid.lr=[0.3, 0.4]]": TASKS}
+    ]
