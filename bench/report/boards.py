@@ -13,7 +13,7 @@ from bench.config.suite import Suite
 from bench.records import description, schema
 from bench.records.schema import Settings
 from bench.report import statistics
-from bench.report.frame import canonical_json, differing_settings
+from bench.report.frame import canonical_json, differing_settings, shared_recipe
 from bench.report.row_costs import MethodCosts, costs_on
 from bench.report.rows import MethodRow, accuracy_table, build_rows
 from bench.report.statistics import Floats
@@ -278,7 +278,7 @@ def _build_board(part: "pd.DataFrame", card: Suite | None, changed: str) -> Boar
         backbone=settings.backbone,
         weights=settings.weights,
         input=settings.input,
-        recipe=settings.recipe,
+        recipe=shared_recipe(settings),
         distinguishing_settings=changed,
         variant=settings.variant,
         splits=_ambiguous_splits(part),

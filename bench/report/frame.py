@@ -52,11 +52,18 @@ def board_key(s: Settings, ignored: Collection[str] = ()) -> str:
 
     Entries of the recipe that are `ignored` may differ, and so may the grids of methods' own.
     """
-    recipe = {name: value for name, value in s.recipe.items() if name not in ignored}
-    if search := recipe.get(schema.TUNING_KEY):
-        recipe[schema.TUNING_KEY] = {k: v for k, v in search.items() if k != schema.OWN_GRIDS_KEY}
+    recipe = {name: value for name, value in shared_recipe(s).items() if name not in ignored}
     shared = [s.suite, s.suite_version, s.backbone, s.weights, recipe, s.input, s.variant]
     return canonical_json(shared)
+
+
+def shared_recipe(s: Settings) -> dict[str, Any]:
+    """Return the recorded recipe without the grid of the method's own."""
+    search = s.recipe.get(schema.TUNING_KEY)
+    if not search:
+        return s.recipe
+    of_all = {name: value for name, value in search.items() if name != schema.OWN_GRIDS_KEY}
+    return {**s.recipe, schema.TUNING_KEY: of_all}
 
 
 def _data_name(s: Settings) -> str:

@@ -67,7 +67,9 @@ def searched(**own: list[float]) -> dict[str, Any]:
 def test_methods_with_grids_of_their_own_share_a_board() -> None:
     records = row("bias", [60.0] * 5, recipe=searched(bias=[0.3, 0.4]))
     records += row("lora", [70.0] * 5, recipe=searched())
-    assert shown(boards(records)) == [{"lora": TASKS, "bias": TASKS}]
+    [board] = boards(records)
+    assert shown([board]) == [{"lora": TASKS, "bias": TASKS}]
+    assert board.recipe["tuning"] == {"trials": 2, "seed": 0, "grid": {"lr": [0.1, 0.2]}}
 
 
 def test_a_method_with_two_grids_of_its_own_has_two_rows_that_name_them() -> None:
