@@ -8,8 +8,7 @@ from bench.cli import options
 from bench.cli.common import print_lines
 from bench.cli.parsing import Parser
 from bench.execution import ensemble, export
-from bench.records import store
-from bench.records.ensembles import ENSEMBLES_DIR
+from bench.records import ensembles, store
 from bench.report import record_diff
 from bench.training import devices
 from bench.utils import files, tables
@@ -45,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     scored = ensemble.score_all(found, cells, torch.device(device), _announce)
     rows = ensemble.ensembles(scored)
     print_lines(tables.terminal_lines([[row[name] for name in SHOWN] for row in rows], SHOWN))
-    path = args.results / ENSEMBLES_DIR / f"{ensemble.name_of(found)}.csv"
+    path = args.results / ensembles.ENSEMBLES_DIR / f"{ensemble.name_of(found)}.csv"
     files.write_atomically(path, tables.csv_from_dicts(ensemble.COLUMNS, rows).encode())
     return print_lines([path])
 
