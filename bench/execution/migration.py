@@ -235,11 +235,10 @@ def _names_other_grids(path: Path, found: Mapping[str, Any]) -> bool:
     What is no sound record names none: whatever reads it says what is wrong.
     """
     try:
-        settings = _validate(path, found).settings
+        _validate(path, found)
     except UserError:
         return False
-    grids = settings.recipe.get(TUNING_KEY, {}).get(OWN_GRIDS_KEY, {})
-    return bool(grids.keys() - {longest_prefix(settings.method, grids)})
+    return _with_own_grid(found["settings"]) != found["settings"]
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
