@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     scored = ensemble.score_all(found, cells, torch.device(device), _announce)
     rows = ensemble.ensembles(scored)
     print_lines(tables.terminal_lines([[row[name] for name in SHOWN] for row in rows], SHOWN))
-    path = args.results / ensembles.ENSEMBLES_DIR / f"{ensemble.name_of(found)}.csv"
+    name = ensembles.ensemble_name(record.cell for record in found)
+    path = args.results / ensembles.ENSEMBLES_DIR / f"{name}.csv"
     files.write_atomically(path, tables.csv_from_dicts(ensemble.COLUMNS, rows).encode())
     return print_lines([path])
 

@@ -173,14 +173,9 @@ class Recipe:
     def _count_points(self, method: str) -> int:
         return prod(map(len, self.grid_for(method).values()))
 
-    def own_grid(self, method: str) -> dict[str, dict[str, list[Plain]]]:
-        """Return the entry of `grid_of` that holds for a method, by its name; empty without one."""
-        name = longest_prefix(method, self.grid_of)
-        return {name: self.grid_of[name]} if name in self.grid_of else {}
-
     def grid_for(self, method: str) -> dict[str, Sequence[Any]]:
         """Return a method's grid: the grid of all methods, with the method's own axes in place."""
-        own = next(iter(self.own_grid(method).values()), {})
+        own = self.grid_of.get(longest_prefix(method, self.grid_of), {})
         shared: dict[str, Sequence[Any]] = dict(self.grid.items())
         return {**shared, **own}
 

@@ -24,6 +24,7 @@ from bench.records.schema import (
     extract_point,
 )
 from bench.utils.errors import UserError
+from bench.utils.text import longest_prefix_entry
 
 # Successive halving: rung i trains points // (1, 2, 4) for epochs // (4, 2, 1).
 HALVING_FACTORS = 4, 2, 1
@@ -148,7 +149,7 @@ def tuned_protocol(recipe: Recipe, suite: str, precision: str, method: str) -> d
         "trials": trial_budget(recipe),
         "seed": recipe.tuning.seed,
         "grid": recipe.grid,
-        OWN_GRIDS_KEY: recipe.own_grid(method),
+        OWN_GRIDS_KEY: longest_prefix_entry(method, recipe.grid_of),
     }
     halved = [[rung.count, rung.epochs] for rung in halving_rungs(recipe)]
     how = {**found, "halving": halved} if recipe.tuning.halving else found

@@ -13,7 +13,6 @@ from torch import Tensor
 from bench.execution import export
 from bench.execution.rounding import is_beyond_rounding
 from bench.records import schema
-from bench.records.ensembles import ensemble_name
 from bench.records.schema import Record
 from bench.training import runner, trainer
 from bench.training.cell import Cell, make_test_loader
@@ -82,11 +81,6 @@ def score(record: Record, cell: Cell, device: torch.device) -> Scores:
             f"{record.outcome.accuracy:.2f} %: nothing was written"
         )
     return found
-
-
-def name_of(records: Sequence[Record]) -> str:
-    """Return a name of these cells, independent of their order: 16 hex digits."""
-    return ensemble_name(record.cell for record in records)
 
 
 def ensembles(scored: Sequence[Scores]) -> list[dict[str, object]]:

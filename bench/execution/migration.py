@@ -31,7 +31,7 @@ from bench.utils.errors import UserError, first_line
 from bench.utils.files import write_atomically
 from bench.utils.names import shorten
 from bench.utils.tables import csv_text
-from bench.utils.text import longest_prefix
+from bench.utils.text import longest_prefix_entry
 
 OLD_SCHEMA = 1  # the schema that is migrated
 MAP_FILE = "migration.csv"
@@ -170,10 +170,9 @@ def _with_own_grid(settings: Mapping[str, Any]) -> dict[str, Any]:
     recipe = settings["recipe"]
     if TUNING_KEY not in recipe:
         return dict(settings)
-    grids = recipe[TUNING_KEY].get(OWN_GRIDS_KEY, {})
-    name = longest_prefix(settings["method"], grids)
-    own = {OWN_GRIDS_KEY: {name: grids[name]} if name else {}}
-    search = {**recipe[TUNING_KEY], **own}
+    search = recipe[TUNING_KEY]
+    own = longest_prefix_entry(settings["method"], search.get(OWN_GRIDS_KEY, {}))
+    search = {**search, OWN_GRIDS_KEY: own}
     return {**settings, "recipe": {**recipe, TUNING_KEY: search}}
 
 

@@ -1,7 +1,8 @@
 """Text: decoding users' files (UTF-8, with or without a BOM), name prefixes, durations."""
 
 import codecs
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 WIDE_ENCODING_MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark begins it
@@ -33,6 +34,12 @@ def decode_utf8(content: bytes) -> str:
 def longest_prefix(method: str, known: Iterable[str]) -> str:
     """Return the longest known name that equals or begins `method`: spt_deep, spt_deep_kmeans."""
     return max((n for n in known if f"{method}_".startswith(f"{n}_")), key=len, default="")
+
+
+def longest_prefix_entry(method: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the one entry of a table that holds for `method`, by its name; empty without one."""
+    name = longest_prefix(method, table)
+    return {name: table[name]} if name in table else {}
 
 
 def format_duration(seconds: float) -> str:
