@@ -20,6 +20,8 @@ from bench.report.markdown import (
 from bench.report.rank_agreement import agreement_sentence
 from bench.report.rows import TUNED_PER_TASK, MethodRow, TaskResult
 from bench.report.stated import render_stated
+from bench.report.unshared_seeds import unshared_sentence
+from bench.report.unstable_runs import unstable_warning
 from bench.utils.escaping import for_markdown
 
 SYNTHETIC_NOTE = (
@@ -171,6 +173,7 @@ def _footer(board: Board) -> str:
         _describe_tuning(recipe),
         *baseline_warnings(board.rows),
         *edge_warnings(board.rows),
+        unstable_warning(board.rows),
         board.comparison.summary(),
     )
     return for_markdown(" ".join(filter(None, said)))
@@ -202,21 +205,9 @@ def _row_settings(board: Board) -> str:
     ]
     remarks = [f"{row.label}: {row.remark}" for row in rows if row.remark]
     said = [
-        *_unshared_seeds(rows),
+        unshared_sentence(rows),
         f"Remarks: {'; '.join(remarks)}." if remarks else "",
         f"Rates: {'; '.join(rates)}.",
         f"Fields: {'; '.join(fields)}." if fields else "",
     ]
     return for_markdown(" ".join(said))
-
-
-def _unshared_seeds(rows: Sequence[MethodRow]) -> Iterator[str]:
-    """Yield the sentence on seeds that count in no mean, as some task lacks them."""
-    named = [
-        f"{row.label} on {task} ({', '.join(map(str, cell.unshared))})"
-        for row in rows
-        for task, cell in row.cells.items()
-        if cell.unshared
-    ]
-    if named:
-        yield f"Seeds left out, as not all tasks have them: {'; '.join(named)}."

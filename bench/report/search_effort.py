@@ -1,7 +1,7 @@
-"""The search behind a row, from its records: how many trials, and rates at the grid's edge."""
+"""The search behind a row, from its records: its trials, and rates at the grid's edge."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.records.schema import Record
 
@@ -16,6 +16,7 @@ class SearchEffort:
     trials: int = 0  # of the task that had the fewest
     rates: int = 0  # learning rates tried, of the task that had the fewest
     edge_tasks: tuple[str, ...] = ()  # whose learning rate is the least or the greatest tried
+    validated: dict[tuple[str, int], float] = field(default_factory=dict)  # see `_validated`
 
     @property
     def words(self) -> str:
@@ -28,11 +29,21 @@ def search_effort(records: Iterable[Record]) -> SearchEffort:
     listed = list(records)
     trials = min(len(r.tuned.trials) if r.tuned else 0 for r in listed)
     rates = min(len(_rates_tried(record)) for record in listed)
-    return SearchEffort(trials, rates, tuple(dict.fromkeys(_edge_tasks(listed))))
+    edges = tuple(dict.fromkeys(_edge_tasks(listed)))
+    return SearchEffort(trials, rates, edges, dict(_validated(listed)))
 
 
 def _rates_tried(record: Record) -> set[float]:
     return {trial.point[LR] for trial in record.tuned.trials} if record.tuned else set()
+
+
+def _validated(records: Iterable[Record]) -> Iterator[tuple[tuple[str, int], float]]:
+    """Yield the task and the seed of each tuned run, with the best validation accuracy, percent."""
+    for record in records:
+        trials = record.tuned.trials if record.tuned else []
+        scored = [trial.accuracy for trial in trials if trial.accuracy is not None]
+        if scored:
+            yield (record.settings.task, record.settings.seed), max(scored)
 
 
 def _edge_tasks(records: Iterable[Record]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from bench.report.leaderboard import SYNTHETIC_NOTE, cell_text, tasks_not_run
 from bench.report.markdown import MISSING
 from bench.report.method_colours import method_family
 from bench.report.rows import MethodRow, TaskResult, sample_sd
+from bench.report.unstable_runs import unstable_warning
 
 Rank = tuple[int, int] | None  # the best and the worst that a row may hold; None: it is incomplete
 COSTS = {
@@ -64,6 +65,7 @@ def notes_on(board: Board) -> list[str]:
         machine_warning(board.all_rows),
         *baseline_warnings(board.rows),
         *edge_warnings(board.rows),
+        unstable_warning(board.rows),
         board.costs.sentence(),
         tasks_not_run(board),
     ]
