@@ -5,6 +5,8 @@ Whatever the target, a character that a reader cannot see, or that moves the cur
 Python writes it: ``\\x1b``, ``\\u202e``. Plain text passes unchanged.
 """
 
+import base64
+import gzip
 import json
 import re
 from urllib.parse import quote
@@ -67,12 +69,12 @@ def for_html(text: str) -> str:
 
 
 def for_script(value: object) -> str:
-    """Return JSON for a script element of HTML, in which no text can end the element.
+    """Return JSON for a script element of HTML, as base64 of gzip: no text can end the element.
 
     Its texts are to be shown as they are: as text, never as HTML.
     """
     text = json.dumps(_visible_texts(value), ensure_ascii=False, separators=(",", ":"))
-    return text.translate(_SCRIPT)
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def _visible_texts(value: object) -> object:
@@ -157,4 +159,3 @@ def _ascii_for_latex(c: str) -> str:
 
 _HTML = {ord(c): f"&{name};" for c, name in
          {"&": "amp", "<": "lt", ">": "gt", '"': "#34", "'": "#39"}.items()}  # fmt: skip
-_SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}

@@ -39,7 +39,7 @@ def inline_svg(svg: str, name: str) -> str:
 # of installed packages, read and not imported: itables imports all of pandas
 DATATABLES = "itables", "itables/html/dt_bundle.js"
 D3 = "mpld3", "mpld3/js/d3.v5.min.js"
-MAX_RECORDS = 2_000  # with more, the page shows none one by one: it would be slow to open
+MAX_RECORDS = 5_000  # with more, the page shows none one by one: it would be slow to open
 STYLES = ("base", "tables", "views", "charts")
 SCRIPTS = (  # joined into one module in this order
     *("dom", "address", "data", "tables", "charts"),

@@ -1,6 +1,5 @@
 """The HTML page: the records' values, in one self-contained file."""
 
-import json
 import random
 import re
 import shlex
@@ -23,6 +22,7 @@ from bench.report.record_diff import rerun_command
 from support import paths
 from support.made_up_page import CLAIM, PICTURES, REQUEST, SVG
 from support.made_up_records import boards, forty, make, row
+from support.page_data import data_of
 
 NASTY = 'a|b<script>alert("1")</script>'
 ESCAPED = escape(NASTY).replace("&quot;", "&#34;")
@@ -50,11 +50,6 @@ def render(records: list[Record]) -> str:
 def lines(text: str, table: str) -> list[str]:
     """The lines of the table of that name."""
     return text.split(f'<table id="{table}"')[1].split("</tbody>")[0].split("<tr>")[2:]
-
-
-def data_of(text: str) -> Any:
-    """The data from which the page's script makes its views."""
-    return json.loads(text.split('id="data">')[1].split("</script>")[0])
 
 
 def entries(text: str, label: str) -> dict[str, str]:

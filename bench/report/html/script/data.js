@@ -1,6 +1,12 @@
 // The data of the page, and what is looked up in them.
 
-const data = JSON.parse(find("#data").textContent);
+/** Return the JSON that an element holds as base64 of gzip. */
+async function unpacked(selector) {
+  const packed = Uint8Array.from(atob(find(selector).textContent), (character) => character.charCodeAt(0));
+  return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+}
+
+const data = await unpacked("#data");
 const boardNames = new Map(data.boards.map((board) => [board.name, board]));
 const textOf = (number) => data.records.texts[number];
 for (const line of data.records.lines) line[2] = line[2].map(textOf);
