@@ -38,6 +38,30 @@ def test_the_readme_s_leaderboard_is_the_committed_one():
         assert line in committed, line
 
 
+def test_the_readme_counts_the_pairs_that_the_committed_boards_tell_apart():
+    committed = (REPO_ROOT / "results" / "leaderboard.md").read_text(encoding="utf-8")
+    counted = dict(re.findall(r"(?ms)^## vtab_mini v1, (\w+), .*?: (\d+) of 630 pairs", committed))
+    said = " ".join(README.split())
+    assert f"{counted['vit_micro_sup']} of the 630 pairs" in said
+    assert f"({counted['vit_micro_mae']} on `vit_micro_mae`)" in said
+
+
+def test_the_readme_gives_the_committed_agreement_with_the_published_orders():
+    committed = (REPO_ROOT / "results" / "leaderboard.md").read_text(encoding="utf-8")
+    board = committed.split("## vtab_mini v1, vit_micro_sup")[1]
+    found = re.search(r"supervised (\S+ \(\S+ to \S+), .*?MAE (\S+ \(\S+ to \S+),", board)
+    assert found
+    said = " ".join(README.split())
+    assert f"is {found[1]}) for supervised and {found[2]}) for MAE" in said
+
+
+def test_the_findings_quote_the_three_sentences_of_the_tricks_page():
+    page = (REPO_ROOT / "results" / "tricks.md").read_text(encoding="utf-8")
+    findings = (REPO_ROOT / "docs/explained/findings.md").read_text(encoding="utf-8")
+    sentences = page.split("# What each trick is worth\n\n")[1].split("\n\n")[:3]
+    assert [line for line in sentences if f"\n- {line}\n" not in findings] == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 def test_links_and_pictures_of_a_document_exist(document):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text(encoding="utf-8")):
