@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from support.page_data import unpacked
+
 MARK = "PWN"  # in every hostile text
 TEXTS = {
     "escape sequence": "\x1b[31mPWN\x1b]0;PWN\x07",
@@ -184,7 +186,7 @@ class _Elements(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.inside_data and self.inside_script:
-            for text in _texts(json.loads(data)):
+            for text in _texts(unpacked(data)):
                 self._look(text)
         elif not self.inside_script:
             self._look(data)
