@@ -171,12 +171,17 @@ def _footer(board: Board) -> str:
         machine_warning(board.all_rows),
         board.costs.sentence(),
         _describe_tuning(recipe),
-        *baseline_warnings(board.rows),
-        *edge_warnings(board.rows),
-        unstable_warning(board.rows),
+        *tuning_warnings(board),
         board.comparison.summary(),
     )
     return for_markdown(" ".join(filter(None, said)))
+
+
+def tuning_warnings(board: Board) -> Iterator[str]:
+    """Yield the sentences on what the search behind the complete rows leaves in doubt."""
+    yield from baseline_warnings(board.rows)
+    yield from edge_warnings(board.rows)
+    yield unstable_warning(board.rows)
 
 
 def tasks_not_run(board: Board) -> str:

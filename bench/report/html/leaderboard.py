@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from bench.records.description import describe_training
-from bench.report.baselines import baseline_warnings, edge_warnings, machine_warning
+from bench.report.baselines import machine_warning
 from bench.report.boards import Board, format_rank
 from bench.report.html.table import (
     SORTS_FIRST,
@@ -15,11 +15,10 @@ from bench.report.html.table import (
     decimal_cell,
     number_cell,
 )
-from bench.report.leaderboard import SYNTHETIC_NOTE, cell_text, tasks_not_run
+from bench.report.leaderboard import SYNTHETIC_NOTE, cell_text, tasks_not_run, tuning_warnings
 from bench.report.markdown import MISSING
 from bench.report.method_colours import method_family
 from bench.report.rows import MethodRow, TaskResult, sample_sd
-from bench.report.unstable_runs import unstable_warning
 
 Rank = tuple[int, int] | None  # the best and the worst that a row may hold; None: it is incomplete
 COSTS = {
@@ -63,9 +62,7 @@ def notes_on(board: Board) -> list[str]:
         f"{board.records} records.",
         f"Training: {describe_training(board.recipe)}.",
         machine_warning(board.all_rows),
-        *baseline_warnings(board.rows),
-        *edge_warnings(board.rows),
-        unstable_warning(board.rows),
+        *tuning_warnings(board),
         board.costs.sentence(),
         tasks_not_run(board),
     ]
