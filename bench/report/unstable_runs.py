@@ -48,15 +48,12 @@ def _unstable(runs: Sequence[TunedRun]) -> list[TunedRun]:
     """
     if not runs:
         return []
-    of_task = {task: median(r.gap for r in runs if r.task == task) for task in _tasks(runs)}
+    tasks = {run.task for run in runs}
+    of_task = {task: median(run.gap for run in runs if run.task == task) for task in tasks}
     gaps = np.array([run.gap - of_task[run.task] for run in runs])  # (N,)
     first, third = np.percentile(gaps, [25, 75])
     beyond = np.flatnonzero(gaps < first - OUTER_FENCE * (third - first))
     return [runs[i] for i in beyond[np.argsort(gaps[beyond], kind="stable")]]
-
-
-def _tasks(runs: Sequence[TunedRun]) -> set[str]:
-    return {run.task for run in runs}
 
 
 def _tuned_runs(rows: Sequence[MethodRow]) -> Iterator[TunedRun]:

@@ -218,7 +218,8 @@ def test_more_seeds_on_one_task_leave_the_row_as_it_is_without_them() -> None:
     assert found.means == without.rows[0].means
     assert found.seeds == [0, 2]
     assert found.cells[TASKS[0]].unshared == {1: 99.0}
-    assert "left out" in render_leaderboard([board], "")
+    said = "Seeds left out, as not all tasks have them: bias on digits (1)."
+    assert said in render_leaderboard([board], "")
     assert "left out" not in render_leaderboard([without], "")
     [shown] = [row_data(board, row, rank, {}) for row, rank in ranked_rows(board)]
     _, _, seeds = shown["tasks"][0]
